@@ -1,0 +1,45 @@
+# Called through ./justw, which builds .venv first; a `just` of your own works too once .venv is there.
+set shell := ["bash", "-euo", "pipefail", "-c"]
+# Arguments reach the commands as they were given: ./justw test -k "store or loader"
+set positional-arguments
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+
+# List the recipes
+default:
+    @just --list
+
+# Format the code and mend what ruff can mend
+fmt:
+    ruff format
+    ruff check --fix
+
+# Format, lint and spelling, changing nothing
+lint:
+    ruff format --check
+    ruff check
+    codespell nvg pipeline cli tests docs README.md CHANGELOG.md CONTRIBUTING.md
+
+# Static types (mypy, strict)
+types:
+    mypy
+
+# The tests; arguments go to pytest
+test *args:
+    pytest "$@"
+
+# What CI runs: lint, types, test
+check: lint types test
+
+# The whole way on handwritten digits, on a CPU; the outcome lies in runs/demo
+demo *args:
+    python -m cli.demo "$@"
+
+# The benchmarks
+bench *args:
+    python -m tests.bench "$@"
+
+# Remove runs/ (trained models too) and every cache; .venv stays
+clean:
+    rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+    find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

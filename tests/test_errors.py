@@ -1,0 +1,20 @@
+"""Everything a user can cause is one kind of error, so that one place turns it into one line."""
+
+import pytest
+
+from nvg.checkpoint import CheckpointError
+from nvg.config import ConfigError
+from nvg.errors import InputError
+from nvg.store import StoreError
+from nvg.training import RunError
+from pipeline.images import ImageError
+from pipeline.sources import SourceError
+
+KINDS = [CheckpointError, ConfigError, ImageError, RunError, SourceError, StoreError]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_of_the_user_is_an_input_error(kind: type[Exception]) -> None:
+    """The command line knows InputError only; callers from Python may catch ValueError."""
+    assert issubclass(kind, InputError)
+    assert issubclass(kind, ValueError)
