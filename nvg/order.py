@@ -1,0 +1,41 @@
+"""The order in which rows are visited: a permutation that depends on (seed, epoch) only."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+PERMUTATION, VIEWS = 0, 1  # independent streams of one (seed, epoch)
+
+
+def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
+    """Counter-based: any epoch's stream is reached without drawing the ones before."""
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, not {seed}")
+    key = np.array([seed, epoch * 2 + stream], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+@lru_cache(maxsize=2)
+def permutation(count: int, seed: int, epoch: int) -> Rows:
+    """A permutation of 0..count-1, int64, read-only."""
+    order = _generator(seed, epoch, PERMUTATION).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+@lru_cache(maxsize=2)
+def view_choice(count: int, views: int, seed: int, epoch: int) -> Rows:
+    """Which stored view each row shows in this epoch [count], int64, read-only."""
+    choice = _generator(seed, epoch, VIEWS).integers(views, size=count)
+    choice.flags.writeable = False
+    return choice
+
+
+def step_rows(count: int, batch_size: int, seed: int, step: int) -> Rows:
+    """Rows of training step `step` when whole batches are taken epoch after epoch."""
+    per_epoch = max(count // batch_size, 1)
+    epoch, batch = divmod(step, per_epoch)
+    return permutation(count, seed, epoch)[batch * batch_size : (batch + 1) * batch_size]

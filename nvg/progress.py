@@ -1,0 +1,15 @@
+"""Progress bars that stay readable when the output is a file."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+TERMINAL_SECONDS, FILE_SECONDS = 0.5, 15.0  # between two updates
+
+
+def progress(items: Iterable[Any] | None = None, **options: Any) -> Any:
+    """A tqdm bar with `options`, updated rarely where standard error is no terminal."""
+    seconds = TERMINAL_SECONDS if sys.stderr.isatty() else FILE_SECONDS
+    return tqdm(items, mininterval=seconds, maxinterval=2 * seconds, **options)

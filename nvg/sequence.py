@@ -1,0 +1,41 @@
+"""The record that travels: leaves, content and label of a batch of images.
+
+Legend: B image, N position, T content token.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nvg.geometry import Geometry, as_int64
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A batch of tokenized images, as the store and the loader hand it on."""
+
+    leaves: Tensor
+    """Leaf label per position [B, N], uint8 or uint16: a permutation of 0..N-1 in each row."""
+    content: Tensor
+    """Token ids [B, 2N-1], stages 0..K in order."""
+    label: Tensor
+    """Class id per image [B], -1 for none."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def check(self, geometry: Geometry) -> "Sequences":
+        """Itself; ValueError naming both shapes where a part does not fit the geometry."""
+        batch = len(self.label)
+        wanted = {"leaves": (batch, geometry.positions), "content": (batch, geometry.tokens)}
+        for name, shape in wanted.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"{name} has shape {found}, grid {geometry.grid} needs {shape}")
+        return self
+
+    def to(self, device: torch.device) -> "Sequences":
+        """The batch on `device`, all parts int64 as models index with them."""
+        parts = (self.leaves, self.content, self.label)
+        return Sequences(*(as_int64(part.to(device, non_blocking=True)) for part in parts))

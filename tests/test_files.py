@@ -1,0 +1,73 @@
+"""Atomic writes: all of a file or none of it, locally and on other filesystems."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from nvg.files import write_atomic, write_bytes
+
+
+def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
+    """The bytes arrive, and missing directories are made."""
+    path = tmp_path / "a" / "b" / "file.bin"
+    write_atomic(path, b"\x00\xffdata")
+    assert path.read_bytes() == b"\x00\xffdata"
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """A shorter file leaves nothing of the longer one before."""
+    path = tmp_path / "file.bin"
+    write_atomic(path, b"long content")
+    write_atomic(path, b"short")
+    assert path.read_bytes() == b"short"
+
+
+def test_nothing_else_is_left_behind(tmp_path: Path) -> None:
+    """The temporary file is gone afterwards."""
+    write_atomic(tmp_path / "file.bin", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    """When writing fails, the old bytes stay and no temporary file does."""
+    path = tmp_path / "file.bin"
+    write_atomic(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomic(path, "text is no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_failed_rename_keeps_no_temporary(tmp_path: Path) -> None:
+    """When the name is taken by a directory, the error is raised and nothing is left."""
+    (tmp_path / "file.bin").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomic(tmp_path / "file.bin", b"x")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_reader_keeps_the_file_it_opened(tmp_path: Path) -> None:
+    """Replacing is a rename: who has the old file open reads the old bytes to their end."""
+    path = tmp_path / "file.bin"
+    write_atomic(path, b"old bytes")
+    with path.open("rb") as reader:
+        write_atomic(path, b"new")
+        assert reader.read() == b"old bytes"
+
+
+@pytest.mark.parametrize("protocol", ["file", "memory"])
+def test_bytes_arrive_on_any_filesystem(tmp_path: Path, protocol: str) -> None:
+    """write_bytes writes through fsspec, to a disk and to a store in memory."""
+    fs, root = fsspec.core.url_to_fs(f"{protocol}://{tmp_path}")
+    write_bytes(fs, f"{root}/deep/file.bin", b"data")
+    assert fs.cat_file(f"{root}/deep/file.bin") == b"data"
+
+
+def test_a_local_write_through_fsspec_is_atomic(tmp_path: Path) -> None:
+    """On a disk write_bytes replaces the file by renaming, as write_atomic does."""
+    fs, root = fsspec.core.url_to_fs(str(tmp_path))
+    write_bytes(fs, f"{root}/file.bin", b"old bytes")
+    with Path(root, "file.bin").open("rb") as reader:
+        write_bytes(fs, f"{root}/file.bin", b"new")
+        assert reader.read() == b"old bytes"

@@ -1,0 +1,55 @@
+"""The record that travels: its length, its shape check and its move to a device."""
+
+import pytest
+import torch
+
+from nvg.geometry import Geometry
+from nvg.sequence import Sequences
+
+
+def sequences(batch: int = 3, positions: int = 16, tokens: int = 31) -> Sequences:
+    """A batch in the dtypes of the store."""
+    return Sequences(
+        torch.arange(positions, dtype=torch.uint8).expand(batch, positions),
+        torch.full((batch, tokens), 40_000, dtype=torch.uint16),
+        torch.arange(batch, dtype=torch.int32) - 1,
+    )
+
+
+def test_the_length_is_the_number_of_images() -> None:
+    """len() counts images, not parts."""
+    assert len(sequences(5)) == 5
+
+
+@pytest.mark.parametrize(("grid", "positions", "tokens"), [(2, 4, 7), (4, 16, 31), (16, 256, 511)])
+def test_a_batch_that_fits_is_handed_back(grid: int, positions: int, tokens: int) -> None:
+    """check() returns the batch itself when N and 2N-1 belong to the grid."""
+    batch = sequences(2, positions, tokens)
+    assert batch.check(Geometry(grid)) is batch
+
+
+@pytest.mark.parametrize(
+    ("batch", "found", "wanted"),
+    [
+        (sequences(3, 64, 31), r"leaves.*\(3, 64\)", r"\(3, 16\)"),
+        (sequences(3, 16, 32), r"content.*\(3, 32\)", r"\(3, 31\)"),
+        (
+            Sequences(sequences(2).leaves, sequences(3).content, sequences(3).label),
+            r"leaves.*\(2, 16\)",
+            r"\(3, 16\)",
+        ),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(batch: Sequences, found: str, wanted: str) -> None:
+    """The ValueError names the part, its shape and the shape the grid needs."""
+    with pytest.raises(ValueError, match=f"{found}.*{wanted}"):
+        batch.check(Geometry(4))
+
+
+def test_on_a_device_all_parts_index() -> None:
+    """to() keeps every value and makes all three parts int64."""
+    moved = sequences().to(torch.device("cpu"))
+    assert {moved.leaves.dtype, moved.content.dtype, moved.label.dtype} == {torch.int64}
+    assert moved.leaves[2].tolist() == list(range(16))
+    assert moved.content.unique().tolist() == [40_000]
+    assert moved.label.tolist() == [-1, 0, 1]
