@@ -1,0 +1,107 @@
+"""What a store holds, as plain lines of text.
+
+Legend: N row, V view, T content token, S stage.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from nvg.errors import InputError
+from nvg.geometry import labels
+from nvg.store import OK, Store
+
+MOST_ROWS = 20_000  # rows the usage statistics are taken from
+
+
+def store_lines(store: Store) -> list[str]:
+    """A summary: identity, counts, bytes per image, errors by reason, tokens per stage."""
+    facts, geometry = store.manifest, store.geometry
+    state = (
+        "finished"
+        if store.finished
+        else (f"UNFINISHED, {len(store.committed())} of {store.chunks} chunks")
+    )
+    size = _bytes(store)
+    index = store.index
+    status = np.asarray(index["status"])
+    lines = [
+        f"store       {store.path} ({state})",
+        f"images      {len(store)} in {store.chunks} chunks of {facts['chunk_rows']}, "
+        f"{len(facts['classes'])} classes, views: {', '.join(facts['views'])}",
+        f"geometry    grid {geometry.grid}x{geometry.grid}, stages 0..{geometry.K}, "
+        f"{geometry.tokens} tokens, codebook {facts['codebook_size']} x {facts['latent_dim']}",
+        f"tokenizer   {facts['tokenizer'][:16]}",
+        f"size        {size / 1e6:.2f} MB, {size / max(len(index), 1):.0f} bytes per image",
+        f"errors      {int((status != OK).sum())}",
+    ]
+    reasons, counts = np.unique(np.asarray(index["reason"])[status != OK], return_counts=True)
+    lines += [
+        f"            {count} x {reason}" for reason, count in zip(reasons, counts, strict=True)
+    ]
+    return lines + _stage_lines(store, status)
+
+
+def row_lines(store: Store, row: int) -> list[str]:
+    """One image: its index entry, then structure map and tokens of each stage."""
+    if not 0 <= row < len(store):
+        raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
+    entry = store.index.filter(np.asarray(store.index["row"]) == row).to_pylist()
+    if not entry:
+        raise InputError(f"row {row} is not committed yet in {store.path}")
+    (facts,) = entry
+    lines = [
+        f"row {row}: {facts['key']}, class {facts['class']} ({facts['label']}), "
+        f"{facts['width']}x{facts['height']}, {facts['status']} {facts['reason']}".rstrip()
+    ]
+    if facts["status"] != OK:
+        return lines
+    leaves, content = store.leaves[row, 0], store.content[row, 0]
+    for stage in range(store.geometry.stages):
+        tokens = content[store.geometry.stage_slice(stage)]
+        shown = " ".join(str(token) for token in tokens[:16])
+        more = " ..." if len(tokens) > 16 else ""
+        lines.append(
+            f"stage {stage}: {len(tokens)} clusters, residual {facts['stage_error'][stage]:.4f}, "
+            f"tokens {shown}{more}"
+        )
+        if stage and store.geometry.clusters(stage) <= 64:
+            lines += _map_lines(labels(leaves, stage, store.geometry.K), store.geometry.grid)
+    return lines
+
+
+def _map_lines(label_N: np.ndarray[Any, Any], grid: int) -> list[str]:
+    width = len(str(label_N.max()))
+    return [
+        "    " + " ".join(f"{label:>{width}}" for label in line)
+        for line in label_N.reshape(grid, grid)
+    ]
+
+
+def _stage_lines(store: Store, status: np.ndarray[Any, Any]) -> list[str]:
+    """Codebook usage, entropy and residual per stage over the first rows."""
+    good = np.asarray(store.index["row"])[status == OK][:MOST_ROWS]
+    if not len(good):
+        return []
+    content = store.content[: int(good[-1]) + 1, 0][good]
+    errors = store.index["stage_error"].to_pylist()
+    mean_error = np.mean([e for e in errors if e is not None], axis=0)
+    codes = store.manifest["codebook_size"]
+    lines = ["stage  clusters  codes used  of reach  entropy (bits)  residual"]
+    for stage in range(store.geometry.stages):
+        counts = np.bincount(content[:, store.geometry.stage_slice(stage)].ravel(), minlength=codes)
+        share = counts[counts > 0] / counts.sum()
+        used, reach = len(share), min(codes, int(counts.sum()))
+        lines.append(
+            f"{stage:5d}  {store.geometry.clusters(stage):8d}  {used:10d}  {used / reach:8.1%}"
+            f"  {abs((share * np.log2(share)).sum()):14.2f}  {mean_error[stage]:8.4f}"
+        )
+    return lines
+
+
+def _bytes(store: Store) -> int:
+    """Bytes of arrays, index and commit records; the tokenizer's weights are not counted."""
+    files = store.fs.find(store.root, detail=True)
+    return sum(
+        int(info["size"]) for name, info in files.items() if not name.endswith(".safetensors")
+    )
