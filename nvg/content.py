@@ -1,0 +1,80 @@
+"""Content generator (Sec. 2.2.2, A.4): canvas + structure -> final canvas -> tokens of a stage.
+
+Legend: B image, N position, n cluster, C latent channel, V codeword, K structure channel.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nvg.backbone import IMAGE_KIND, Backbone, TransformerConfig
+from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
+
+
+class ContentGenerator(nn.Module):
+    """Predicts the final canvas from the current one; its cluster residuals give token logits.
+
+    Our choices: the network's output is added to the canvas it got, and canvases are measured in
+    units of `latent_scale` (the codebook's root mean square), so that neither the size of a
+    tokenizer's latents nor the copying of the canvas has to be learnt.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        geometry: Geometry,
+        classes: int,
+        codebook_size: int,
+        latent_dim: int,
+        latent_scale: float,
+    ) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.latent_scale = latent_scale
+        self.backbone = Backbone(config, geometry, classes, latent_dim, latent_dim)
+        self.head = nn.Linear(latent_dim, codebook_size)
+
+    def forward(
+        self, canvas_BNC: Tensor, embedding_BNK: Tensor, label_B: Tensor, stage_B: Tensor
+    ) -> Tensor:
+        """Predicted final canvas [B, N, C] from canvas x_{i-1} and the bit embedding of s_i."""
+        ids = self.backbone.token_ids(embedding_BNK, IMAGE_KIND)
+        condition = self.backbone.condition(label_B, stage_B)
+        residual_BNC = self.backbone(canvas_BNC / self.latent_scale, label_B, condition, ids)
+        return canvas_BNC + residual_BNC * self.latent_scale
+
+    def logits(self, residual_BNC: Tensor, order_BN: Tensor, stage: int) -> Tensor:
+        """Token logits [B, 2^stage, V] from f(x_{i-1}) - x_{i-1}, averaged over each cluster."""
+        sorted_BNC = residual_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(residual_BNC))
+        mean_BnC = sorted_BNC.unflatten(1, (self.geometry.clusters(stage), -1)).mean(2)
+        return self.head(mean_BnC / self.latent_scale)
+
+
+def content_loss(
+    model: ContentGenerator,
+    canvas: Tensor,
+    final: Tensor,
+    leaves: Tensor,
+    content: Tensor,
+    label: Tensor,
+    stages: list[int],
+) -> tuple[Tensor, Tensor]:
+    """Eq. 3: (squared error of the final canvas in latent units, cross-entropy of the tokens).
+
+    canvas and final [B, N, C], leaves [B, N], content [B, 2N-1], label [B]; stages[b] is the stage
+    that image b learns. Our choice: the cross-entropy is averaged within an image first, so that
+    every stage weighs the same.
+    """
+    stage_B = torch.tensor(stages, device=canvas.device)
+    embedding = mixed_bit_embedding(leaves, stage_B, model.geometry.K)
+    predicted = model(canvas, embedding, label, stage_B)
+    residual, order = predicted - canvas, leaf_order(leaves)
+    entropies = []
+    for stage in sorted(set(stages)):
+        rows = torch.tensor([b for b, s in enumerate(stages) if s == stage], device=canvas.device)
+        logits_BnV = model.logits(residual[rows], order[rows], stage)
+        target_Bn = content[rows, model.geometry.stage_slice(stage)]
+        loss_Bn = F.cross_entropy(logits_BnV.mT.float(), target_Bn, reduction="none")
+        entropies.append(loss_Bn.mean(1).sum())
+    error = F.mse_loss(predicted / model.latent_scale, final / model.latent_scale)
+    return error, torch.stack(entropies).sum() / len(stages)
