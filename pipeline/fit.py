@@ -1,0 +1,98 @@
+"""The training verbs: recipe + directories -> a trained run, and the lines that sum it up."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nvg.autoencoder import Autoencoder
+from nvg.checkpoint import fingerprint
+from nvg.files import write_atomic
+from nvg.picture import png_bytes, reconstructions
+from nvg.store import open_store
+from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
+from nvg.train_generator import Part, shape_of, train_generator
+from nvg.training import Run
+from pipeline.images import RowPixels
+from pipeline.recipe import Recipe
+from pipeline.sources import open_source, split_rows
+
+SHOWN = 24  # images in the picture of reconstructions
+
+
+def plan_autoencoder(recipe: Recipe) -> list[str]:
+    """What training the autoencoder would do."""
+    rows, heldout = split_rows(open_source(recipe.data).rows, recipe.data.heldout)
+    with torch.device("meta"):
+        model = Autoencoder(recipe.autoencoder.model)
+    training, geometry = recipe.autoencoder.train, recipe.autoencoder.model.geometry
+    return [
+        f"{len(rows)} images to train on, {len(heldout)} held out",
+        f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
+        f"{training.steps} steps of {training.batch_size} images "
+        f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
+    ]
+
+
+def fit_autoencoder(recipe: Recipe, out: Path, resume: bool) -> list[str]:
+    """Train the autoencoder into `out`; leaves weights, metrics and reconstructions.png."""
+    source = open_source(recipe.data)
+    rows, kept = split_rows(source.rows, recipe.data.heldout)
+    size = recipe.autoencoder.model.image_size
+    images = RowPixels(source, rows, size)
+    heldout = RowPixels(source, kept, size) if kept else None
+    run = Run(out, recipe, resume, ("data", "autoencoder"))
+    measures = train_autoencoder(
+        recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run
+    )
+    model = load_autoencoder(out)
+    pictured = heldout or images
+    originals = torch.from_numpy(pictured.pixels(np.arange(min(SHOWN, len(pictured)))))
+    leaves, content, _ = model.tokenize(originals)
+    picture = reconstructions(originals, model.decode(content, leaves))
+    write_atomic(out / "reconstructions.png", png_bytes(picture))
+    lines = [f"{out / WEIGHTS}: tokenizer {fingerprint(model)[:16]}"]
+    for key, reason in images.skipped.items():
+        lines.append(f"skipped {key}: {reason}")
+    if measures:
+        stages = " ".join(f"{error:.3f}" for error in measures.stage_error)
+        lines += [
+            f"held out ({measures.images}): PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
+            f"codebook use {measures.usage:.1%}",
+            f"latent residual after each stage: {stages}",
+        ]
+    return lines
+
+
+def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[str]:
+    """What training the generators would do."""
+    store = open_store(store_path)
+    training = recipe.generator.train
+    lines = [f"{len(store)} images in {store_path}"]
+    for part in _parts(only):
+        shape = shape_of(recipe.generator, store, part)
+        with torch.device("meta"):
+            model = shape.build(part)
+        lines.append(f"{part.value}: {_millions(model)} M parameters")
+    epochs = training.steps * training.batch_size / max(len(store), 1)
+    return [*lines, f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)"]
+
+
+def fit_generator(
+    recipe: Recipe, store_path: str, out: Path, only: str | None, resume: bool
+) -> list[str]:
+    """Train the generators on a store into `out`."""
+    store = open_store(store_path)
+    store.require_finished()
+    parts = _parts(only)
+    run = Run(out, recipe, resume, ("generator",), only or "")
+    train_generator(recipe.generator, store, parts, run)
+    return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
+
+
+def _parts(only: str | None) -> list[Part]:
+    return [Part(only)] if only else list(Part)
+
+
+def _millions(model: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}"

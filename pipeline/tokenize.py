@@ -1,0 +1,92 @@
+"""One chunk of images -> sequences -> store. Plain functions; the engine only decides where.
+
+Legend: B image, V view, L latent position, T content token, S stage, D pixel row or column.
+"""
+
+from copy import copy
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from einops import rearrange
+
+from nvg.autoencoder import Autoencoder
+from nvg.store import ERROR, OK, open_store
+from nvg.train_autoencoder import load_autoencoder
+from nvg.training import device
+from pipeline.images import Block, decode_rows
+from pipeline.plan import ChunkTask
+from pipeline.recipe import Recipe
+from pipeline.sources import Source
+
+
+class ChunkDecoder:
+    """Turns a task into a block of pixels; travels to workers without the list of all rows."""
+
+    def __init__(self, source: Source, recipe: Recipe) -> None:
+        self.source = copy(source)
+        self.source.rows = []
+        self.size = recipe.autoencoder.model.image_size
+        self.views = recipe.tokenize.views
+
+    def __call__(self, task: ChunkTask) -> Block:
+        """The pixels of one chunk, see `decode_rows`, and columns `chunk` and `row`."""
+        block = decode_rows(self.source, task.rows, self.size, self.views)
+        rows = np.arange(task.start, task.start + len(task.rows))
+        return {"chunk": np.full(len(rows), task.chunk), "row": rows, **block}
+
+
+class ChunkTokenizer:
+    """Holds the encoder and turns decoded blocks into tokens; one per worker process."""
+
+    def __init__(self, tokenizer: Path, batch_size: int, threads: int | None = None) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = device()
+        self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
+        self.batch_size = batch_size
+
+    def __call__(self, block: Block) -> Block:
+        """Replace column pixels by leaves [B, V, L], content [B, V, T], stage_error [B, S]."""
+        pixels = block["pixels"]
+        geometry = self.model.config.geometry
+        count, views = pixels.shape[:2]
+        leaf = np.uint8 if geometry.positions <= 256 else np.uint16
+        leaves = np.zeros((count, views, geometry.positions), leaf)
+        content = np.zeros((count, views, geometry.tokens), np.uint16)
+        error = np.full((count, geometry.stages), np.nan, np.float32)
+        good = np.flatnonzero(block["reason"] == "")
+        for start in range(0, len(good), self.batch_size):
+            rows = good[start : start + self.batch_size]
+            batch = torch.from_numpy(rearrange(pixels[rows], "b v c y x -> (b v) c y x"))
+            parts = [part.cpu() for part in self.model.tokenize(batch.to(self.device))]
+            split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
+            leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
+        kept = {name: column for name, column in block.items() if name != "pixels"}
+        return {**kept, "leaves": leaves, "content": content, "stage_error": error}
+
+
+def commit_chunk(block: Block, store_path: str) -> Block:
+    """Write a tokenized block to the store; returns its counts, one row."""
+    store = open_store(store_path, writable=True)
+    good = block["reason"] == ""
+    index = pa.table(
+        {
+            "row": block["row"],
+            "key": block["key"],
+            "label": block["label"],
+            "class": block["class"],
+            "width": block["width"],
+            "height": block["height"],
+            "status": np.where(good, OK, ERROR),
+            "reason": block["reason"],
+            "stage_error": pa.array(
+                [list(e) if ok else None for e, ok in zip(block["stage_error"], good, strict=True)],
+                pa.list_(pa.float32()),
+            ),
+        }
+    )
+    arrays = {name: block[name] for name in ("leaves", "content", "label")}
+    store.write_chunk(int(block["chunk"][0]), arrays, index)
+    return {"rows": np.array([len(good)]), "errors": np.array([int((~good).sum())])}

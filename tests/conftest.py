@@ -1,0 +1,22 @@
+"""Fixtures that several test files use; `tests/makers.py` builds what they hand out."""
+
+from pathlib import Path
+
+import pytest
+
+from nvg.store import Store
+from tests.makers import make_store, write_autoencoder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of an untrained tiny autoencoder, to be read only."""
+    path = tmp_path_factory.mktemp("tokenizer")
+    write_autoencoder(path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows."""
+    return make_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))

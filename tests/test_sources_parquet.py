@@ -1,0 +1,139 @@
+"""Parquet sources: Hugging Face image files, their rows, their classes, and what is refused."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.recipe import DataConfig, SourceKind
+from pipeline.sources import ParquetSource, SourceError, open_source
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def write_parquet(
+    file: Path,
+    images: Sequence[bytes | None],
+    labels: Sequence[Any],
+    names: Sequence[str] | None = ("cat", "dog", "eel"),
+    column: str = "image",
+    **options: Any,
+) -> None:
+    """Image Parquet as Hugging Face writes it; `names` become the ClassLabel of its metadata."""
+    cells = [{"bytes": data, "path": None} for data in images]
+    table = pa.table({column: pa.array(cells, IMAGE), "label": pa.array(labels)})
+    if names is not None:
+        features = {"label": {"names": list(names), "_type": "ClassLabel"}}
+        info = json.dumps({"info": {"features": {column: {"_type": "Image"}, **features}}})
+        table = table.replace_schema_metadata({"huggingface": info})
+    pq.write_table(table, file, **options)
+
+
+def test_parquet_files_are_rows_in_order(tmp_path: Path) -> None:
+    """Several files and row groups: rows in order of file name, each with its own bytes."""
+    data = [f"image {n}".encode() for n in range(12)]
+    labels = [n % 3 for n in range(12)]
+    write_parquet(tmp_path / "b.parquet", data[5:], labels[5:], row_group_size=3)
+    write_parquet(tmp_path / "a.parquet", data[:5], labels[:5], row_group_size=2)
+    source = open_source(DataConfig(source=SourceKind.PARQUET, path=str(tmp_path)))
+    assert source.classes == ["cat", "dog", "eel"]
+    assert [row.label for row in source.rows] == labels
+    keys = [row.key for row in source.rows]
+    assert len(set(keys)) == 12
+    assert list(source.read(keys)) == data
+
+
+@settings(deadline=None, max_examples=25)
+@given(picks=st.lists(st.integers(0, 11), max_size=20))
+def test_parquet_reads_any_rows_in_any_order(
+    picks: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever is asked for comes in the order asked, repeats included."""
+    path = tmp_path_factory.mktemp("parquet")
+    data = [f"image {n}".encode() for n in range(12)]
+    write_parquet(path / "a.parquet", data[:7], [0] * 7, row_group_size=3)
+    write_parquet(path / "b.parquet", data[7:], [0] * 5, row_group_size=1)
+    source = ParquetSource(path)
+    found = list(source.read([source.rows[n].key for n in picks]))
+    assert found == [data[n] for n in picks]
+
+
+def test_one_parquet_file_is_a_source(tmp_path: Path) -> None:
+    """data.path may name the file itself."""
+    write_parquet(tmp_path / "a.parquet", [b"x"], [1])
+    assert [row.label for row in ParquetSource(tmp_path / "a.parquet").rows] == [1]
+
+
+def test_an_image_column_of_another_name_is_found(tmp_path: Path) -> None:
+    """CIFAR-10 calls it `img`."""
+    write_parquet(tmp_path / "a.parquet", [b"x"], [1], column="img")
+    source = ParquetSource(tmp_path)
+    assert list(source.read([source.rows[0].key])) == [b"x"]
+
+
+def test_classes_without_names_are_numbers(tmp_path: Path) -> None:
+    """Without Hugging Face metadata the classes are 0 to the largest label."""
+    write_parquet(tmp_path / "a.parquet", [b"x", b"y"], [0, 3], names=None)
+    assert ParquetSource(tmp_path).classes == ["0", "1", "2", "3"]
+
+
+def test_null_images_are_errors_in_their_place(tmp_path: Path) -> None:
+    """A cell without bytes does not hinder its neighbours."""
+    write_parquet(tmp_path / "a.parquet", [b"x", None, b"z"], [0, 1, 2])
+    source = ParquetSource(tmp_path)
+    parts = list(source.read([row.key for row in source.rows]))
+    assert (parts[0], parts[2]) == (b"x", b"z")
+    assert isinstance(parts[1], OSError)
+
+
+CELLS = pa.array([{"bytes": b"x", "path": None}], IMAGE)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"image": CELLS, "target": [1]},
+        {"label": [1], "text": ["x"]},
+        {"image": [b"x"], "label": [1]},
+        {"image": ["x.png"], "label": [1]},
+        {"image": CELLS, "label": ["cat"]},
+        {"image": CELLS, "label": [0.5]},
+    ],
+    ids=["no label", "no image", "plain bytes", "paths", "text labels", "float labels"],
+)
+def test_other_parquet_columns_are_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
+    """What is not `image: {bytes, path}` and an integer `label` gives one line with the file."""
+    pq.write_table(pa.table(columns), tmp_path / "odd.parquet")
+    with pytest.raises(SourceError, match=r"odd\.parquet") as caught:
+        ParquetSource(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_null_label_means_no_class(tmp_path: Path) -> None:
+    """Rows without a label have class id -1, as unlabelled test sets have."""
+    write_parquet(tmp_path / "a.parquet", [b"x", b"y"], pa.array([2, None], pa.int64()))
+    assert [row.label for row in ParquetSource(tmp_path).rows] == [2, -1]
+
+
+def test_a_label_without_a_name_is_refused(tmp_path: Path) -> None:
+    """Label 3 of three named classes is a SourceError, not a crash in the middle of the pass."""
+    write_parquet(tmp_path / "odd.parquet", [b"x", b"y"], [0, 3])
+    with pytest.raises(SourceError, match="3"):
+        ParquetSource(tmp_path)
+
+
+def test_a_changed_parquet_file_has_another_fingerprint(tmp_path: Path) -> None:
+    """A further file, or another size of one, is noticed."""
+    write_parquet(tmp_path / "a.parquet", [b"x"], [0])
+    prints = [ParquetSource(tmp_path).fingerprint()]
+    write_parquet(tmp_path / "b.parquet", [b"x"], [0])
+    prints.append(ParquetSource(tmp_path).fingerprint())
+    write_parquet(tmp_path / "b.parquet", [b"x" * 1000], [0])
+    prints.append(ParquetSource(tmp_path).fingerprint())
+    assert len(set(prints)) == 3
