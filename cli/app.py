@@ -1,0 +1,200 @@
+"""nvgctl: thin verbs over the library; heavy imports stay inside them, so --help is instant."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from nvg.errors import InputError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count it
+
+
+class Verbs(TyperGroup):
+    """Turns an error into one line and an exit code: 2 bad input, 1 failure, 130 Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            code, line = 2, str(error)
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return None
+        except KeyboardInterrupt:
+            code, line = INTERRUPTED, "interrupted; --resume continues where it stopped"
+        except Exception as error:
+            if os.environ.get("NVG_TRACEBACK") or type(error).__module__.startswith(
+                ("click", "typer")
+            ):
+                raise
+            reason = str(error).strip().splitlines() or [""]
+            code, line = (
+                1,
+                f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 tells where)",
+            )
+        typer.echo(f"nvgctl: {line}", err=True)
+        raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Next Visual Granularity: tokenize datasets, train on tokens, inspect and sample.",
+)
+train = typer.Typer(no_args_is_help=True, help="Train the autoencoder or the generators.")
+app.add_typer(train, name="train")
+
+
+class EngineName(StrEnum):
+    """Mirror of the pipeline's engines, so that --help need not import them."""
+
+    RAY = "ray"
+    INLINE = "inline"
+
+
+class PartName(StrEnum):
+    """Mirror of the generators' names, likewise."""
+
+    CONTENT = "content"
+    STRUCTURE = "structure"
+
+
+RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")
+]
+Resume = Annotated[bool, typer.Option(help="Continue what --out holds already")]
+DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")]
+
+
+def read_recipe(path: Path, settings: list[str] | None) -> Any:
+    """The recipe with its overrides."""
+    from nvg.config import load
+    from pipeline.recipe import Recipe
+
+    return load(Recipe, path, settings or [])
+
+
+@train.command("autoencoder")
+def train_autoencoder_verb(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option(help="Run directory")],
+    settings: Settings = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the tokenizer on a recipe's images."""
+    from pipeline.fit import fit_autoencoder, plan_autoencoder
+
+    loaded = read_recipe(recipe, settings)
+    lines = plan_autoencoder(loaded) if dry_run else fit_autoencoder(loaded, out, resume)
+    typer.echo("\n".join(lines))
+
+
+@train.command("generator")
+def train_generator_verb(
+    recipe: RecipePath,
+    store: Annotated[str, typer.Option(help="Finished store (path or URL)")],
+    out: Annotated[Path, typer.Option(help="Run directory")],
+    only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the content and structure generators on a store's tokens."""
+    from pipeline.fit import fit_generator, plan_generator
+
+    loaded = read_recipe(recipe, settings)
+    name = only.value if only else None
+    if dry_run:
+        lines = plan_generator(loaded, store, name)
+    else:
+        lines = fit_generator(loaded, store, out, name, resume)
+    typer.echo("\n".join(lines))
+
+
+@app.command()
+def tokenize(
+    recipe: RecipePath,
+    tokenizer: Annotated[Path, typer.Option(help="Autoencoder run directory or weights file")],
+    out: Annotated[str, typer.Option(help="Store to write, NAME.vgs")],
+    engine: Annotated[EngineName, typer.Option(help="Where chunks are processed")] = EngineName.RAY,
+    settings: Settings = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Turn every image of a recipe's source into tokens, once."""
+    from pipeline.plan import plan_lines
+    from pipeline.run import Engine, tokenize_dataset
+
+    loaded = read_recipe(recipe, settings)
+    if dry_run:
+        typer.echo("\n".join(plan_lines(loaded)))
+        return
+    outcome = tokenize_dataset(loaded, tokenizer, out, Engine(engine.value), resume)
+    typer.echo(f"{out}: {outcome.rows} images, {outcome.errors} errors")
+
+
+@app.command()
+def inspect(
+    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
+    row: Annotated[int | None, typer.Option(help="Show one image")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw that image's hierarchy")] = None,
+) -> None:
+    """Show what a store holds, or one image's structure and tokens."""
+    from nvg.inspection import row_lines, store_lines
+    from nvg.store import open_store
+
+    opened = open_store(store)
+    typer.echo("\n".join(store_lines(opened) if row is None else row_lines(opened, row)))
+    if png:
+        from nvg.detokenize import draw_row
+
+        draw_row(opened, row or 0, png)
+        typer.echo(f"wrote {png}")
+
+
+@app.command()
+def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) -> None:
+    """Re-read every chunk of a store and check it."""
+    from nvg.progress import progress
+    from nvg.store import open_store
+
+    opened = open_store(store)
+    faults = opened.verify(lambda chunks: progress(chunks, desc="verify", unit="chunk"))
+    for fault in faults:
+        typer.echo(f"{store}: {fault}", err=True)
+    typer.echo(f"{store}: {'sound' if not faults else f'{len(faults)} faults'}, {len(opened)} rows")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    png: Annotated[Path, typer.Option(help="Picture to write")],
+    label: Annotated[list[str] | None, typer.Option(help="Class name or id (repeatable)")] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="Images per class")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Generate images of the given classes, or of all."""
+    from pipeline.generate import draw_samples
+
+    draw_samples(run, label or [], number, seed, settings or [], png)
+    typer.echo(f"wrote {png}")
+
+
+def main() -> None:
+    """Entry point of nvgctl."""
+    app(prog_name="nvgctl")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The whole path on real handwritten digits: ./justw demo.
+
+Train a tokenizer, tokenize with Ray, look at a hierarchy, train the generators from the store,
+sample, and let a classifier that was trained on real digits read the generated ones. Steps that are
+done already are reused.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nvg.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+
+RECIPE = Path("datasets/digits.toml")
+OUT = Path("runs/demo")
+Pixels = np.ndarray[Any, Any]
+
+PER_CLASS = 50
+SHOWN = 12
+SHOWN_ROW = 3
+REAL_WANTED, MADE_WANTED = 0.95, 0.80
+SEED = 1
+
+
+def main() -> None:
+    """Run every step, print its time, and exit with 1 when the check fails."""
+    try:
+        passed = run(OUT)
+    except InputError as error:
+        print(f"demo: {error}; or remove {OUT} and start anew", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("demo: interrupted; the next call continues", file=sys.stderr)
+        raise SystemExit(130) from None
+    raise SystemExit(0 if passed else 1)
+
+
+def run(out: Path) -> bool:
+    """All steps into `out`; whether the generated digits can be read."""
+    from nvg.config import load
+    from nvg.detokenize import draw_row
+    from nvg.inspection import row_lines, store_lines
+    from nvg.store import open_store
+    from pipeline.fit import fit_autoencoder, fit_generator
+    from pipeline.generate import draw_samples
+    from pipeline.recipe import Recipe
+    from pipeline.run import Engine, tokenize_dataset
+
+    recipe = load(Recipe, RECIPE)
+    autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
+    began = time.perf_counter()
+    with timed("1/6 train the autoencoder"):
+        say(fit_autoencoder(recipe, autoencoder, resume=True))
+    with timed("2/6 tokenize with Ray"):
+        outcome = tokenize_dataset(recipe, autoencoder, store, Engine.RAY, resume=True)
+        say([f"{outcome.rows} images, {outcome.errors} errors"])
+    with timed("3/6 verify and inspect the store"):
+        opened = open_store(store)
+        say(opened.verify() or ["sound"])
+        say([*store_lines(opened), *row_lines(opened, SHOWN_ROW)])
+        draw_row(opened, SHOWN_ROW, out / "hierarchy.png")
+    with timed("4/6 train the generators"):
+        say(fit_generator(recipe, store, generator, None, resume=True))
+    with timed("5/6 sample"):
+        draw_samples(generator, [], SHOWN, SEED, [], out / "samples.png")
+    with timed("6/6 let a classifier read the generated digits"):
+        real, made = read_generated(recipe, generator)
+        say([f"{real:.1%} of real held-out digits read right ({REAL_WANTED:.0%} wanted)"])
+        say([f"{made:.1%} of {10 * PER_CLASS} generated ones as asked ({MADE_WANTED:.0%} wanted)"])
+    minutes = (time.perf_counter() - began) / 60
+    say([f"\ndone in {minutes:.1f} minutes, at most {_peak_gib():.2f} GiB a process; look at"])
+    say([f"  {autoencoder / 'reconstructions.png'}  held-out digits and what the tokens keep"])
+    say([f"  {out / 'hierarchy.png'}  structure map and canvas after each stage"])
+    say([f"  {out / 'samples.png'}  generated digits, a row per class"])
+    return real >= REAL_WANTED and made >= MADE_WANTED
+
+
+def read_generated(recipe: "Recipe", generator: Path) -> tuple[float, float]:
+    """Generate `PER_CLASS` digits of each class and let the classifier read them."""
+    from pipeline.generate import load_generators
+
+    labels = [digit for digit in range(10) for _ in range(PER_CLASS)]
+    pixels = load_generators(generator).images(labels, SEED + 1, recipe.sample)
+    return read_digits(recipe, pixels.cpu().numpy(), np.array(labels))
+
+
+def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[float, float]:
+    """Share read right of (real held-out digits, generated digits uint8 [B, 3, D, D])."""
+    from sklearn.svm import SVC
+
+    from pipeline.images import RowPixels
+    from pipeline.sources import open_source, split_rows
+
+    source = open_source(recipe.data)
+    size = recipe.autoencoder.model.image_size
+    grey = []
+    parts = split_rows(source.rows, recipe.data.heldout)
+    for rows in parts:
+        pixels = RowPixels(source, rows, size).pixels(np.arange(len(rows)))
+        grey.append(_features(pixels))
+    truth = [np.array([row.label for row in rows]) for rows in parts]
+    classifier = SVC(C=10.0).fit(grey[0], truth[0])
+    real = float((classifier.predict(grey[1]) == truth[1]).mean())
+    made = float((classifier.predict(_features(generated)) == labels).mean())
+    return real, made
+
+
+def _features(pixels: Pixels) -> Pixels:
+    grey: Pixels = pixels.mean(axis=1).reshape(len(pixels), -1) / 255
+    return grey
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Print a step's name, and after it its time."""
+    print(f"\n== {name}", flush=True)
+    began = time.perf_counter()
+    yield
+    print(f"   {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def say(lines: list[str]) -> None:
+    """Print lines."""
+    print("\n".join(lines), flush=True)
+
+
+def _peak_gib() -> float:
+    kib = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return kib / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""`python -m tests.bench [structure|memory]`: all benchmarks, or the named ones."""
+
+import sys
+
+from tests.bench import memory, structure
+
+BENCHMARKS = {"structure": structure.main, "memory": memory.main}
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line; all of them without a name."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = set(names) - BENCHMARKS.keys()
+    if unknown:
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}")
+    for name in names:
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
