@@ -82,7 +82,7 @@ def hierarchy(
         rows.append([structure_tile(m, i, geometry.grid) for i, m in enumerate(maps)])
         rows.append([canvases[stage][image] for stage in range(geometry.stages)])
         names += ["structure", "canvas"]
-    headers = [f"{i}: {geometry.clusters(i)}" for i in range(geometry.stages)]
+    headers = [f"stage {i}: {geometry.clusters(i)}" for i in range(geometry.stages)]
     return sheet(rows, side, headers, names)
 
 

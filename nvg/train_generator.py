@@ -6,12 +6,10 @@ Legend: B image, N position, C latent channel, K structure channel.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from nvg.backbone import TransformerConfig
@@ -20,7 +18,7 @@ from nvg.config import require_share
 from nvg.content import ContentGenerator, content_loss
 from nvg.detokenize import WEIGHTS
 from nvg.files import write_atomic
-from nvg.geometry import Geometry
+from nvg.generators import Generator, GeneratorShape, Part, shape_of, store_quantizer
 from nvg.loader import SequenceLoader
 from nvg.optim import set_lr, wsd
 from nvg.quantizer import MultiGranularityQuantizer
@@ -31,16 +29,6 @@ from nvg.training import LoopConfig, Metrics, Run, RunError, device, step_seed, 
 
 CLASSES = "classes.json"  # names by class id, in a run directory
 REFERENCE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
-
-
-Generator = ContentGenerator | StructureGenerator
-
-
-class Part(StrEnum):
-    """Which generator."""
-
-    CONTENT = "content"
-    STRUCTURE = "structure"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,58 +57,6 @@ class GeneratorConfig:
     content: TransformerConfig
     structure: TransformerConfig
     train: GeneratorTraining = GeneratorTraining()
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorShape:
-    """What a generator needs to know of the store it was trained on."""
-
-    transformer: TransformerConfig
-    grid: int
-    classes: int
-    codebook_size: int
-    latent_dim: int
-    latent_scale: float
-    """Root mean square of the codebook: the unit canvases are measured in."""
-
-    def build(self, part: Part) -> Generator:
-        """A fresh generator of this shape."""
-        geometry = Geometry(self.grid)
-        if part is Part.STRUCTURE:
-            return StructureGenerator(
-                self.transformer, geometry, self.classes, self.latent_dim, self.latent_scale
-            )
-        return ContentGenerator(
-            self.transformer,
-            geometry,
-            self.classes,
-            self.codebook_size,
-            self.latent_dim,
-            self.latent_scale,
-        )
-
-
-def shape_of(config: GeneratorConfig, store: Store, part: Part) -> GeneratorShape:
-    """The shape of one generator for a store."""
-    facts = store.manifest
-    return GeneratorShape(
-        transformer=getattr(config, part.value),
-        grid=facts["grid"],
-        classes=len(facts["classes"]),
-        codebook_size=facts["codebook_size"],
-        latent_dim=facts["latent_dim"],
-        latent_scale=float(store_quantizer(store).codebook.square().mean().sqrt()),
-    )
-
-
-def store_quantizer(store: Store) -> MultiGranularityQuantizer:
-    """The store's own codebook and refiners, frozen: all that training needs of the tokenizer."""
-    facts = store.manifest
-    quantizer = MultiGranularityQuantizer(
-        facts["codebook_size"], facts["latent_dim"], store.geometry
-    )
-    quantizer.load_state_dict(load_tensors(store.read("tokenizer.safetensors")))
-    return quantizer.requires_grad_(False).eval()
 
 
 class Learner:
@@ -220,7 +156,9 @@ def train_generator(config: GeneratorConfig, store: Store, parts: list[Part], ru
     """Train the named generators on the same batches; leaves `<part>.safetensors` and a decoder."""
     training, where = config.train, device()
     torch.manual_seed(step_seed(training.seed, -1))
-    learners = [Learner(part, shape_of(config, store, part), training) for part in parts]
+    learners = [
+        Learner(part, shape_of(getattr(config, part.value), store), training) for part in parts
+    ]
     quantizer = store_quantizer(store).to(where)
     loader = SequenceLoader(store, training.batch_size, training.seed)
     start = run.start_step()

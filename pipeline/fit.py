@@ -8,10 +8,11 @@ import torch
 from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint
 from nvg.files import write_atomic
+from nvg.generators import Part, shape_of
 from nvg.picture import png_bytes, reconstructions
 from nvg.store import open_store
 from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
-from nvg.train_generator import Part, shape_of, train_generator
+from nvg.train_generator import train_generator
 from nvg.training import Run
 from pipeline.images import RowPixels
 from pipeline.recipe import Recipe
@@ -70,7 +71,7 @@ def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[st
     training = recipe.generator.train
     lines = [f"{len(store)} images in {store_path}"]
     for part in _parts(only):
-        shape = shape_of(recipe.generator, store, part)
+        shape = shape_of(getattr(recipe.generator, part.value), store)
         with torch.device("meta"):
             model = shape.build(part)
         lines.append(f"{part.value}: {_millions(model)} M parameters")

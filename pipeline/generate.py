@@ -13,10 +13,11 @@ from nvg.content import ContentGenerator
 from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
+from nvg.generators import GeneratorShape, Part
 from nvg.picture import png_bytes, samples
 from nvg.sampler import SamplerConfig, sample_images
 from nvg.structure_flow import StructureGenerator
-from nvg.train_generator import CLASSES, GeneratorShape, Part
+from nvg.train_generator import CLASSES
 from nvg.training import device
 from pipeline.recipe import Recipe
 

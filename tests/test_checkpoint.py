@@ -19,7 +19,7 @@ from nvg.checkpoint import (
     weights_bytes,
 )
 from nvg.errors import InputError
-from nvg.train_generator import GeneratorShape
+from nvg.generators import GeneratorShape
 from tests.makers import tiny_autoencoder, tiny_model, tiny_recipe
 
 

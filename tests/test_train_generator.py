@@ -13,20 +13,12 @@ from torch import Tensor
 
 from nvg.backbone import TransformerConfig
 from nvg.content import ContentGenerator
+from nvg.generators import Generator, Part, shape_of, store_quantizer
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.structure_flow import StructureGenerator
-from nvg.train_generator import (
-    Generator,
-    GeneratorTraining,
-    Learner,
-    Part,
-    generator_losses,
-    shape_of,
-    store_quantizer,
-    train_generator,
-)
+from nvg.train_generator import GeneratorTraining, Learner, generator_losses, train_generator
 from nvg.training import Run, RunError
 from tests.makers import make_store, tiny_recipe
 from tests.test_train_autoencoder import differing
@@ -155,7 +147,7 @@ def test_every_image_learns_one_random_stage(store: Store) -> None:
 
 def test_the_rate_scales_with_the_batch(store: Store) -> None:
     """1e-4 at batch 256 is 3e-4 at the paper's 768 (A.5)."""
-    shape = shape_of(tiny_recipe().generator, store, Part.CONTENT)
+    shape = shape_of(tiny_recipe().generator.content, store)
     assert Learner(Part.CONTENT, shape, GeneratorTraining()).peak_lr == pytest.approx(3e-4)
 
 
@@ -177,7 +169,7 @@ def test_canvases_are_measured_by_the_codebook(store: Store) -> None:
     codebook = load_file(Path(store.path) / "tokenizer.safetensors")["codebook"]
     expected = float(codebook.double().square().mean().sqrt())
     for part in BOTH:
-        shape = shape_of(tiny_recipe().generator, store, part)
+        shape = shape_of(getattr(tiny_recipe().generator, part.value), store)
         assert shape.latent_scale == pytest.approx(expected, rel=1e-5)
 
 
