@@ -227,7 +227,7 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     fs, root = fsspec.core.url_to_fs(path)
     if store_exists(path):
         raise StoreError(f"{path} exists: continue it with --resume, or choose another --out")
-    if fs.exists(root) and fs.find(root):
+    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
         raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     facts = {"finished": False, "errors": 0, "weights": weights, **manifest}

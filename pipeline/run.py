@@ -1,5 +1,6 @@
 """The engines that drive the pass over a dataset: Ray Data, or inline in this process."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from nvg.errors import InputError
 from nvg.progress import progress
 from nvg.store import Store
 from nvg.train_autoencoder import load_autoencoder
@@ -121,6 +123,7 @@ def _ray(
             compute=ray.data.TaskPoolStrategy(size=max(1, cpus // 4)),
         )
     )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after Ray has set up its own
     yield from counts.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0)
 
 
@@ -147,10 +150,11 @@ class _RayCommit:
 
 def _start_ray() -> None:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, quietly."""
-    import logging
-
     import ray
 
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+        try:
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            address = os.environ.get("RAY_ADDRESS")
+            raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None

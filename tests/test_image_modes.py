@@ -1,5 +1,6 @@
 """Decoding: an image file of any mode becomes the right RGB."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -104,3 +105,13 @@ def test_sixteen_bit_grey_is_scaled_to_eight(kind: str, top: int) -> None:
     found = rgb(image_bytes(Image.fromarray(levels), kind))
     assert np.abs(found - levels[:, :, None] / 257).max() <= 1
     assert found.max() == (255 if top == 65535 else top // 257)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_stay_sixteen_when_all_levels_are_low(kind: str, order: str) -> None:
+    """A file of mode I;16, of either byte order, is divided by 257 though no level passes 255."""
+    levels = np.arange(256).astype(order).reshape(16, 16)
+    data = image_bytes(Image.fromarray(levels), kind)
+    assert Image.open(io.BytesIO(data)).mode.startswith("I;16")
+    assert np.abs(rgb(data) - levels[:, :, None].astype(float) / 257).max() < 1

@@ -1,6 +1,7 @@
 """Decoding and cropping: every mode becomes the right RGB, every bad file an error row."""
 
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,26 @@ def test_a_long_strip_is_an_error_row() -> None:
     source = Listed(data)
     (reason,) = decode_rows(source, source.rows, 256, [View.CENTER])["reason"]
     assert 0 < len(reason) <= 100
+
+
+@pytest.mark.parametrize("shape", [(60_000, 1), (1, 60_000)])
+def test_a_strip_is_refused_before_it_is_enlarged(shape: tuple[int, int]) -> None:
+    """To 256 pixels it would take 12 GB and minutes; the error row is there within a second."""
+    source = Listed(image_bytes(Image.new("RGB", shape), "png"))
+    began = time.perf_counter()
+    block = decode_rows(source, source.rows, 256, [View.CENTER])
+    assert time.perf_counter() - began < 1
+    assert block["reason"].tolist() == [f"too long and narrow: {shape[0]}x{shape[1]}"]
+    assert not block["pixels"].any()
+
+
+def test_postscript_is_refused_whatever_its_name(tmp_path: Path) -> None:
+    """EPS would start a program (Ghostscript) on data from outside; a name ending in .jpg too."""
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "photo.jpg").write_bytes(image_bytes(picture(), "eps"))
+    source = FolderSource(tmp_path)
+    (reason,) = decode_rows(source, source.rows, 8, [View.CENTER])["reason"]
+    assert reason == "not an image"
 
 
 @settings(deadline=None, max_examples=100)

@@ -33,12 +33,14 @@ def test_ray_makes_the_same_bytes(ray_session: None, tokenizer: Path, tmp_path: 
     With as many threads as its workers have, one: the last bit of a residual depends on them.
     """
     recipe = photos(tmp_path / "images")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    run(recipe, tokenizer, tmp_path / "inline.vgs")
     out = tmp_path / "ray.vgs"
-    stopped(recipe, tokenizer, out, (1,))
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        run(recipe, tokenizer, tmp_path / "inline.vgs")
+        stopped(recipe, tokenizer, out, (1,))
+    finally:
+        torch.set_num_threads(threads)
     outcome = tokenize_dataset(recipe, tokenizer, str(out), Engine.RAY, resume=True)
     assert outcome == Outcome(ROWS, len(BAD))
     assert files_below(out) == files_below(tmp_path / "inline.vgs")

@@ -29,11 +29,6 @@ def recipe(tmp_path: Path) -> Recipe:
     return tiny_recipe(folder, tokenize=TokenizeConfig(chunk_rows=6, batch_size=8, views=BOTH))
 
 
-def decoded(recipe: Recipe, task: ChunkTask) -> Block:
-    """The decoded block of one task."""
-    return decode(recipe, task)
-
-
 def whole(recipe: Recipe) -> ChunkTask:
     """The only chunk of the recipe."""
     (task,) = plan_store(recipe, FolderSource(Path(recipe.data.path)))
@@ -58,7 +53,7 @@ def crops(recipe: Recipe, rows: list[int]) -> torch.Tensor:
 def test_a_block_knows_its_place(recipe: Recipe) -> None:
     """Every row carries the number of its chunk and its row in the store."""
     task = ChunkTask(3, 40, whole(recipe).rows[:4])
-    block = decoded(recipe, task)
+    block = decode(recipe, task)
     assert block["chunk"].tolist() == [3, 3, 3, 3]
     assert block["row"].tolist() == [40, 41, 42, 43]
     assert block["pixels"].shape == (4, 2, 3, 8, 8)
@@ -67,7 +62,7 @@ def test_a_block_knows_its_place(recipe: Recipe) -> None:
 def test_tokens_are_those_of_the_autoencoder(recipe: Recipe, tmp_path: Path) -> None:
     """Leaves and content of every good row and view equal Autoencoder.tokenize on its pixels."""
     model = write_autoencoder(tmp_path / "run")
-    block = ChunkTokenizer(tmp_path / "run", 8)(decoded(recipe, whole(recipe)))
+    block = ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe)))
     good = [0, 2, 3, 4]
     leaves, content, error = model.tokenize(crops(recipe, good).flatten(0, 1))
     assert np.array_equal(block["leaves"][good], leaves.reshape(4, 2, 16).numpy())
@@ -80,7 +75,7 @@ def test_tokens_are_those_of_the_autoencoder(recipe: Recipe, tmp_path: Path) -> 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_batches_do_not_mix_rows(recipe: Recipe, tokenizer: Path, batch_size: int) -> None:
     """Batches that do not divide the good rows still fill every good row, each with its own."""
-    pixels = decoded(recipe, whole(recipe))
+    pixels = decode(recipe, whole(recipe))
     block = ChunkTokenizer(tokenizer, batch_size)(pixels)
     together = ChunkTokenizer(tokenizer, 8)(pixels)
     assert np.allclose(block["stage_error"], together["stage_error"], rtol=1e-4, equal_nan=True)
@@ -90,7 +85,7 @@ def test_batches_do_not_mix_rows(recipe: Recipe, tokenizer: Path, batch_size: in
 
 def test_error_rows_hold_nothing(recipe: Recipe, tokenizer: Path) -> None:
     """Their leaves and tokens are 0 and their residuals unknown."""
-    block = ChunkTokenizer(tokenizer, 8)(decoded(recipe, whole(recipe)))
+    block = ChunkTokenizer(tokenizer, 8)(decode(recipe, whole(recipe)))
     bad = [1, 5]
     assert not block["leaves"][bad].any()
     assert not block["content"][bad].any()
@@ -100,7 +95,7 @@ def test_error_rows_hold_nothing(recipe: Recipe, tokenizer: Path) -> None:
 
 def test_pixels_end_here(recipe: Recipe, tokenizer: Path) -> None:
     """What goes on to the store has no pixels in it."""
-    block = ChunkTokenizer(tokenizer, 8)(decoded(recipe, whole(recipe)))
+    block = ChunkTokenizer(tokenizer, 8)(decode(recipe, whole(recipe)))
     assert "pixels" not in block
     assert {"key", "label", "class", "reason", "leaves", "content"} <= set(block)
 
@@ -111,7 +106,7 @@ def test_large_grids_make_two_byte_leaves(recipe: Recipe, tmp_path: Path) -> Non
     write_autoencoder(tmp_path / "run", config=model)
     large = tiny_recipe(recipe.data.path, autoencoder=AutoencoderSection(model=model))
     task = ChunkTask(0, 0, whole(recipe).rows[:1])
-    block = ChunkTokenizer(tmp_path / "run", 8)(decoded(large, task))
+    block = ChunkTokenizer(tmp_path / "run", 8)(decode(large, task))
     assert block["leaves"].dtype == np.uint16
     assert sorted(block["leaves"][0, 0].tolist()) == list(range(1024))
 
@@ -122,7 +117,7 @@ def committed(recipe: Recipe, tmp_path: Path) -> tuple[Block, str]:
     source = FolderSource(Path(recipe.data.path))
     out = str(tmp_path / "a.vgs")
     prepare_store(out, make_manifest(recipe, source, model, 6), model, resume=False)
-    block = ChunkTokenizer(tmp_path / "run", 8)(decoded(recipe, whole(recipe)))
+    block = ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe)))
     return commit_chunk(block, out), out
 
 
@@ -162,7 +157,7 @@ def test_a_chunk_of_bad_images_is_committed_too(tmp_path: Path) -> None:
     out = str(tmp_path / "a.vgs")
     store = prepare_store(out, make_manifest(recipe, source, model, 2), model, resume=False)
     commit_chunk(
-        ChunkTokenizer(tmp_path / "run", 8)(decoded(recipe, whole(recipe))),
+        ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe))),
         out,
     )
     store.finish()
@@ -174,5 +169,5 @@ def test_a_size_of_a_photo_is_that_of_the_file(tmp_path: Path, tokenizer: Path) 
     (tmp_path / "images" / "ant").mkdir(parents=True)
     Image.new("RGB", (31, 17)).save(tmp_path / "images" / "ant" / "a.png")
     recipe = tiny_recipe(tmp_path / "images")
-    block = ChunkTokenizer(tokenizer, 8)(decoded(recipe, whole(recipe)))
+    block = ChunkTokenizer(tokenizer, 8)(decode(recipe, whole(recipe)))
     assert (block["width"].tolist(), block["height"].tolist()) == ([31], [17])

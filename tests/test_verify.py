@@ -162,6 +162,27 @@ def test_values_that_cannot_be_are_named(tmp_path: Path, change: Change, words: 
     assert fault.startswith(f"chunk 1: {words}")
 
 
+WEIGHTS = ["detokenizer.safetensors", "tokenizer.safetensors"]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_missing_weights_are_named(store: Store, name: str) -> None:
+    """Without its weights the tokens of a store cannot be used: the one fault names the file."""
+    Path(store.path, name).unlink()
+    assert faults_of(store) == [f"{name} is missing"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_damaged_weights_are_named(store: Store, name: str, damage: str) -> None:
+    """One bit changed, or an end cut off, is the one fault, which names the file."""
+    file = Path(store.path, name)
+    data = file.read_bytes()
+    flipped = data[:-1] + bytes([data[-1] ^ 1])
+    file.write_bytes({"flip": flipped, "truncate": data[:-4], "empty": b""}[damage])
+    assert faults_of(store) == [f"{name} does not match its checksum"]
+
+
 def test_a_missing_commit_record_is_named(store: Store) -> None:
     """A finished store without one of its records has a fault with the chunk's number."""
     Path(store.path, "commits", "00001.json").unlink()
