@@ -1,5 +1,6 @@
 """Whole-file writes that are either there in full or not at all."""
 
+import json
 import os
 import uuid
 from pathlib import Path
@@ -38,3 +39,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as JSON text, the same for the same value."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()

@@ -17,10 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nvg.errors import InputError
-from nvg.files import write_bytes
+from nvg.files import json_bytes, write_bytes
 from nvg.geometry import Geometry
 
 FORMAT = "nvg-store"
@@ -204,7 +203,7 @@ class Store:
         return pq.read_table(pa.BufferReader(self.read(name)))
 
     def _write_json(self, name: str, value: Any) -> None:
-        write_bytes(self.fs, f"{self.root}/{name}", _json(value))
+        write_bytes(self.fs, f"{self.root}/{name}", json_bytes(value))
 
 
 def open_store(path: str, writable: bool = False) -> Store:
@@ -216,53 +215,6 @@ def store_exists(path: str) -> bool:
     """Whether something that calls itself a store is at `path`."""
     fs, root = fsspec.core.url_to_fs(str(path).rstrip("/"))
     return bool(fs.exists(f"{root}/manifest.json"))
-
-
-def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
-    """Lay out an empty store: manifest, then what `complete_layout` adds.
-
-    The manifest must give grid, rows, chunk_rows and views. StoreError if something is there.
-    """
-    path = str(path).rstrip("/")
-    fs, root = fsspec.core.url_to_fs(path)
-    if store_exists(path):
-        raise StoreError(f"{path} exists: continue it with --resume, or choose another --out")
-    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
-        raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
-    weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    facts = {"finished": False, "errors": 0, "weights": weights, **manifest}
-    write_bytes(fs, f"{root}/manifest.json", _json({"format": FORMAT, "version": VERSION, **facts}))
-    store = Store(path, writable=True)
-    complete_layout(store, files)
-    return store
-
-
-def complete_layout(store: Store, files: dict[str, bytes]) -> None:
-    """Add the weights and arrays that are missing, as after a kill in between."""
-    for name, data in files.items():
-        if not store.fs.exists(f"{store.root}/{name}"):
-            write_bytes(store.fs, f"{store.root}/{name}", data)
-    geometry, views = store.geometry, len(store.manifest["views"])
-    leaf = "uint8" if geometry.positions <= 256 else "uint16"
-    shapes = {
-        "leaves": (leaf, (len(store), views, geometry.positions)),
-        "content": ("uint16", (len(store), views, geometry.tokens)),
-        "label": ("int32", (len(store),)),
-    }
-    group = zarr.open_group(store.path, mode="a")
-    for name, (dtype, shape) in shapes.items():
-        if name not in group:
-            group.create_array(
-                name,
-                shape=shape,
-                chunks=(store.manifest["chunk_rows"], *shape[1:]),
-                dtype=dtype,
-                fill_value=0,
-                compressors=[
-                    BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
-                    Crc32cCodec(),
-                ],
-            )
 
 
 def digest(values: np.ndarray[Any, Any]) -> str:
@@ -279,7 +231,3 @@ def _parquet(table: pa.Table) -> bytes:
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()

@@ -10,7 +10,8 @@ from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.config import as_table
 from nvg.detokenize import WEIGHTS
-from nvg.store import Store, StoreError, complete_layout, create_store, open_store, store_exists
+from nvg.store import Store, StoreError, open_store, store_exists
+from nvg.store_layout import complete_layout, create_store
 from pipeline.images import PREPROCESSING
 from pipeline.recipe import Recipe
 from pipeline.sources import Row, Source, open_source, split_rows

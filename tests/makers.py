@@ -16,7 +16,8 @@ from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampler import SamplerConfig
-from nvg.store import Arrays, Store, create_store
+from nvg.store import Arrays, Store
+from nvg.store_layout import create_store
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import AutoencoderTraining
 from nvg.train_generator import GeneratorConfig, GeneratorTraining

@@ -16,7 +16,7 @@ from nvg.config import ConfigError
 from nvg.errors import InputError
 from nvg.sampler import SamplerConfig, sample_images
 from nvg.sequence import Sequences
-from nvg.store import create_store
+from nvg.store_layout import create_store
 from pipeline.fit import fit_generator
 from pipeline.generate import Generators, class_ids, draw_samples, load_generators
 from tests import reference

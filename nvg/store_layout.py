@@ -1,0 +1,59 @@
+"""Lay out an empty store: manifest, weights and empty arrays (docs/FORMAT.md)."""
+
+import hashlib
+
+import fsspec
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from nvg.files import json_bytes, write_bytes
+from nvg.store import FORMAT, VERSION, Manifest, Store, StoreError, store_exists
+
+
+def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
+    """Lay out an empty store: manifest, then what `complete_layout` adds.
+
+    The manifest must give grid, rows, chunk_rows and views. StoreError if something is there.
+    """
+    path = str(path).rstrip("/")
+    fs, root = fsspec.core.url_to_fs(path)
+    if store_exists(path):
+        raise StoreError(f"{path} exists: continue it with --resume, or choose another --out")
+    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
+        raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
+    weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    facts = {"finished": False, "errors": 0, "weights": weights, **manifest}
+    write_bytes(
+        fs, f"{root}/manifest.json", json_bytes({"format": FORMAT, "version": VERSION, **facts})
+    )
+    store = Store(path, writable=True)
+    complete_layout(store, files)
+    return store
+
+
+def complete_layout(store: Store, files: dict[str, bytes]) -> None:
+    """Add the weights and arrays that are missing, as after a kill in between."""
+    for name, data in files.items():
+        if not store.fs.exists(f"{store.root}/{name}"):
+            write_bytes(store.fs, f"{store.root}/{name}", data)
+    geometry, views = store.geometry, len(store.manifest["views"])
+    leaf = "uint8" if geometry.positions <= 256 else "uint16"
+    shapes = {
+        "leaves": (leaf, (len(store), views, geometry.positions)),
+        "content": ("uint16", (len(store), views, geometry.tokens)),
+        "label": ("int32", (len(store),)),
+    }
+    group = zarr.open_group(store.path, mode="a")
+    for name, (dtype, shape) in shapes.items():
+        if name not in group:
+            group.create_array(
+                name,
+                shape=shape,
+                chunks=(store.manifest["chunk_rows"], *shape[1:]),
+                dtype=dtype,
+                fill_value=0,
+                compressors=[
+                    BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
+                    Crc32cCodec(),
+                ],
+            )
