@@ -51,6 +51,11 @@ class Geometry:
         """The smallest dtype that holds a leaf label."""
         return leaf_dtype(self.positions)
 
+    @property
+    def leaf_name(self) -> str:
+        """The same dtype as numpy and Zarr call it."""
+        return str(self.leaf_dtype).removeprefix("torch.")
+
     def clusters(self, stage: int) -> int:
         """How many clusters, hence unique tokens, stage `stage` has: 2^stage."""
         return 1 << stage

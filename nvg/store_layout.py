@@ -37,9 +37,8 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
         if not store.fs.exists(f"{store.root}/{name}"):
             write_bytes(store.fs, f"{store.root}/{name}", data)
     geometry, views = store.geometry, len(store.manifest["views"])
-    leaf = "uint8" if geometry.positions <= 256 else "uint16"
     shapes = {
-        "leaves": (leaf, (len(store), views, geometry.positions)),
+        "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),
         "content": ("uint16", (len(store), views, geometry.tokens)),
         "label": ("int32", (len(store),)),
     }

@@ -111,8 +111,9 @@ def plan_lines(recipe: Recipe) -> list[str]:
     tasks = plan_store(recipe, open_source(recipe.data))
     rows = sum(len(task.rows) for task in tasks)
     geometry, views = recipe.autoencoder.model.geometry, len(recipe.tokenize.views)
-    leaf = 1 if geometry.positions <= 256 else 2
-    bytes_each = views * (leaf * geometry.positions + 2 * geometry.tokens) + 4
+    bytes_each = (
+        views * (geometry.leaf_dtype.itemsize * geometry.positions + 2 * geometry.tokens) + 4
+    )
     return [
         f"{rows} images x {views} views in {len(tasks)} chunks of {recipe.tokenize.chunk_rows}",
         f"at most {bytes_each} bytes an image, {rows * bytes_each / 1e6:.1f} MB in all",

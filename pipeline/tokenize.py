@@ -52,8 +52,7 @@ class ChunkTokenizer:
         pixels = block["pixels"]
         geometry = self.model.config.geometry
         count, views = pixels.shape[:2]
-        leaf = np.uint8 if geometry.positions <= 256 else np.uint16
-        leaves = np.zeros((count, views, geometry.positions), leaf)
+        leaves = np.zeros((count, views, geometry.positions), geometry.leaf_name)
         content = np.zeros((count, views, geometry.tokens), np.uint16)
         error = np.full((count, geometry.stages), np.nan, np.float32)
         good = np.flatnonzero(block["reason"] == "")
