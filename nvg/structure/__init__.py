@@ -1,0 +1,28 @@
+"""Structure construction (Sec. 2.1, Alg. 1): latents -> leaf labels, by a builder of choice."""
+
+from nvg.structure.builders import (
+    Builder,
+    build_leaves,
+    builder_names,
+    find_builder,
+    register_builder,
+    takes_segments,
+)
+from nvg.structure.greedy import Backend
+from nvg.structure.lattice import lattice
+from nvg.structure.quality import Quality, measure_structure
+from nvg.structure.regions import grid_labels
+
+__all__ = [
+    "Backend",
+    "Builder",
+    "Quality",
+    "build_leaves",
+    "builder_names",
+    "find_builder",
+    "grid_labels",
+    "lattice",
+    "measure_structure",
+    "register_builder",
+    "takes_segments",
+]

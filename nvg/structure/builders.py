@@ -1,0 +1,129 @@
+"""The builders by name, and the one way to call them: latents and options -> leaves.
+
+Legend: B image, N position, C latent channel.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nvg.geometry import canonical, leaf_dtype
+from nvg.structure.greedy import greedy, greedy_with_swaps
+from nvg.structure.lattice import finite_range
+from nvg.structure.matching import optimal
+from nvg.structure.regions import segments, spatial
+
+# Finite latents [B, N, C] in float32 or float64, N a power of two, and options by name -> leaves
+Builder = Callable[..., Tensor]
+
+BUILDERS: dict[str, Builder] = {
+    "greedy": greedy,
+    "greedy+2opt": greedy_with_swaps,
+    "optimal": optimal,
+    "spatial": spatial,
+    "segments": segments,
+}
+
+
+def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Tensor:
+    """Leaf labels of a batch of latents [B, N, C]: uint8, or uint16 for N > 256, of shape [B, N].
+
+    Each row is a permutation of 0..N-1 in canonical child order; `labels(leaves, i, K)` is the
+    structure map of stage i. `builder` is one of `builder_names()` or `module:function`; options
+    are the builder's own. ValueError on a wrong shape or dtype, NaN or Inf, an unknown builder or
+    option.
+    """
+    build = find_builder(builder)
+    allowed = list(inspect.signature(build).parameters)[1:]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(
+                f"structure builder {builder!r} takes no option {option!r}; "
+                f"it takes: {', '.join(allowed) or 'none'}"
+            )
+    if "segments" in allowed and options.get("segments") is None:
+        raise ValueError(f"structure builder {builder!r} needs a label map per image: segments=...")
+    _check(latents)
+    with torch.no_grad():
+        values = latents.detach()
+        return build(values if values.dtype.itemsize >= 4 else values.float(), **options)
+
+
+def builder_names() -> list[str]:
+    """The names that are known without importing more."""
+    return list(BUILDERS)
+
+
+def register_builder(name: str, builder: Builder) -> None:
+    """Offer a builder under a name of its own. ValueError when the name is taken.
+
+    Its leaves are checked to be permutations, and put in canonical child order. Worker processes
+    do not see this call: where they matter, name the builder `module:function` instead.
+    """
+    if name in BUILDERS or ":" in name or not name:
+        raise ValueError(f"{name!r} cannot name a structure builder: it is taken, empty or has a :")
+    BUILDERS[name] = _checked(name, builder)
+
+
+def find_builder(name: str) -> Builder:
+    """The builder of a name, or of `module:function`. ValueError when there is none."""
+    if name in BUILDERS:
+        return BUILDERS[name]
+    if ":" in name:
+        return _import(name)
+    raise ValueError(
+        f"unknown structure builder {name!r}; known: {', '.join(BUILDERS)}, or module:function"
+    )
+
+
+def takes_segments(name: str) -> bool:
+    """Whether a builder works from a label map per image, its option `segments`."""
+    return "segments" in inspect.signature(find_builder(name)).parameters
+
+
+@cache
+def _import(name: str) -> Builder:
+    module, _, function = name.partition(":")
+    try:
+        return _checked(name, getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"structure builder {name!r} cannot be imported: {error}") from error
+
+
+def _checked(name: str, builder: Builder) -> Builder:
+    """The builder with a look at what it returns, since a wrong leaf spoils a whole store."""
+
+    @wraps(builder)
+    def build(latents: Tensor, **options: Any) -> Tensor:
+        finite_range(latents)
+        leaves = builder(latents, **options)
+        positions = latents.shape[1]
+        if tuple(leaves.shape) != tuple(latents.shape[:2]):
+            raise ValueError(
+                f"structure builder {name!r} made leaves {tuple(leaves.shape)} of latents "
+                f"{tuple(latents.shape)}"
+            )
+        expected = torch.arange(positions, device=leaves.device).expand(leaves.shape)
+        if not torch.equal(leaves.long().sort(1).values, expected):
+            raise ValueError(
+                f"structure builder {name!r} made leaves that are no permutation of "
+                f"0..{positions - 1}, of latents {tuple(latents.shape)}"
+            )
+        return canonical(leaves.long()).to(leaf_dtype(positions))
+
+    return build
+
+
+def _check(latents: Tensor) -> None:
+    shape = tuple(latents.shape)
+    if latents.ndim != 3 or 0 in shape:
+        raise ValueError(f"latents must be a non-empty [B, N, C], not {shape}")
+    if shape[1] < 2 or shape[1] & (shape[1] - 1):
+        raise ValueError(f"latents {shape}: the number of positions N must be a power of two >= 2")
+    if not latents.is_floating_point():
+        raise ValueError(f"latents {shape} must be floating point, not {latents.dtype}")

@@ -1,0 +1,57 @@
+"""The paper's greedy structure (Alg. 1) by whichever backend is fastest: all give the same leaves.
+
+Legend: B image, N position, C latent channel.
+"""
+
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from nvg.geometry import leaf_dtype
+from nvg.kernels.chain import build
+from nvg.kernels.jit import over_slices
+from nvg.structure.candidates import greedy_candidates
+from nvg.structure.lattice import finite_range, lattice_frame
+from nvg.structure.rounds import greedy_rounds
+
+
+class Backend(StrEnum):
+    """What computes the greedy hierarchy."""
+
+    AUTO = "auto"
+    NUMBA = "numba"
+    TORCH = "torch"
+    FAISS = "faiss"
+
+
+def greedy(latents_BNC: Tensor, backend: str = Backend.AUTO) -> Tensor:
+    """Alg. 1: merge the closest pair of clusters again and again, level by level. -> [B, N].
+
+    `auto` is numba on a CPU and torch elsewhere; docs/PERFORMANCE.md has the figures behind it.
+    """
+    method = Backend(backend)
+    if method is Backend.AUTO:
+        method = Backend.NUMBA if latents_BNC.device.type == "cpu" else Backend.TORCH
+    if method is Backend.NUMBA:
+        return _compiled(latents_BNC, swaps=False)
+    finite_range(latents_BNC)  # before they are split, so that an error names the whole batch
+    return greedy_rounds(latents_BNC) if method is Backend.TORCH else greedy_candidates(latents_BNC)
+
+
+def greedy_with_swaps(latents_BNC: Tensor) -> Tensor:
+    """Greedy, then 2-opt at every level: pairs exchange clusters while that lowers the variance.
+
+    Deterministic: gains are exact integers, visited in a fixed order. Runs on the CPU. -> [B, N].
+    """
+    return _compiled(latents_BNC, swaps=True)
+
+
+def _compiled(latents_BNC: Tensor, swaps: bool) -> Tensor:
+    frame = lattice_frame(latents_BNC)
+    latents = latents_BNC.cpu().contiguous().numpy()
+    middle, scale = frame.middle[:, 0].cpu().numpy(), frame.scale[:, 0, 0].cpu().numpy()
+    leaves_BN = torch.empty(latents.shape[:2], dtype=leaf_dtype(latents.shape[1]))
+    leaves = leaves_BN.numpy()
+    over_slices(lambda b: build(latents[b], middle[b], scale[b], swaps, leaves[b]), len(latents))
+    return leaves_BN.to(latents_BNC.device)

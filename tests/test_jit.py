@@ -1,0 +1,246 @@
+"""Compilation of kernels with and without a disk cache, and the threads that share a batch."""
+
+import ast
+import importlib
+import importlib.util
+import pkgutil
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import torch
+from numba.core.dispatcher import Dispatcher
+
+import nvg.kernels
+from nvg.kernels.jit import over_slices
+from nvg.structure import build_leaves
+from tests.greedy_cases import KINDS, batch_of
+
+FOLDER = Path(nvg.kernels.__file__).parent
+MODULES = [
+    importlib.import_module(f"nvg.kernels.{found.name}")
+    for found in pkgutil.iter_modules(nvg.kernels.__path__)
+]
+DISPATCHERS: dict[str, Any] = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if isinstance(value, Dispatcher) and value.__module__ == module.__name__
+}
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Change the number of torch's threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def loaded(path: Path) -> ModuleType:
+    """The module of a file, under a name that nothing else has."""
+    spec = importlib.util.spec_from_file_location(f"copy_of_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def kernels(tmp_path: Path) -> Path:
+    """A copy of the kernels' sources, and a function to compile beside them."""
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    for file in FOLDER.glob("*.py"):
+        shutil.copy(file, folder)
+    (tmp_path / "twice.py").write_text("def twice(value):\n    return 2 * value\n")
+    return folder
+
+
+def compiled(folder: Path) -> Any:
+    """The function beside a copy of the kernels, compiled by that copy."""
+    function = loaded(folder / "jit.py").kernel()(loaded(folder.parent / "twice.py").twice)
+    assert function(21) == 42
+    return function
+
+
+def test_machine_code_is_kept_on_disk(
+    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below NUMBA_CACHE_DIR, where the next process finds it; numba's own setting is left."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert sum(compiled(kernels).stats.cache_misses.values()) == 1
+    assert list((tmp_path / "cache").glob("nvg-*/**/*.nbi"))
+    assert sum(compiled(kernels).stats.cache_hits.values()) == 1
+    assert "nvg-" not in numba.config.CACHE_DIR
+
+
+def test_without_a_setting_the_cache_lies_beside_the_kernels(
+    kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their __pycache__, which version control and packaging leave out."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    compiled(kernels)
+    assert list((kernels / "__pycache__").glob("nvg-*/**/*.nbi"))
+
+
+def test_a_folder_that_cannot_be_written_means_no_cache(
+    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels compile all the same, and leave nothing in folders that outlive a change to them."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert compiled(kernels).stats.cache_path is None
+    assert not list(tmp_path.rglob("*.nbi"))
+    assert "nvg-" not in numba.config.CACHE_DIR
+
+
+def test_any_change_to_the_kernels_means_a_new_cache(
+    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder's name follows the content of all files, and nothing else."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def folder() -> str:
+        return Path(compiled(kernels).stats.cache_path).relative_to(tmp_path / "cache").parts[0]
+
+    names = [folder(), folder()]
+    for file in sorted(kernels.glob("*.py")):
+        with file.open("a") as text:
+            text.write("# one more line\n")
+        names.append(folder())
+    (kernels / "another.py").write_text("MORE = 1\n")
+    names.append(folder())
+    assert names[0] == names[1]
+    assert len(set(names)) == len(names) - 1
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a function, or one inside it, looks up."""
+    inner = [names_in(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+@pytest.mark.parametrize("function", DISPATCHERS)
+def test_kernels_call_kernels_of_their_own_folder_only(function: str) -> None:
+    """What is compiled into a kernel lies where the name of the cache folder covers it."""
+    python, known = DISPATCHERS[function].py_func, list(DISPATCHERS.values())
+    called = [python.__globals__.get(name) for name in names_in(python.__code__)]
+    assert all(one in known for one in called if isinstance(one, Dispatcher))
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.name)
+def test_kernels_take_nothing_from_the_rest_of_nvg(file: Path) -> None:
+    """Nor a constant: its value is compiled in, so it too has to lie in the folder."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        assert all(name.startswith("nvg.kernels.") for name in names if name.startswith("nvg"))
+
+
+def test_there_are_kernels_to_look_at() -> None:
+    """The tests above take theirs from the folder: with none they would pass unseen."""
+    assert {"chain.build", "scan.scan", "swaps.swap_pairs", "codewords.search"} <= set(DISPATCHERS)
+
+
+def test_every_kernel_releases_the_lock() -> None:
+    """Threads run slices side by side, so no kernel may hold the interpreter."""
+    assert all(one.targetoptions["nogil"] for one in DISPATCHERS.values())
+
+
+def product_less(x: float, y: float, z: float) -> float:
+    return x * y - z
+
+
+def quotient(x: float, y: float) -> float:
+    return x / y
+
+
+def test_floats_are_strict_and_follow_numpy(kernels: Path) -> None:
+    """A product is rounded before it is used, and a division by zero is infinite."""
+    kernel = loaded(kernels / "jit.py").kernel
+    x = 1 + 2.0**-30
+    assert kernel()(product_less)(x, x, x * x) == 0.0
+    assert kernel()(quotient)(1.0, 0.0) == np.inf
+
+
+def test_without_threads_the_caller_runs_everything(set_threads: Callable[[int], None]) -> None:
+    """One thread takes one slice, in the thread that asks."""
+    set_threads(1)
+    seen = []
+    over_slices(lambda part: seen.append((part, threading.get_ident())), 50)
+    assert seen == [(slice(0, 50), threading.get_ident())]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_slices_cover_every_index_once(threads: int, set_threads: Callable[[int], None]) -> None:
+    """Whatever the counts, none is left out, doubled or empty, and no more threads are used."""
+    set_threads(threads)
+    for count in range(1, 51):
+        seen: list[tuple[int, int, int]] = []
+
+        def note(part: slice, seen: list[tuple[int, int, int]] = seen) -> None:
+            seen.append((part.start, part.stop, threading.get_ident()))
+
+        over_slices(note, count)
+        assert [i for start, stop, _ in sorted(seen) for i in range(start, stop)] == [*range(count)]
+        assert all(start < stop for start, stop, _ in seen)
+        assert len({worker for _, _, worker in seen}) <= threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_error_in_a_slice_reaches_the_caller(
+    threads: int, set_threads: Callable[[int], None]
+) -> None:
+    """As it is; and the threads go on to work."""
+    set_threads(threads)
+
+    def fail(part: slice) -> None:
+        if part.start <= 7 < part.stop:
+            raise KeyError("the seventh")
+
+    with pytest.raises(KeyError, match="the seventh"):
+        over_slices(fail, 20)
+    done: list[slice] = []
+    over_slices(done.append, 20)
+    assert sum(part.stop - part.start for part in done) == 20
+
+
+def test_several_callers_share_the_threads(set_threads: Callable[[int], None]) -> None:
+    """Calls from four Python threads at once each get all of their own slices, and no other's."""
+    set_threads(2)
+    barrier = threading.Barrier(4)
+
+    def sums(caller: int) -> list[int]:
+        barrier.wait(timeout=60)
+        found = []
+        for count in range(1, 60):
+            parts: list[slice] = []
+            over_slices(parts.append, count + caller)
+            found.append(sum(part.stop - part.start for part in parts))
+        return found
+
+    with ThreadPoolExecutor(4) as callers:
+        found = list(callers.map(sums, range(4)))
+    assert found == [[count + caller for count in range(1, 60)] for caller in range(4)]
+
+
+def test_kernels_of_several_callers_do_not_disturb_each_other(
+    set_threads: Callable[[int], None],
+) -> None:
+    """Leaves built from six Python threads at once are those built one after the other."""
+    set_threads(2)
+    batches = [torch.from_numpy(batch_of(kind, 1, 16, 64, 8)) for kind in KINDS]
+    expected = [build_leaves(batch).tolist() for batch in batches]
+    with ThreadPoolExecutor(6) as callers:
+        for _ in range(5):
+            assert [one.tolist() for one in callers.map(build_leaves, batches)] == expected
