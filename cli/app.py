@@ -146,13 +146,23 @@ def inspect(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
     row: Annotated[int | None, typer.Option(help="Show one image")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw that image's hierarchy")] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Measure the structure per stage")] = False,
+    segments: Annotated[
+        str | None, typer.Option(help="With --stats: folder of label maps to compare with")
+    ] = None,
 ) -> None:
     """Show what a store holds, or one image's structure and tokens."""
-    from nvg.inspection import row_lines, store_lines
+    from nvg.inspection import row_lines, store_lines, structure_lines
     from nvg.store import open_store
+    from pipeline.segments import store_regions
 
+    if segments and not stats:
+        raise InputError("--segments only serves --stats: add it")
     opened = open_store(store)
-    typer.echo("\n".join(store_lines(opened) if row is None else row_lines(opened, row)))
+    lines = store_lines(opened) if row is None else row_lines(opened, row)
+    if stats:
+        lines += structure_lines(opened, store_regions(opened, segments))
+    typer.echo("\n".join(lines))
     if png:
         from nvg.detokenize import draw_row
 

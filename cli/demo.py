@@ -97,7 +97,7 @@ def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[fl
     """Share read right of (real held-out digits, generated digits uint8 [B, 3, D, D])."""
     from sklearn.svm import SVC
 
-    from pipeline.images import RowPixels
+    from pipeline.blocks import RowImages
     from pipeline.sources import open_source, split_rows
 
     source = open_source(recipe.data)
@@ -105,7 +105,7 @@ def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[fl
     grey = []
     parts = split_rows(source.rows, recipe.data.heldout)
     for rows in parts:
-        pixels = RowPixels(source, rows, size).pixels(np.arange(len(rows)))
+        pixels = RowImages(source, rows, size).batch(np.arange(len(rows))).pixels
         grey.append(_features(pixels))
     truth = [np.array([row.label for row in rows]) for rows in parts]
     classifier = SVC(C=10.0).fit(grey[0], truth[0])

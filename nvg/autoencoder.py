@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nvg.config import require_positive, require_share
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer, Quantized
-from nvg.structure import BUILDERS, build_leaves
+from nvg.structure import build_leaves, find_builder
 
 GROUPS = 32
 
@@ -38,8 +38,7 @@ class AutoencoderConfig:
         require_share(self, "dropout")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError("multipliers must name at least one resolution, each at least 1")
-        if self.builder not in BUILDERS:
-            raise ValueError(f"builder must be one of {', '.join(BUILDERS)}, not {self.builder!r}")
+        find_builder(self.builder)
         if self.image_size % self.downsampling:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of the downsampling "
@@ -211,18 +210,28 @@ class Autoencoder(Detokenizer):
         super().__init__(config)
         self.encoder = Encoder(config)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Quantized]:
-        """Reconstruction [B, 3, D, D] of images in [-1, 1], and what the quantiser did."""
+    def forward(self, images: Tensor, segments: Tensor | None = None) -> tuple[Tensor, Quantized]:
+        """Reconstruction [B, 3, D, D] of images in [-1, 1], and what the quantiser did.
+
+        `segments` [B, N] are label maps, for a builder that takes them.
+        """
         latents = self.encoder(images)
-        quantized = self.quantizer(latents, build_leaves(latents, self.config.builder))
+        quantized = self.quantizer(latents, self.leaves(latents, segments))
         return self.decoder(quantized.canvas), quantized
 
     @torch.no_grad()
-    def tokenize(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def tokenize(
+        self, pixels: Tensor, segments: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 [B, 3, D, D] -> leaves [B, N], content [B, 2N-1], stage error [B, K+1]."""
         latents = self.encoder(from_pixels(pixels))
-        leaves = build_leaves(latents, self.config.builder)
+        leaves = self.leaves(latents, segments)
         return (leaves, *self.quantizer.measure(latents, leaves))
+
+    def leaves(self, latents: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Leaves [B, N] of latents [B, N, C] by the builder that the config names."""
+        options = {} if segments is None else {"segments": segments}
+        return build_leaves(latents, self.config.builder, **options)
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

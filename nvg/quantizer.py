@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
+from nvg.codewords import nearest_code
 from nvg.geometry import Geometry, as_int64, labels, leaf_order
 
 REFINERS = 4  # distinct phi over all stages, partially shared as in VAR
 BLEND = 0.5  # share of the convolution in phi, as in VAR
 COMMITMENT = 0.25  # weight of the encoder's side of the quantiser loss, as in VAR
-SEARCH_ROWS = 1024  # vectors per distance matrix of the codeword search
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,6 @@ class Refiner(nn.Module):
         return torch.lerp(grid_BCDD, self.conv(grid_BCDD), BLEND)
 
 
-def nearest_code(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the l2-nearest codebook row [V, C] for each vector [M, C]; lowest index on ties."""
-    half_square_V = codebook.square().sum(1) / 2
-    found = [
-        torch.addmm(half_square_V, part, codebook.T, alpha=-1).argmin(1)
-        for part in vectors.split(SEARCH_ROWS)
-    ]
-    return torch.cat(found)
-
-
 class MultiGranularityQuantizer(nn.Module):
     """One codebook and a few refiners that turn latents into 2N-1 tokens, coarse to fine."""
 
@@ -71,24 +61,6 @@ class MultiGranularityQuantizer(nn.Module):
         spacing = K * (3 * P - 2)
         offset = (3 * P * stage - K) * (P - 1)
         return min(max((2 * offset + spacing) // (2 * spacing), 0), P - 1)
-
-    def initialize_codebook(
-        self, latents: Tensor, leaves: Tensor, generator: torch.Generator
-    ) -> None:
-        """Fill the codebook with cluster residuals that [B, N, C] latents show between stages."""
-        with torch.no_grad():
-            order = leaf_order(leaves)
-            parent_BnC = torch.zeros_like(latents[:, :1])
-            residuals = []
-            for stage in range(self.geometry.stages):
-                mean_BnC = self._cluster_mean(latents, order, stage)
-                if stage:
-                    parent_BnC = parent_BnC.repeat_interleave(2, dim=1)
-                residuals.append((mean_BnC - parent_BnC).flatten(0, 1))
-                parent_BnC = mean_BnC
-            pool_MC = torch.cat(residuals)
-            pick = torch.randint(len(pool_MC), (len(self.codebook),), generator=generator)
-            self.codebook.copy_(pool_MC[pick.to(pool_MC.device)])
 
     @torch.no_grad()
     def encode(self, latents: Tensor, leaves: Tensor) -> Tensor:

@@ -1,13 +1,11 @@
 """Training of the autoencoder (A.5)."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from nvg.autoencoder import Autoencoder, AutoencoderConfig, from_pixels
 from nvg.checkpoint import (
@@ -18,12 +16,13 @@ from nvg.checkpoint import (
     read_config,
     weights_bytes,
 )
+from nvg.codebook import CodebookInit, stage_residuals, start_codebook
 from nvg.files import write_atomic
+from nvg.image_batch import ImageBatch, Images
 from nvg.losses import LossConfig, autoencoder_loss
-from nvg.metrics import Reconstruction, reconstruction_metrics
+from nvg.metrics import Reconstruction, reconstruction_metrics, stage_hits, stage_usage
 from nvg.optim import cosine, set_lr
 from nvg.order import step_rows
-from nvg.structure import build_leaves
 from nvg.training import LoopConfig, Metrics, Run, device, step_seed, train_loop
 
 WEIGHTS = "autoencoder.safetensors"
@@ -40,16 +39,8 @@ class AutoencoderTraining(LoopConfig):
     betas: tuple[float, ...] = (0.5, 0.9)
     weight_decay: float = 0.0
     clip: float = 10.0
+    codebook_init: CodebookInit = CodebookInit.SAMPLE
     loss: LossConfig = field(default_factory=LossConfig)
-
-
-class Images(Protocol):
-    """Random access to pixels; unreadable images are left out of a batch."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """uint8 [B, 3, D, D] of the readable ones among `rows`."""
 
 
 def train_autoencoder(
@@ -70,17 +61,18 @@ def train_autoencoder(
     if start:
         learner.restore(run.checkpoints.path(start))
     else:
-        learner.initialize(torch.from_numpy(fetch.first()))
+        usage = learner.initialize(fetch.batches())
+        run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
 
     def step(number: int) -> Metrics:
-        return learner.update(torch.from_numpy(fetch(number)), number)
+        return learner.update(fetch(number), number)
 
     train_loop(run, training, start, step, lambda: (learner.files(), {}), "autoencoder")
     model = learner.model.eval()
     write_atomic(run.directory / WEIGHTS, weights_bytes(model.state_dict(), model_config))
     if heldout is None or not len(heldout):
         return None
-    return reconstruction_metrics(model, heldout.pixels, len(heldout))
+    return reconstruction_metrics(model, heldout)
 
 
 class AutoencoderLearner:
@@ -92,17 +84,33 @@ class AutoencoderLearner:
         self.optimizer = training.optimizer(self.model)
 
     @torch.no_grad()
-    def initialize(self, pixels: Tensor) -> None:
-        """Start the codebook from residuals of real images under the fresh encoder."""
-        latents = self.model.encoder(from_pixels(pixels.to(self.device)))
-        leaves = build_leaves(latents, self.model.config.builder)
-        self.model.quantizer.initialize_codebook(latents, leaves, torch.default_generator)
+    def initialize(self, batches: Iterable[ImageBatch]) -> list[float]:
+        """Start the codebook from residuals of real images under the fresh encoder.
 
-    def update(self, pixels: Tensor, step: int) -> Metrics:
-        """One optimiser step on pixels uint8 [B, 3, D, D]."""
-        training, images = self.training, from_pixels(pixels.to(self.device))
+        Returns the share of it that each stage then uses on the last batch, see `stage_usage`.
+        """
+        quantizer, init = self.model.quantizer, self.training.codebook_init
+        size, pool, count = self.model.config.codebook_size, [], 0
+        for batch in batches:
+            pixels, segments = batch.tensors(self.device)
+            latents = self.model.encoder(from_pixels(pixels))
+            leaves = self.model.leaves(latents, segments)
+            pool.append(stage_residuals(latents, leaves))
+            count += len(pool[-1])
+            if count >= init.wants(size):
+                break
+        generator = torch.default_generator
+        quantizer.codebook.copy_(start_codebook(torch.cat(pool), size, init, generator))
+        hits_SV = stage_hits(quantizer.encode(latents, leaves), quantizer.geometry, size)
+        return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
+
+    def update(self, batch: ImageBatch, step: int) -> Metrics:
+        """One optimiser step on a batch."""
+        training = self.training
+        pixels, segments = batch.tensors(self.device)
+        images = from_pixels(pixels)
         set_lr(self.optimizer, training.lr * cosine(step, training.steps, training.warmup))
-        reconstruction, quantized = self.model(images)
+        reconstruction, quantized = self.model(images, segments)
         loss, terms = autoencoder_loss(training.loss, images, reconstruction, quantized)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -142,19 +150,18 @@ class _Prefetch:
     def __init__(self, images: Images, training: AutoencoderTraining) -> None:
         self.images, self.training = images, training
         self.pool = ThreadPoolExecutor(1)
-        self.ahead: dict[int, Any] = {}
+        self.ahead: dict[int, Future[ImageBatch]] = {}
 
-    def __call__(self, step: int) -> np.ndarray[Any, Any]:
+    def __call__(self, step: int) -> ImageBatch:
         future = self.ahead.pop(step, None) or self.pool.submit(self._read, step)
         if step + 1 < self.training.steps:
             self.ahead[step + 1] = self.pool.submit(self._read, step + 1)
-        pixels: np.ndarray[Any, Any] = future.result()
-        return pixels
+        return future.result()
 
-    def first(self) -> np.ndarray[Any, Any]:
-        """The pixels of step 0, which initialise the codebook."""
-        return self._read(0)
+    def batches(self) -> Iterator[ImageBatch]:
+        """The batches of the first epoch, which initialise the codebook."""
+        yield from map(self._read, range(-(-len(self.images) // self.training.batch_size)))
 
-    def _read(self, step: int) -> np.ndarray[Any, Any]:
+    def _read(self, step: int) -> ImageBatch:
         rows = step_rows(len(self.images), self.training.batch_size, self.training.seed, step)
-        return self.images.pixels(rows)
+        return self.images.batch(rows)

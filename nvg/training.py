@@ -8,7 +8,6 @@ and a resumed run equals an uninterrupted one.
 import json
 import signal
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from nvg.checkpoint import Checkpoints
-from nvg.config import as_table, dump, require_positive
+from nvg.config import ConfigError, as_table, dump, load, require_positive
 from nvg.errors import InputError
 from nvg.optim import adamw
 from nvg.progress import progress
@@ -85,15 +84,19 @@ class Run:
         dump(config, saved)
 
     def _check_same(self, saved: Path, config: Any, decisive: tuple[str, ...]) -> None:
-        before, now = (
-            {name: table.get(name) for name in decisive}
-            for table in (tomllib.loads(saved.read_text()), as_table(config))
-        )
-        different = sorted(_differences(before, now))
+        """RunError unless both agree; a key that is newer than the run counts as its default."""
+        try:
+            before, now = (
+                {name: as_table(recipe).get(name) for name in decisive}
+                for recipe in (load(type(config), saved), config)
+            )
+            different = ", ".join(sorted(_differences(before, now)))
+        except ConfigError as error:
+            different = str(error)
         if different:
             raise RunError(
-                f"{self.directory} holds a run of another recipe (differs in "
-                f"{', '.join(different)}): use that recipe, or choose another --out"
+                f"{self.directory} holds a run of another recipe (differs in {different}): use "
+                "that recipe, or choose another --out"
             )
 
     def start_step(self) -> int:

@@ -14,8 +14,9 @@ from nvg.store import open_store
 from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
 from nvg.train_generator import train_generator
 from nvg.training import Run
-from pipeline.images import RowPixels
+from pipeline.blocks import RowImages
 from pipeline.recipe import Recipe
+from pipeline.segments import open_segments
 from pipeline.sources import open_source, split_rows
 
 SHOWN = 24  # images in the picture of reconstructions
@@ -40,16 +41,18 @@ def fit_autoencoder(recipe: Recipe, out: Path, resume: bool) -> list[str]:
     source = open_source(recipe.data)
     rows, kept = split_rows(source.rows, recipe.data.heldout)
     size = recipe.autoencoder.model.image_size
-    images = RowPixels(source, rows, size)
-    heldout = RowPixels(source, kept, size) if kept else None
+    maps = open_segments(recipe)
+    images = RowImages(source, rows, size, maps)
+    heldout = RowImages(source, kept, size, maps) if kept else None
     run = Run(out, recipe, resume, ("data", "autoencoder"))
     measures = train_autoencoder(
         recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run
     )
     model = load_autoencoder(out)
     pictured = heldout or images
-    originals = torch.from_numpy(pictured.pixels(np.arange(min(SHOWN, len(pictured)))))
-    leaves, content, _ = model.tokenize(originals)
+    shown = pictured.batch(np.arange(min(SHOWN, len(pictured))))
+    originals, segments = shown.tensors(torch.device("cpu"))
+    leaves, content, _ = model.tokenize(originals, segments)
     picture = reconstructions(originals, model.decode(content, leaves))
     write_atomic(out / "reconstructions.png", png_bytes(picture))
     lines = [f"{out / WEIGHTS}: tokenizer {fingerprint(model)[:16]}"]

@@ -1,4 +1,4 @@
-"""Read, decode, crop: bytes of an image -> pixels of its views. A bad image is an error row.
+"""Decode and crop: bytes of an image -> pixels of its views.
 
 Legend: B image, V view, D pixel row or column.
 """
@@ -13,14 +13,13 @@ from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError
 from pipeline.recipe import View
-from pipeline.sources import Row, Source
 
 PREPROCESSING = "adm-center-crop"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
 
+Array = np.ndarray[Any, Any]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Block = dict[str, np.ndarray[Any, Any]]
 
 
 class ImageError(InputError):
@@ -71,65 +70,19 @@ def center_crop(image: Image.Image, size: int) -> Pixels:
         raise ImageError(f"too long and narrow: {image.width}x{image.height}")
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    scale = size / min(image.size)
-    wide, high = round(image.width * scale), round(image.height * scale)
-    image = image.resize((wide, high), Image.Resampling.BICUBIC)
-    left, top = (wide - size) // 2, (high - size) // 2
+    whole, (left, top) = crop_box(*image.size, size)
+    image = image.resize(whole, Image.Resampling.BICUBIC)
     return np.asarray(image.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
 
 
-def views_of(pixels: Pixels, views: Sequence[View]) -> Pixels:
-    """The stored views [V, 3, D, D] of a centre crop [3, D, D]."""
-    made = {View.CENTER: pixels, View.FLIP: pixels[..., ::-1]}
+def crop_box(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of an image whose short side is `size`, and left and top of its centre."""
+    scale = size / min(width, height)
+    wide, high = round(width * scale), round(height * scale)
+    return (wide, high), ((wide - size) // 2, (high - size) // 2)
+
+
+def views_of(crop: Array, views: Sequence[View]) -> Array:
+    """The stored views [V, ...] of a centre crop whose last axis runs from left to right."""
+    made = {View.CENTER: crop, View.FLIP: crop[..., ::-1]}
     return np.stack([made[view] for view in views])
-
-
-def decode_rows(source: Source, rows: Sequence[Row], size: int, views: Sequence[View]) -> Block:
-    """One block of columns for `rows`: key, label, class, width, height, reason, pixels.
-
-    pixels is uint8 [B, V, 3, D, D]; the reason of a good image is "", a bad one has pixels 0.
-    """
-    pixels = np.zeros((len(rows), len(views), 3, size, size), np.uint8)
-    width, height = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
-    reason = [""] * len(rows)
-    for n, data in enumerate(source.read([row.key for row in rows])):
-        try:
-            if isinstance(data, OSError):
-                raise ImageError(f"cannot be read: {data.strerror or data}")
-            image = decode(data)
-            width[n], height[n] = image.size
-            pixels[n] = views_of(center_crop(image, size), views)
-        except ImageError as error:
-            reason[n] = str(error)
-    names = source.classes
-    return {
-        "key": np.array([row.key for row in rows], dtype=object),
-        "label": np.array([row.label for row in rows], np.int32),
-        "class": np.array([names[r.label] if r.label >= 0 else "" for r in rows], dtype=object),
-        "width": width,
-        "height": height,
-        "reason": np.array(reason, dtype=object),
-        "pixels": pixels,
-    }
-
-
-class RowPixels:
-    """Random access to the centre crops of rows, for training the autoencoder."""
-
-    def __init__(self, source: Source, rows: list[Row], size: int) -> None:
-        self.source, self.rows, self.size = source, rows, size
-        self.skipped: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def pixels(self, rows: np.ndarray[Any, Any]) -> Pixels:
-        """uint8 [B, 3, D, D] of the readable images among `rows`; the others go to `skipped`."""
-        block = decode_rows(self.source, [self.rows[n] for n in rows], self.size, [View.CENTER])
-        good = block["reason"] == ""
-        self.skipped |= dict(zip(block["key"][~good], block["reason"][~good], strict=True))
-        pixels: Pixels = block["pixels"][good, 0]
-        if not len(pixels):
-            key, reason = block["key"][0], block["reason"][0]
-            raise ImageError(f"no readable image in a whole batch; the first is {key}: {reason}")
-        return pixels

@@ -14,9 +14,10 @@ from nvg.store import Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.images import PREPROCESSING
 from pipeline.recipe import Recipe
-from pipeline.sources import Row, Source, open_source, split_rows
+from pipeline.segments import open_segments
+from pipeline.sources import Row, Source, digest, open_source, split_rows
 
-PACKAGES = ("torch", "numpy", "pillow", "zarr", "pyarrow")
+PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, rows: int)
         "image_size": config.image_size,
         "preprocessing": PREPROCESSING,
         "classes": source.classes,
-        "source": source.fingerprint(),
+        "source": source_fingerprint(recipe, source),
         "tokenizer": fingerprint(model),
         "recipe": {"data": as_table(recipe.data), "tokenize": as_table(recipe.tokenize)},
         "versions": {
@@ -66,6 +67,14 @@ def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, rows: int)
             **{package: version(package) for package in PACKAGES},
         },
     }
+
+
+def source_fingerprint(recipe: Recipe, source: Source) -> str:
+    """What tells that the images, or the label maps that structure is made from, have changed."""
+    maps = open_segments(recipe)
+    if maps is None:
+        return source.fingerprint()
+    return digest([source.fingerprint(), maps.fingerprint([row.key for row in source.rows])])
 
 
 def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume: bool) -> Store:

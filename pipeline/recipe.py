@@ -32,6 +32,8 @@ class DataConfig:
     source: SourceKind
     path: str = ""
     heldout: int = 0
+    segments: str = ""
+    """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from nvg.errors import InputError
 from nvg.progress import progress
 from nvg.store import Store
 from nvg.train_autoencoder import load_autoencoder
-from pipeline.images import Block
+from pipeline.blocks import Block
 from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
 from pipeline.recipe import Recipe
 from pipeline.sources import SourceError, open_source

@@ -83,7 +83,7 @@ class FolderSource:
 
     def fingerprint(self) -> str:
         """Over keys and file sizes."""
-        return _digest(f"{row.key}\t{_size(self.root / row.key)}" for row in self.rows)
+        return digest(f"{row.key}\t{size_of(self.root / row.key)}" for row in self.rows)
 
 
 class ParquetSource:
@@ -140,8 +140,8 @@ class ParquetSource:
 
     def fingerprint(self) -> str:
         """Over file names and sizes and the number of rows."""
-        sizes = [f"{file.name}\t{_size(file)}" for file in self.files]
-        return _digest([*sizes, str(len(self.rows))])
+        sizes = [f"{file.name}\t{size_of(file)}" for file in self.files]
+        return digest([*sizes, str(len(self.rows))])
 
 
 class DigitsSource:
@@ -233,14 +233,16 @@ def _row_group(reader: Any, row: int) -> tuple[int, int]:
     raise IndexError(row)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of a file, -1 where there is none."""
     try:
         return path.stat().st_size
     except OSError:
         return -1
 
 
-def _digest(lines: Iterable[str]) -> str:
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 over lines."""
     state = hashlib.sha256()
     for line in lines:
         state.update(line.encode() + b"\n")

@@ -12,13 +12,17 @@ import torch
 from einops import rearrange
 
 from nvg.autoencoder import Autoencoder
+from nvg.image_batch import ImageBatch
 from nvg.store import ERROR, OK, open_store
 from nvg.train_autoencoder import load_autoencoder
 from nvg.training import device
-from pipeline.images import Block, decode_rows
+from pipeline.blocks import Block, decode_rows
 from pipeline.plan import ChunkTask
 from pipeline.recipe import Recipe
+from pipeline.segments import open_segments
 from pipeline.sources import Source
+
+USED = ("pixels", "segments")  # columns that tokens take the place of
 
 
 class ChunkDecoder:
@@ -29,10 +33,11 @@ class ChunkDecoder:
         self.source.rows = []
         self.size = recipe.autoencoder.model.image_size
         self.views = recipe.tokenize.views
+        self.maps = open_segments(recipe)
 
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk` and `row`."""
-        block = decode_rows(self.source, task.rows, self.size, self.views)
+        block = decode_rows(self.source, task.rows, self.size, self.views, self.maps)
         rows = np.arange(task.start, task.start + len(task.rows))
         return {"chunk": np.full(len(rows), task.chunk), "row": rows, **block}
 
@@ -48,21 +53,26 @@ class ChunkTokenizer:
         self.batch_size = batch_size
 
     def __call__(self, block: Block) -> Block:
-        """Replace column pixels by leaves [B, V, L], content [B, V, T], stage_error [B, S]."""
+        """Replace the columns USED by leaves [B, V, L], content [B, V, T], stage_error [B, S]."""
         pixels = block["pixels"]
         geometry = self.model.config.geometry
         count, views = pixels.shape[:2]
         leaves = np.zeros((count, views, geometry.positions), geometry.leaf_name)
         content = np.zeros((count, views, geometry.tokens), np.uint16)
         error = np.full((count, geometry.stages), np.nan, np.float32)
+        has_maps = "segments" in block
         good = np.flatnonzero(block["reason"] == "")
         for start in range(0, len(good), self.batch_size):
             rows = good[start : start + self.batch_size]
-            batch = torch.from_numpy(rearrange(pixels[rows], "b v c y x -> (b v) c y x"))
-            parts = [part.cpu() for part in self.model.tokenize(batch.to(self.device))]
+            batch = ImageBatch(
+                rearrange(pixels[rows], "b v c y x -> (b v) c y x"),
+                rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
+            )
+            found = self.model.tokenize(*batch.tensors(self.device))
+            parts = [part.cpu() for part in found]
             split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
             leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
-        kept = {name: column for name, column in block.items() if name != "pixels"}
+        kept = {name: column for name, column in block.items() if name not in USED}
         return {**kept, "leaves": leaves, "content": content, "stage_error": error}
 
 

@@ -31,7 +31,7 @@ FLAGS = {
     "--dry-run/--no-dry-run",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume "
     "--dry-run/--no-dry-run",
-    "inspect": "store --row --png",
+    "inspect": "store --row --png --stats --segments",
     "verify": "store",
     "sample": "run --png --label -n --seed --set",
 }
@@ -57,6 +57,7 @@ def write_bad_inputs(root: Path) -> None:
     dump(tiny_recipe(root / "nowhere"), root / "lost.toml")
     text = (root / "recipe.toml").read_text()
     (root / "extra.toml").write_text(text + "\n[surprise]\ncolour = 1\n")
+    (root / "regions.toml").write_text(text.replace('"greedy"', '"segments"'))
     (root / "short.toml").write_text(text.replace("source =", "path2 ="))
     (root / "broken.toml").write_text("[data")
     empty_store(root / "part.vgs", rows=10)
@@ -212,6 +213,10 @@ def test_a_dry_run_writes_nothing(shared: Path, tmp_path: Path, verb: str) -> No
         ("inspect @tokens.vgs --row -1", "row -1"),
         ("inspect @tokens.vgs --row 10 --png @new.png", "row 10"),
         ("inspect @part.vgs --row 3", "row 3"),
+        ("inspect @part.vgs --stats", "part.vgs has no tokenized row"),
+        ("inspect @tokens.vgs --segments @images", "--stats"),
+        ("inspect @tokens.vgs --stats --segments @absent", "absent"),
+        ("train autoencoder @regions.toml --out @new", "data.segments is missing"),
         ("verify @absent.vgs", "absent.vgs"),
         ("verify @images", "images"),
         ("sample @absent --png @new.png", "absent"),

@@ -7,7 +7,7 @@ import pytest
 
 from cli import demo
 from nvg.config import dump, load
-from pipeline.images import RowPixels
+from pipeline.blocks import RowImages
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
 
@@ -31,8 +31,8 @@ def heldout_digits(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:  # type: ig
     """Pixels and labels of the real digits that are kept aside."""
     source = open_source(recipe.data)
     _, rows = split_rows(source.rows, recipe.data.heldout)
-    pixels = RowPixels(source, rows, recipe.autoencoder.model.image_size)
-    return pixels.pixels(np.arange(len(rows))), np.array([row.label for row in rows])
+    images = RowImages(source, rows, recipe.autoencoder.model.image_size)
+    return images.batch(np.arange(len(rows))).pixels, np.array([row.label for row in rows])
 
 
 def test_the_classifier_reads_real_digits_and_no_others() -> None:

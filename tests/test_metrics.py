@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nvg.autoencoder import Autoencoder
+from nvg.image_batch import ImageBatch
 from nvg.metrics import Reconstruction, reconstruction_metrics
 from tests.makers import tiny_autoencoder
 
@@ -21,8 +22,21 @@ def make_pixels(count: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
 
 
+class Kept:
+    """Images in memory."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, rows: Pixels) -> ImageBatch:
+        return ImageBatch(self.pixels[rows])
+
+
 def measure(model: Autoencoder, pixels: Pixels) -> Reconstruction:
-    return reconstruction_metrics(model, lambda rows: pixels[rows], len(pixels))
+    return reconstruction_metrics(model, Kept(pixels))
 
 
 @pytest.mark.parametrize("count", [1, 5, 70])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.images import decode_rows
+from pipeline.blocks import decode_rows
 from pipeline.recipe import DataConfig, SourceKind, View
 from pipeline.sources import open_source
 from tests.makers import Listed

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from nvg.store import open_store
-from pipeline.images import Block, center_crop
+from pipeline.blocks import Block
+from pipeline.images import center_crop
 from pipeline.images import decode as decode_image
 from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View

@@ -11,6 +11,8 @@ import torch
 
 from nvg.autoencoder import Autoencoder, from_pixels
 from nvg.checkpoint import CheckpointError, weights_bytes
+from nvg.codebook import CodebookInit
+from nvg.image_batch import ImageBatch
 from nvg.metrics import Reconstruction
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import (
@@ -40,9 +42,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def pixels(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
         self.asked.append(rows.tolist())
-        return self.images[rows]
+        return ImageBatch(self.images[rows])
 
 
 def fit(
@@ -66,7 +68,7 @@ def test_it_learns_to_reconstruct(tmp_path: Path) -> None:
     """The loss on a handful of images falls to less than half."""
     training = replace(SHORT, steps=60, lr=3e-3, log_every=10, checkpoint_every=60)
     fit(tmp_path, Pictures(4), training)
-    losses = [line["l2"] for line in lines_of(tmp_path / "metrics.jsonl")]
+    losses = [line["l2"] for line in lines_of(tmp_path / "metrics.jsonl")[1:]]
     assert losses[-1] < losses[0] / 2
 
 
@@ -129,6 +131,27 @@ def test_the_codebook_starts_from_residuals_of_real_images(tmp_path: Path) -> No
                 pool.append(mean - parent if stage else mean)
     distance = torch.cdist(model.quantizer.codebook.detach(), torch.stack(pool))
     assert float(distance.min(1).values.max()) < 1e-3
+
+
+@pytest.mark.parametrize("init", list(CodebookInit))
+def test_the_start_of_the_codebook_is_logged(tmp_path: Path, init: CodebookInit) -> None:
+    """The first line of the metrics says how the codebook began and what each stage uses of it."""
+    fit(tmp_path, Pictures(12), replace(SHORT, steps=1, lr=0.0, codebook_init=init))
+    first = lines_of(tmp_path / "metrics.jsonl")[0]
+    assert (first["step"], first["codebook_init"]) == (0, init.value)
+    assert len(first["stage_usage"]) == 5
+    assert all(0 < share <= 1 for share in first["stage_usage"])
+
+
+def test_kmeans_collects_the_residuals_it_wants(tmp_path: Path) -> None:
+    """64 residuals a codeword, 31 an image, are more than 12 images have: all are read, once."""
+    images = Pictures(12)
+    training = replace(SHORT, steps=1, codebook_init=CodebookInit.KMEANS)
+    fit(tmp_path / "kmeans", images, training)
+    assert sorted(row for rows in images.asked[:3] for row in rows) == list(range(12))
+    plain = Pictures(12)
+    fit(tmp_path / "sample", plain, replace(training, codebook_init=CodebookInit.SAMPLE))
+    assert len(images.asked) - len(plain.asked) == 2
 
 
 def test_held_out_images_are_measured_and_not_trained_on(tmp_path: Path) -> None:
