@@ -1,10 +1,16 @@
-"""`python -m tests.bench [structure|memory]`: all benchmarks, or the named ones."""
+"""`python -m tests.bench [NAME ...]`: all benchmarks, or the named ones."""
 
 import sys
 
-from tests.bench import memory, structure
+from tests.bench import builders, codewords, memory, step, structure
 
-BENCHMARKS = {"structure": structure.main, "memory": memory.main}
+BENCHMARKS = {
+    "structure": structure.main,
+    "codewords": codewords.main,
+    "builders": builders.main,
+    "step": step.main,
+    "memory": memory.main,
+}
 
 
 def main() -> None:
