@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nvg.config import require_positive, require_share
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer, Quantized
-from nvg.structure import build_leaves, find_builder
+from nvg.structure import build_leaves, require_builder_name
 
 GROUPS = 32
 
@@ -38,7 +38,7 @@ class AutoencoderConfig:
         require_share(self, "dropout")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError("multipliers must name at least one resolution, each at least 1")
-        find_builder(self.builder)
+        require_builder_name(self.builder)
         if self.image_size % self.downsampling:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of the downsampling "

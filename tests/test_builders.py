@@ -26,10 +26,16 @@ def reverse(latents, step=1):
     return order.expand(latents.shape[:2])
 
 def flat(latents):
-    return torch.zeros(latents.shape[:2])
+    return torch.zeros(latents.shape[:2]).long()
+
+def nothing(latents):
+    return None
+
+def real(latents):
+    return torch.arange(float(latents.shape[1])).expand(latents.shape[:2])
 
 def short(latents):
-    return torch.zeros(len(latents), 3)
+    return torch.zeros(len(latents), 3).long()
 
 def by_map(latents, segments):
     return segments.argsort(dim=1, stable=True).argsort(1)
@@ -79,6 +85,8 @@ def test_every_builder_is_called_the_same_way(name: str) -> None:
         ("magic", {}, ["magic", "greedy"]),
         ("no_such_module:builder", {}, ["no_such_module:builder"]),
         ("nvg.structure:nothing", {}, ["nvg.structure:nothing"]),
+        ("..relative:builder", {}, ["..relative:builder"]),
+        ("math:pi", {}, ["math:pi", "not a function"]),
         (":", {}, [":"]),
     ],
 )
@@ -114,7 +122,10 @@ def test_a_function_may_take_label_maps(module: str) -> None:
         build_leaves(torch.zeros(1, 4, 1), name)
 
 
-@pytest.mark.parametrize(("function", "named"), [("flat", "permutation"), ("short", "2, 3")])
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [("flat", "permutation"), ("short", "2, 3"), ("nothing", "NoneType"), ("real", "integer")],
+)
 def test_what_a_function_returns_is_checked(module: str, function: str, named: str) -> None:
     """A wrong leaf would spoil a whole store: the error names the builder."""
     with pytest.raises(ValueError, match=named) as error:
@@ -144,7 +155,9 @@ def test_a_function_gets_finite_latents(module: str) -> None:
 
 
 def test_a_config_refuses_an_unknown_builder() -> None:
-    """At once, not after an hour of training."""
-    with pytest.raises(ValueError, match="magic"):
-        AutoencoderConfig(builder="magic")
+    """At once, not after an hour of training; but it does not import what a file names."""
+    for name in ("magic", ":", "module:", ":function"):
+        with pytest.raises(ValueError, match=name):
+            AutoencoderConfig(builder=name)
+    assert AutoencoderConfig(builder="no_such_module:builder").builder == "no_such_module:builder"
     assert find_builder("greedy") is find_builder("greedy")

@@ -54,9 +54,11 @@ def test_finer_stages_explain_more() -> None:
 
 def test_constant_images_are_explained_at_once() -> None:
     """Without variance there is nothing left to explain, and no NaN."""
-    quality = measure_structure(torch.ones(2, 16, 3), build_leaves(torch.ones(2, 16, 3)))
-    assert quality.variance.tolist() == [0] * 5
-    assert quality.explained.tolist() == [1] * 5
+    for value, dtype in ((1.0, torch.float32), (0.1, torch.float64), (1e30, torch.float32)):
+        latents_BNC = torch.full((2, 16, 3), value, dtype=dtype)
+        quality = measure_structure(latents_BNC, build_leaves(latents_BNC))
+        assert quality.variance.tolist() == [0] * 5
+        assert quality.explained.tolist() == [1] * 5
 
 
 def test_a_map_of_the_first_halves_is_met_exactly() -> None:

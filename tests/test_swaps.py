@@ -118,16 +118,28 @@ def test_leaves_of_256_positions_equal_the_reference(kind: Kind) -> None:
     assert leaves_of(latents_NC) == expected_leaves(latents_NC)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 7, 32])
-def test_a_tie_beyond_float32_goes_to_the_first_pair(channels: int) -> None:
-    """Exchanges of equal gain, and gains of one lattice unit, are told apart by exact integers."""
-    bound = 2 ** reference.lattice_bits(16, channels) - 1
+def far_pair_among_equals(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """A pair at opposite corners, and between them pairs with which it gains exactly as much.
+
+    Their coordinates are the same numbers in different channels, so that float32 sums of squares
+    differ where the exact ones do not; half of them are off by a lattice unit.
+    """
+    bound = 2 ** reference.lattice_bits(size, channels) - 1
+    step = rng.integers(-bound // 2, bound // 2, size=channels)
+    points = np.stack([rng.permutation(step) for _ in range(size // 2)]).repeat(2, axis=0)
+    points[:, 0] += rng.integers(-1, 2, size=size) * rng.integers(0, 2, size=size)
+    points[:2] = [[-bound], [bound]]  # so the lattice is the integers themselves
+    order = [0, *(1 + rng.permutation(size - 1))]  # the far pair is visited first, so it chooses
+    return points[order].astype(np.float64)
+
+
+@pytest.mark.parametrize("size", [8, 32])
+@pytest.mark.parametrize("channels", [2, 7, 32])
+def test_gains_that_float32_cannot_tell_apart(size: int, channels: int) -> None:
+    """Equal gains go to the first pair, and one lattice unit more wins, by exact integers."""
     rng = np.random.default_rng(channels)
-    for _ in range(40):
-        far_NC = rng.choice([-bound, bound], size=(16, channels))
-        near_NC = rng.integers(-1, 2, size=(16, channels)) * rng.integers(0, 2, size=(16, 1))
-        latents_NC = np.clip(far_NC + near_NC, -bound, bound).astype(np.float64)
-        latents_NC[0], latents_NC[-1] = -bound, bound  # so the lattice is the integers themselves
+    for _ in range(25):
+        latents_NC = far_pair_among_equals(rng, size, channels)
         assert leaves_of(latents_NC) == expected_leaves(latents_NC)
 
 

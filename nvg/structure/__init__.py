@@ -6,6 +6,7 @@ from nvg.structure.builders import (
     builder_names,
     find_builder,
     register_builder,
+    require_builder_name,
     takes_segments,
 )
 from nvg.structure.greedy import Backend
@@ -24,5 +25,6 @@ __all__ = [
     "lattice",
     "measure_structure",
     "register_builder",
+    "require_builder_name",
     "takes_segments",
 ]

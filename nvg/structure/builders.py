@@ -81,6 +81,16 @@ def find_builder(name: str) -> Builder:
     )
 
 
+def require_builder_name(name: str) -> None:
+    """ValueError unless a builder may have this name.
+
+    One of the form `module:function` is not imported: a config may come from someone else's file,
+    and reading it must not run what it names.
+    """
+    if not all(name.partition(":")):
+        find_builder(name)
+
+
 def takes_segments(name: str) -> bool:
     """Whether a builder works from a label map per image, its option `segments`."""
     return "segments" in inspect.signature(find_builder(name)).parameters
@@ -90,9 +100,12 @@ def takes_segments(name: str) -> bool:
 def _import(name: str) -> Builder:
     module, _, function = name.partition(":")
     try:
-        return _checked(name, getattr(importlib.import_module(module), function))
-    except (ImportError, AttributeError, ValueError) as error:
+        builder = getattr(importlib.import_module(module), function)
+    except Exception as error:  # a module may raise anything
         raise ValueError(f"structure builder {name!r} cannot be imported: {error}") from error
+    if not inspect.isroutine(builder):
+        raise ValueError(f"structure builder {name!r} is not a function")
+    return _checked(name, builder)
 
 
 def _checked(name: str, builder: Builder) -> Builder:
@@ -103,10 +116,11 @@ def _checked(name: str, builder: Builder) -> Builder:
         finite_range(latents)
         leaves = builder(latents, **options)
         positions = latents.shape[1]
-        if tuple(leaves.shape) != tuple(latents.shape[:2]):
+        made = tuple(leaves.shape) if isinstance(leaves, Tensor) else type(leaves).__name__
+        if made != tuple(latents.shape[:2]) or leaves.is_floating_point():
             raise ValueError(
-                f"structure builder {name!r} made leaves {tuple(leaves.shape)} of latents "
-                f"{tuple(latents.shape)}"
+                f"structure builder {name!r} made {made} of latents {tuple(latents.shape)}: "
+                "an integer tensor [B, N] is needed"
             )
         expected = torch.arange(positions, device=leaves.device).expand(leaves.shape)
         if not torch.equal(leaves.long().sort(1).values, expected):

@@ -21,7 +21,8 @@ class Quality:
     explained: Tensor
     """Share of the variance at stage 0 that the clusters take away, 0..1."""
     border_recall: Tensor | None = None
-    """Share of the region borders that are cluster borders; None without a label map."""
+    """Share of the region borders that are cluster borders (1 where there are none); None without
+    a label map."""
     border_precision: Tensor | None = None
     """Share of the cluster borders that are region borders (1 where there are none)."""
 
@@ -45,6 +46,9 @@ def measure_structure(latents: Tensor, leaves: Tensor, segments: Tensor | None =
 def _variance(latents_BNC: Tensor, leaves_BN: Tensor) -> Tensor:
     positions = latents_BNC.shape[1]
     order_BN = leaf_order(leaves_BN)
+    latents_BNC = (
+        latents_BNC - latents_BNC[:, :1]
+    )  # so that a constant image has no variance at all
     sorted_BNC = latents_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(latents_BNC))
     variances = []
     for stage in range(last_stage(positions) + 1):

@@ -43,8 +43,9 @@ def segments(latents_BNC: Tensor, segments: Tensor) -> Tensor:
     """Leaves [B, N] that follow a label map per image, any integers, [B, D, D'] or [B, N].
 
     Top-down. A cluster of several regions is halved so that as few regions as possible are cut:
-    none where some of them add up to half (large ones first), else one, the largest of the others;
-    of that one, the positions go along whose latents lie nearer to the one half than to the other.
+    none where some of them add up to half (without the smallest if there is a choice), else one,
+    the largest of the others (the first of equals): as many of its positions as are missing go
+    along, those whose latents lie nearest to the mean of the one half as against the other's.
     A cluster inside one region is built greedily. So of R regions, whatever their sizes, at most
     R - 1 clusters of any stage are mixed. A map of another size is put on the grid by majority.
     """
