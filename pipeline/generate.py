@@ -70,9 +70,9 @@ def load_generators(run: Path) -> Generators:
 
 
 def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
-    """Ids of classes given by name or number; all of them when none is named."""
+    """Ids of classes given by name or number; all when none is named, -1 where there are none."""
     if not wanted:
-        return list(range(len(classes)))
+        return list(range(len(classes))) or [-1]
     ids = []
     for name in wanted:
         if name in classes:
@@ -95,7 +95,7 @@ def draw_samples(
     ids = class_ids(generators.classes, wanted)
     labels = [label for label in ids for _ in range(number)]
     pixels = generators.images(labels, seed, recipe.sample)
-    names = [generators.classes[label] for label in ids]
+    names = [generators.classes[label] if label >= 0 else "" for label in ids]
     write_atomic(png, png_bytes(samples(pixels, names, number)))
 
 

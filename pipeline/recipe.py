@@ -16,6 +16,9 @@ class SourceKind(StrEnum):
     DIGITS = "digits"
     FOLDER = "folder"
     PARQUET = "parquet"
+    ARROW = "arrow"
+    WEBDATASET = "webdataset"
+    MANIFEST = "manifest"
 
 
 class View(StrEnum):

@@ -14,6 +14,12 @@ import pytest
 COVERED_BY: dict[str, str] = {
     "nvg/store_layout.py": "tests/test_store.py",
     "nvg/image_batch.py": "tests/test_train_autoencoder.py",
+    "pipeline/sources/base.py": "tests/test_sources.py",
+    "pipeline/sources/digits.py": "tests/test_sources.py",
+    "pipeline/sources/folder.py": "tests/test_sources.py",
+    "pipeline/sources/huggingface.py": "tests/test_sources_parquet.py",
+    "pipeline/sources/manifest.py": "tests/test_sources_listed.py",
+    "pipeline/sources/webdataset.py": "tests/test_sources_listed.py",
 }
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from pipeline.sources import (
     open_source,
     split_rows,
 )
-from tests.makers import image_bytes, picture, write_image_folder
+from tests.makers import write_image_folder
 
 
 def opened(kind: SourceKind, path: Path | str) -> Source:
@@ -90,7 +90,13 @@ def test_names_that_are_no_unicode_are_refused(tmp_path: Path) -> None:
         (SourceKind.PARQUET, "nothing", "does not exist"),
         (SourceKind.FOLDER, "empty", "holds no images"),
         (SourceKind.PARQUET, "empty", "parquet"),
-        (SourceKind.FOLDER, "flat", "<class>/<image>"),
+        (SourceKind.FOLDER, "dirs", "<class>/<image>"),
+        (SourceKind.ARROW, "empty", "arrow"),
+        (SourceKind.ARROW, "file", "columns image, label"),
+        (SourceKind.WEBDATASET, "empty", "tar"),
+        (SourceKind.WEBDATASET, "file", "uncompressed tar"),
+        (SourceKind.MANIFEST, "empty", "no list of images"),
+        (SourceKind.MANIFEST, "file", r"\.csv or \.jsonl"),
         (SourceKind.FOLDER, "file", "not a directory"),
         (SourceKind.PARQUET, "file", "columns image, label"),
         (SourceKind.PARQUET, "text", "columns image, label"),
@@ -101,10 +107,10 @@ def test_a_source_that_cannot_be_used_is_named(
 ) -> None:
     """One line with the path and what is missing there."""
     path = tmp_path / "set"
-    if make in ("empty", "flat", "text"):
+    if make in ("empty", "dirs", "text"):
         path.mkdir()
-    if make == "flat":
-        (path / "a.png").write_bytes(image_bytes(picture(), "png"))
+    if make == "dirs":
+        (path / "ant").mkdir()
     if make == "file":
         path.write_text("text")
     if make == "text":
@@ -115,7 +121,16 @@ def test_a_source_that_cannot_be_used_is_named(
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("kind", [SourceKind.FOLDER, SourceKind.PARQUET])
+def test_a_folder_without_directories_has_no_classes(tmp_path: Path) -> None:
+    """As ImageNet's validation images come: every label is -1."""
+    for name in ("b.png", "a.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    source = FolderSource(tmp_path)
+    assert source.classes == []
+    assert source.rows == [Row("a.jpg", -1), Row("b.png", -1)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SourceKind if kind is not SourceKind.DIGITS])
 def test_a_source_needs_its_path(kind: SourceKind) -> None:
     """Without data.path the error names the key."""
     with pytest.raises(InputError, match=r"data\.path"):

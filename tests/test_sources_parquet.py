@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.sources import ParquetSource, SourceError, open_source
+from pipeline.sources import ParquetSource, Row, SourceError, open_source
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -98,14 +98,13 @@ CELLS = pa.array([{"bytes": b"x", "path": None}], IMAGE)
 @pytest.mark.parametrize(
     "columns",
     [
-        {"image": CELLS, "target": [1]},
         {"label": [1], "text": ["x"]},
         {"image": [b"x"], "label": [1]},
         {"image": ["x.png"], "label": [1]},
         {"image": CELLS, "label": ["cat"]},
         {"image": CELLS, "label": [0.5]},
     ],
-    ids=["no label", "no image", "plain bytes", "paths", "text labels", "float labels"],
+    ids=["no image", "plain bytes", "paths", "text labels", "float labels"],
 )
 def test_other_parquet_columns_are_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
     """What is not `image: {bytes, path}` and an integer `label` gives one line with the file."""
@@ -113,6 +112,13 @@ def test_other_parquet_columns_are_refused(tmp_path: Path, columns: dict[str, An
     with pytest.raises(SourceError, match=r"odd\.parquet") as caught:
         ParquetSource(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_table_without_labels_has_no_classes(tmp_path: Path) -> None:
+    """For unconditional use: every label is -1."""
+    pq.write_table(pa.table({"image": CELLS, "target": [1]}), tmp_path / "a.parquet")
+    source = ParquetSource(tmp_path)
+    assert (source.classes, source.rows) == ([], [Row("a.parquet:0", -1)])
 
 
 def test_a_null_label_means_no_class(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What every source of images is: rows in a fixed order, and the bytes of some of them."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nvg.errors import InputError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+MOST_CLASSES = 1_000_000  # an id beyond is a mistake, and would make as many names
+
+
+class SourceError(InputError):
+    """A source that cannot be used; the message names the path and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of a source: a key that finds it again, and its class id."""
+
+    key: str
+    label: int
+
+
+class Source(Protocol):
+    """Images with class names; `rows` is the same list every time for the same files."""
+
+    classes: list[str]
+    rows: list[Row]
+
+    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        """The file bytes of each key in turn; an error in place of what cannot be read."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what the source holds, to notice that it has changed."""
+
+
+def label_ids(labels: Sequence[str | None], path: Path) -> tuple[list[str], list[int]]:
+    """Class names and the id of each label text; -1 for None.
+
+    All numbers: ids as they are, named by their number. Otherwise names in alphabetical order.
+    """
+    given = {label for label in labels if label is not None}
+    if all(label.isdecimal() for label in given):
+        ids = {label: int(label) for label in given}
+        top = max(ids.values(), default=-1)
+        if top >= MOST_CLASSES:
+            raise SourceError(f"{path} has label {top}: ids must be below {MOST_CLASSES}")
+        names = [str(n) for n in range(top + 1)]
+    else:
+        names = sorted(given)
+        ids = {name: n for n, name in enumerate(names)}
+    return names, [-1 if label is None else ids[label] for label in labels]
+
+
+def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
+    """(rows to train on and tokenize, rows kept aside): every n-th row is kept aside."""
+    if heldout == 0:
+        return rows, []
+    if not 0 < heldout <= len(rows) // 2:
+        raise SourceError(f"data.heldout {heldout} must be 0..{len(rows) // 2}, half of the images")
+    kept = {n * len(rows) // heldout for n in range(heldout)}
+    train = [row for n, row in enumerate(rows) if n not in kept]
+    return train, [rows[n] for n in sorted(kept)]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 over lines."""
+    state = hashlib.sha256()
+    for line in lines:
+        state.update(line.encode() + b"\n")
+    return state.hexdigest()

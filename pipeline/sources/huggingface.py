@@ -1,0 +1,161 @@
+"""Hugging Face image tables: Parquet and Arrow files with columns `image` and `label`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.sources.base import Row, SourceError, digest, size_of
+
+
+class _TableSource:
+    """Files of rows `image: {bytes, path}` and `label`; a key is `FILE:ROW`.
+
+    Where no column is called `image`, the only one of that type is taken. Without a column `label`
+    no image has a class.
+    """
+
+    kind: str
+    suffix: str
+
+    def __init__(self, path: Path) -> None:
+        self.files = sorted(path.glob(f"*{self.suffix}")) if path.is_dir() else [path]
+        if not self.files:
+            raise SourceError(f"data.path {path} holds no *{self.suffix} files")
+        self.rows: list[Row] = []
+        self.classes: list[str] = []
+        for file in self.files:
+            try:
+                schema, labels = self._list(file)
+                self.column = _image_column(schema)
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error).splitlines()[0]
+                raise SourceError(
+                    f"{file} is not image {self.kind} (columns image, label): {reason}"
+                ) from error
+            self.classes = self.classes or _class_names(schema.metadata)
+            self.rows += [Row(f"{file.name}:{n}", label) for n, label in enumerate(labels)]
+        if not self.rows:
+            raise SourceError(f"data.path {path} holds no images")
+        top = max(row.label for row in self.rows)
+        self.classes = self.classes or [str(n) for n in range(top + 1)]
+        if top >= len(self.classes):
+            raise SourceError(f"{path} has label {top} but {len(self.classes)} class names")
+
+    def _list(self, file: Path) -> tuple[Any, list[int]]:
+        """The schema of a file and its labels."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Over file names and sizes and the number of rows."""
+        sizes = [f"{file.name}\t{size_of(file)}" for file in self.files]
+        return digest([*sizes, str(len(self.rows))])
+
+
+class ParquetSource(_TableSource):
+    """Hugging Face image Parquet, file or folder."""
+
+    kind, suffix = "Parquet", ".parquet"
+
+    def _list(self, file: Path) -> tuple[Any, list[int]]:
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(file)
+        if "label" not in schema.names:
+            return schema, [-1] * int(pq.read_metadata(file).num_rows)
+        return schema, _labels(pq.read_table(file, columns=["label"])["label"])
+
+    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        """Rows of the row groups that hold the keys; each group is read once per call in order."""
+        import pyarrow.parquet as pq
+
+        by_name = {file.name: file for file in self.files}
+        name, reader, first = "", None, 0
+        images: list[dict[str, bytes] | None] = []
+        for key in keys:
+            wanted, _, number = key.rpartition(":")
+            row = int(number)
+            if wanted != name or reader is None:
+                name, reader, images = wanted, pq.ParquetFile(by_name[wanted]), []
+            if not first <= row < first + len(images):
+                group, first = _row_group(reader, row)
+                table = reader.read_row_group(group, columns=[self.column])
+                images = table[self.column].to_pylist()
+            yield _bytes(images[row - first])
+
+
+class ArrowSource(_TableSource):
+    """Arrow files as `datasets` saves them (`save_to_disk`, its cache), file or folder."""
+
+    kind, suffix = "Arrow", ".arrow"
+
+    def _list(self, file: Path) -> tuple[Any, list[int]]:
+        table = _open_arrow(file)
+        if "label" not in table.schema.names:
+            return table.schema, [-1] * len(table)
+        return table.schema, _labels(table["label"])
+
+    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        """Rows of the memory-mapped files."""
+        by_name = {file.name: file for file in self.files}
+        name, table = "", None
+        for key in keys:
+            wanted, _, number = key.rpartition(":")
+            if wanted != name or table is None:
+                name, table = wanted, _open_arrow(by_name[wanted])
+            yield _bytes(table[self.column][int(number)].as_py())
+
+
+def _bytes(image: dict[str, bytes] | None) -> bytes | OSError:
+    data = (image or {}).get("bytes")
+    return data if data is not None else OSError("the row holds no image bytes")
+
+
+def _open_arrow(file: Path) -> Any:
+    """The table of an Arrow file of either kind, stream or random access, not copied."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(file)) as source:
+        if source.read(6) == b"ARROW1":
+            return pa.ipc.open_file(source).read_all()
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> list[str]:
+    """Names of the classes from the Hugging Face features in a Parquet schema, if any."""
+    import json
+
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features["label"]["names"]]
+    except (KeyError, ValueError, TypeError):
+        return []
+
+
+def _labels(column: Any) -> list[int]:
+    """Class ids of a column of integers, -1 where there is none; ValueError for other types."""
+    import pyarrow as pa
+
+    if not pa.types.is_integer(column.type):
+        raise ValueError(f"label has type {column.type}, not an integer")
+    return [-1 if label is None else label for label in column.to_pylist()]
+
+
+def _image_column(schema: Any) -> str:
+    """`image`, or else the only column of type {bytes, path}; KeyError when there is none."""
+    found = [field.name for field in schema if str(field.type).startswith("struct<bytes: ")]
+    if "image" not in found and len(found) != 1:
+        raise KeyError(f"no image column among {', '.join(schema.names)}")
+    return "image" if "image" in found else str(found[0])
+
+
+def _row_group(reader: Any, row: int) -> tuple[int, int]:
+    """(row group that holds a row, its first row)."""
+    metadata = reader.metadata
+    first = 0
+    for group in range(metadata.num_row_groups):
+        count = metadata.row_group(group).num_rows
+        if row < first + count:
+            return group, first
+        first += count
+    raise IndexError(row)
