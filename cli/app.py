@@ -127,6 +127,9 @@ def tokenize(
     engine: Annotated[EngineName, typer.Option(help="Where chunks are processed")] = EngineName.RAY,
     settings: Settings = None,
     resume: Resume = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take over a dead writer's lock (object storage)")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Turn every image of a recipe's source into tokens, once."""
@@ -137,7 +140,8 @@ def tokenize(
     if dry_run:
         typer.echo("\n".join(plan_lines(loaded)))
         return
-    outcome = tokenize_dataset(loaded, tokenizer, out, Engine(engine.value), resume)
+    where = Engine(engine.value)
+    outcome = tokenize_dataset(loaded, tokenizer, out, where, resume, break_lock)
     typer.echo(f"{out}: {outcome.rows} images, {outcome.errors} errors")
 
 

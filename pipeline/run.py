@@ -11,6 +11,7 @@ from typing import Any
 from nvg.errors import InputError
 from nvg.progress import progress
 from nvg.store import Store
+from nvg.store_lock import writer_lock
 from nvg.train_autoencoder import load_autoencoder
 from pipeline.blocks import Block
 from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
@@ -35,12 +36,18 @@ class Outcome:
 
 
 def tokenize_dataset(
-    recipe: Recipe, tokenizer: Path, out: str, engine: Engine, resume: bool
+    recipe: Recipe,
+    tokenizer: Path,
+    out: str,
+    engine: Engine,
+    resume: bool,
+    break_lock: bool = False,
 ) -> Outcome:
     """Tokenize every image of the recipe's source into the store `out`, and finish the store.
 
-    With `resume`, committed chunks are skipped. Raises SourceError, StoreError, CheckpointError on
-    input that cannot be used; a bad image is counted and leaves an error row.
+    With `resume`, committed chunks are skipped. One process at a time writes a store; `break_lock`
+    takes over a lock that a dead one left on object storage. Raises SourceError, StoreError,
+    CheckpointError on input that cannot be used; a bad image is counted and leaves an error row.
     """
     source = open_source(recipe.data)
     model = load_autoencoder(tokenizer)
@@ -51,12 +58,13 @@ def tokenize_dataset(
         )
     tasks = plan_store(recipe, source)
     manifest = make_manifest(recipe, source, model, sum(len(task.rows) for task in tasks))
-    store = prepare_store(out, manifest, model, resume)
-    if not store.finished:
-        decode = ChunkDecoder(source, recipe)
-        encoder = (tokenizer.absolute(), recipe.tokenize.batch_size)
-        _run_tasks(decode, encoder, store, tasks, engine)
-        store.finish()
+    with writer_lock(out, break_lock):
+        store = prepare_store(out, manifest, model, resume)
+        if not store.finished:
+            decode = ChunkDecoder(source, recipe)
+            encoder = (tokenizer.absolute(), recipe.tokenize.batch_size)
+            _run_tasks(decode, encoder, store, tasks, engine)
+            store.finish()
     return Outcome(len(store), store.manifest["errors"])
 
 
