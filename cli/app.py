@@ -65,6 +65,14 @@ class PartName(StrEnum):
     STRUCTURE = "structure"
 
 
+class ExportName(StrEnum):
+    """Mirror of the export formats, likewise."""
+
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    WEBDATASET = "webdataset"
+
+
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")
@@ -172,6 +180,20 @@ def inspect(
 
         draw_row(opened, row or 0, png)
         typer.echo(f"wrote {png}")
+
+
+@app.command()
+def export(
+    store: Annotated[str, typer.Argument(help="Finished store (path or URL)")],
+    out: Annotated[Path, typer.Option(help="File to write; a folder for webdataset")],
+    kind: Annotated[ExportName, typer.Option("--format", help="What to write")],
+) -> None:
+    """Write a store's tokens as Parquet, Arrow or WebDataset shards."""
+    from nvg.export import ExportFormat, export_store
+    from nvg.store import open_store
+
+    count = export_store(open_store(store), ExportFormat(kind.value), out)
+    typer.echo(f"wrote {count} images to {out}")
 
 
 @app.command()
