@@ -208,6 +208,7 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
         typer.echo(f"{store}: {fault}", err=True)
     typer.echo(f"{store}: {'sound' if not faults else f'{len(faults)} faults'}, {len(opened)} rows")
     if faults:
+        typer.echo("`nvgctl tokenize ... --resume` makes the damaged chunks anew", err=True)
         raise typer.Exit(1)
 
 

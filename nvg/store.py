@@ -161,8 +161,7 @@ class Store:
                 raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
         for name in ARRAYS:
             self.group[name][rows] = arrays[name]
-        part = _parquet(index.cast(INDEX_SCHEMA))
-        write_bytes(self.fs, f"{self.root}/{_part_name(chunk)}", part)
+        self.write_index_part(chunk, index)
         errors = int(np.sum(np.asarray(index["status"]) == ERROR))
         record = {
             "chunk": chunk,
@@ -171,6 +170,29 @@ class Store:
             "sha256": {name: digest(arrays[name]) for name in ARRAYS},
         }
         self._write_json(f"commits/{chunk:05d}.json", record)
+
+    def write_index_part(self, chunk: int, index: pa.Table) -> None:
+        """Write the index rows of one chunk."""
+        part = _parquet(index.cast(INDEX_SCHEMA))
+        write_bytes(self.fs, f"{self.root}/{_part_name(chunk)}", part)
+
+    def index_part(self, chunk: int) -> pa.Table:
+        """The index rows of one committed chunk."""
+        if not self.finished:
+            return self._table(_part_name(chunk))
+        rows = self.chunk_slice(chunk)
+        return self.index.slice(rows.start, rows.stop - rows.start)
+
+    def withdraw(self, chunk: int) -> None:
+        """Take a chunk's commit back; its rows count as missing."""
+        self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
+        self.__dict__.pop("index", None)
+
+    def reopen(self) -> None:
+        """Say that the store is unfinished again; its chunks need their index parts."""
+        self.manifest |= {"finished": False, "errors": 0}
+        self._write_json("manifest.json", self.manifest)
+        self.__dict__.pop("index", None)
 
     def finish(self) -> None:
         """Join the index parts, then mark the store finished; StoreError if a chunk is missing."""

@@ -7,6 +7,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nvg.files import json_bytes, write_bytes
+from nvg.repair import damaged_weights
 from nvg.store import FORMAT, VERSION, Manifest, Store, StoreError, store_exists
 
 
@@ -32,10 +33,9 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
 
 
 def complete_layout(store: Store, files: dict[str, bytes]) -> None:
-    """Add the weights and arrays that are missing, as after a kill in between."""
-    for name, data in files.items():
-        if not store.fs.exists(f"{store.root}/{name}"):
-            write_bytes(store.fs, f"{store.root}/{name}", data)
+    """Add the weights and arrays that are missing or damaged, as after a kill in between."""
+    for name in damaged_weights(store):
+        write_bytes(store.fs, f"{store.root}/{name}", files[name])
     geometry, views = store.geometry, len(store.manifest["views"])
     shapes = {
         "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),

@@ -30,7 +30,7 @@ def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = it
         return [*faults, f"index cannot be read: {_one_line(error)}"]
     for chunk in progress(committed):
         try:
-            faults += _chunk_faults(store, chunk, status)
+            faults += chunk_faults(store, chunk, status)
         except Exception as error:  # likewise for damaged chunk files
             faults.append(f"chunk {chunk}: cannot be read: {_one_line(error)}")
     return faults
@@ -65,7 +65,8 @@ def _statuses(store: Store, faults: list[str]) -> dict[int, tuple[str, int]]:
     return dict(zip(rows, zip(status, index["label"].to_pylist(), strict=True), strict=True))
 
 
-def _chunk_faults(store: Store, chunk: int, status: dict[int, tuple[str, int]]) -> list[str]:
+def chunk_faults(store: Store, chunk: int, status: dict[int, tuple[str, int]]) -> list[str]:
+    """What is wrong with one committed chunk, given (status, label) of its rows in the index."""
     rows = store.chunk_slice(chunk)
     record = store.commit_record(chunk)
     arrays = {name: store.group[name][rows] for name in ARRAYS}

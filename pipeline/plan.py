@@ -10,6 +10,8 @@ from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.config import as_table
 from nvg.detokenize import WEIGHTS
+from nvg.progress import progress
+from nvg.repair import withdraw_damaged
 from nvg.store import Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.images import PREPROCESSING
@@ -80,6 +82,8 @@ def source_fingerprint(recipe: Recipe, source: Source) -> str:
 def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume: bool) -> Store:
     """A store ready for the missing chunks: a new one, or with `resume` the one that is there.
 
+    What is there is read again first, and chunks that are damaged count as missing.
+
     StoreError when one is there and `resume` is not given, or it has another recipe, source or
     tokenizer.
     """
@@ -102,6 +106,7 @@ def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume
                 "that recipe, or choose another --out"
             )
     complete_layout(store, files)
+    withdraw_damaged(store, lambda chunks: progress(chunks, desc="check", unit="chunk"))
     return store
 
 
