@@ -1,0 +1,1 @@
+"""Long trials of what must survive anything; run by hand, each prints what it did."""
