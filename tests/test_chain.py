@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nvg.kernels import chain
 from nvg.kernels.scan import LANES, UNROLL, load, scan, whole_vectors
-from nvg.structure.lattice import lattice, lattice_frame
+from nvg.structure.lattice import lattice, lattice_frame, lattice_limit
 from tests.greedy_cases import KINDS, batch_of, equidistant, expected_leaves, large_points
 from tests.latent_kinds import Kind, Latents
 from tests.reference_builders import distance
@@ -20,11 +20,11 @@ from tests.reference_builders import distance
 
 def built(latents_BNC: Latents, build: Any = chain.build) -> list[list[int]]:
     """The leaves that the kernel writes, without the thread pool around it."""
-    frame = lattice_frame(torch.from_numpy(latents_BNC))
     kind = np.uint8 if latents_BNC.shape[1] <= 256 else np.uint16
     leaves_BN = np.full(latents_BNC.shape[:2], 77, kind)
-    middle_BC, scale_B = frame.middle[:, 0].numpy(), frame.scale[:, 0, 0].numpy()
-    build(latents_BNC, middle_BC, scale_B, False, leaves_BN)
+    scale_B = np.empty(len(latents_BNC))
+    build(latents_BNC, lattice_limit(*latents_BNC.shape[1:]), False, leaves_BN, scale_B)
+    assert scale_B.tolist() == lattice_frame(torch.from_numpy(latents_BNC)).scale.flatten().tolist()
     leaves: list[list[int]] = leaves_BN.tolist()
     return leaves
 

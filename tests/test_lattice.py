@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nvg.structure.lattice import lattice, lattice_frame
+from nvg.structure import build_leaves
+from nvg.structure.lattice import LatentsError, lattice, lattice_frame
 from tests import reference
 from tests.greedy_cases import KINDS, batch_of
 from tests.latent_kinds import Kind, Latents, tied
@@ -143,7 +144,10 @@ def test_a_constant_image_has_scale_one(value: float) -> None:
 
 
 def test_a_span_beyond_float64_is_refused() -> None:
-    """Where the middle of a range overflows, the error names the shape."""
+    """Where the middle of a range overflows, the error says so; `build_leaves` adds the shape."""
     latents_BNC = torch.tensor([1.7e308, 1.2e308], dtype=torch.float64).reshape(1, 2, 1)
-    with pytest.raises(ValueError, match="1, 2, 1"):
+    with pytest.raises(LatentsError, match="span"):
         lattice_frame(latents_BNC)
+    for backend in ("numba", "torch", "faiss"):
+        with pytest.raises(ValueError, match=r"span.*1, 2, 1"):
+            build_leaves(latents_BNC, backend=backend)

@@ -112,7 +112,7 @@ def test_scores_are_within_their_error(seed: int, count: int, channels: int) -> 
     for offset in (0.0, error):
         own = (squares / 2 + offset).astype(np.float32)
         for first in range(0, count, TILE):
-            scores(rows.astype(np.float32), own, first, columns, half, count, score)
+            scores(rows.astype(np.float32), own, first, columns, half, 0, count, score)
             for m in range(TILE):
                 true = np.array(exact(points, first + m)) / 2
                 shift = 0.0 if offset is not error else error[first + m]

@@ -9,12 +9,15 @@ The nearest one is found in up to three steps, each with a bound on its error: b
 leaves one cluster.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
+from nvg.kernels.frame import channel_extremes, frame
 from nvg.kernels.jit import kernel
 from nvg.kernels.scan import (
+    BLOCK,
     FAR,
     LANES,
     TILE,
@@ -37,8 +40,11 @@ MATRIX = 512  # clusters of the largest level with a matrix of scores: 1 MiB, th
 
 
 @kernel()
-def build(latents: Array, middle: Array, scale: Array, swaps: bool, leaves: Array) -> None:
-    """Leaves [B, N] of latents [B, N, C] in the frame middle [B, C], scale [B]."""
+def build(latents: Array, limit: float, swaps: bool, leaves: Array, scale: Array) -> None:
+    """Leaves [B, N] of latents [B, N, C] on a lattice up to `limit`, and the scale of each [B].
+
+    An image without a finite scale has no leaves.
+    """
     batch, positions, channels = latents.shape
     width = (channels + UNROLL - 1) // UNROLL * UNROLL
     rows = np.zeros((positions, width), np.int32)
@@ -48,11 +54,16 @@ def build(latents: Array, middle: Array, scale: Array, swaps: bool, leaves: Arra
     ids, slots = np.empty(positions, np.int64), np.empty(positions, np.int64)
     partner, chain = np.empty(positions, np.int64), np.empty(positions + 2, np.int64)
     members, merged = np.empty(positions, np.int64), np.empty(positions, np.int64)
+    low, high, middle = np.empty(channels), np.empty(channels), np.empty(channels)
     for b in range(batch):
+        channel_extremes(latents[b], low, high)
+        scale[b] = frame(low, high, limit, middle)
+        if not math.isfinite(scale[b]):
+            continue
         for i in range(positions):
             members[i] = i
             for c in range(channels):
-                value = np.float64(latents[b, i, c]) - middle[b, c]
+                value = np.float64(latents[b, i, c]) - middle[c]
                 rows[i, c] = np.int32(np.rint(value * scale[b]))
         n = positions
         while n > 1:
@@ -131,7 +142,10 @@ def _score_all(rows: Array, n: int, columns: Array, matrix: Array, error: Array)
         error[i] = score_error(squares[i] + top, rows.shape[1])
         own[i] = squares[i] / 2 + error[i]  # no score is below zero
     for i in range(0, n, TILE):
-        scores(vectors, own, i, columns, half, n, matrix[i : i + TILE])
+        if n < BLOCK:
+            scores(vectors, own, i, columns, half, 0, n, matrix[i : i + TILE])
+        for start in range(0, n - BLOCK + 1, BLOCK):
+            scores(vectors, own, i, columns, half, start, BLOCK, matrix[i : i + TILE])
     for i in range(n):
         matrix[i, i] = FAR
 

@@ -47,7 +47,7 @@ def search(
             best[m], is_open[m] = np.inf, True
         for b in range(len(blocks)):
             for tile in range(0, count, TILE):
-                scores(group, own, tile, blocks[b], half_squares[b], BLOCK, score)
+                scores(group, own, tile, blocks[b], half_squares[b], 0, BLOCK, score)
                 for m in range(tile, min(tile + TILE, count)):
                     low = minimum(score[m - tile], BLOCK)
                     least[m, b] = low

@@ -20,6 +20,7 @@ FAR = np.float32(1e18)  # beyond every distance, and its square still fits float
 UNROLL = 8  # channels per pass over the columns
 LANES = 16  # columns are padded to whole vectors, so that no loop has a remainder
 TILE = 4  # vectors, and channels, per step of the innermost loop of `scores`
+BLOCK = 128  # columns that `scores` is called for: a constant, which the compiler unrolls by
 
 
 @kernel()
@@ -59,22 +60,26 @@ def scan(columns: Array, slot: int, count: int, distance: Array) -> None:
 
 @kernel("contract")
 def scores(
-    vectors: Array, own: Array, first: int, columns: Array, half_square: Array, count: int,
-    score: Array,
+    vectors: Array, own: Array, first: int, columns: Array, half_square: Array, start: int,
+    count: int, score: Array,
 ) -> None:  # fmt: skip
     """Half squared distances of vectors first..first+3 [., C] from `count` columns, [TILE, n].
 
     As |v|^2/2 + |c|^2/2 - v.c, with own and half_square holding the first two: twice as fast as
     `scan`, but its error is a share of the squares, not of the distance.
     """
-    row0, row1, row2, row3 = score[0], score[1], score[2], score[3]
+    stop = start + count
+    row0, row1 = score[0, start:stop], score[1, start:stop]
+    row2, row3 = score[2, start:stop], score[3, start:stop]
+    half = half_square[start:stop]
     own0, own1, own2, own3 = own[first], own[first + 1], own[first + 2], own[first + 3]
     for j in range(count):
-        row0[j], row1[j] = own0 + half_square[j], own1 + half_square[j]
-        row2[j], row3[j] = own2 + half_square[j], own3 + half_square[j]
+        row0[j], row1[j] = own0 + half[j], own1 + half[j]
+        row2[j], row3[j] = own2 + half[j], own3 + half[j]
     v0, v1, v2, v3 = vectors[first], vectors[first + 1], vectors[first + 2], vectors[first + 3]
     for c in range(0, columns.shape[0], TILE):
-        p, q, r, s = columns[c], columns[c + 1], columns[c + 2], columns[c + 3]
+        p, q = columns[c, start:stop], columns[c + 1, start:stop]
+        r, s = columns[c + 2, start:stop], columns[c + 3, start:stop]
         p0, q0, r0, s0 = v0[c], v0[c + 1], v0[c + 2], v0[c + 3]
         p1, q1, r1, s1 = v1[c], v1[c + 1], v1[c + 2], v1[c + 3]
         p2, q2, r2, s2 = v2[c], v2[c + 1], v2[c + 2], v2[c + 3]

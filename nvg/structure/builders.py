@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nvg.geometry import canonical, leaf_dtype
 from nvg.structure.greedy import greedy, greedy_with_swaps
-from nvg.structure.lattice import finite_range
+from nvg.structure.lattice import LatentsError, lattice_frame
 from nvg.structure.matching import optimal
 from nvg.structure.regions import segments, spatial
 
@@ -49,9 +49,12 @@ def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Te
     if "segments" in allowed and options.get("segments") is None:
         raise ValueError(f"structure builder {builder!r} needs a label map per image: segments=...")
     _check(latents)
-    with torch.no_grad():
-        values = latents.detach()
-        return build(values if values.dtype.itemsize >= 4 else values.float(), **options)
+    values = latents.detach()
+    try:
+        with torch.no_grad():
+            return build(values if values.dtype.itemsize >= 4 else values.float(), **options)
+    except LatentsError as error:  # of a part of the batch, where a builder works in parts
+        raise ValueError(f"{error}: shape {tuple(latents.shape)}") from None
 
 
 def builder_names() -> list[str]:
@@ -113,7 +116,7 @@ def _checked(name: str, builder: Builder) -> Builder:
 
     @wraps(builder)
     def build(latents: Tensor, **options: Any) -> Tensor:
-        finite_range(latents)
+        lattice_frame(latents)  # which refuses NaN and Inf
         leaves = builder(latents, **options)
         positions = latents.shape[1]
         made = tuple(leaves.shape) if isinstance(leaves, Tensor) else type(leaves).__name__

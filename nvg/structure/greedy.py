@@ -5,6 +5,7 @@ Legend: B image, N position, C latent channel.
 
 from enum import StrEnum
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from nvg.geometry import leaf_dtype
 from nvg.kernels.chain import build
 from nvg.kernels.jit import over_slices
 from nvg.structure.candidates import greedy_candidates
-from nvg.structure.lattice import finite_range, lattice_frame
+from nvg.structure.lattice import lattice_limit, require_scale
 from nvg.structure.rounds import greedy_rounds
 
 
@@ -35,7 +36,6 @@ def greedy(latents_BNC: Tensor, backend: str = Backend.AUTO) -> Tensor:
         method = Backend.NUMBA if latents_BNC.device.type == "cpu" else Backend.TORCH
     if method is Backend.NUMBA:
         return _compiled(latents_BNC, swaps=False)
-    finite_range(latents_BNC)  # before they are split, so that an error names the whole batch
     return greedy_rounds(latents_BNC) if method is Backend.TORCH else greedy_candidates(latents_BNC)
 
 
@@ -48,10 +48,10 @@ def greedy_with_swaps(latents_BNC: Tensor) -> Tensor:
 
 
 def _compiled(latents_BNC: Tensor, swaps: bool) -> Tensor:
-    frame = lattice_frame(latents_BNC)
-    latents = latents_BNC.cpu().contiguous().numpy()
-    middle, scale = frame.middle[:, 0].cpu().numpy(), frame.scale[:, 0, 0].cpu().numpy()
-    leaves_BN = torch.empty(latents.shape[:2], dtype=leaf_dtype(latents.shape[1]))
-    leaves = leaves_BN.numpy()
-    over_slices(lambda b: build(latents[b], middle[b], scale[b], swaps, leaves[b]), len(latents))
+    batch, positions, channels = latents_BNC.shape
+    latents, limit = latents_BNC.cpu().contiguous().numpy(), lattice_limit(positions, channels)
+    leaves_BN = torch.empty(batch, positions, dtype=leaf_dtype(positions))
+    leaves, scale = leaves_BN.numpy(), np.empty(batch)
+    over_slices(lambda b: build(latents[b], limit, swaps, leaves[b], scale[b]), batch)
+    require_scale(scale)
     return leaves_BN.to(latents_BNC.device)

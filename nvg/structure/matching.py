@@ -9,7 +9,7 @@ import networkx
 import torch
 from torch import Tensor
 
-from nvg.structure.lattice import finite_range, lattice
+from nvg.structure.lattice import lattice
 from nvg.structure.merging import merge_pairs, pairs_of
 
 
@@ -19,7 +19,6 @@ def optimal(latents_BNC: Tensor) -> Tensor:
     Among equals, the least sum of i xor j. Optimal a level at a time, from the leaves up, which is
     not the optimum over all levels together.
     """
-    finite_range(latents_BNC)  # before they are split, so that an error names the whole batch
     parts = [merge_pairs(lattice(part.cpu()), _pairing) for part in latents_BNC.split(1)]
     return torch.cat(parts).to(latents_BNC.device)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nvg.geometry import as_int64, canonical, last_stage, leaf_dtype, leaf_order
 from nvg.structure.greedy import greedy
-from nvg.structure.lattice import finite_range, lattice
+from nvg.structure.lattice import lattice, lattice_frame
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +24,7 @@ def spatial(latents_BNC: Tensor) -> Tensor:
     The same for every image: the control that stands for granularity by scale alone. Where K is odd
     the grid is taken as twice as wide as high.
     """
-    finite_range(latents_BNC)
+    lattice_frame(latents_BNC)  # which refuses NaN and Inf
     batch, positions, _ = latents_BNC.shape
     K = last_stage(positions)
     high = 1 << K // 2

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from nvg.kernels.extremes import channel_extremes
+from nvg.kernels.frame import channel_extremes
 
 
 def extremes(latents_BNC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     """Least and largest values [B, C]."""
     low_BC, high_BC = np.empty((2, len(latents_BNC), latents_BNC.shape[2]))
-    channel_extremes(latents_BNC, low_BC, high_BC)
+    for latent_NC, low_C, high_C in zip(latents_BNC, low_BC, high_BC, strict=True):
+        channel_extremes(latent_NC, low_C, high_C)
     return low_BC, high_BC
 
 
