@@ -7,13 +7,12 @@ that bound leaves a choice. So all agree with an exhaustive float64 search: the 
 ties.
 """
 
-from enum import StrEnum
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nvg.backend import Backend, choose_backend
 from nvg.faiss_search import neighbours
 from nvg.kernels.codewords import BLOCK, OUT_OF_REACH, search
 from nvg.kernels.jit import over_slices
@@ -22,30 +21,21 @@ from nvg.kernels.scan import TILE
 SCORES = 1 << 22  # entries of a score matrix held at once on a CPU ...
 GPU_SCORES = 1 << 28  # ... and on a GPU (1 GiB)
 TIE_SCORES = 1 << 20  # ... and of a float64 one
+# of a float32 product as torch is told to compute it: as such, in TF32, in bfloat16
+ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 
 
-class Search(StrEnum):
-    """What searches for codewords."""
-
-    AUTO = "auto"
-    NUMBA = "numba"
-    TORCH = "torch"
-    FAISS = "faiss"
-
-
-def nearest_code(vectors: Tensor, codebook: Tensor, backend: str = Search.AUTO) -> Tensor:
+def nearest_code(vectors: Tensor, codebook: Tensor, backend: str = Backend.AUTO) -> Tensor:
     """Index int64 [M] of the codebook row [V, C] nearest to each vector [M, C]; lowest on ties.
 
-    `auto` takes numba on a CPU and torch elsewhere. ValueError for shapes that do not fit.
+    ValueError for shapes that do not fit.
     """
     if vectors.ndim != 2 or codebook.ndim != 2 or vectors.shape[1] != codebook.shape[1]:
         raise ValueError(
             f"vectors {tuple(vectors.shape)} and codebook {tuple(codebook.shape)} do not fit: "
             "[M, C] and [V, C] are needed"
         )
-    method = Search(backend)
-    if method is Search.AUTO:
-        method = Search.NUMBA if vectors.device.type == "cpu" else Search.TORCH
+    method = choose_backend(backend, vectors)
     with torch.no_grad():
         if vectors.dtype == torch.float64 or codebook.dtype == torch.float64:
             return _exhaustive(vectors, codebook)
@@ -93,8 +83,7 @@ def _faiss(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
 
 def _error(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
     """Bound on the error of half a squared distance found as |v|^2/2 + |c|^2/2 - v.c."""
-    tf32 = vectors_MC.is_cuda and torch.backends.cuda.matmul.allow_tf32
-    unit = 2.0**-11 if tf32 else 2.0**-24
+    unit = ROUNDING[torch.get_float32_matmul_precision()]
     top = codebook_VC.square().sum(1).amax()
     return (2 * vectors_MC.shape[1] + 16) * unit * (vectors_MC.square().sum(1) + top)
 
@@ -124,4 +113,4 @@ def _exhaustive(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-_METHODS = {Search.NUMBA: _numba, Search.TORCH: _torch, Search.FAISS: _faiss}
+_METHODS = {Backend.NUMBA: _numba, Backend.TORCH: _torch, Backend.FAISS: _faiss}

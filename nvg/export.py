@@ -6,6 +6,7 @@ Legend: N row, V view, L latent position, T content token.
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,7 @@ def _open_table(kind: ExportFormat, schema: pa.Schema, out: Path) -> Iterator[An
 def _write_shards(tables: Iterator[pa.Table], out: Path) -> int:
     """One tar per chunk; a sample's name is its row, nine digits."""
     temporary = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
     temporary.mkdir(parents=True)
     count = 0
     for number, table in enumerate(tables):

@@ -15,12 +15,17 @@ def require_file_place(path: Path) -> None:
         raise InputError(f"{path} is a directory: name a file to write")
 
 
+def is_local(fs: Any) -> bool:
+    """Whether an fsspec filesystem is this machine's own."""
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+
+
 def write_bytes(fs: Any, path: str, data: bytes) -> None:
     """Write `data` to `path` on an fsspec filesystem, atomically.
 
     On a local disk by `write_atomic`; on an object store one put is atomic already.
     """
-    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    if is_local(fs):
         write_atomic(Path(path), data)
     else:
         fs.pipe_file(path, data)

@@ -12,9 +12,10 @@ import torch
 from nvg.errors import InputError
 from nvg.generators import store_quantizer
 from nvg.geometry import labels
+from nvg.metrics import stage_hits, stage_usage
 from nvg.progress import progress
 from nvg.store import OK, Store
-from nvg.structure import measure_structure
+from nvg.structure import measure_structure, share_explained
 
 MOST_ROWS = 20_000  # rows the usage statistics are taken from
 MOST_MEASURED = 2_000  # rows whose structure is measured
@@ -107,6 +108,7 @@ def structure_lines(store: Store, regions: RegionReader | None = None) -> list[s
 
 
 def _quality_table(mean_3S: torch.Tensor, count: int, with_borders: bool) -> list[str]:
+    explained_S = share_explained(mean_3S[0]).tolist()
     variance_S, recall_S, precision_S = mean_3S.tolist()
     head = "stage  clusters  variance within  explained"
     lines = [
@@ -114,8 +116,7 @@ def _quality_table(mean_3S: torch.Tensor, count: int, with_borders: bool) -> lis
         head + "  region borders met  cluster borders on regions" * with_borders,
     ]
     for stage, variance in enumerate(variance_S):
-        explained = 1 - variance / variance_S[0] if variance_S[0] else 1.0
-        line = f"{stage:5d}  {1 << stage:8d}  {variance:15.5f}  {explained:9.1%}"
+        line = f"{stage:5d}  {1 << stage:8d}  {variance:15.5f}  {explained_S[stage]:9.1%}"
         if with_borders:
             line += f"  {recall_S[stage]:18.1%}  {precision_S[stage]:26.1%}"
         lines.append(line)
@@ -140,12 +141,12 @@ def _stage_lines(store: Store, status: np.ndarray[Any, Any]) -> list[str]:
     mean_error = np.mean([e for e in errors if e is not None], axis=0)
     codes = store.manifest["codebook_size"]
     lines = ["stage  clusters  codes used  of reach  entropy (bits)  residual"]
-    for stage in range(store.geometry.stages):
-        counts = np.bincount(content[:, store.geometry.stage_slice(stage)].ravel(), minlength=codes)
-        share = counts[counts > 0] / counts.sum()
-        used, reach = len(share), min(codes, int(counts.sum()))
+    hits_SV = stage_hits(torch.from_numpy(content.astype(np.int64)), store.geometry, codes)
+    for stage, usage in enumerate(stage_usage(hits_SV).tolist()):
+        counts = hits_SV[stage][hits_SV[stage] > 0].numpy()
+        share = counts / counts.sum()
         lines.append(
-            f"{stage:5d}  {store.geometry.clusters(stage):8d}  {used:10d}  {used / reach:8.1%}"
+            f"{stage:5d}  {store.geometry.clusters(stage):8d}  {len(counts):10d}  {usage:8.1%}"
             f"  {abs((share * np.log2(share)).sum()):14.2f}  {mean_error[stage]:8.4f}"
         )
     return lines

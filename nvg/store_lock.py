@@ -7,6 +7,7 @@ storage nothing can tell a dead writer from a slow one: its lock stays until som
 import json
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +17,8 @@ from typing import Any
 
 import fsspec
 
-from nvg.files import json_bytes
+from nvg.files import is_local, json_bytes
 from nvg.store import StoreError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -33,8 +29,7 @@ def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
     no breaking, and is not.
     """
     fs, root = fsspec.core.url_to_fs(path.rstrip("/"))
-    is_local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
-    if is_local and fcntl:
+    if is_local(fs) and sys.platform != "win32":  # which has no flock
         with _disk_lock(Path(f"{root}.lock"), path):
             yield
     else:
@@ -44,6 +39,8 @@ def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _disk_lock(file: Path, store: str) -> Iterator[None]:
+    import fcntl
+
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)

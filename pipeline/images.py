@@ -5,8 +5,8 @@ Legend: B image, V view, D pixel row or column.
 
 import io
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +18,7 @@ PREPROCESSING = "adm-center-crop"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
 
+Result = TypeVar("Result")
 Array = np.ndarray[Any, Any]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -28,6 +29,11 @@ class ImageError(InputError):
 
 def decode(data: bytes) -> Image.Image:
     """An RGB image from file bytes of any mode (grey, palette, alpha, CMYK, 16 bit)."""
+    return open_picture(data, _to_rgb)
+
+
+def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
+    """What `use` makes of the picture in file bytes. ImageError when either cannot be done."""
     if not data:
         raise ImageError("empty file")
     try:
@@ -37,7 +43,7 @@ def decode(data: bytes) -> Image.Image:
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
             image.load()
-            return _to_rgb(image)
+            return use(image)
     except UnidentifiedImageError:
         raise ImageError("not an image") from None
     except Image.DecompressionBombError:

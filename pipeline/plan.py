@@ -10,7 +10,7 @@ from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.config import as_table
 from nvg.detokenize import WEIGHTS
-from nvg.progress import progress
+from nvg.progress import note, progress
 from nvg.repair import withdraw_damaged
 from nvg.store import Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
@@ -106,7 +106,9 @@ def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume
                 "that recipe, or choose another --out"
             )
     complete_layout(store, files)
-    withdraw_damaged(store, lambda chunks: progress(chunks, desc="check", unit="chunk"))
+    damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
+    if damaged:
+        note(f"{out}: made anew, because damaged: chunks {', '.join(map(str, damaged))}")
     return store
 
 

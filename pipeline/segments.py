@@ -3,7 +3,6 @@
 Legend: N latent position, D pixel row or column.
 """
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from nvg.errors import InputError
 from nvg.inspection import RegionReader
 from nvg.store import Store
 from nvg.structure import grid_labels, takes_segments
-from pipeline.images import FORMATS, ImageError, Pixels, crop_box
+from pipeline.images import ImageError, Pixels, crop_box, open_picture
 from pipeline.recipe import Recipe
 from pipeline.sources import digest, size_of
 
@@ -93,11 +92,10 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
 
 def label_map(data: bytes) -> Labels:
     """Labels int32 [D, D'] of a picture's bytes. ImageError when it is not one."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        image.load()
-    except Exception as error:  # decoders raise anything on damaged data
-        raise ImageError(f"not a readable picture ({error})") from error
+    return open_picture(data, _labels)
+
+
+def _labels(image: Image.Image) -> Labels:
     if image.mode == "LA":
         image = image.getchannel("L")
     if image.mode not in ("1", "L", "P", "I", "I;16"):

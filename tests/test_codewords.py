@@ -143,6 +143,19 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(nearest_code(vectors_MC.double(), codebook_VC), whole)
 
 
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_reduced_products_change_nothing(precision: str) -> None:
+    """Where torch may compute products in TF32 or bfloat16, the bound on the error is wider."""
+    vectors_MC, codebook_VC = normal(200, 32, seed=1), normal(300, 32, seed=2)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        got = nearest_code(vectors_MC, codebook_VC, "torch")
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert got.tolist() == brute_nearest(vectors_MC, codebook_VC)
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     """The error has both shapes; an unknown backend is refused by name."""
     with pytest.raises(ValueError, match=r"(?s)3, 4.*5, 6"):

@@ -15,7 +15,7 @@ import pytest
 from nvg.errors import InputError
 from nvg.export import ExportFormat, export_store
 from nvg.store import Store
-from tests.makers import empty_store, make_store
+from tests.makers import empty_store, files_below, make_store
 
 # N row, V view, L latent position, T content token
 
@@ -99,6 +99,23 @@ def test_an_export_is_the_same_twice_and_never_overwritten(
     with pytest.raises(InputError, match="one exists"):
         export_store(store, kind, tmp_path / "one")
     assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", list(ExportFormat))
+def test_a_killed_export_is_in_nobodys_way(
+    store: Store, tmp_path: Path, kind: ExportFormat
+) -> None:
+    """What it left under its temporary name is replaced."""
+    left = tmp_path / "out.tmp"
+    if kind is ExportFormat.WEBDATASET:
+        left.mkdir()
+        (left / "99999.tar").write_bytes(b"half")
+    else:
+        left.write_bytes(b"half")
+    export_store(store, kind, tmp_path / "out")
+    export_store(store, kind, tmp_path / "fresh")
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "fresh")
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("kind", list(ExportFormat))

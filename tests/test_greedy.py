@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nvg.backend import Backend
 from nvg.geometry import canonical, labels
-from nvg.structure import Backend, build_leaves, greedy
+from nvg.structure import build_leaves, greedy
 from tests import reference
 from tests.greedy_cases import (
     BACKENDS,

@@ -90,7 +90,7 @@ def test_an_unfinished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> 
 
 
 def test_only_damaged_chunks_are_made_again(
-    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch
+    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A sound store is read and left alone; of a damaged one the named chunk alone is written."""
     recipe, out = made
@@ -104,9 +104,11 @@ def test_only_damaged_chunks_are_made_again(
     monkeypatch.setattr(Store, "write_chunk", spy)
     resume(recipe, out)
     assert written == []
+    assert "damaged" not in capsys.readouterr().err
     flip(chunk_file(out, "content", 1))
     resume(recipe, out)
     assert written == [1]
+    assert "because damaged: chunks 1" in capsys.readouterr().err
 
 
 def test_a_kill_while_withdrawing_costs_nothing(

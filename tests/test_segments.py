@@ -91,7 +91,7 @@ def test_an_image_without_its_map_is_an_error_row(recipe: Recipe, tmp_path: Path
     bad = {entry["key"]: entry["reason"] for entry in entries if entry["status"] != "ok"}
     assert sorted(bad) == ["ant/001.jpg", "bee/000.png"]
     assert "no label map" in bad["ant/001.jpg"]
-    assert "not a readable picture" in bad["bee/000.png"]
+    assert "not an image" in bad["bee/000.png"]
     images = RowImages(open_source(recipe.data), [], 8, open_segments(recipe))
     images.rows = open_source(recipe.data).rows
     batch = images.batch(np.arange(6))
@@ -161,8 +161,9 @@ def test_pictures_of_any_kind_are_label_maps() -> None:
     assert label_map(image_bytes(Image.fromarray(values > 0), "png")).tolist() == [[0, 1], [1, 1]]
     mixed = label_map(image_bytes(Image.fromarray(colour), "png"))
     assert mixed.tolist() == [[0, 0], [0x010203, 0x010203]]
-    with pytest.raises(ImageError, match="not a readable picture"):
-        label_map(b"text")
+    for data, words in ((b"text", "not an image"), (b"", "empty file")):
+        with pytest.raises(ImageError, match=words):
+            label_map(data)
 
 
 def test_only_builders_that_take_maps_ask_for_them(recipe: Recipe) -> None:

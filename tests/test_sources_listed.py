@@ -214,6 +214,15 @@ def test_tar_shards_that_cannot_be_used_are_named(folder: FolderSource, tmp_path
         assert f"{name}.tar" in str(caught.value)
 
 
+def test_member_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """An index could not hold them."""
+    kind = tarfile.USTAR_FORMAT
+    with tarfile.open(tmp_path / "odd.tar", "w", format=kind, encoding="latin-1") as shard:
+        add_member(shard, "\xe9t\xe9.png", b"x")
+    with pytest.raises(SourceError, match="not UTF-8"):
+        TarSource(tmp_path / "odd.tar")
+
+
 def test_a_changed_source_has_another_fingerprint(folder: FolderSource, tmp_path: Path) -> None:
     """A list notices a changed file, a shard its own; a member that moved is an error."""
     sources = everywhere(folder, tmp_path)

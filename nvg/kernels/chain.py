@@ -10,12 +10,11 @@ leaves one cluster.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from nvg.kernels.frame import channel_extremes, frame
-from nvg.kernels.jit import kernel
+from nvg.kernels.jit import Array, kernel
 from nvg.kernels.scan import (
     BLOCK,
     FAR,
@@ -33,8 +32,6 @@ from nvg.kernels.scan import (
     within,
 )
 from nvg.kernels.swaps import swap_pairs
-
-Array = np.ndarray[Any, Any]
 
 MATRIX = 512  # clusters of the largest level with a matrix of scores: 1 MiB, the second cache
 

@@ -7,14 +7,10 @@ vector register of codewords at a time, over blocks of the codebook that stay in
 Its error has a bound; where that leaves a choice, float64 distances decide.
 """
 
-from typing import Any
-
 import numpy as np
 
-from nvg.kernels.jit import kernel
+from nvg.kernels.jit import Array, kernel
 from nvg.kernels.scan import TILE, minimum, score_error, scores, within
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 256  # codewords per block: 32 KiB at 32 channels
 GROUP = 64  # vectors that pass over a block before the next one is loaded

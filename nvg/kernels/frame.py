@@ -4,13 +4,10 @@ Legend: B image, N position, C latent channel.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
-from nvg.kernels.jit import kernel
-
-Array = np.ndarray[Any, Any]
+from nvg.kernels.jit import Array, kernel
 
 ROWS = 8  # positions looked at together: long enough for vectors
 

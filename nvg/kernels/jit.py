@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 import torch
 
+Array = np.ndarray[Any, Any]  # what kernels take, besides numbers
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PIECES = 8  # slices per thread: a thread that is kept waiting leaves its share to the others

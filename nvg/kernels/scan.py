@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nvg.kernels.jit import kernel
-
-Array = np.ndarray[Any, Any]
+from nvg.kernels.jit import Array, kernel
 
 FAR = np.float32(1e18)  # beyond every distance, and its square still fits float32
 UNROLL = 8  # channels per pass over the columns

@@ -3,11 +3,9 @@
 Legend: n cluster of the level, C channel (padded to a multiple of UNROLL).
 """
 
-from typing import Any
-
 import numpy as np
 
-from nvg.kernels.jit import kernel
+from nvg.kernels.jit import Array, kernel
 from nvg.kernels.scan import (
     FAR,
     exact_distance,
@@ -18,8 +16,6 @@ from nvg.kernels.scan import (
     whole_vectors,
     within,
 )
-
-Array = np.ndarray[Any, Any]
 
 
 @kernel()

@@ -9,13 +9,11 @@ from nvg.structure.builders import (
     require_builder_name,
     takes_segments,
 )
-from nvg.structure.greedy import Backend
 from nvg.structure.lattice import lattice
-from nvg.structure.quality import Quality, measure_structure
+from nvg.structure.quality import Quality, measure_structure, share_explained
 from nvg.structure.regions import grid_labels
 
 __all__ = [
-    "Backend",
     "Builder",
     "Quality",
     "build_leaves",
@@ -26,5 +24,6 @@ __all__ = [
     "measure_structure",
     "register_builder",
     "require_builder_name",
+    "share_explained",
     "takes_segments",
 ]

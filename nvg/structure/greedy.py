@@ -3,12 +3,11 @@
 Legend: B image, N position, C latent channel.
 """
 
-from enum import StrEnum
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from nvg.backend import Backend, choose_backend
 from nvg.geometry import leaf_dtype
 from nvg.kernels.chain import build
 from nvg.kernels.jit import over_slices
@@ -17,23 +16,9 @@ from nvg.structure.lattice import lattice_limit, require_scale
 from nvg.structure.rounds import greedy_rounds
 
 
-class Backend(StrEnum):
-    """What computes the greedy hierarchy."""
-
-    AUTO = "auto"
-    NUMBA = "numba"
-    TORCH = "torch"
-    FAISS = "faiss"
-
-
 def greedy(latents_BNC: Tensor, backend: str = Backend.AUTO) -> Tensor:
-    """Alg. 1: merge the closest pair of clusters again and again, level by level. -> [B, N].
-
-    `auto` is numba on a CPU and torch elsewhere; docs/PERFORMANCE.md has the figures behind it.
-    """
-    method = Backend(backend)
-    if method is Backend.AUTO:
-        method = Backend.NUMBA if latents_BNC.device.type == "cpu" else Backend.TORCH
+    """Alg. 1: merge the closest pair of clusters again and again, level by level. -> [B, N]."""
+    method = choose_backend(backend, latents_BNC)
     if method is Backend.NUMBA:
         return _compiled(latents_BNC, swaps=False)
     return greedy_rounds(latents_BNC) if method is Backend.TORCH else greedy_candidates(latents_BNC)

@@ -36,19 +36,23 @@ def measure_structure(latents: Tensor, leaves: Tensor, segments: Tensor | None =
     _check(latents, leaves, segments)
     with torch.no_grad():
         variance_S = _variance(latents.double(), leaves)
-        total = variance_S[0]
-        explained_S = torch.where(total > 0, 1 - variance_S / total, torch.ones_like(variance_S))
+        explained_S = share_explained(variance_S)
         if segments is None:
             return Quality(variance_S, explained_S)
         return Quality(variance_S, explained_S, *_borders(leaves, segments.to(leaves.device)))
 
 
+def share_explained(variance_S: Tensor) -> Tensor:
+    """Share of the variance at stage 0 that later stages take away; 1 where there is none."""
+    total = variance_S[0]
+    return torch.where(total > 0, 1 - variance_S / total, torch.ones_like(variance_S))
+
+
 def _variance(latents_BNC: Tensor, leaves_BN: Tensor) -> Tensor:
     positions = latents_BNC.shape[1]
     order_BN = leaf_order(leaves_BN)
-    latents_BNC = (
-        latents_BNC - latents_BNC[:, :1]
-    )  # so that a constant image has no variance at all
+    # from the first position on, so that a constant image has no variance at all
+    latents_BNC = latents_BNC - latents_BNC[:, :1]
     sorted_BNC = latents_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(latents_BNC))
     variances = []
     for stage in range(last_stage(positions) + 1):

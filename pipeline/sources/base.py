@@ -56,6 +56,22 @@ def label_ids(labels: Sequence[str | None], path: Path) -> tuple[list[str], list
     return names, [-1 if label is None else ids[label] for label in labels]
 
 
+def require_unicode(rows: Sequence[Row], path: Path) -> None:
+    """SourceError for a name that is no text: an index could not hold it."""
+    for row in rows:
+        if not row.key.isascii() and row.key.encode(errors="replace").decode() != row.key:
+            raise SourceError(f"{path}: the name {row.key!a} is not UTF-8: rename it")
+
+
+def read_files(root: Path, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+    """The bytes of each file below `root`, or the error in its place."""
+    for key in keys:
+        try:
+            yield (root / key).read_bytes()
+        except OSError as error:
+            yield error
+
+
 def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
     """(rows to train on and tokenize, rows kept aside): every n-th row is kept aside."""
     if heldout == 0:

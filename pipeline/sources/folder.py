@@ -4,7 +4,15 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, size_of
+from pipeline.sources.base import (
+    SUFFIXES,
+    Row,
+    SourceError,
+    digest,
+    read_files,
+    require_unicode,
+    size_of,
+)
 
 
 class FolderSource:
@@ -26,9 +34,7 @@ class FolderSource:
         ]
         if not self.classes:
             self.rows = [Row(key, -1) for key in sorted(_images_below(root))]
-        for row in self.rows:
-            if not row.key.isascii() and row.key.encode(errors="replace").decode() != row.key:
-                raise SourceError(f"{root}: the name {row.key!a} is not UTF-8: rename it")
+        require_unicode(self.rows, root)
         if not self.rows:
             raise SourceError(
                 f"data.path {root} holds no images: expected <class>/<image> with one of "
@@ -37,11 +43,7 @@ class FolderSource:
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
-        for key in keys:
-            try:
-                yield (self.root / key).read_bytes()
-            except OSError as error:
-                yield error
+        return read_files(self.root, keys)
 
     def fingerprint(self) -> str:
         """Over keys and file sizes."""

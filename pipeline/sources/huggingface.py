@@ -1,5 +1,6 @@
 """Hugging Face image tables: Parquet and Arrow files with columns `image` and `label`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pipeline.sources.base import Row, SourceError, digest, size_of
 
 
-class _TableSource:
+class _TableSource(ABC):
     """Files of rows `image: {bytes, path}` and `label`; a key is `FILE:ROW`.
 
     Where no column is called `image`, the only one of that type is taken. Without a column `label`
@@ -41,9 +42,9 @@ class _TableSource:
         if top >= len(self.classes):
             raise SourceError(f"{path} has label {top} but {len(self.classes)} class names")
 
+    @abstractmethod
     def _list(self, file: Path) -> tuple[Any, list[int]]:
         """The schema of a file and its labels."""
-        raise NotImplementedError
 
     def fingerprint(self) -> str:
         """Over file names and sizes and the number of rows."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.base import Row, SourceError, digest, label_ids, size_of
+from pipeline.sources.base import Row, SourceError, digest, label_ids, read_files, size_of
 
 
 class ManifestSource:
@@ -28,11 +28,7 @@ class ManifestSource:
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
-        for key in keys:
-            try:
-                yield (self.root / key).read_bytes()
-            except OSError as error:
-                yield error
+        return read_files(self.root, keys)
 
     def fingerprint(self) -> str:
         """Over paths, labels and file sizes."""

@@ -5,7 +5,15 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, label_ids, size_of
+from pipeline.sources.base import (
+    SUFFIXES,
+    Row,
+    SourceError,
+    digest,
+    label_ids,
+    require_unicode,
+    size_of,
+)
 
 
 class TarSource:
@@ -33,6 +41,7 @@ class TarSource:
             )
         self.classes, labels = label_ids([label for _, label in found], path)
         self.rows = [Row(key, label) for (key, _), label in zip(found, labels, strict=True)]
+        require_unicode(self.rows, path)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One member each, at its offset."""

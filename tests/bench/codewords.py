@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from nvg.codewords import Search, nearest_code
+from nvg.backend import Backend
+from nvg.codewords import nearest_code
 from tests.bench.measure import interleaved, machine
 
 CODES, CHANNELS, TOKENS, IMAGES, ROUNDS = 4096, 32, 511, 16, 5
@@ -35,8 +36,8 @@ def main() -> None:
         "plain torch": lambda: plain(vectors, codebook),
         "plain faiss": lambda: faiss_flat(vectors, codebook),
     }
-    for method in Search:
-        if method is not Search.AUTO:
+    for method in Backend:
+        if method is not Backend.AUTO:
             calls[method.value] = _call(vectors, codebook, method)
     seconds = interleaved(calls, ROUNDS)
     for name, value in seconds.items():
@@ -44,5 +45,5 @@ def main() -> None:
         print(f"  {name:12}{IMAGES / value:8.0f}  {ratio:5.1f} x plain torch")
 
 
-def _call(vectors: torch.Tensor, codebook: torch.Tensor, method: Search) -> Callable[[], object]:
+def _call(vectors: torch.Tensor, codebook: torch.Tensor, method: Backend) -> Callable[[], object]:
     return lambda: nearest_code(vectors, codebook, method)

@@ -6,7 +6,8 @@ import numba
 import numpy as np
 import torch
 
-from nvg.structure import Backend, build_leaves
+from nvg.backend import Backend
+from nvg.structure import build_leaves
 from nvg.structure.lattice import lattice
 from tests.bench.measure import interleaved, machine
 

@@ -1,0 +1,26 @@
+"""What computes the hot parts: structure and the search for codewords."""
+
+from enum import StrEnum
+
+from torch import Tensor
+
+
+class Backend(StrEnum):
+    """Every one gives the same answer, to the bit."""
+
+    AUTO = "auto"
+    NUMBA = "numba"
+    TORCH = "torch"
+    FAISS = "faiss"
+
+
+def choose_backend(name: str, values: Tensor) -> Backend:
+    """The backend of a name; for `auto` numba on a CPU, torch elsewhere. ValueError if unknown.
+
+    docs/PERFORMANCE.md has the figures behind the choice.
+    """
+    if name not in list(Backend):
+        raise ValueError(f"unknown backend {name!r}; known: {', '.join(Backend)}")
+    if name != Backend.AUTO:
+        return Backend(name)
+    return Backend.NUMBA if values.device.type == "cpu" else Backend.TORCH
