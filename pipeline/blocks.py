@@ -9,28 +9,25 @@ from typing import Any
 import numpy as np
 
 from nvg.image_batch import ImageBatch
-from pipeline.images import ImageError, center_crop, decode, views_of
-from pipeline.recipe import View
+from pipeline.images import ImageError, cut, decode
 from pipeline.segments import SegmentMaps
 from pipeline.sources import Row, Source
+from pipeline.views import Crops
 
 Block = dict[str, np.ndarray[Any, Any]]
 
 
 def decode_rows(
-    source: Source,
-    rows: Sequence[Row],
-    size: int,
-    views: Sequence[View],
-    maps: SegmentMaps | None = None,
+    source: Source, rows: Sequence[Row], crops: Crops, maps: SegmentMaps | None = None
 ) -> Block:
     """One block of columns for `rows`: key, label, class, width, height, reason, pixels.
 
     pixels is uint8 [B, V, 3, D, D]; the reason of a good image is "", a bad one has pixels 0. With
     label maps also segments, int32 [B, V, N].
     """
-    pixels = np.zeros((len(rows), len(views), 3, size, size), np.uint8)
-    segments = np.zeros((len(rows), len(views), maps.grid**2 if maps else 0), np.int32)
+    views, size = len(crops.names()), crops.size
+    pixels = np.zeros((len(rows), views, 3, size, size), np.uint8)
+    segments = np.zeros((len(rows), views, maps.grid**2 if maps else 0), np.int32)
     width, height = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
     reason = [""] * len(rows)
     for n, data in enumerate(source.read([row.key for row in rows])):
@@ -39,10 +36,11 @@ def decode_rows(
                 raise ImageError(f"cannot be read: {data.strerror or data}")
             image = decode(data)
             width[n], height[n] = image.size
-            crop = center_crop(image, size)
+            windows = crops.windows(*image.size, rows[n].key)
+            made = cut(image, windows, size)
             if maps:
-                segments[n] = maps.on_grid(views_of(maps.read(rows[n].key, *image.size), views))
-            pixels[n] = views_of(crop, views)
+                segments[n] = maps.on_grid(maps.read(rows[n].key, windows))
+            pixels[n] = made
         except ImageError as error:
             reason[n] = str(error)
     names = source.classes
@@ -64,7 +62,7 @@ class RowImages:
     def __init__(
         self, source: Source, rows: list[Row], size: int, maps: SegmentMaps | None = None
     ) -> None:
-        self.source, self.rows, self.size, self.maps = source, rows, size, maps
+        self.source, self.rows, self.crops, self.maps = source, rows, Crops(size), maps
         self.skipped: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -73,7 +71,7 @@ class RowImages:
     def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
         """The readable images among `rows`; the others go to `skipped`. ImageError if none is."""
         picked = [self.rows[n] for n in rows]
-        block = decode_rows(self.source, picked, self.size, [View.CENTER], self.maps)
+        block = decode_rows(self.source, picked, self.crops, self.maps)
         good = block["reason"] == ""
         self.skipped |= dict(zip(block["key"][~good], block["reason"][~good], strict=True))
         if not good.any():

@@ -1,6 +1,10 @@
 """Decode and crop: bytes of an image -> pixels of its views.
 
-Legend: B image, V view, D pixel row or column.
+Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFORMANCE.md), and its
+pixels are those that the field's reference statistics are made of. JPEG's draft mode is faster for
+small images only, and gives others.
+
+Legend: V view.
 """
 
 import io
@@ -12,14 +16,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError
-from pipeline.recipe import View
+from pipeline.views import Window
 
-PREPROCESSING = "adm-center-crop"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
 
 Result = TypeVar("Result")
-Array = np.ndarray[Any, Any]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -67,28 +69,25 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def center_crop(image: Image.Image, size: int) -> Pixels:
-    """ADM's centre crop: halve by box while twice too large, bicubic to the short side, crop.
+def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:
+    """The windows' pixels, uint8 [V, 3, size, size]: ADM's resize, then a crop for each.
 
-    Pixels uint8 [3, size, size]. ImageError for a strip whose long side would take too many.
+    ADM halves by box while twice too large, then resizes bicubically. ImageError for a strip whose
+    long side would take too many pixels.
     """
+    larger = {window.whole: _resize(image, window.whole, size) for window in windows}
+    pixels = np.empty((len(windows), 3, size, size), np.uint8)
+    for n, window in enumerate(windows):
+        left, top = window.left, window.top
+        square = larger[window.whole].crop((left, top, left + size, top + size))
+        crop = np.asarray(square).transpose(2, 0, 1)
+        pixels[n] = crop[..., ::-1] if window.flip else crop
+    return pixels
+
+
+def _resize(image: Image.Image, whole: tuple[int, int], size: int) -> Image.Image:
     if max(image.size) * size * size > MOST_PIXELS * min(image.size):
         raise ImageError(f"too long and narrow: {image.width}x{image.height}")
-    while min(image.size) >= 2 * size:
+    while min(image.size) >= 2 * min(whole):
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    whole, (left, top) = crop_box(*image.size, size)
-    image = image.resize(whole, Image.Resampling.BICUBIC)
-    return np.asarray(image.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
-
-
-def crop_box(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Width and height of an image whose short side is `size`, and left and top of its centre."""
-    scale = size / min(width, height)
-    wide, high = round(width * scale), round(height * scale)
-    return (wide, high), ((wide - size) // 2, (high - size) // 2)
-
-
-def views_of(crop: Array, views: Sequence[View]) -> Array:
-    """The stored views [V, ...] of a centre crop whose last axis runs from left to right."""
-    made = {View.CENTER: crop, View.FLIP: crop[..., ::-1]}
-    return np.stack([made[view] for view in views])
+    return image.resize(whole, Image.Resampling.BICUBIC)

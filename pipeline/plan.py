@@ -14,10 +14,10 @@ from nvg.progress import note, progress
 from nvg.repair import withdraw_damaged
 from nvg.store import Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
-from pipeline.images import PREPROCESSING
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
 from pipeline.sources import Row, Source, digest, open_source, split_rows
+from pipeline.views import Crops
 
 PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
 
@@ -45,6 +45,12 @@ def plan_store(recipe: Recipe, source: Source) -> list[ChunkTask]:
     return plan_chunks(rows, recipe.tokenize.chunk_rows)
 
 
+def recipe_crops(recipe: Recipe) -> Crops:
+    """The views that a recipe stores."""
+    tokenize = recipe.tokenize
+    return Crops(recipe.autoencoder.model.image_size, tokenize.views, tokenize.resize)
+
+
 def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, rows: int) -> dict[str, Any]:
     """What identifies a store and explains it; the same inputs give the same manifest."""
     config = model.config
@@ -56,9 +62,9 @@ def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, rows: int)
         "builder": config.builder,
         "rows": rows,
         "chunk_rows": recipe.tokenize.chunk_rows,
-        "views": [view.value for view in recipe.tokenize.views],
+        "views": recipe_crops(recipe).names(),
         "image_size": config.image_size,
-        "preprocessing": PREPROCESSING,
+        "preprocessing": recipe_crops(recipe).describe(),
         "classes": source.classes,
         "source": source_fingerprint(recipe, source),
         "tokenizer": fingerprint(model),
@@ -126,7 +132,7 @@ def plan_lines(recipe: Recipe) -> list[str]:
     """What tokenizing would do: chunks, rows, and the size of the store before compression."""
     tasks = plan_store(recipe, open_source(recipe.data))
     rows = sum(len(task.rows) for task in tasks)
-    geometry, views = recipe.autoencoder.model.geometry, len(recipe.tokenize.views)
+    geometry, views = recipe.autoencoder.model.geometry, len(recipe_crops(recipe).names())
     bytes_each = (
         views * (geometry.leaf_dtype.itemsize * geometry.positions + 2 * geometry.tokens) + 4
     )

@@ -22,10 +22,13 @@ class SourceKind(StrEnum):
 
 
 class View(StrEnum):
-    """A deterministic view of an image that is stored."""
+    """What of an image is stored: ADM's centre crop or its mirror image, ten-crop, random crops."""
 
     CENTER = "center"
     FLIP = "flip"
+    TEN = "ten-crop"
+    RANDOM = "random-crop"
+    RANDOM_FLIP = "random-crop-flip"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,17 @@ class TokenizeConfig:
     chunk_rows: int = 1024
     batch_size: int = 64
     views: tuple[View, ...] = (View.CENTER,)
+    """A row of the store has all of them; the loader draws one. Random crops may be repeated."""
+    resize: float = 1.1
+    """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_rows", "batch_size")
-        if not self.views or len(set(self.views)) != len(self.views):
-            raise ValueError("views must name at least one view, each once")
+        fixed = [view for view in self.views if view not in (View.RANDOM, View.RANDOM_FLIP)]
+        if not self.views or len(set(fixed)) != len(fixed):
+            raise ValueError("views must name at least one view, each once (random crops excepted)")
+        if not 1 <= self.resize <= 4:
+            raise ValueError(f"resize must be between 1 and 4, not {self.resize}")
 
 
 @dataclass(frozen=True, kw_only=True)

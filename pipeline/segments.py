@@ -1,6 +1,6 @@
 """Label maps beside the images: one picture per image, cropped like it, on the latent grid.
 
-Legend: N latent position, D pixel row or column.
+Legend: V view, N latent position, D pixel row or column.
 """
 
 import re
@@ -16,9 +16,10 @@ from nvg.errors import InputError
 from nvg.inspection import RegionReader
 from nvg.store import Store
 from nvg.structure import grid_labels, takes_segments
-from pipeline.images import ImageError, Pixels, crop_box, open_picture
-from pipeline.recipe import Recipe
+from pipeline.images import ImageError, Pixels, open_picture
+from pipeline.recipe import Recipe, TokenizeConfig, View
 from pipeline.sources import digest, size_of
+from pipeline.views import Crops, Window
 
 Labels = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -44,8 +45,8 @@ class SegmentMaps:
         """SHA-256 over the maps' sizes, to notice that some have changed."""
         return digest(f"{key}\t{size_of(self.path(key))}" for key in keys)
 
-    def read(self, key: str, width: int, height: int) -> Labels:
-        """Labels [D, D] of the centre crop of an image of this size. ImageError without a map."""
+    def read(self, key: str, windows: Sequence[Window]) -> Labels:
+        """Labels [V, D, D] of windows of an image. ImageError without a map."""
         path = self.path(key)
         try:
             label = label_map(path.read_bytes())
@@ -53,14 +54,14 @@ class SegmentMaps:
             raise ImageError(f"no label map {path}: {error.strerror or error}") from None
         except ImageError as error:
             raise ImageError(f"label map {path}: {error}") from None
-        (wide, high), (left, top) = crop_box(width, height, self.image_size)
-        row = (np.arange(self.image_size) + top + 0.5) * label.shape[0] / high
-        column = (np.arange(self.image_size) + left + 0.5) * label.shape[1] / wide
-        return label[row.astype(np.int64)][:, column.astype(np.int64)]
+        return np.stack([self._cut(label, window) for window in windows])
 
-    def regions(self, key: str, width: int, height: int) -> Labels:
-        """The same on the latent grid, int32 [N]."""
-        return self.on_grid(self.read(key, width, height)[None])[0]
+    def _cut(self, label: Labels, window: Window) -> Labels:
+        """The nearest label of each pixel of a window, [D, D]."""
+        (wide, high), pixel = window.whole, np.arange(self.image_size) + 0.5
+        row = ((pixel + window.top) * label.shape[0] / high).astype(np.int64)
+        column = ((pixel + window.left) * label.shape[1] / wide).astype(np.int64)
+        return label[row][:, column[::-1] if window.flip else column]
 
     def on_grid(self, label_VDD: Labels) -> Labels:
         """The views of one map, int32 [V, D, D], on the latent grid [V, N], by majority."""
@@ -84,10 +85,20 @@ def open_segments(recipe: Recipe) -> SegmentMaps | None:
 
 
 def store_regions(store: Store, folder: str | None) -> RegionReader | None:
-    """Reads the regions of a store's images from a folder of label maps, if one is given."""
+    """Reads the regions, int32 [N], in the first view of a store's images, if a folder is given."""
     if folder is None:
         return None
-    return SegmentMaps(folder, store.manifest["image_size"], store.geometry.grid).regions
+    facts = store.manifest["recipe"].get("tokenize", {})
+    views = tuple(View(name) for name in facts.get("views", TokenizeConfig.views))
+    resize = facts.get("resize", TokenizeConfig.resize)
+    crops = Crops(store.manifest["image_size"], views, resize)
+    maps = SegmentMaps(folder, crops.size, store.geometry.grid)
+
+    def regions(key: str, width: int, height: int) -> Labels:
+        first = crops.windows(width, height, key)[:1]
+        return maps.on_grid(maps.read(key, first))[0]
+
+    return regions
 
 
 def label_map(data: bytes) -> Labels:

@@ -17,7 +17,7 @@ from nvg.store import ERROR, OK, open_store
 from nvg.train_autoencoder import load_autoencoder
 from nvg.training import device
 from pipeline.blocks import Block, decode_rows
-from pipeline.plan import ChunkTask
+from pipeline.plan import ChunkTask, recipe_crops
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
 from pipeline.sources import Source
@@ -31,13 +31,12 @@ class ChunkDecoder:
     def __init__(self, source: Source, recipe: Recipe) -> None:
         self.source = copy(source)
         self.source.rows = []
-        self.size = recipe.autoencoder.model.image_size
-        self.views = recipe.tokenize.views
+        self.crops = recipe_crops(recipe)
         self.maps = open_segments(recipe)
 
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk` and `row`."""
-        block = decode_rows(self.source, task.rows, self.size, self.views, self.maps)
+        block = decode_rows(self.source, task.rows, self.crops, self.maps)
         rows = np.arange(task.start, task.start + len(task.rows))
         return {"chunk": np.full(len(rows), task.chunk), "row": rows, **block}
 

@@ -21,8 +21,10 @@ from nvg.store_layout import create_store
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import AutoencoderTraining
 from nvg.train_generator import GeneratorConfig, GeneratorTraining
+from pipeline.images import cut
 from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, TokenizeConfig
 from pipeline.sources import Row
+from pipeline.views import Crops
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -267,3 +269,8 @@ def image_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
 def picture(size: int = 24, seed: int = 0) -> Image.Image:
     """A smooth RGB picture."""
     return smooth_image(np.random.default_rng(seed), size)
+
+
+def center_crop(image: Image.Image, size: int) -> Any:
+    """The centre view of a picture, uint8 [3, size, size]."""
+    return cut(image, Crops(size).windows(*image.size, ""), size)[0]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.blocks import RowImages, decode_rows
-from pipeline.images import ImageError, center_crop, decode
+from pipeline.images import ImageError, decode
 from pipeline.recipe import View
 from pipeline.sources import FolderSource, Row
-from tests.makers import Listed, image_bytes, picture, write_image_folder
+from pipeline.views import Crops
+from tests.makers import Listed, center_crop, image_bytes, picture, write_image_folder
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -50,7 +51,7 @@ def test_a_bad_file_is_an_error_row(name: str) -> None:
     data, words = BAD_FILES[name]
     good = image_bytes(picture(), "png")
     source = Listed(good, data, good)
-    block = decode_rows(source, source.rows, 8, [View.CENTER])
+    block = decode_rows(source, source.rows, Crops(8))
     reasons = block["reason"].tolist()
     assert (reasons[0], reasons[2]) == ("", "")
     assert 0 < len(reasons[1]) <= 100
@@ -65,7 +66,7 @@ def test_a_long_strip_is_an_error_row() -> None:
     data = image_bytes(Image.new("1", (9_000_000, 1)), "png")
     assert len(data) < 2000
     source = Listed(data)
-    (reason,) = decode_rows(source, source.rows, 256, [View.CENTER])["reason"]
+    (reason,) = decode_rows(source, source.rows, Crops(256))["reason"]
     assert 0 < len(reason) <= 100
 
 
@@ -74,7 +75,7 @@ def test_a_strip_is_refused_before_it_is_enlarged(shape: tuple[int, int]) -> Non
     """To 256 pixels it would take 12 GB and minutes; the error row is there within a second."""
     source = Listed(image_bytes(Image.new("RGB", shape), "png"))
     began = time.perf_counter()
-    block = decode_rows(source, source.rows, 256, [View.CENTER])
+    block = decode_rows(source, source.rows, Crops(256))
     assert time.perf_counter() - began < 1
     assert block["reason"].tolist() == [f"too long and narrow: {shape[0]}x{shape[1]}"]
     assert not block["pixels"].any()
@@ -85,7 +86,7 @@ def test_postscript_is_refused_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "ant").mkdir()
     (tmp_path / "ant" / "photo.jpg").write_bytes(image_bytes(picture(), "eps"))
     source = FolderSource(tmp_path)
-    (reason,) = decode_rows(source, source.rows, 8, [View.CENTER])["reason"]
+    (reason,) = decode_rows(source, source.rows, Crops(8))["reason"]
     assert reason == "not an image"
 
 
@@ -98,7 +99,7 @@ def test_damage_is_never_raised(data: st.DataObject, kind: str) -> None:
     for place in data.draw(st.lists(st.integers(len(whole) // 2, len(whole) - 1), max_size=4)):
         whole[place] = data.draw(st.integers(0, 255))
     source = Listed(bytes(whole[:end]))
-    (reason,) = decode_rows(source, source.rows, 8, [View.CENTER])["reason"]
+    (reason,) = decode_rows(source, source.rows, Crops(8))["reason"]
     assert len(reason.splitlines()) <= 1
 
 
@@ -107,7 +108,7 @@ def test_a_block_tells_of_every_row(tmp_path: Path) -> None:
     write_image_folder(tmp_path, ["ant", "bee"], 2, 20)
     (tmp_path / "bee" / "wide.png").write_bytes(image_bytes(picture().resize((30, 10)), "png"))
     source = FolderSource(tmp_path)
-    block = decode_rows(source, source.rows[::-1], 8, [View.CENTER, View.FLIP])
+    block = decode_rows(source, source.rows[::-1], Crops(8, (View.CENTER, View.FLIP)))
     assert block["key"].tolist() == [row.key for row in source.rows[::-1]]
     assert block["label"].tolist() == [1, 1, 1, 0, 0]
     assert block["class"].tolist() == ["bee", "bee", "bee", "ant", "ant"]
@@ -120,7 +121,7 @@ def test_a_block_tells_of_every_row(tmp_path: Path) -> None:
 def test_a_row_without_a_class_has_no_class_name() -> None:
     """Label -1 means none."""
     source = Listed(image_bytes(picture(), "png"))
-    block = decode_rows(source, [Row("0", -1)], 8, [View.CENTER])
+    block = decode_rows(source, [Row("0", -1)], Crops(8))
     assert (block["label"].tolist(), block["class"].tolist()) == ([-1], [""])
 
 

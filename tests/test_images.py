@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.images import ImageError, center_crop, decode, views_of
-from pipeline.recipe import View
-from tests.makers import image_bytes, picture
+from pipeline.images import ImageError, decode
+from tests.makers import center_crop, image_bytes, picture
 
 light = settings(deadline=None, max_examples=60)
 
@@ -93,11 +92,3 @@ def test_the_middle_of_a_wide_image_is_taken() -> None:
     assert np.array_equal(
         center_crop(Image.fromarray(levels), 8), levels[:, 8:16].transpose(2, 0, 1)
     )
-
-
-@pytest.mark.parametrize("views", [[View.CENTER], [View.FLIP], [View.FLIP, View.CENTER]])
-def test_views_are_made_in_the_order_asked_for(views: list[View]) -> None:
-    """center is the crop, flip its mirror image from left to right."""
-    pixels = center_crop(picture(), 8)
-    made = {View.CENTER: pixels, View.FLIP: np.stack([np.fliplr(channel) for channel in pixels])}
-    assert np.array_equal(views_of(pixels, views), np.stack([made[view] for view in views]))

@@ -14,13 +14,15 @@ from nvg.inspection import structure_lines
 from nvg.store import Store, open_store
 from pipeline.blocks import RowImages, decode_rows
 from pipeline.fit import fit_autoencoder
-from pipeline.images import ImageError, center_crop, decode
+from pipeline.images import ImageError, decode
 from pipeline.plan import source_fingerprint
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.run import Engine, tokenize_dataset
 from pipeline.segments import SegmentMaps, label_map, open_segments, store_regions
 from pipeline.sources import open_source
+from pipeline.views import Crops
 from tests.makers import (
+    center_crop,
     image_bytes,
     tiny_model,
     tiny_recipe,
@@ -122,7 +124,7 @@ def test_a_map_is_cropped_like_its_image(
     mask = (pixels[::reduced, ::reduced, 0] > 0).astype(np.uint8)
     Image.fromarray(mask).save(tmp_path / "a.png")
     crop = center_crop(decode(image_bytes(Image.fromarray(pixels), "png")), 8)
-    label = SegmentMaps(str(tmp_path), 8, 4).read("a.jpg", wide, high)
+    label = SegmentMaps(str(tmp_path), 8, 4).read("a.jpg", Crops(8).windows(wide, high, ""))[0]
     assert label.shape == (8, 8)
     clear = (crop[0] < 30) | (crop[0] > 225)
     assert clear.mean() > 0.7
@@ -175,4 +177,4 @@ def test_only_builders_that_take_maps_ask_for_them(recipe: Recipe) -> None:
     with pytest.raises(InputError, match=r"data\.segments is missing"):
         open_segments(replace(recipe, data=replace(recipe.data, segments="")))
     source = open_source(recipe.data)
-    assert "segments" not in decode_rows(source, source.rows, 8, [View.CENTER])
+    assert "segments" not in decode_rows(source, source.rows, Crops(8))

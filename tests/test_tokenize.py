@@ -9,13 +9,12 @@ from PIL import Image
 
 from nvg.store import open_store
 from pipeline.blocks import Block
-from pipeline.images import center_crop
 from pipeline.images import decode as decode_image
 from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import FolderSource, open_source
 from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
-from tests.makers import tiny_model, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import center_crop, tiny_model, tiny_recipe, write_autoencoder, write_image_folder
 
 BOTH = (View.CENTER, View.FLIP)
 
