@@ -18,7 +18,7 @@ from nvg.store import Store
 from nvg.structure import grid_labels, takes_segments
 from pipeline.images import ImageError, Pixels, open_picture
 from pipeline.recipe import Recipe, TokenizeConfig, View
-from pipeline.sources import digest, size_of
+from pipeline.sources import Place, digest
 from pipeline.views import Crops, Window
 
 Labels = np.ndarray[Any, np.dtype[np.int32]]
@@ -43,7 +43,7 @@ class SegmentMaps:
 
     def fingerprint(self, keys: Sequence[str]) -> str:
         """SHA-256 over the maps' sizes, to notice that some have changed."""
-        return digest(f"{key}\t{size_of(self.path(key))}" for key in keys)
+        return digest(f"{key}\t{Place(self.path(key)).size()}" for key in keys)
 
     def read(self, key: str, windows: Sequence[Window]) -> Labels:
         """Labels [V, D, D] of windows of an image. ImageError without a map."""

@@ -1,14 +1,14 @@
 """Where images come from: list rows deterministically, read the bytes of some."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.sources.base import Row, Source, SourceError, digest, size_of, split_rows
+from pipeline.sources.base import Row, Source, SourceError, digest, split_rows
 from pipeline.sources.digits import DigitsSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.huggingface import ArrowSource, ParquetSource
 from pipeline.sources.manifest import ManifestSource
+from pipeline.sources.place import Place
 from pipeline.sources.webdataset import TarSource
 
 __all__ = [
@@ -17,17 +17,17 @@ __all__ = [
     "FolderSource",
     "ManifestSource",
     "ParquetSource",
+    "Place",
     "Row",
     "Source",
     "SourceError",
     "TarSource",
     "digest",
     "open_source",
-    "size_of",
     "split_rows",
 ]
 
-OPENERS: dict[SourceKind, Callable[[Path], Source]] = {
+OPENERS: dict[SourceKind, Callable[[str], Source]] = {
     SourceKind.FOLDER: FolderSource,
     SourceKind.PARQUET: ParquetSource,
     SourceKind.ARROW: ArrowSource,
@@ -42,7 +42,11 @@ def open_source(config: DataConfig) -> Source:
         return DigitsSource()
     if not config.path:
         raise SourceError(f"data.path is missing: a {config.source.value} source needs one")
-    path = Path(config.path).expanduser().absolute()  # workers may stand elsewhere
-    if not path.exists():
+    try:
+        exists = Place(config.path).exists()
+    except Exception as error:  # of any storage: no such protocol, no package, no credentials
+        reason = str(error).splitlines()[0]
+        raise SourceError(f"data.path {config.path} cannot be reached: {reason}") from error
+    if not exists:
         raise SourceError(f"data.path {config.path} does not exist")
-    return OPENERS[config.source](path)
+    return OPENERS[config.source](config.path)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from nvg.errors import InputError
@@ -38,7 +37,7 @@ class Source(Protocol):
         """SHA-256 over what the source holds, to notice that it has changed."""
 
 
-def label_ids(labels: Sequence[str | None], path: Path) -> tuple[list[str], list[int]]:
+def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
     """Class names and the id of each label text; -1 for None.
 
     All numbers: ids as they are, named by their number. Otherwise names in alphabetical order.
@@ -56,20 +55,11 @@ def label_ids(labels: Sequence[str | None], path: Path) -> tuple[list[str], list
     return names, [-1 if label is None else ids[label] for label in labels]
 
 
-def require_unicode(rows: Sequence[Row], path: Path) -> None:
+def require_unicode(rows: Sequence[Row], path: object) -> None:
     """SourceError for a name that is no text: an index could not hold it."""
     for row in rows:
         if not row.key.isascii() and row.key.encode(errors="replace").decode() != row.key:
             raise SourceError(f"{path}: the name {row.key!a} is not UTF-8: rename it")
-
-
-def read_files(root: Path, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-    """The bytes of each file below `root`, or the error in its place."""
-    for key in keys:
-        try:
-            yield (root / key).read_bytes()
-        except OSError as error:
-            yield error
 
 
 def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
@@ -81,14 +71,6 @@ def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
     kept = {n * len(rows) // heldout for n in range(heldout)}
     train = [row for n, row in enumerate(rows) if n not in kept]
     return train, [rows[n] for n in sorted(kept)]
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, -1 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def digest(lines: Iterable[str]) -> str:

@@ -1,18 +1,10 @@
 """Image folders: one directory per class, or no classes at all."""
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pipeline.sources.base import (
-    SUFFIXES,
-    Row,
-    SourceError,
-    digest,
-    read_files,
-    require_unicode,
-    size_of,
-)
+from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, require_unicode
+from pipeline.sources.place import Place
 
 
 class FolderSource:
@@ -22,37 +14,31 @@ class FolderSource:
     come, has no classes: every label is -1.
     """
 
-    def __init__(self, root: Path) -> None:
-        if not root.is_dir():
+    def __init__(self, root: str | Path) -> None:
+        self.root = Place(root)
+        if not self.root.is_dir():
             raise SourceError(f"data.path {root} is not a directory of class directories")
-        self.root = root
-        self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        self.rows = [
-            Row(f"{name}/{key}", label)
-            for label, name in enumerate(self.classes)
-            for key in sorted(_images_below(root / name))
-        ]
-        if not self.classes:
-            self.rows = [Row(key, -1) for key in sorted(_images_below(root))]
-        require_unicode(self.rows, root)
+        self.classes = self.root.folders()
+        ids = {name: label for label, name in enumerate(self.classes)}
+        found: list[tuple[Row, int]] = []
+        for key, size in self.root.files():
+            top, slash, _ = key.partition("/")
+            if bool(slash) == bool(ids) and PurePosixPath(key).suffix.lower() in SUFFIXES:
+                found.append((Row(key, ids[top] if slash else -1), size))
+        found.sort(key=lambda entry: (entry[0].label, entry[0].key))
+        self.rows = [row for row, _ in found]
+        require_unicode(self.rows, self.root)
         if not self.rows:
             raise SourceError(
                 f"data.path {root} holds no images: expected <class>/<image> with one of "
                 f"{', '.join(sorted(SUFFIXES))}"
             )
+        self._digest = digest(f"{row.key}\t{size}" for row, size in found)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
-        return read_files(self.root, keys)
+        return self.root.read_many(keys)
 
     def fingerprint(self) -> str:
-        """Over keys and file sizes."""
-        return digest(f"{row.key}\t{size_of(self.root / row.key)}" for row in self.rows)
-
-
-def _images_below(directory: Path) -> Iterator[str]:
-    for parent, directories, files in os.walk(directory):
-        directories.sort()
-        for file in files:
-            if os.path.splitext(file)[1].lower() in SUFFIXES:
-                yield Path(parent, file).relative_to(directory).as_posix()
+        """Over keys and file sizes, as they were when the folder was listed."""
+        return self._digest

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.base import Row, SourceError, digest, size_of
+from pipeline.sources.base import Row, SourceError, digest
+from pipeline.sources.place import Place
 
 
 class _TableSource(ABC):
@@ -18,8 +19,8 @@ class _TableSource(ABC):
     kind: str
     suffix: str
 
-    def __init__(self, path: Path) -> None:
-        self.files = sorted(path.glob(f"*{self.suffix}")) if path.is_dir() else [path]
+    def __init__(self, path: str | Path) -> None:
+        self.files = Place(path).holding(self.suffix)
         if not self.files:
             raise SourceError(f"data.path {path} holds no *{self.suffix} files")
         self.rows: list[Row] = []
@@ -43,12 +44,12 @@ class _TableSource(ABC):
             raise SourceError(f"{path} has label {top} but {len(self.classes)} class names")
 
     @abstractmethod
-    def _list(self, file: Path) -> tuple[Any, list[int]]:
+    def _list(self, file: Place) -> tuple[Any, list[int]]:
         """The schema of a file and its labels."""
 
     def fingerprint(self) -> str:
         """Over file names and sizes and the number of rows."""
-        sizes = [f"{file.name}\t{size_of(file)}" for file in self.files]
+        sizes = [f"{file.name}\t{file.size()}" for file in self.files]
         return digest([*sizes, str(len(self.rows))])
 
 
@@ -57,18 +58,15 @@ class ParquetSource(_TableSource):
 
     kind, suffix = "Parquet", ".parquet"
 
-    def _list(self, file: Path) -> tuple[Any, list[int]]:
-        import pyarrow.parquet as pq
-
-        schema = pq.read_schema(file)
-        if "label" not in schema.names:
-            return schema, [-1] * int(pq.read_metadata(file).num_rows)
-        return schema, _labels(pq.read_table(file, columns=["label"])["label"])
+    def _list(self, file: Place) -> tuple[Any, list[int]]:
+        with _parquet(file) as reader:
+            schema = reader.schema_arrow
+            if "label" not in schema.names:
+                return schema, [-1] * int(reader.metadata.num_rows)
+            return schema, _labels(reader.read(columns=["label"])["label"])
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """Rows of the row groups that hold the keys; each group is read once per call in order."""
-        import pyarrow.parquet as pq
-
         by_name = {file.name: file for file in self.files}
         name, reader, first = "", None, 0
         images: list[dict[str, bytes] | None] = []
@@ -76,7 +74,7 @@ class ParquetSource(_TableSource):
             wanted, _, number = key.rpartition(":")
             row = int(number)
             if wanted != name or reader is None:
-                name, reader, images = wanted, pq.ParquetFile(by_name[wanted]), []
+                name, reader, images = wanted, _parquet(by_name[wanted]), []
             if not first <= row < first + len(images):
                 group, first = _row_group(reader, row)
                 table = reader.read_row_group(group, columns=[self.column])
@@ -89,7 +87,7 @@ class ArrowSource(_TableSource):
 
     kind, suffix = "Arrow", ".arrow"
 
-    def _list(self, file: Path) -> tuple[Any, list[int]]:
+    def _list(self, file: Place) -> tuple[Any, list[int]]:
         table = _open_arrow(file)
         if "label" not in table.schema.names:
             return table.schema, [-1] * len(table)
@@ -111,11 +109,21 @@ def _bytes(image: dict[str, bytes] | None) -> bytes | OSError:
     return data if data is not None else OSError("the row holds no image bytes")
 
 
-def _open_arrow(file: Path) -> Any:
-    """The table of an Arrow file of either kind, stream or random access, not copied."""
+def _parquet(file: Place) -> Any:
+    """A reader of a Parquet file, which closes what it opened."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file.root) if file.is_local else pq.ParquetFile(file.open())
+
+
+def _open_arrow(file: Place) -> Any:
+    """The table of an Arrow file of either kind, stream or random access.
+
+    A file on a disk is mapped, not copied; a remote one is read whole.
+    """
     import pyarrow as pa
 
-    with pa.memory_map(str(file)) as source:
+    with pa.memory_map(file.root) if file.is_local else pa.BufferReader(file.read()) as source:
         if source.read(6) == b"ARROW1":
             return pa.ipc.open_file(source).read_all()
         source.seek(0)

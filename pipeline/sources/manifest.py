@@ -1,24 +1,28 @@
 """A list of images: CSV or JSON lines with `path` and, where there are classes, `label`."""
 
 import csv
+import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.base import Row, SourceError, digest, label_ids, read_files, size_of
+from pipeline.sources.base import Row, SourceError, digest, label_ids
+from pipeline.sources.place import Place
 
 
 class ManifestSource:
     """Images named by a .csv or .jsonl file, in its order; paths count from its folder.
 
-    Labels are numbers or class names; without any, every label is -1.
+    A path may be a URL. Labels are numbers or class names; without any, every label is -1.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.root = path.parent
+    def __init__(self, path: str | Path) -> None:
+        listed = Place(path)
+        self.root = listed.parent
         try:
-            entries = list(_entries(path))
+            entries = list(_entries(listed))
         except (OSError, ValueError, csv.Error) as error:
             raise SourceError(f"data.path {path} is no list of images: {error}") from error
         if not entries:
@@ -28,33 +32,39 @@ class ManifestSource:
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
-        return read_files(self.root, keys)
+        return self.root.read_many(keys)
 
     def fingerprint(self) -> str:
-        """Over paths, labels and file sizes."""
-        return digest(
-            f"{row.key}\t{row.label}\t{size_of(self.root / row.key)}" for row in self.rows
-        )
+        """Over paths and labels, and the sizes of files on a disk (remote ones cost a request)."""
+        return digest(f"{row.key}\t{row.label}\t{self._size(row.key)}" for row in self.rows)
+
+    def _size(self, key: str) -> int:
+        if not self.root.is_local or "://" in key:
+            return -1
+        try:
+            return os.stat(os.path.join(self.root.root, key)).st_size
+        except OSError:
+            return -1
 
 
-def _entries(path: Path) -> Iterator[tuple[str, str | None]]:
+def _entries(path: Place) -> Iterator[tuple[str, str | None]]:
     """Path and label text of each entry. ValueError names the line that has no path."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, entry in _lines(path, file):
-            name, label = entry.get("path"), entry.get("label")
-            if not isinstance(name, str) or not name:
-                raise ValueError(f"line {number} has no path")
-            yield name, None if label is None or label == "" else str(label)
+    file = io.StringIO(path.read().decode("utf-8-sig"), newline="")
+    for number, entry in _lines(path, file):
+        name, label = entry.get("path"), entry.get("label")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"line {number} has no path")
+        yield name, None if label is None or label == "" else str(label)
 
 
-def _lines(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Place, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each line that holds an entry."""
-    if path.suffix == ".csv":
+    if path.name.endswith(".csv"):
         reader = csv.DictReader(file)
         for entry in reader:
             yield reader.line_num, entry
         return
-    if path.suffix not in (".jsonl", ".ndjson"):
+    if not path.name.endswith((".jsonl", ".ndjson")):
         raise ValueError("its name must end in .csv or .jsonl")
     for number, line in enumerate(file, 1):
         if line.strip():

@@ -3,17 +3,14 @@
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from pipeline.sources.base import (
-    SUFFIXES,
-    Row,
-    SourceError,
-    digest,
-    label_ids,
-    require_unicode,
-    size_of,
-)
+from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, label_ids, require_unicode
+from pipeline.sources.place import Place
+
+LISTED_AT_ONCE = 8  # shards
 
 
 class TarSource:
@@ -24,16 +21,13 @@ class TarSource:
     image by one seek.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    def __init__(self, path: str | Path) -> None:
+        place = Place(path)
+        self.files = place.holding(".tar")
         if not self.files:
             raise SourceError(f"data.path {path} holds no *.tar shards")
-        found: list[tuple[str, str | None]] = []
-        for file in self.files:
-            try:
-                found += _list_shard(file)
-            except (OSError, tarfile.TarError) as error:
-                raise SourceError(f"{file} is not an uncompressed tar shard: {error}") from error
+        with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
+            found = [entry for shard in pool.map(_list_shard, self.files) for entry in shard]
         if not found:
             raise SourceError(
                 f"data.path {path} holds no images: expected members with one of "
@@ -44,39 +38,56 @@ class TarSource:
         require_unicode(self.rows, path)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """One member each, at its offset."""
+        """One member each, at its offset; a shard stays open for the keys that follow."""
         by_name = {file.name: file for file in self.files}
+        open_name, stream = "", None
         for key in keys:
             shard, offset, member = key.split(":", 2)
             try:
-                yield _read_member(by_name[shard], int(offset), member)
+                if stream is None or shard != open_name:
+                    open_name, stream = shard, by_name[shard].open()
+                yield _read_member(stream, shard, int(offset), member)
             except (OSError, tarfile.TarError) as error:
                 yield error if isinstance(error, OSError) else OSError(str(error))
 
     def fingerprint(self) -> str:
         """Over shard names and sizes, and the keys."""
-        sizes = [f"{file.name}\t{size_of(file)}" for file in self.files]
+        sizes = [f"{file.name}\t{file.size()}" for file in self.files]
         return digest([*sizes, *(row.key for row in self.rows)])
 
 
-def _list_shard(file: Path) -> list[tuple[str, str | None]]:
-    """Key and label text of every image of a shard, in order."""
+def _list_shard(file: Place) -> list[tuple[str, str | None]]:
+    """Key and label text of every image of a shard, in order. SourceError when it is none."""
     images: list[tuple[str, str]] = []
     labels: dict[str, str] = {}
-    with tarfile.open(file, "r:") as shard:
-        for member in shard:
-            if not member.isfile():
-                continue
-            stem, _, extension = PurePosixPath(member.name).name.partition(".")
-            sample = str(PurePosixPath(member.name).with_name(stem))
-            if f".{extension.rpartition('.')[2].lower()}" in SUFFIXES:
-                images.append((f"{file.name}:{member.offset}:{member.name}", sample))
-            elif extension in ("cls", "json"):
-                content = shard.extractfile(member)
-                label = _label(extension, content.read() if content else b"")
-                if label is not None:
-                    labels[sample] = label
+    try:
+        with file.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
+            for member in shard:
+                _note_member(shard, member, f"{file.name}:{member.offset}", images, labels)
+    except (OSError, tarfile.TarError) as error:
+        raise SourceError(f"{file} is not an uncompressed tar shard: {error}") from error
     return [(key, labels.get(sample)) for key, sample in images]
+
+
+def _note_member(
+    shard: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    place: str,
+    images: list[tuple[str, str]],
+    labels: dict[str, str],
+) -> None:
+    """Add a member to the images (key, sample) or to the labels by sample, if it is either."""
+    if not member.isfile():
+        return
+    stem, _, extension = PurePosixPath(member.name).name.partition(".")
+    sample = str(PurePosixPath(member.name).with_name(stem))
+    if f".{extension.rpartition('.')[2].lower()}" in SUFFIXES:
+        images.append((f"{place}:{member.name}", sample))
+    elif extension in ("cls", "json"):
+        content = shard.extractfile(member)
+        label = _label(extension, content.read() if content else b"")
+        if label is not None:
+            labels[sample] = label
 
 
 def _label(extension: str, content: bytes) -> str | None:
@@ -92,13 +103,12 @@ def _label(extension: str, content: bytes) -> str | None:
     return None if label is None else str(label)
 
 
-def _read_member(file: Path, offset: int, name: str) -> bytes:
+def _read_member(stream: BinaryIO, shard: str, offset: int, name: str) -> bytes:
     """The bytes of the member whose header lies at an offset."""
-    with file.open("rb") as stream:
-        stream.seek(offset)
-        shard = tarfile.TarFile(fileobj=stream)
-        member = shard.next()
-        content = shard.extractfile(member) if member and member.name == name else None
-        if content is None:
-            raise OSError(f"{file.name} has changed: {name} is no longer at {offset}")
-        return content.read()
+    stream.seek(offset)
+    archive = tarfile.TarFile(fileobj=stream)
+    member = archive.next()
+    content = archive.extractfile(member) if member and member.name == name else None
+    if content is None:
+        raise OSError(f"{shard} has changed: {name} is no longer at {offset}")
+    return content.read()

@@ -1,0 +1,143 @@
+"""Where a source lies: on a disk, or wherever fsspec reaches by URL (s3://, gs://, https://)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+
+from nvg.files import is_local
+
+TOGETHER = 64  # files that are fetched at once from a remote place
+READ_AHEAD = 4 << 20  # bytes of a remote file that one request brings
+
+
+class Place:
+    """A file or folder on one filesystem."""
+
+    def __init__(self, location: str | Path) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(str(location).rstrip("/") or "/")
+        self.is_local = is_local(self.fs)
+        # Workers may stand in another folder.
+        self.location = self.root if self.is_local else str(location).rstrip("/")
+
+    def __str__(self) -> str:
+        return self.location
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.root.rpartition("/")[2]
+
+    @property
+    def parent(self) -> "Place":
+        """The folder that holds this file."""
+        return Place(self.location.rpartition("/")[0] or "/")
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder."""
+        return bool(self.fs.exists(self.root))
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return bool(self.fs.isdir(self.root))
+
+    def holding(self, suffix: str) -> list["Place"]:
+        """The files directly in this folder whose names end so, sorted; of a file, itself."""
+        if not self.is_dir():
+            return [self]
+        found = (path for path in self.fs.ls(self.root, detail=False) if path.endswith(suffix))
+        return [Place(self.fs.unstrip_protocol(path)) for path in sorted(found)]
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly in this one, sorted."""
+        if self.is_local:
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        found = self.fs.ls(self.root, detail=True)
+        names = (i["name"].rstrip("/") for i in found if i["type"] == "directory")
+        return sorted(name.rpartition("/")[2] for name in names)
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Path from here and size of every file below, in any order; -1 for a dangling link."""
+        if self.is_local:
+            yield from _walk(self.root)
+            return
+        start = len(self.root.rstrip("/")) + 1
+        for path, info in self.fs.find(self.root, detail=True).items():
+            yield path[start:], int(info.get("size") or 0)
+
+    def size(self) -> int:
+        """Bytes of the file, -1 where there is none."""
+        try:
+            return int(self.fs.size(self.root))
+        except OSError:
+            return -1
+
+    def read(self) -> bytes:
+        """The whole file. OSError, whatever the storage raises."""
+        try:
+            data: bytes = self.fs.cat_file(self.root)
+        except Exception as error:
+            raise _as_oserror(error) from error
+        return data
+
+    def open(self) -> BinaryIO:
+        """The file to read in, at any position; a remote one is fetched as it is read."""
+        options: dict[str, Any] = {} if self.is_local else {"block_size": READ_AHEAD}
+        stream: BinaryIO = self.fs.open(self.root, "rb", **options)
+        return stream
+
+    def read_many(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        """The bytes of each file below, or the error in its place; remote ones many at a time.
+
+        A key may be a path or a URL of its own.
+        """
+        for start in range(0, len(keys), TOGETHER):
+            part = keys[start : start + TOGETHER]
+            if self.is_local and not any("://" in key for key in part):
+                yield from map(self._read_here, part)
+            elif any("://" in key or key.startswith("/") for key in part):
+                yield from map(_read_there, (self._resolve(key) for key in part))
+            else:
+                paths = [f"{self.root}/{key}" for key in part]
+                found = self.fs.cat(paths, on_error="return", batch_size=TOGETHER)
+                for path in paths:
+                    data = found[self.fs._strip_protocol(path)]
+                    yield data if isinstance(data, bytes) else _as_oserror(data)
+
+    def _resolve(self, key: str) -> str:
+        return key if "://" in key or key.startswith("/") else f"{self.location}/{key}"
+
+    def _read_here(self, key: str) -> bytes | OSError:
+        try:
+            return Path(self.root, key).read_bytes()
+        except OSError as error:
+            return error
+
+
+def _read_there(url: str) -> bytes | OSError:
+    try:
+        return Place(url).read()
+    except Exception as error:  # an unknown protocol included
+        return _as_oserror(error)
+
+
+def _as_oserror(error: Exception) -> OSError:
+    return error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
+
+
+def _walk(root: str) -> Iterator[tuple[str, int]]:
+    """Files below a local folder; of links to folders those directly in it are followed."""
+    tops = [root, *(entry.path for entry in os.scandir(root) if entry.is_dir())]
+    for top in tops:
+        for parent, directories, files in os.walk(top):
+            if top == root:
+                directories.clear()
+            for file in files:
+                path = f"{parent}/{file}"
+                try:
+                    size = os.stat(path).st_size
+                except OSError:
+                    size = -1
+                yield path[len(root) + 1 :], size
