@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
@@ -21,6 +21,8 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             code, line = 2, str(error)
+        except WorkError as error:
+            code, line = 1, str(error)
         except BrokenPipeError:  # the reader, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return None
@@ -135,22 +137,34 @@ def tokenize(
     engine: Annotated[EngineName, typer.Option(help="Where chunks are processed")] = EngineName.RAY,
     settings: Settings = None,
     resume: Resume = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add the images that the source has gained")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")
+    ] = None,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Take over a dead writer's lock (object storage)")
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Turn every image of a recipe's source into tokens, once."""
-    from pipeline.plan import plan_lines
-    from pipeline.run import Engine, tokenize_dataset
+    from pipeline.estimate import plan_lines
+    from pipeline.offline import Mode, tokenize_dataset
+    from pipeline.run import Engine
 
+    if address and engine is not EngineName.RAY:
+        raise InputError("--address names a Ray cluster: use --engine ray")
     loaded = read_recipe(recipe, settings)
     if dry_run:
-        typer.echo("\n".join(plan_lines(loaded)))
+        typer.echo("\n".join(plan_lines(loaded, out)))
         return
+    mode = Mode.EXTEND if extend else Mode.RESUME if resume else Mode.NEW
     where = Engine(engine.value)
-    outcome = tokenize_dataset(loaded, tokenizer, out, where, resume, break_lock)
-    typer.echo(f"{out}: {outcome.rows} images, {outcome.errors} errors")
+    report = tokenize_dataset(
+        loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock
+    )
+    typer.echo("\n".join(report.lines()))
 
 
 @app.command()

@@ -52,8 +52,9 @@ def run(out: Path) -> bool:
     from nvg.store import open_store
     from pipeline.fit import fit_autoencoder, fit_generator
     from pipeline.generate import draw_samples
+    from pipeline.offline import Mode, tokenize_dataset
     from pipeline.recipe import Recipe
-    from pipeline.run import Engine, tokenize_dataset
+    from pipeline.run import Engine
 
     recipe = load(Recipe, RECIPE)
     autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
@@ -61,8 +62,8 @@ def run(out: Path) -> bool:
     with timed("1/6 train the autoencoder"):
         say(fit_autoencoder(recipe, autoencoder, resume=True))
     with timed("2/6 tokenize with Ray"):
-        outcome = tokenize_dataset(recipe, autoencoder, store, Engine.RAY, resume=True)
-        say([f"{outcome.rows} images, {outcome.errors} errors"])
+        report = tokenize_dataset(recipe, autoencoder, store, Engine.RAY, Mode.RESUME)
+        say(report.lines()[:1])
     with timed("3/6 verify and inspect the store"):
         opened = open_store(store)
         say(opened.verify() or ["sound"])

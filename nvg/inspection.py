@@ -12,10 +12,10 @@ import torch
 from nvg.errors import InputError
 from nvg.generators import store_quantizer
 from nvg.geometry import labels
-from nvg.metrics import stage_hits, stage_usage
 from nvg.progress import progress
 from nvg.store import OK, Store
 from nvg.structure import measure_structure, share_explained
+from nvg.usage import stage_uses, use_lines
 
 MOST_ROWS = 20_000  # rows the usage statistics are taken from
 MOST_MEASURED = 2_000  # rows whose structure is measured
@@ -50,7 +50,7 @@ def store_lines(store: Store) -> list[str]:
     lines += [
         f"            {count} x {reason}" for reason, count in zip(reasons, counts, strict=True)
     ]
-    return lines + _stage_lines(store, status)
+    return lines + use_lines(stage_uses(store, MOST_ROWS))
 
 
 def row_lines(store: Store, row: int) -> list[str]:
@@ -129,27 +129,6 @@ def _map_lines(label_N: np.ndarray[Any, Any], grid: int) -> list[str]:
         "    " + " ".join(f"{label:>{width}}" for label in line)
         for line in label_N.reshape(grid, grid)
     ]
-
-
-def _stage_lines(store: Store, status: np.ndarray[Any, Any]) -> list[str]:
-    """Codebook usage, entropy and residual per stage over the first rows."""
-    good = np.asarray(store.index["row"])[status == OK][:MOST_ROWS]
-    if not len(good):
-        return []
-    content = store.content[: int(good[-1]) + 1, 0][good]
-    errors = store.index["stage_error"].to_pylist()
-    mean_error = np.mean([e for e in errors if e is not None], axis=0)
-    codes = store.manifest["codebook_size"]
-    lines = ["stage  clusters  codes used  of reach  entropy (bits)  residual"]
-    hits_SV = stage_hits(torch.from_numpy(content.astype(np.int64)), store.geometry, codes)
-    for stage, usage in enumerate(stage_usage(hits_SV).tolist()):
-        counts = hits_SV[stage][hits_SV[stage] > 0].numpy()
-        share = counts / counts.sum()
-        lines.append(
-            f"{stage:5d}  {store.geometry.clusters(stage):8d}  {len(counts):10d}  {usage:8.1%}"
-            f"  {abs((share * np.log2(share)).sum()):14.2f}  {mean_error[stage]:8.4f}"
-        )
-    return lines
 
 
 def _bytes(store: Store) -> int:

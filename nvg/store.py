@@ -25,6 +25,7 @@ from nvg.geometry import Geometry
 FORMAT = "nvg-store"
 VERSION = 1
 ARRAYS = ("leaves", "content", "label")
+ORDER = "rows.parquet"  # of an extended store: key and label of every row
 OK, ERROR = "ok", "error"
 
 INDEX_SCHEMA = pa.schema(
@@ -188,9 +189,10 @@ class Store:
         self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
         self.__dict__.pop("index", None)
 
-    def reopen(self) -> None:
-        """Say that the store is unfinished again; its chunks need their index parts."""
-        self.manifest |= {"finished": False, "errors": 0}
+    def reopen(self, facts: Manifest | None = None) -> None:
+        """Say that the store is unfinished again, and perhaps other facts; its chunks need their
+        index parts."""
+        self.manifest |= {"finished": False, "errors": 0, **(facts or {})}
         self._write_json("manifest.json", self.manifest)
         self.__dict__.pop("index", None)
 

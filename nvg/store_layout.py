@@ -1,6 +1,7 @@
 """Lay out an empty store: manifest, weights and empty arrays (docs/FORMAT.md)."""
 
 import hashlib
+from typing import Any
 
 import fsspec
 import zarr
@@ -8,7 +9,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nvg.files import json_bytes, write_bytes
 from nvg.repair import damaged_weights
-from nvg.store import FORMAT, VERSION, Manifest, Store, StoreError, store_exists
+from nvg.store import FORMAT, ORDER, VERSION, Manifest, Store, StoreError, store_exists
 
 
 def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
@@ -42,8 +43,10 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
         "content": ("uint16", (len(store), views, geometry.tokens)),
         "label": ("int32", (len(store),)),
     }
-    group = zarr.open_group(store.path, mode="a")
+    group: Any = zarr.open_group(store.path, mode="a")
     for name, (dtype, shape) in shapes.items():
+        if name in group and group[name].shape != shape:  # of a store that is being extended
+            group[name].resize(shape)
         if name not in group:
             group.create_array(
                 name,
@@ -56,3 +59,15 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
                     Crc32cCodec(),
                 ],
             )
+
+
+def declare_rows(store: Store, order: bytes, facts: Manifest) -> None:
+    """Say that a finished store is unfinished and to have other rows, kept in ORDER.
+
+    `facts` of the manifest change; `complete_layout` then makes room. The manifest comes last: a
+    kill before it leaves the store as it was.
+    """
+    for chunk in store.committed():
+        store.write_index_part(chunk, store.index_part(chunk))
+    write_bytes(store.fs, f"{store.root}/{ORDER}", order)
+    store.reopen(facts)

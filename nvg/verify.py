@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nvg.geometry import canonical
-from nvg.store import ARRAYS, ERROR, OK, Store, digest
+from nvg.store import ARRAYS, ERROR, OK, ORDER, Store, digest
 
 
 def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
@@ -23,7 +23,7 @@ def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = it
     missing = sorted(set(range(store.chunks)) - set(committed))
     if store.finished and missing:
         faults.append(f"chunks without a commit record: {missing}")
-    faults += _weight_faults(store)
+    faults += _file_faults(store)
     try:
         status = _statuses(store, faults)
     except Exception as error:  # any damage to the index is a fault to report, not a crash
@@ -36,10 +36,13 @@ def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = it
     return faults
 
 
-def _weight_faults(store: Store) -> list[str]:
-    """Weights that are missing or not the ones the store was made with."""
+def _file_faults(store: Store) -> list[str]:
+    """Weights, or the order of rows, that are missing or not the ones the store was made with."""
     faults = []
-    for name, wanted in sorted(store.manifest["weights"].items()):
+    wanted_files = dict(store.manifest["weights"])
+    if "order" in store.manifest:
+        wanted_files[ORDER] = store.manifest["order"]
+    for name, wanted in sorted(wanted_files.items()):
         try:
             found = hashlib.sha256(store.read(name)).hexdigest()
         except OSError:

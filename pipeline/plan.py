@@ -1,25 +1,39 @@
 """Recipe -> deterministic list of chunk tasks, and the manifest they fill. Pure but for listing."""
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nvg import __version__
 from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.config import as_table
 from nvg.detokenize import WEIGHTS
+from nvg.files import write_bytes
 from nvg.progress import note, progress
 from nvg.repair import withdraw_damaged
-from nvg.store import Store, StoreError, open_store, store_exists
+from nvg.store import ORDER, Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
-from pipeline.sources import Row, Source, digest, open_source, split_rows
+from pipeline.sources import Row, Source, digest, split_rows
 from pipeline.views import Crops
 
 PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which images become the rows of a store, in which order, and the names of their classes."""
+
+    rows: list[Row]
+    classes: list[str]
+    is_extended: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,45 @@ def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
     ]
 
 
-def plan_store(recipe: Recipe, source: Source) -> list[ChunkTask]:
-    """Every chunk task of a recipe."""
-    rows, _ = split_rows(source.rows, recipe.data.heldout)
-    return plan_chunks(rows, recipe.tokenize.chunk_rows)
+def plan_rows(recipe: Recipe, source: Source, out: str = "") -> Plan:
+    """The rows a recipe asks for, or those that an extended store at `out` has or is to have."""
+    if out and store_exists(out) and "order" in (store := open_store(out, writable=True)).manifest:
+        return Plan(_kept_order(store), list(store.manifest["classes"]), is_extended=True)
+    return Plan(split_rows(source.rows, recipe.data.heldout)[0], source.classes)
+
+
+def order_bytes(rows: list[Row]) -> bytes:
+    """The file that keeps the order of an extended store's rows."""
+    table = pa.table(
+        {"key": [row.key for row in rows], "label": pa.array([r.label for r in rows], pa.int32())}
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _kept_order(store: Store) -> list[Row]:
+    """The rows of an extended store; a lost list is made anew from the index of a finished one."""
+    try:
+        data = store.read(ORDER)
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+        table = pq.read_table(pa.BufferReader(data))
+        return _rows(table)
+    if store.finished:
+        rows = _rows(store.index)
+        data = order_bytes(rows)
+        if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+            write_bytes(store.fs, f"{store.root}/{ORDER}", data)
+            return rows
+    raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize anew")
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    pairs = zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True)
+    return [Row(key, label) for key, label in pairs]
 
 
 def recipe_crops(recipe: Recipe) -> Crops:
@@ -51,21 +100,23 @@ def recipe_crops(recipe: Recipe) -> Crops:
     return Crops(recipe.autoencoder.model.image_size, tokenize.views, tokenize.resize)
 
 
-def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, rows: int) -> dict[str, Any]:
+def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, plan: Plan) -> dict[str, Any]:
     """What identifies a store and explains it; the same inputs give the same manifest."""
     config = model.config
+    order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else ""
     return {
         "grid": config.geometry.grid,
         "K": config.geometry.K,
         "codebook_size": config.codebook_size,
         "latent_dim": config.latent_dim,
         "builder": config.builder,
-        "rows": rows,
+        "rows": len(plan.rows),
         "chunk_rows": recipe.tokenize.chunk_rows,
         "views": recipe_crops(recipe).names(),
         "image_size": config.image_size,
         "preprocessing": recipe_crops(recipe).describe(),
-        "classes": source.classes,
+        "classes": plan.classes,
+        **({"order": order} if order else {}),
         "source": source_fingerprint(recipe, source),
         "tokenizer": fingerprint(model),
         "recipe": {"data": as_table(recipe.data), "tokenize": as_table(recipe.tokenize)},
@@ -102,8 +153,8 @@ def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume
         store.manifest["source"] != manifest["source"]
     ):
         raise StoreError(
-            f"{out} cannot be resumed: the images of its source have changed; restore them, or "
-            "choose another --out"
+            f"{out} cannot be resumed: the images of its source have changed; restore them, add "
+            "new ones by --extend, or choose another --out"
         )
     for key in manifest:
         if key not in ("versions", "weights") and store.manifest.get(key) != manifest[key]:
@@ -126,17 +177,3 @@ def _weights(model: Autoencoder, identity: str) -> dict[str, bytes]:
         name: weights_bytes(state, model.config, tokenizer=identity)
         for name, state in parts.items()
     }
-
-
-def plan_lines(recipe: Recipe) -> list[str]:
-    """What tokenizing would do: chunks, rows, and the size of the store before compression."""
-    tasks = plan_store(recipe, open_source(recipe.data))
-    rows = sum(len(task.rows) for task in tasks)
-    geometry, views = recipe.autoencoder.model.geometry, len(recipe_crops(recipe).names())
-    bytes_each = (
-        views * (geometry.leaf_dtype.itemsize * geometry.positions + 2 * geometry.tokens) + 4
-    )
-    return [
-        f"{rows} images x {views} views in {len(tasks)} chunks of {recipe.tokenize.chunk_rows}",
-        f"at most {bytes_each} bytes an image, {rows * bytes_each / 1e6:.1f} MB in all",
-    ]

@@ -1,23 +1,30 @@
-"""The engines that drive the pass over a dataset: Ray Data, or inline in this process."""
+"""The engines that drive chunks through decoding, encoding and committing: Ray Data, or inline."""
 
 import logging
 import os
+import pickle
+import socket
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import nvg
+import pipeline
 from nvg.errors import InputError
-from nvg.progress import progress
-from nvg.store import Store
-from nvg.store_lock import writer_lock
-from nvg.train_autoencoder import load_autoencoder
 from pipeline.blocks import Block
-from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
-from pipeline.recipe import Recipe
-from pipeline.sources import SourceError, open_source
+from pipeline.plan import ChunkTask
+from pipeline.report import Work
 from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
+
+LISTENER_SECONDS = 10.0
+CHUNK = "chunk"  # the one column that Ray sees: a chunk in some state, pickled
 
 
 class Engine(StrEnum):
@@ -28,141 +35,183 @@ class Engine(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Counts of a finished pass."""
+class Steps:
+    """What is done to every chunk; travels to workers."""
 
-    rows: int
-    errors: int
-
-
-def tokenize_dataset(
-    recipe: Recipe,
-    tokenizer: Path,
-    out: str,
-    engine: Engine,
-    resume: bool,
-    break_lock: bool = False,
-) -> Outcome:
-    """Tokenize every image of the recipe's source into the store `out`, and finish the store.
-
-    With `resume`, committed chunks are skipped. One process at a time writes a store; `break_lock`
-    takes over a lock that a dead one left on object storage. Raises SourceError, StoreError,
-    CheckpointError on input that cannot be used; a bad image is counted and leaves an error row.
-    """
-    source = open_source(recipe.data)
-    model = load_autoencoder(tokenizer)
-    if model.config != recipe.autoencoder.model:
-        raise SourceError(
-            f"{tokenizer} was trained with another [autoencoder.model] than the recipe's: use its "
-            "own recipe"
-        )
-    tasks = plan_store(recipe, source)
-    manifest = make_manifest(recipe, source, model, sum(len(task.rows) for task in tasks))
-    with writer_lock(out, break_lock):
-        store = prepare_store(out, manifest, model, resume)
-        if not store.finished:
-            decode = ChunkDecoder(source, recipe)
-            encoder = (tokenizer.absolute(), recipe.tokenize.batch_size)
-            _run_tasks(decode, encoder, store, tasks, engine)
-            store.finish()
-    return Outcome(len(store), store.manifest["errors"])
+    decode: ChunkDecoder
+    tokenizer: Path
+    batch_size: int
+    store_path: str
 
 
-def _run_tasks(
-    decode: ChunkDecoder,
-    encoder: tuple[Path, int],
-    store: Store,
-    tasks: list[ChunkTask],
-    engine: Engine,
-) -> None:
-    """Process the chunks that have no commit record yet, whatever order they finish in."""
-    done = set(store.committed())
-    todo = [task for task in tasks if task.chunk not in done]
-    if not todo:
-        return
-    total = sum(len(task.rows) for task in tasks)
-    run = _ray if engine is Engine.RAY else _inline
-    errors = 0
-    with progress(total=total, desc="tokenize", unit="image", smoothing=0.05) as bar:
-        bar.update(total - sum(len(task.rows) for task in todo))
-        for counts in run(decode, encoder, store.path, todo):
-            errors += int(counts["errors"].sum())
-            bar.set_postfix(errors=errors)
-            bar.update(int(counts["rows"].sum()))
+def run_chunks(
+    steps: Steps, tasks: list[ChunkTask], engine: Engine, address: str | None
+) -> tuple[Work, Iterator[Block]]:
+    """The record of the work, and the counts of each chunk as it is committed, in any order."""
+    if engine is Engine.INLINE:
+        return Work(engine.value, "1 process"), _inline(steps, tasks)
+    cpus, gpus = _start_ray(address)
+    workers = min(gpus or cpus, len(tasks))
+    resources = f"{workers} encoders on {cpus} CPUs and {gpus} GPUs"
+    chunks = _ray_on_gpus if gpus else _ray_on_cpus
+    return Work(engine.value, resources), chunks(steps, tasks, workers, cpus)
 
 
-def _inline(
-    decode: ChunkDecoder, encoder: tuple[Path, int], store_path: str, tasks: list[ChunkTask]
-) -> Iterator[Block]:
+def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
     """One chunk after another in this process."""
-    encode = ChunkTokenizer(*encoder)
+    encode = ChunkTokenizer(steps.tokenizer, steps.batch_size)
     for task in tasks:
-        yield commit_chunk(encode(decode(task)), store_path)
+        yield commit_chunk(encode(steps.decode(task)), steps.store_path)
 
 
-def _ray(
-    decode: ChunkDecoder, encoder: tuple[Path, int], store_path: str, tasks: list[ChunkTask]
-) -> Iterator[Block]:
-    """Decode tasks -> encoder actors -> commit tasks, one block per chunk and no barrier."""
+def _ray_on_cpus(steps: Steps, tasks: list[ChunkTask], workers: int, _cpus: int) -> Iterator[Block]:
+    """One actor per core does all steps of a chunk: pixels and tokens never leave its process."""
     import ray
 
-    _start_ray()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    cpus = int(ray.cluster_resources()["CPU"])
-    context = ray.data.DataContext.get_current()
-    context.target_max_block_size = None  # a block must stay one chunk
-    context.enable_progress_bars = False
-    needs = {"num_gpus": 1} if gpus else {"num_cpus": 0.5}
-    items = [{"task": task} for task in tasks]
-    counts = (
-        ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(_RayDecode(decode), batch_size=None, num_cpus=0.5)
-        .map_batches(
-            ChunkTokenizer,
-            fn_constructor_args=(*encoder, None if gpus else 1),
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=min(gpus or cpus, len(tasks))),
-            **needs,
-        )
-        .map_batches(
-            _RayCommit(store_path),
-            batch_size=None,
-            num_cpus=0.25,
-            compute=ray.data.TaskPoolStrategy(size=max(1, cpus // 4)),
-        )
+    actors = ray.data.ActorPoolStrategy(size=workers)
+    counts = _task_rows(tasks).map_batches(
+        _WholeChunk, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_cpus=1
     )
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after Ray has set up its own
-    yield from counts.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0)
+    return _results(counts)
 
 
-class _RayDecode:
-    """The decoder over a Ray block that holds one task."""
+def _ray_on_gpus(steps: Steps, tasks: list[ChunkTask], workers: int, cpus: int) -> Iterator[Block]:
+    """Decode tasks -> one encoder actor per GPU -> commit tasks; a block stays one chunk.
 
-    def __init__(self, decode: ChunkDecoder) -> None:
-        self.decode = decode
-
-    def __call__(self, block: dict[str, Any]) -> Block:
-        (task,) = block["task"]
-        return self.decode(task)
-
-
-class _RayCommit:
-    """`commit_chunk` over a Ray block that is one tokenized chunk."""
-
-    def __init__(self, store_path: str) -> None:
-        self.store_path = store_path if "://" in store_path else os.path.abspath(store_path)
-
-    def __call__(self, block: Block) -> Block:
-        return commit_chunk(block, self.store_path)
-
-
-def _start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine, quietly."""
+    Ray holds decoding back while its object store is full of pixels that no encoder has taken.
+    """
     import ray
 
+    actors = ray.data.ActorPoolStrategy(size=workers)
+    committers = ray.data.TaskPoolStrategy(size=max(1, cpus // 4))
+    counts = (
+        _task_rows(tasks)
+        .map_batches(_Decode(steps), batch_size=1, num_cpus=1)
+        .map_batches(
+            _Encode, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_gpus=1
+        )
+        .map_batches(_Commit(steps), batch_size=1, num_cpus=1, compute=committers)
+    )
+    return _results(counts)
+
+
+def _task_rows(tasks: list[ChunkTask]) -> Any:
+    """A dataset whose rows are chunks, each in a block of its own: nothing splits or joins them."""
+    import ray
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    items = [{CHUNK: pickle.dumps(task)} for task in tasks]
+    return ray.data.from_items(items, override_num_blocks=len(items))
+
+
+def _results(counts: Any) -> Iterator[Block]:
+    """The counts as they arrive; what a worker raised is raised here, as it was there."""
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
+    for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
+        found = pickle.loads(row[CHUNK][0])
+        if isinstance(found, Exception):
+            raise found
+        yield found
+
+
+class _Step(ABC):
+    """A step over rows of Ray. What it raises travels on in its place: Ray keeps the text only."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        found = pickle.loads(row[CHUNK][0])
+        if not isinstance(found, Exception):
+            try:
+                found = self.work(found)
+            except Exception as error:
+                found = _portable(error)
+        return {CHUNK: np.array([pickle.dumps(found)], dtype=object)}
+
+    @abstractmethod
+    def work(self, chunk: Any) -> Block:
+        """The step itself."""
+
+
+class _Decode(_Step):
+    def work(self, chunk: ChunkTask) -> Block:
+        """The pixels of a task."""
+        return self.steps.decode(chunk)
+
+
+class _Encode(_Step):
+    threads: int | None = None
+
+    @cached_property
+    def encode(self) -> ChunkTokenizer:
+        """The encoder, loaded once for an actor."""
+        return ChunkTokenizer(self.steps.tokenizer, self.steps.batch_size, self.threads)
+
+    def work(self, chunk: Block) -> Block:
+        """The tokens of pixels."""
+        return self.encode(chunk)
+
+
+class _Commit(_Step):
+    def work(self, chunk: Block) -> Block:
+        """The counts of tokens that are written."""
+        return commit_chunk(chunk, self.steps.store_path)
+
+
+class _WholeChunk(_Encode):
+    threads = 1
+
+    def work(self, chunk: Any) -> Block:
+        """All three."""
+        return commit_chunk(self.encode(self.steps.decode(chunk)), self.steps.store_path)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words where it does not survive the journey."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _start_ray(address: str | None) -> tuple[int, int]:
+    """Join the cluster at `address` or RAY_ADDRESS, or start one here; its CPUs and GPUs.
+
+    A job's driver joins its own cluster, whose workers have the job's files; any other cluster is
+    given this code.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a warning for every run
+    import ray
+
+    wanted = address or os.environ.get("RAY_ADDRESS")
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    options: dict[str, Any] = {} if wanted else {"include_dashboard": False}
+    if wanted and not in_job:
+        packages = [str(Path(package.__file__ or "").parent) for package in (nvg, pipeline)]
+        options["runtime_env"] = {"py_modules": packages}
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            address = os.environ.get("RAY_ADDRESS")
-            raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None
+            ray.init(wanted or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (ConnectionError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"no Ray cluster answers at {wanted}: {reason}") from None
+    deadline = time.monotonic() + 30  # nodes of a young cluster report their resources late
+    while not (found := ray.cluster_resources()).get("CPU") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if not found.get("CPU"):
+        raise InputError(f"the Ray cluster at {wanted} has no CPUs: add a node")
+    return int(found["CPU"]), int(found.get("GPU", 0))
+
+
+def require_listener(address: str | None) -> None:
+    """InputError when nothing listens at HOST:PORT: Ray would try for minutes."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address or address == "auto":
+        return
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=LISTENER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Ray cluster answers at {address}: {error}") from None

@@ -51,9 +51,9 @@ class SegmentMaps:
         try:
             label = label_map(path.read_bytes())
         except OSError as error:
-            raise ImageError(f"no label map {path}: {error.strerror or error}") from None
+            raise ImageError(f"no label map: {path}: {error.strerror or error}") from None
         except ImageError as error:
-            raise ImageError(f"label map {path}: {error}") from None
+            raise ImageError(f"damaged label map: {path}: {error}") from None
         return np.stack([self._cut(label, window) for window in windows])
 
     def _cut(self, label: Labels, window: Window) -> Labels:

@@ -3,8 +3,10 @@
 Legend: B image, V view, L latent position, T content token, S stage, D pixel row or column.
 """
 
+import time
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,17 +30,26 @@ USED = ("pixels", "segments")  # columns that tokens take the place of
 class ChunkDecoder:
     """Turns a task into a block of pixels; travels to workers without the list of all rows."""
 
-    def __init__(self, source: Source, recipe: Recipe) -> None:
+    def __init__(self, source: Source, recipe: Recipe, classes: list[str]) -> None:
         self.source = copy(source)
-        self.source.rows = []
+        self.source.rows, self.source.classes = [], classes
         self.crops = recipe_crops(recipe)
         self.maps = open_segments(recipe)
 
     def __call__(self, task: ChunkTask) -> Block:
-        """The pixels of one chunk, see `decode_rows`, and columns `chunk` and `row`."""
+        """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
+
+        Seconds are a row's share of the chunk's.
+        """
+        began = time.perf_counter()
         block = decode_rows(self.source, task.rows, self.crops, self.maps)
         rows = np.arange(task.start, task.start + len(task.rows))
-        return {"chunk": np.full(len(rows), task.chunk), "row": rows, **block}
+        seconds = _share(began, len(rows))
+        return {
+            "chunk": np.full(len(rows), task.chunk),
+            "row": rows,
+            "decode_seconds": seconds,
+        } | block
 
 
 class ChunkTokenizer:
@@ -53,6 +64,7 @@ class ChunkTokenizer:
 
     def __call__(self, block: Block) -> Block:
         """Replace the columns USED by leaves [B, V, L], content [B, V, T], stage_error [B, S]."""
+        began = time.perf_counter()
         pixels = block["pixels"]
         geometry = self.model.config.geometry
         count, views = pixels.shape[:2]
@@ -72,11 +84,13 @@ class ChunkTokenizer:
             split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
             leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
         kept = {name: column for name, column in block.items() if name not in USED}
-        return {**kept, "leaves": leaves, "content": content, "stage_error": error}
+        made = {"leaves": leaves, "content": content, "stage_error": error}
+        return kept | made | {"encode_seconds": _share(began, count)}
 
 
 def commit_chunk(block: Block, store_path: str) -> Block:
-    """Write a tokenized block to the store; returns its counts, one row."""
+    """Write a tokenized block to the store; returns its counts and seconds, one row."""
+    began = time.perf_counter()
     store = open_store(store_path, writable=True)
     good = block["reason"] == ""
     index = pa.table(
@@ -97,4 +111,11 @@ def commit_chunk(block: Block, store_path: str) -> Block:
     )
     arrays = {name: block[name] for name in ("leaves", "content", "label")}
     store.write_chunk(int(block["chunk"][0]), arrays, index)
-    return {"rows": np.array([len(good)]), "errors": np.array([int((~good).sum())])}
+    seconds = {name: block[name].sum() for name in ("decode_seconds", "encode_seconds")}
+    seconds["commit_seconds"] = time.perf_counter() - began
+    counts = {"rows": len(good), "errors": int((~good).sum())}
+    return {name: np.array([value]) for name, value in (counts | seconds).items()}
+
+
+def _share(began: float, rows: int) -> np.ndarray[Any, Any]:
+    return np.full(rows, (time.perf_counter() - began) / max(rows, 1))

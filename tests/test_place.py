@@ -9,8 +9,9 @@ import fsspec
 import pytest
 
 from nvg.store import open_store
+from pipeline.offline import tokenize_dataset
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.run import Engine, tokenize_dataset
+from pipeline.run import Engine
 from pipeline.sources import FolderSource, ManifestSource, Place, Source, SourceError, open_source
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.test_sources_listed import write_list, write_shards, write_tables
@@ -63,7 +64,7 @@ def test_a_store_from_a_url_is_the_same(
     for number, root in enumerate((tmp_path, remote)):
         recipe = tiny_recipe(data=DataConfig(source=kind, path=f"{root}/{PLACES[kind]}"))
         out = str(tmp_path / f"{number}.vgs")
-        tokenize_dataset(recipe, tokenizer, out, Engine.INLINE, False)
+        tokenize_dataset(recipe, tokenizer, out, Engine.INLINE)
         stores.append(open_store(out))
     for array in ("leaves", "content", "label"):
         assert getattr(stores[0], array)[:].tolist() == getattr(stores[1], array)[:].tolist()

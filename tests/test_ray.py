@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nvg.store import StoreError
-from pipeline.run import Engine, Outcome, tokenize_dataset
+from pipeline.offline import Mode, tokenize_dataset
+from pipeline.run import Engine
 from tests.makers import files_below
 from tests.test_run import BAD, ROWS, photos, run, stopped
 
@@ -41,8 +42,8 @@ def test_ray_makes_the_same_bytes(ray_session: None, tokenizer: Path, tmp_path: 
         stopped(recipe, tokenizer, out, (1,))
     finally:
         torch.set_num_threads(threads)
-    outcome = tokenize_dataset(recipe, tokenizer, str(out), Engine.RAY, resume=True)
-    assert outcome == Outcome(ROWS, len(BAD))
+    outcome = tokenize_dataset(recipe, tokenizer, str(out), Engine.RAY, Mode.RESUME)
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
     assert files_below(out) == files_below(tmp_path / "inline.vgs")
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from nvg.repair import damaged_weights, withdraw_damaged
 from nvg.store import Store, open_store
+from pipeline.offline import Mode, tokenize_dataset
 from pipeline.recipe import Recipe
-from pipeline.run import Engine, tokenize_dataset
+from pipeline.run import Engine
 from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
 
 
@@ -26,7 +27,7 @@ def made(tmp_path: Path) -> tuple[Recipe, Path]:
 
 def resume(recipe: Recipe, out: Path) -> None:
     """`nvgctl tokenize --resume`."""
-    tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, True)
+    tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, Mode.RESUME)
 
 
 def flip(path: Path) -> None:

@@ -12,9 +12,11 @@ from nvg.config import dump
 from nvg.errors import InputError
 from nvg.store import StoreError, open_store
 from nvg.train_autoencoder import load_autoencoder
-from pipeline.plan import make_manifest, plan_store, prepare_store
+from pipeline.offline import Mode, tokenize_dataset
+from pipeline.plan import make_manifest, plan_chunks, plan_rows, prepare_store
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
-from pipeline.run import Engine, Outcome, tokenize_dataset
+from pipeline.report import Report
+from pipeline.run import Engine
 from pipeline.sources import open_source
 from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
 from tests.makers import (
@@ -45,19 +47,20 @@ def recipe(tmp_path: Path) -> Recipe:
     return photos(tmp_path / "images")
 
 
-def run(recipe: Recipe, tokenizer: Path, out: Path | str, resume: bool = False) -> Outcome:
+def run(recipe: Recipe, tokenizer: Path, out: Path | str, resume: bool = False) -> Report:
     """The pass in this process."""
-    return tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, resume)
+    mode = Mode.RESUME if resume else Mode.NEW
+    return tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, mode)
 
 
 def stopped(recipe: Recipe, tokenizer: Path, out: Path, chunks: tuple[int, ...]) -> None:
     """The store of a pass that was killed after committing only these chunks."""
     source, model = open_source(recipe.data), load_autoencoder(tokenizer)
-    manifest = make_manifest(recipe, source, model, ROWS)
-    prepare_store(str(out), manifest, model, resume=False)
-    decode = ChunkDecoder(source, recipe)
+    plan = plan_rows(recipe, source)
+    prepare_store(str(out), make_manifest(recipe, source, model, plan), model, resume=False)
+    decode = ChunkDecoder(source, recipe, plan.classes)
     encode = ChunkTokenizer(tokenizer, recipe.tokenize.batch_size)
-    for task in plan_store(recipe, source):
+    for task in plan_chunks(plan.rows, recipe.tokenize.chunk_rows):
         if task.chunk in chunks:
             commit_chunk(encode(decode(task)), str(out))
 
@@ -70,7 +73,7 @@ def times_below(path: Path) -> dict[str, int]:
 def test_a_pass_tokenizes_what_it_can(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Every row is there, bad files are counted and named in the index, and the store is sound."""
     outcome = run(recipe, tokenizer, tmp_path / "a.vgs")
-    assert outcome == Outcome(rows=ROWS, errors=len(BAD))
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
     store = open_store(str(tmp_path / "a.vgs"))
     assert (store.finished, store.chunks, store.verify()) == (True, CHUNKS, [])
     index = store.index.to_pylist()
@@ -122,7 +125,7 @@ def test_a_stopped_pass_resumes_to_the_same_bytes(
         (out / "content" / "c" / "2" / "0").mkdir(parents=True)
         (out / "content" / "c" / "2" / "0" / "0").write_bytes(b"torn")
     outcome = run(recipe, tokenizer, out, resume=True)
-    assert outcome == Outcome(ROWS, len(BAD))
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
     assert files_below(out) == files_below(tmp_path / "whole.vgs")
 
 
@@ -141,9 +144,9 @@ def test_committed_chunks_are_not_written_again(
 
 
 KILLED = """
-import pathlib, sys, nvg.config, pipeline.run as run, pipeline.recipe
+import pathlib, sys, nvg.config, pipeline.offline, pipeline.recipe
 recipe = nvg.config.load(pipeline.recipe.Recipe, sys.argv[1])
-run.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3], run.Engine.INLINE, False)
+pipeline.offline.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3])
 """
 
 
@@ -174,7 +177,9 @@ def test_a_finished_store_resumes_to_itself(
     """Nothing is left to do: the same counts, and not one file written."""
     first = run(recipe, tokenizer, tmp_path / "a.vgs")
     before = times_below(tmp_path / "a.vgs")
-    assert run(recipe, tokenizer, tmp_path / "a.vgs", resume=True) == first
+    again = run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
+    assert (again.rows, again.errors, again.stages) == (first.rows, first.errors, first.stages)
+    assert again.work.images == 0
     assert times_below(tmp_path / "a.vgs") == before
 
 

@@ -15,9 +15,10 @@ from nvg.store import Store, open_store
 from pipeline.blocks import RowImages, decode_rows
 from pipeline.fit import fit_autoencoder
 from pipeline.images import ImageError, decode
+from pipeline.offline import tokenize_dataset
 from pipeline.plan import source_fingerprint
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
-from pipeline.run import Engine, tokenize_dataset
+from pipeline.run import Engine
 from pipeline.segments import SegmentMaps, label_map, open_segments, store_regions
 from pipeline.sources import open_source
 from pipeline.views import Crops
@@ -56,7 +57,7 @@ def tokenized(recipe: Recipe, folder: Path) -> Store:
     """The store that the recipe makes with an untrained tokenizer."""
     write_autoencoder(folder / "run", config=recipe.autoencoder.model)
     out = str(folder / "tokens.vgs")
-    tokenize_dataset(recipe, folder / "run", out, Engine.INLINE, False)
+    tokenize_dataset(recipe, folder / "run", out, Engine.INLINE)
     return open_store(out)
 
 

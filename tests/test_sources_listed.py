@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from nvg.store import open_store
+from pipeline.offline import tokenize_dataset
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.run import Engine, tokenize_dataset
+from pipeline.run import Engine
 from pipeline.sources import (
     ArrowSource,
     FolderSource,
@@ -139,7 +140,7 @@ def test_every_source_gives_the_same_tokens(folder: FolderSource, tmp_path: Path
     for name, (kind, place) in places.items():
         recipe = tiny_recipe(data=DataConfig(source=kind, path=str(tmp_path / place)))
         out = str(tmp_path / f"{name}.vgs")
-        tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, False)
+        tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE)
         stores.append(open_store(out))
     first = stores[0]
     for other in stores[1:]:

@@ -12,7 +12,8 @@ import pytest
 
 from nvg.store import StoreError
 from nvg.store_lock import writer_lock
-from pipeline.run import Engine, tokenize_dataset
+from pipeline.offline import Mode, tokenize_dataset
+from pipeline.run import Engine
 from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -109,8 +110,8 @@ def test_only_one_pass_writes_a_store(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="is being written by"):
                 tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, resume)
         assert not Path(out).exists()
-    tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, False)
+    tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE)
     before = files_below(out)
     with writer_lock(out), pytest.raises(StoreError, match="is being written by"):
-        tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, True)
+        tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, Mode.RESUME)
     assert files_below(out) == before

@@ -10,7 +10,7 @@ from PIL import Image
 from nvg.store import open_store
 from pipeline.blocks import Block
 from pipeline.images import decode as decode_image
-from pipeline.plan import ChunkTask, make_manifest, plan_store, prepare_store
+from pipeline.plan import ChunkTask, make_manifest, plan_chunks, plan_rows, prepare_store
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import FolderSource, open_source
 from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
@@ -31,13 +31,15 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def whole(recipe: Recipe) -> ChunkTask:
     """The only chunk of the recipe."""
-    (task,) = plan_store(recipe, FolderSource(Path(recipe.data.path)))
+    plan = plan_rows(recipe, FolderSource(Path(recipe.data.path)))
+    (task,) = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
     return task
 
 
 def decode(recipe: Recipe, task: ChunkTask) -> Block:
     """The block of pixels of one chunk of the recipe's source."""
-    return ChunkDecoder(open_source(recipe.data), recipe)(task)
+    source = open_source(recipe.data)
+    return ChunkDecoder(source, recipe, source.classes)(task)
 
 
 def crops(recipe: Recipe, rows: list[int]) -> torch.Tensor:
@@ -116,7 +118,8 @@ def committed(recipe: Recipe, tmp_path: Path) -> tuple[Block, str]:
     model = write_autoencoder(tmp_path / "run")
     source = FolderSource(Path(recipe.data.path))
     out = str(tmp_path / "a.vgs")
-    prepare_store(out, make_manifest(recipe, source, model, 6), model, resume=False)
+    manifest = make_manifest(recipe, source, model, plan_rows(recipe, source))
+    prepare_store(out, manifest, model, resume=False)
     block = ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe)))
     return commit_chunk(block, out), out
 
@@ -124,10 +127,12 @@ def committed(recipe: Recipe, tmp_path: Path) -> tuple[Block, str]:
 def test_a_commit_counts_rows_and_errors(recipe: Recipe, tmp_path: Path) -> None:
     """One row of counts comes back, and the chunk is committed."""
     counts, out = committed(recipe, tmp_path)
-    assert {name: column.tolist() for name, column in counts.items()} == {
+    assert {name: counts[name].tolist() for name in ("rows", "errors")} == {
         "rows": [6],
         "errors": [2],
     }
+    for step in ("decode", "encode", "commit"):
+        assert 0 < counts[f"{step}_seconds"].item() < 60
     assert open_store(out).committed() == [0]
 
 
@@ -155,7 +160,8 @@ def test_a_chunk_of_bad_images_is_committed_too(tmp_path: Path) -> None:
     model = write_autoencoder(tmp_path / "run")
     source = FolderSource(folder)
     out = str(tmp_path / "a.vgs")
-    store = prepare_store(out, make_manifest(recipe, source, model, 2), model, resume=False)
+    manifest = make_manifest(recipe, source, model, plan_rows(recipe, source))
+    store = prepare_store(out, manifest, model, resume=False)
     commit_chunk(
         ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe))),
         out,

@@ -1,0 +1,80 @@
+"""What a store's tokens use of the codebook, stage by stage.
+
+Legend: B image, V view, S stage, K codeword, T content token.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from nvg.metrics import stage_hits, stage_usage
+from nvg.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageUse:
+    """One stage's share in a store."""
+
+    stage: int
+    clusters: int
+    codes: int
+    """How many codewords it uses."""
+    reach: float
+    """The same as a share of the most its draws allow."""
+    entropy: float
+    """Of its tokens, in bits."""
+    error: float
+    """Mean squared latent residual after it."""
+
+
+def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
+    """Each stage's use over the readable images of a store, or the first `most` of them.
+
+    Chunk by chunk, every view. Empty without such an image.
+    """
+    geometry, codes = store.geometry, store.manifest["codebook_size"]
+    good = store.ok_rows()[:most]
+    if not len(good):
+        return []
+    hits_SK = torch.zeros(geometry.stages, codes, dtype=torch.int64)
+    for chunk in range(store.chunks):
+        rows = store.chunk_slice(chunk)
+        inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
+        if len(inside):
+            content_BVT = store.content[rows][inside].astype(np.int64)
+            flat = torch.from_numpy(content_BVT.reshape(-1, geometry.tokens))
+            hits_SK += stage_hits(flat, geometry, codes)
+    share_SK = hits_SK / hits_SK.sum(1, keepdim=True)
+    entropy_S = -torch.xlogy(share_SK, share_SK).sum(1) / np.log(2)
+    error_S = mean_stage_error(store.index, geometry.stages)
+    return [
+        StageUse(
+            stage=stage,
+            clusters=geometry.clusters(stage),
+            codes=int((hits_SK[stage] > 0).sum()),
+            reach=float(reach),
+            entropy=abs(float(entropy_S[stage])),
+            error=float(error_S[stage]),
+        )
+        for stage, reach in enumerate(stage_usage(hits_SK))
+    ]
+
+
+def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean squared latent residual after each stage over the readable rows of an index, [S]."""
+    error = index["stage_error"].drop_null().combine_chunks()
+    mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (
+        np.asarray(error.flatten(), dtype=np.float64).reshape(-1, stages).mean(0)
+    )
+    return mean
+
+
+def use_lines(uses: list[StageUse]) -> list[str]:
+    """A table of them."""
+    return ["stage  clusters  codes used  of reach  entropy (bits)  residual"] * bool(uses) + [
+        f"{use.stage:5d}  {use.clusters:8d}  {use.codes:10d}  {use.reach:8.1%}"
+        f"  {use.entropy:14.2f}  {use.error:8.4f}"
+        for use in uses
+    ]
