@@ -3,6 +3,8 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -58,7 +60,7 @@ def tokenize_dataset(
             f"{tokenizer} was trained with another [autoencoder.model] than the recipe's: use its "
             "own recipe"
         )
-    with writer_lock(out, break_lock):
+    with _room(out), writer_lock(out, break_lock):
         if mode is Mode.EXTEND:
             extend_store(out, recipe, source, model)
         plan = plan_rows(recipe, source, out)
@@ -76,6 +78,19 @@ def tokenize_dataset(
     return report
 
 
+@contextmanager
+def _room(out: str) -> Iterator[None]:
+    """WorkError when what is written to does not take any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise WorkError(
+            f"{out}: no space is left to write to: free some, then go on with --resume"
+        ) from error
+
+
 def _run_tasks(
     steps: Steps, store: Store, tasks: list[ChunkTask], engine: Engine, address: str | None
 ) -> Work:
@@ -89,17 +104,10 @@ def _run_tasks(
         bar.update(total - sum(len(task.rows) for task in todo))
         began = time.monotonic()
         work, counted = run_chunks(steps, todo, engine, address)
-        try:
-            for counts in counted:
-                work.add(counts)
-                errors += int(counts["errors"].sum())
-                bar.set_postfix(errors=errors)
-                bar.update(int(counts["rows"].sum()))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise WorkError(
-                f"{store.path}: no space is left to write to: free some, then go on with --resume"
-            ) from error
+        for counts in counted:
+            work.add(counts)
+            errors += int(counts["errors"].sum())
+            bar.set_postfix(errors=errors)
+            bar.update(int(counts["rows"].sum()))
         work.elapsed = time.monotonic() - began
     return work

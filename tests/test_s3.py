@@ -1,0 +1,178 @@
+"""Object storage: sources and stores on a real S3-protocol server on this machine."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from nvg.loader import SequenceLoader
+from nvg.store import StoreError, open_store
+from nvg.store_lock import writer_lock
+from pipeline.offline import Mode, tokenize_dataset
+from pipeline.recipe import DataConfig, Recipe, SourceKind
+from pipeline.run import Engine
+from tests.makers import files_below, tiny_recipe
+from tests.test_run import ROWS, TOKENIZE, photos
+
+# moto and botocore use what newer Pythons will drop.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+class Server:
+    """moto's S3 behind a switch that makes chosen puts fail."""
+
+    def __init__(self) -> None:
+        self.app = DomainDispatcherApplication(create_backend_app)
+        self.answers: dict[str, list[str]] = {}  # part of a path -> statuses of the next puts
+        self.refused = 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["REQUEST_METHOD"] == "PUT":
+            for part, statuses in self.answers.items():
+                if part in environ["PATH_INFO"] and statuses:
+                    self.refused += 1
+                    start_response(statuses.pop(0), [("Content-Length", "0")])
+                    return [b""]
+        return self.app(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Server, str]]:
+    """The server and its address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
+    server = Server()
+    http = make_server("127.0.0.1", 0, server, threaded=True)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield server, f"http://127.0.0.1:{http.port}"
+    http.shutdown()
+
+
+@pytest.fixture
+def bucket(
+    running: tuple[Server, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """URL of a fresh bucket, with what a user would set to reach it."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": running[1],
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = tmp_path.name.replace("_", "-")[-40:].strip("-")
+    fsspec.filesystem("s3").mkdir(name)
+    yield f"s3://{name}"
+    running[0].answers.clear()
+    fsspec.filesystem("s3").rm(name, recursive=True)
+
+
+def objects(url: str) -> dict[str, bytes]:
+    """Every object below a URL, by its relative key."""
+    fs, root = fsspec.core.url_to_fs(url)
+    fs.invalidate_cache()
+    return {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
+
+
+def run(recipe: Recipe, tokenizer: Path, out: str, mode: Mode = Mode.NEW) -> None:
+    tokenize_dataset(recipe, tokenizer, out, Engine.INLINE, mode)
+
+
+@pytest.fixture
+def local(tokenizer: Path, tmp_path: Path) -> tuple[Recipe, Path]:
+    """A recipe, and the store of an undisturbed pass on the disk."""
+    recipe = photos(tmp_path / "images")
+    run(recipe, tokenizer, str(tmp_path / "local.vgs"))
+    return recipe, tmp_path / "local.vgs"
+
+
+def test_a_bucket_holds_what_a_disk_would(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str
+) -> None:
+    """The same objects with the same bytes; verified, loaded, and free of a lock afterwards."""
+    recipe, on_disk = local
+    out = f"{bucket}/deep/a.vgs"
+    run(recipe, tokenizer, out)
+    assert objects(out) == files_below(on_disk)
+    store = open_store(out)
+    assert store.verify() == []
+    assert sum(len(batch.label) for batch in SequenceLoader(store, 4)) == 16
+    assert sorted(objects(f"{bucket}/deep")) == sorted(
+        [f"a.vgs/{name}" for name in files_below(on_disk)] + ["a.vgs.report.json"]
+    )
+
+
+def test_a_source_may_be_a_bucket(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, tmp_path: Path
+) -> None:
+    """Images fetched from S3 give the arrays of images read from the disk, error rows included."""
+    fs = fsspec.filesystem("s3")
+    for key, data in files_below(tmp_path / "images").items():
+        fs.pipe_file(f"{bucket}/images/{key}", data)
+    data = DataConfig(source=SourceKind.FOLDER, path=f"{bucket}/images")
+    run(tiny_recipe(data=data, tokenize=TOKENIZE), tokenizer, str(tmp_path / "b.vgs"))
+    store, wanted = open_store(str(tmp_path / "b.vgs")), open_store(str(local[1]))
+    assert store.index == wanted.index
+    for name in ("leaves", "content", "label"):
+        assert (store.group[name][:] == wanted.group[name][:]).all()
+
+
+@pytest.mark.parametrize("part", ["content/c/2", "commits/00001.json", "manifest.json"])
+def test_a_put_that_fails_once_is_tried_again(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str], part: str
+) -> None:
+    """A busy server (503) costs a retry and nothing else."""
+    running[0].refused = 0
+    running[0].answers[part] = ["503 Slow Down"]
+    run(local[0], tokenizer, f"{bucket}/a.vgs")
+    assert running[0].refused == 1
+    assert objects(f"{bucket}/a.vgs") == files_below(local[1])
+
+
+@pytest.mark.parametrize("part", ["content/c/2", "commits/00001.json", "index.parquet"])
+def test_a_put_that_is_refused_ends_the_pass(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str], part: str
+) -> None:
+    """It is reported; the lock is gone, nothing half counts, and --resume completes the store."""
+    running[0].answers[part] = ["403 Forbidden"]
+    with pytest.raises(OSError, match=r"(?i)forbidden|denied"):
+        run(local[0], tokenizer, f"{bucket}/a.vgs")
+    half = open_store(f"{bucket}/a.vgs")
+    assert not half.finished
+    run(local[0], tokenizer, f"{bucket}/a.vgs", Mode.RESUME)
+    assert objects(f"{bucket}/a.vgs") == files_below(local[1])
+
+
+def test_a_damaged_object_is_found_and_mended(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str
+) -> None:
+    """A flipped bit and a lost chunk: verify names them, --resume makes those chunks anew."""
+    out = f"{bucket}/a.vgs"
+    run(local[0], tokenizer, out)
+    fs, root = fsspec.core.url_to_fs(out)
+    data = bytearray(fs.cat_file(f"{root}/leaves/c/0/0/0"))
+    data[len(data) // 2] ^= 4
+    fs.pipe_file(f"{root}/leaves/c/0/0/0", bytes(data))
+    fs.rm_file(f"{root}/content/c/3/0/0")
+    fs.invalidate_cache()
+    faults = open_store(out).verify()
+    assert {fault.split(":")[0] for fault in faults} == {"chunk 0", "chunk 3"}
+    run(local[0], tokenizer, out, Mode.RESUME)
+    assert objects(out) == files_below(local[1])
+
+
+def test_a_bucket_has_one_writer(local: tuple[Recipe, Path], tokenizer: Path, bucket: str) -> None:
+    """A second pass is refused; a dead one's lock is broken on demand."""
+    out = f"{bucket}/a.vgs"
+    with writer_lock(out), pytest.raises(StoreError, match="is being written by"):
+        run(local[0], tokenizer, out)
+    fsspec.filesystem("s3").pipe_file(f"{out}.lock", b"of a dead process")
+    with pytest.raises(StoreError, match="--break-lock"):
+        run(local[0], tokenizer, out)
+    tokenize_dataset(local[0], tokenizer, out, break_lock=True)
+    assert len(open_store(out)) == ROWS
