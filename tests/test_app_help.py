@@ -18,8 +18,8 @@ FLAGS = {
     "train autoencoder": "recipe --out --set --resume/--no-resume --dry-run/--no-dry-run",
     "train generator": "recipe --store --out --only --set --resume/--no-resume "
     "--dry-run/--no-dry-run",
-    "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --break-lock "
-    "--dry-run/--no-dry-run",
+    "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
+    "--break-lock --dry-run/--no-dry-run",
     "export": "store --out --format",
     "inspect": "store --row --png --stats --segments",
     "verify": "store",
