@@ -8,6 +8,8 @@ import pyarrow as pa
 from nvg.store import Store
 from nvg.verify import chunk_faults
 
+UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
+
 
 def withdraw_damaged(
     store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = iter
@@ -31,6 +33,13 @@ def withdraw_damaged(
     for chunk in damaged:
         store.withdraw(chunk)
     return damaged
+
+
+def sweep(store: Store) -> None:
+    """Remove the files that a killed writer was in the middle of; whole ones have other names."""
+    for path in store.fs.find(store.root):
+        if path.endswith(UNFINISHED):
+            store.fs.rm_file(path)
 
 
 def damaged_weights(store: Store) -> list[str]:

@@ -16,7 +16,7 @@ from nvg.config import as_table
 from nvg.detokenize import WEIGHTS
 from nvg.files import write_bytes
 from nvg.progress import note, progress
-from nvg.repair import withdraw_damaged
+from nvg.repair import sweep, withdraw_damaged
 from nvg.store import ORDER, Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.recipe import Recipe
@@ -162,6 +162,7 @@ def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume
                 f"{out} cannot be resumed: it was begun with another recipe ({key} differs); use "
                 "that recipe, or choose another --out"
             )
+    sweep(store)
     complete_layout(store, files)
     damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
     if damaged:

@@ -57,6 +57,16 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
+def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
+    """What killed writers leave beside the files they were writing, zarr's and our own, goes."""
+    recipe, out = made
+    before = files_below(out)
+    (out / "leaves" / "c" / "1" / "0" / "0.1b2c.partial").write_bytes(b"half")
+    (out / "commits" / "00001.json.1b2c.tmp").write_bytes(b"half")
+    resume(recipe, out)
+    assert files_below(out) == before
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_finished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> None:
     """After the damage `verify` objects; after --resume all files are what they were."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.bench import builders, codewords, memory, step, structure
+from tests.bench import builders, codewords, memory, step, structure, tokenize
 
 BENCHMARKS = {
     "structure": structure.main,
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "builders": builders.main,
     "step": step.main,
     "memory": memory.main,
+    "tokenize": tokenize.main,
 }
 
 

@@ -18,7 +18,8 @@ from nvg.store import open_store, store_exists
 from pipeline.recipe import TokenizeConfig
 from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
 
-IMAGES_PER_CLASS, CHUNK_ROWS = 1000, 4
+IMAGES_PER_CLASS, CHUNK_ROWS = 2500, 4
+DIES_EARLY = {"inline": 0.005, "ray": 0.0005}  # chance at each look, 50 a second; Ray starts slowly
 LONGEST_LIFE = 2.0  # seconds between the first sign of a store, or of progress, and a kill
 
 
@@ -37,7 +38,7 @@ def killed_once(folder: Path, out: Path, engine: str, randomness: random.Random)
     deadline = time.monotonic() + 120
     while committed(out) <= before and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-        if randomness.random() < 0.005:  # some die before they have written anything
+        if randomness.random() < DIES_EARLY[engine]:  # before it has written anything
             break
     time.sleep(randomness.uniform(0, LONGEST_LIFE))
     if process.poll() is not None:
