@@ -10,12 +10,21 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 PERMUTATION, VIEWS = 0, 1  # independent streams of one (seed, epoch)
 
 
-def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
-    """Counter-based: any epoch's stream is reached without drawing the ones before."""
+def _generator(seed: int, epoch: int, stream: int, part: int = 0) -> np.random.Generator:
+    """Counter-based: any epoch's stream is reached without drawing the ones before.
+
+    A `part` of it has its own stretch of 2^192 draws.
+    """
     if seed < 0:
         raise ValueError(f"seed must not be negative, not {seed}")
     key = np.array([seed, epoch * 2 + stream], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
+    return np.random.Generator(np.random.Philox(key=key, counter=part << 192))
+
+
+def part_order(count: int, views: int, seed: int, epoch: int, part: int) -> tuple[Rows, Rows]:
+    """A permutation of 0..count-1, and a view for each, of one part (window) of an epoch."""
+    order = _generator(seed, epoch, PERMUTATION, part + 1).permutation(count)
+    return order, _generator(seed, epoch, VIEWS, part + 1).integers(views, size=count)
 
 
 @lru_cache(maxsize=2)

@@ -131,14 +131,14 @@ def test_a_resumed_loader_goes_on_as_if_uninterrupted(cut: int) -> None:
         assert torch.equal(expected.label, found.label)
 
 
-def test_a_state_is_three_plain_integers() -> None:
+def test_a_state_is_a_few_plain_integers() -> None:
     """It goes through JSON, and does not move when the loader moves on."""
     loader = SequenceLoader(numbered_store(20), 4, seed=9)
     batches = iter(loader)
     next(batches)
     state = loader.state_dict()
     next(batches)
-    assert state == {"seed": 9, "epoch": 0, "position": 4}
+    assert state == {"seed": 9, "epoch": 0, "position": 4, "window": 0}
     assert {type(value) for value in state.values()} == {int}
 
 
@@ -211,7 +211,7 @@ def test_two_byte_leaves_are_handed_on() -> None:
     [
         ({"batch_size": 2, "rank": 2, "world_size": 2}, r"rank 2 .*0\.\.1"),
         ({"batch_size": 2, "rank": -1}, "rank -1"),
-        ({"batch_size": 2, "world_size": 2, "drop_last": False}, "world size of 1"),
+        ({"batch_size": 2, "window": 0}, "window 0"),
         ({"batch_size": 11}, "10 usable rows"),
         ({"batch_size": 6, "world_size": 2}, "10 usable rows.* 6 x 2"),
         ({"batch_size": 0}, "batch_size"),
