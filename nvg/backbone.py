@@ -12,6 +12,7 @@ from nvg.config import require_positive, require_share
 from nvg.geometry import Geometry
 from nvg.layers import OutputLayer, ParallelBlock
 from nvg.rope import rope_dims, rotation
+from nvg.switches import Rope
 
 CLASS_KIND = 0  # token kinds, the first rotary axis
 IMAGE_KIND = 1
@@ -26,6 +27,7 @@ class TransformerConfig:
     width: int
     heads: int
     dropout: float = 0.0
+    rope: Rope = Rope.STRUCTURE
 
     def __post_init__(self) -> None:
         require_positive(self, "depth", "width", "heads")
@@ -45,7 +47,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         width = config.width
-        self.geometry = geometry
+        self.geometry, self.rope = geometry, config.rope
         self.null_class: int = classes
         self.dims = rope_dims(width // config.heads, geometry.K)
         self.class_embedding = nn.Embedding(classes + 1, width)
@@ -82,6 +84,8 @@ class Backbone(nn.Module):
         place_N3 = torch.stack(
             (torch.full_like(position_N, kind), position_N // grid, position_N % grid), dim=1
         ).expand(batch, -1, -1)
+        if self.rope is Rope.SPATIAL:
+            embedding_BNK = torch.zeros_like(embedding_BNK)
         ids_BNA = torch.cat((place_N3[..., :1], embedding_BNK, place_N3[..., 1:]), dim=-1)
         class_B1A = torch.zeros_like(ids_BNA[:, :1])
         class_B1A[..., 0] = CLASS_KIND

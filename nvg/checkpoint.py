@@ -1,7 +1,9 @@
 """Weights and training state as safetensors + JSON: nothing that needs unpickling."""
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
-from nvg.errors import InputError
+from nvg.distributed import like, whole
+from nvg.errors import InputError, WorkError
 from nvg.files import write_atomic
 
 Config = TypeVar("Config")
@@ -38,7 +41,7 @@ def fingerprint(module: nn.Module) -> str:
 
 def weights_bytes(state: dict[str, Tensor], config: Any, **facts: str) -> bytes:
     """Weights as one safetensors blob; their config and further facts go into the header."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    tensors = {k: whole(v).detach().cpu().contiguous() for k, v in state.items()}
     header = json.dumps({"config": as_table(config), **facts}, sort_keys=True)
     return save(tensors, metadata={HEADER: header})  # several keys would be written in any order
 
@@ -86,10 +89,10 @@ def _name(source: Path | bytes) -> str:
 
 
 class Checkpoints:
-    """Training checkpoints `step-NNNNNNNN/` in a directory; the newest `keep` stay."""
+    """Training checkpoints `step-NNNNNNNN/` in a directory."""
 
-    def __init__(self, directory: Path, keep: int = 2) -> None:
-        self.directory, self.keep = directory, keep
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
@@ -97,23 +100,53 @@ class Checkpoints:
             int(path.name.removeprefix("step-")) for path in self.directory.glob("step-*")
         )
 
+    def best(self) -> int | None:
+        """The step of the lowest score among those that are there."""
+        known: dict[int, float] = {}
+        for step in self.steps():
+            with contextlib.suppress(CheckpointError):  # a damaged one is not the best
+                score = self.state(step).get("score")
+                known |= {} if score is None else {step: score}
+        return min(known, key=lambda step: (known[step], -step)) if known else None
+
     def path(self, step: int) -> Path:
         """The directory of one checkpoint."""
         return self.directory / f"step-{step:08d}"
 
-    def save(self, step: int, files: dict[str, bytes], state: dict[str, Any]) -> None:
-        """Write all files beside, then rename the directory into place, then drop old ones."""
+    def save(
+        self,
+        step: int,
+        files: dict[str, bytes],
+        state: dict[str, Any],
+        keep: int = 2,
+        score: float = math.inf,
+    ) -> None:
+        """Write all files beside, then rename the directory into place.
+
+        The newest `keep` stay, and the one of the lowest score; the others are dropped after.
+        """
         staging = self.directory / f"writing-{os.getpid()}"
-        shutil.rmtree(staging, ignore_errors=True)
+        for old in self.directory.glob("writing-*"):  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
         staging.mkdir(parents=True)
-        text = json.dumps({"step": step, **state}, indent=1).encode()
-        for name, data in {**files, "state.json": text}.items():
-            write_atomic(staging / name, data)
+        facts = {"step": step, "score": score if math.isfinite(score) else None, **state}
+        text = json.dumps(facts, indent=1).encode()
+        try:
+            for name, data in {**files, "state.json": text}.items():
+                write_atomic(staging / name, data)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise WorkError(
+                f"the checkpoint of step {step} cannot be written to {self.directory}: "
+                f"{error.strerror or error}; make room, then go on with --resume"
+            ) from error
         if self.path(step).exists():
             shutil.rmtree(self.path(step))
         staging.rename(self.path(step))
-        for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self.path(old))
+        best = self.best()
+        for old_step in self.steps()[:-keep]:
+            if old_step != best:
+                shutil.rmtree(self.path(old_step))
 
     def state(self, step: int) -> dict[str, Any]:
         """The JSON state of one checkpoint."""
@@ -130,19 +163,21 @@ def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
     tensors: dict[str, Tensor] = {}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
-            tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+            tensors[f"{index}.{name}"] = whole(torch.as_tensor(value)).detach().cpu().contiguous()
     return save(tensors)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Restore what `optimizer_bytes` saved."""
+    """Restore what `optimizer_bytes` saved, parted as the parameters are."""
     state: dict[int, dict[str, Tensor]] = {}
     try:
         tensors = load_tensors(path.read_bytes())
     except (OSError, SafetensorError):
         raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        parted = like(tensor, parameters[int(index)]) if tensor.ndim else tensor
+        state.setdefault(int(index), {})[name] = parted
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nvg.backbone import IMAGE_KIND, Backbone, TransformerConfig
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
+from nvg.switches import ContentInput, Prediction
 
 
 class ContentGenerator(nn.Module):
@@ -27,10 +28,13 @@ class ContentGenerator(nn.Module):
         codebook_size: int,
         latent_dim: int,
         latent_scale: float,
+        noise: ContentInput = ContentInput.CANVAS,
+        prediction: Prediction = Prediction.FINAL,
     ) -> None:
         super().__init__()
         self.geometry = geometry
         self.latent_scale = latent_scale
+        self.noise, self.prediction = noise, prediction
         self.backbone = Backbone(config, geometry, classes, latent_dim, latent_dim)
         self.head = nn.Linear(latent_dim, codebook_size)
 
@@ -42,6 +46,20 @@ class ContentGenerator(nn.Module):
         condition = self.backbone.condition(label_B, stage_B)
         residual_BNC = self.backbone(canvas_BNC / self.latent_scale, label_B, condition, ids)
         return canvas_BNC + residual_BNC * self.latent_scale
+
+    def noised(self, canvas_BNC: Tensor, noise_BNC: Tensor, stage_B: Tensor) -> Tensor:
+        """The input of stage i that the switch ContentInput asks for, from N(0, 1) noise."""
+        if self.noise is ContentInput.CANVAS:
+            return canvas_BNC
+        share_B11 = (1 - stage_B / (self.geometry.K + 1)).view(-1, 1, 1)
+        noise_BNC = share_B11 * noise_BNC * self.latent_scale
+        if self.noise is ContentInput.NOISED:
+            return canvas_BNC + noise_BNC
+        return (1 - share_B11.square()).sqrt() * canvas_BNC + noise_BNC
+
+    def evidence(self, predicted_BNC: Tensor, canvas_BNC: Tensor, seen_BNC: Tensor) -> Tensor:
+        """What logits are made of: the residual to the canvas, or directly the trunk's output."""
+        return predicted_BNC - (canvas_BNC if self.prediction is Prediction.FINAL else seen_BNC)
 
     def logits(self, residual_BNC: Tensor, order_BN: Tensor, stage: int) -> Tensor:
         """Token logits [B, 2^stage, V] from f(x_{i-1}) - x_{i-1}, averaged over each cluster."""
@@ -58,17 +76,20 @@ def content_loss(
     content: Tensor,
     label: Tensor,
     stages: list[int],
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Eq. 3: (squared error of the final canvas in latent units, cross-entropy of the tokens).
 
-    canvas and final [B, N, C], leaves [B, N], content [B, 2N-1], label [B]; stages[b] is the stage
-    that image b learns. Our choice: the cross-entropy is averaged within an image first, so that
+    canvas, final and noise [B, N, C], leaves [B, N], content [B, 2N-1], label [B]; stages[b] is the
+    stage that image b learns. Direct prediction has no canvas, and no error of it. Our choice: the
+    cross-entropy is averaged within an image first, so that
     every stage weighs the same.
     """
     stage_B = torch.tensor(stages, device=canvas.device)
     embedding = mixed_bit_embedding(leaves, stage_B, model.geometry.K)
-    predicted = model(canvas, embedding, label, stage_B)
-    residual, order = predicted - canvas, leaf_order(leaves)
+    seen = canvas if noise is None else model.noised(canvas, noise, stage_B)
+    predicted = model(seen, embedding, label, stage_B)
+    residual, order = model.evidence(predicted, canvas, seen), leaf_order(leaves)
     entropies = []
     for stage in sorted(set(stages)):
         rows = torch.tensor([b for b, s in enumerate(stages) if s == stage], device=canvas.device)
@@ -77,4 +98,6 @@ def content_loss(
         loss_Bn = F.cross_entropy(logits_BnV.mT.float(), target_Bn, reduction="none")
         entropies.append(loss_Bn.mean(1).sum())
     error = F.mse_loss(predicted / model.latent_scale, final / model.latent_scale)
+    if model.prediction is Prediction.DIRECT:
+        error = error * 0
     return error, torch.stack(entropies).sum() / len(stages)

@@ -111,6 +111,7 @@ def gather(tokens: Tokens, rows: Rows, view: Rows, pin: bool) -> Sequences:
         _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), flat, pin),
         _take(tokens.content.reshape(-1, tokens.content.shape[2]), flat, pin),
         _take(tokens.label, rows, pin),
+        torch.from_numpy(tokens.row.take(rows)),
     )
 
 
@@ -126,5 +127,5 @@ def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
 
 def joined(parts: list[Sequences]) -> Sequences:
     """One batch of several."""
-    names = ("leaves", "content", "label")
+    names = ("leaves", "content", "label", "row")
     return Sequences(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

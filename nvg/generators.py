@@ -3,7 +3,7 @@
 Legend: B image, N position.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from safetensors.torch import load as load_tensors
@@ -14,6 +14,7 @@ from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.store import Store
 from nvg.structure_flow import StructureGenerator
+from nvg.switches import Variant
 
 Generator = ContentGenerator | StructureGenerator
 
@@ -36,13 +37,19 @@ class GeneratorShape:
     latent_dim: int
     latent_scale: float
     """Root mean square of the codebook: the unit canvases are measured in."""
+    variant: Variant = field(default_factory=Variant)
 
     def build(self, part: Part) -> Generator:
         """A fresh generator of this shape."""
         geometry = Geometry(self.grid)
         if part is Part.STRUCTURE:
             return StructureGenerator(
-                self.transformer, geometry, self.classes, self.latent_dim, self.latent_scale
+                self.transformer,
+                geometry,
+                self.classes,
+                self.latent_dim,
+                self.latent_scale,
+                self.variant.structure_input,
             )
         return ContentGenerator(
             self.transformer,
@@ -51,10 +58,14 @@ class GeneratorShape:
             self.codebook_size,
             self.latent_dim,
             self.latent_scale,
+            self.variant.content_input,
+            self.variant.prediction,
         )
 
 
-def shape_of(transformer: TransformerConfig, store: Store) -> GeneratorShape:
+def shape_of(
+    transformer: TransformerConfig, store: Store, variant: Variant | None = None
+) -> GeneratorShape:
     """The shape of one generator for a store."""
     facts = store.manifest
     return GeneratorShape(
@@ -64,6 +75,7 @@ def shape_of(transformer: TransformerConfig, store: Store) -> GeneratorShape:
         codebook_size=facts["codebook_size"],
         latent_dim=facts["latent_dim"],
         latent_scale=float(store_quantizer(store).codebook.square().mean().sqrt()),
+        variant=variant or Variant(),
     )
 
 

@@ -21,6 +21,8 @@ class ImageBatch:
     """uint8 [B, 3, D, D]."""
     segments: Array | None = None
     """Region of every latent position, int32 [B, N], for builders that take label maps."""
+    keys: tuple[str, ...] = ()
+    """Names of the images, where they have some."""
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Both on a device."""

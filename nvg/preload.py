@@ -50,7 +50,7 @@ def _fill(reader: TokenReader, tokens: Tokens) -> None:
     at, chunks = 0, range(len(reader.counts))
     for start in progress(chunks[::PART], desc="preload", unit="part", leave=False, delay=2):
         part = reader.read(chunks[start : start + PART])
-        for name in ARRAYS:
+        for name in (*ARRAYS, "row"):
             getattr(tokens, name)[at : at + len(part.label)] = getattr(part, name)
         at += len(part.label)
 
@@ -85,4 +85,5 @@ def _mapped(reader: TokenReader, folder: Path, mode: str) -> Tokens:
         array = reader.arrays[name]
         shape = (rows, *array.shape[1:])
         made.append(np.memmap(folder / name, array.dtype, mode, shape=shape))  # type: ignore[call-overload]
+    made.append(np.memmap(folder / "row", np.int64, mode, shape=(rows,)))  # type: ignore[call-overload]
     return Tokens(*made)

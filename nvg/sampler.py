@@ -16,6 +16,7 @@ from nvg.progress import progress
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sequence import Sequences
 from nvg.structure_flow import StructureGenerator, inpaint
+from nvg.switches import ContentInput
 from nvg.training import step_seed
 
 LEAST_PROBABILITY = 1e-12  # its log is out of reach of Gumbel noise: clear bits always win
@@ -145,7 +146,7 @@ def draw_structure(
 
     z_BNK = noise.normal(model.geometry.positions, K)
     for n in range(steps):
-        z_BNK = inpaint(z_BNK, parent_BNK.float(), stage_B)
+        z_BNK = inpaint(z_BNK, parent_BNK.float(), stage_B, model.start)
         time_B = torch.full(stage_B.shape, 1 - n / steps, device=stage_B.device)
         z_BNK = z_BNK - guide(velocity, z_BNK, time_B, canvas_BNC, parent_BNK, stage_B) / steps
     uniform_BN = noise.uniform(model.geometry.positions)
@@ -180,13 +181,17 @@ def draw_content(
 ) -> Tensor:
     """Tokens [B, 2^stage] of a stage: guided logits, then top-p."""
 
-    def logits(canvas: Tensor, structure: Tensor, label: Tensor) -> Tensor:
+    def logits(canvas: Tensor, seen: Tensor, structure: Tensor, label: Tensor) -> Tensor:
         embedding = bit_embedding(structure, stage, model.geometry.K)
-        predicted = model(canvas, embedding, label, torch.full_like(label, stage))
+        predicted = model(seen, embedding, label, torch.full_like(label, stage))
         order = structure.argsort(dim=1, stable=True)
-        return model.logits(predicted - canvas, order, stage).float()
+        return model.logits(model.evidence(predicted, canvas, seen), order, stage).float()
 
-    logits_BnV = guide(logits, canvas_BNC, structure_BN)
+    seen_BNC = canvas_BNC
+    if model.noise is not ContentInput.CANVAS:
+        drawn = noise.normal(*canvas_BNC.shape[1:])
+        seen_BNC = model.noised(canvas_BNC, drawn, torch.full_like(guide.label_B, stage))
+    logits_BnV = guide(logits, canvas_BNC, seen_BNC, structure_BN)
     return top_p(logits_BnV, nucleus, noise.uniform(logits_BnV.shape[1]))
 
 

@@ -21,6 +21,8 @@ class Sequences:
     """Token ids [B, 2N-1], stages 0..K in order."""
     label: Tensor
     """Class id per image [B], -1 for none."""
+    row: Tensor | None = None
+    """Row of the store per image [B], where it is known; never moved to a device."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -38,4 +40,5 @@ class Sequences:
     def to(self, device: torch.device) -> "Sequences":
         """The batch on `device`, all parts int64 as models index with them."""
         parts = (self.leaves, self.content, self.label)
-        return Sequences(*(as_int64(part.to(device, non_blocking=True)) for part in parts))
+        leaves, content, label = (as_int64(p.to(device, non_blocking=True)) for p in parts)
+        return Sequences(leaves, content, label, self.row)

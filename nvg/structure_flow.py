@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nvg.backbone import STRUCTURE_KIND, Backbone, TransformerConfig
 from nvg.geometry import Geometry, mixed_bit_embedding
+from nvg.switches import StructureInput
 
 TIME_FREQUENCIES = 256
 
@@ -25,10 +26,12 @@ class StructureGenerator(nn.Module):
         classes: int,
         latent_dim: int,
         latent_scale: float,
+        start: StructureInput = StructureInput.PARTIAL,
     ) -> None:
         super().__init__()
         self.geometry = geometry
         self.latent_scale = latent_scale
+        self.start = start
         inputs = geometry.K + latent_dim
         self.backbone = Backbone(config, geometry, classes, inputs, geometry.K)
         self.time = nn.Sequential(
@@ -63,8 +66,15 @@ def time_features(time_B: Tensor) -> Tensor:
     return torch.cat((angle_BF.cos(), angle_BF.sin()), dim=1)
 
 
-def inpaint(noisy_BNK: Tensor, known_BNK: Tensor, stage_B: Tensor) -> Tensor:
+def inpaint(
+    noisy_BNK: Tensor,
+    known_BNK: Tensor,
+    stage_B: Tensor,
+    start: StructureInput = StructureInput.PARTIAL,
+) -> Tensor:
     """Eq. 1: channels of the stages before i keep their true value, the rest stay noisy."""
+    if start is StructureInput.NOISE:
+        return noisy_BNK
     channel_K = torch.arange(noisy_BNK.shape[-1], device=noisy_BNK.device)
     is_known = channel_K < (stage_B - 1).view(-1, 1, 1)
     return torch.where(is_known, known_BNK, noisy_BNK)
@@ -87,8 +97,11 @@ def structure_loss(
     clean = mixed_bit_embedding(leaves, torch.full_like(stage, K), K).float()
     parent = mixed_bit_embedding(leaves, stage - 1, K)
     time_B11 = time.view(-1, 1, 1)
-    noisy = inpaint(time_B11 * noise + (1 - time_B11) * clean, clean, stage)
+    mixed = time_B11 * noise + (1 - time_B11) * clean
+    noisy = inpaint(mixed, clean, stage, model.start)
     velocity = model(noisy, time, canvas, parent, label, stage)
     error = F.mse_loss(velocity, noise - clean, reduction="none").mean(1)
-    unknown = (torch.arange(K, device=stage.device) >= (stage - 1).unsqueeze(1)).float()
+    known = 0 if model.start is StructureInput.NOISE else stage - 1
+    unknown = (torch.arange(K, device=stage.device) >= torch.as_tensor(known).view(-1, 1)).float()
+    unknown = unknown.expand_as(error)
     return (error * unknown).sum() / unknown.sum()

@@ -17,17 +17,20 @@ READERS = 2  # threads; decompression lets go of the interpreter's lock
 
 @dataclass(frozen=True)
 class Tokens:
-    """Rows in memory: leaves [M, V, L], content [M, V, T], label [M]."""
+    """Rows in memory: leaves [M, V, L], content [M, V, T], label [M], and their numbers row [M]."""
 
     leaves: np.ndarray[Any, Any]
     content: np.ndarray[Any, Any]
     label: np.ndarray[Any, Any]
+    row: np.ndarray[Any, Any]
 
     @staticmethod
     def empty(store: Store, rows: int) -> "Tokens":
         """Room for so many rows of a store."""
         arrays = [store.group[name] for name in ARRAYS]
-        return Tokens(*(np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays))
+        made: list[Any] = [np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays]
+        leaves, content, label = made
+        return Tokens(leaves, content, label, np.empty(rows, np.int64))
 
 
 class TokenReader:
@@ -61,6 +64,7 @@ class TokenReader:
         good = self.is_good[rows]
         for name in ARRAYS:
             getattr(tokens, name)[start:end] = found[name][good]
+        tokens.row[start:end] = rows.start + np.flatnonzero(good)
         if end > start and not self._is_plausible(tokens, start, end):
             self._check(chunk, found)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,15 +18,18 @@ from nvg.checkpoint import (
     weights_bytes,
 )
 from nvg.codebook import CodebookInit, stage_residuals, start_codebook
+from nvg.distributed import device
 from nvg.files import write_atomic
 from nvg.image_batch import ImageBatch, Images
 from nvg.losses import LossConfig, autoencoder_loss
 from nvg.metrics import Reconstruction, reconstruction_metrics, stage_hits, stage_usage
 from nvg.optim import cosine, set_lr
 from nvg.order import step_rows
-from nvg.training import LoopConfig, Metrics, Run, device, step_seed, train_loop
+from nvg.run import Run
+from nvg.training import LoopConfig, Metrics, step_seed, train_loop
 
 WEIGHTS = "autoencoder.safetensors"
+MOST_NAMED = 8  # images of a batch that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,8 @@ def train_autoencoder(
         usage = learner.initialize(fetch.batches())
         run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
 
-    def step(number: int) -> Metrics:
-        return learner.update(fetch(number), number)
-
-    train_loop(run, training, start, step, lambda: (learner.files(), {}), "autoencoder")
+    batches = map(fetch, range(start, training.steps))
+    train_loop(run, training, start, batches, learner, "autoencoder")
     model = learner.model.eval()
     write_atomic(run.directory / WEIGHTS, weights_bytes(model.state_dict(), model_config))
     if heldout is None or not len(heldout):
@@ -104,12 +106,12 @@ class AutoencoderLearner:
         hits_SV = stage_hits(quantizer.encode(latents, leaves), quantizer.geometry, size)
         return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
 
-    def update(self, batch: ImageBatch, step: int) -> Metrics:
+    def step(self, number: int, batch: ImageBatch) -> Metrics:
         """One optimiser step on a batch."""
         training = self.training
         pixels, segments = batch.tensors(self.device)
         images = from_pixels(pixels)
-        set_lr(self.optimizer, training.lr * cosine(step, training.steps, training.warmup))
+        set_lr(self.optimizer, training.lr * cosine(number, training.steps, training.warmup))
         reconstruction, quantized = self.model(images, segments)
         loss, terms = autoencoder_loss(training.loss, images, reconstruction, quantized)
         self.optimizer.zero_grad(set_to_none=True)
@@ -118,12 +120,20 @@ class AutoencoderLearner:
         self.optimizer.step()
         return {"loss": loss, **terms, "norm": norm}
 
-    def files(self) -> dict[str, bytes]:
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
         """Weights and optimiser state."""
-        return {
+        files = {
             "model.safetensors": weights_bytes(self.model.state_dict(), self.model.config),
             "optimizer.safetensors": optimizer_bytes(self.optimizer),
         }
+        return files, {}
+
+    def rows(self, batch: ImageBatch) -> str:
+        """Keys of the images, where they are known."""
+        return ", ".join(batch.keys[:MOST_NAMED]) or "unknown"
+
+    def checkpointed(self, number: int) -> None:
+        """Nothing more is done."""
 
     def restore(self, checkpoint: Path) -> None:
         """Take back what `files` gave."""

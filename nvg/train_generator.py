@@ -1,39 +1,42 @@
-"""Training of the generators from a store: tokens only, no pixels (Sec. 2.2, A.5).
-
-Legend: B image, N position, C latent channel, K structure channel.
-"""
+"""Training of the generators from a store: tokens only, no pixels (Sec. 2.2, A.5)."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nvg.backbone import TransformerConfig
-from nvg.checkpoint import load_optimizer, load_weights, optimizer_bytes, weights_bytes
-from nvg.config import require_share
-from nvg.content import ContentGenerator, content_loss
+from nvg.checkpoint import weights_bytes
+from nvg.config import require_positive, require_share
 from nvg.detokenize import WEIGHTS
+from nvg.distributed import World
 from nvg.files import write_atomic
-from nvg.generators import Generator, GeneratorShape, Part, shape_of, store_quantizer
-from nvg.loader import SequenceLoader
-from nvg.optim import set_lr, wsd
-from nvg.quantizer import MultiGranularityQuantizer
+from nvg.generators import Part, shape_of, store_quantizer
+from nvg.learner import Learner
+from nvg.loader import Mode, SequenceLoader
+from nvg.objective import draw
+from nvg.run import Run, RunError
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.structure_flow import StructureGenerator, structure_loss
-from nvg.training import LoopConfig, Metrics, Run, RunError, device, step_seed, train_loop
+from nvg.switches import Variant
+from nvg.training import LoopConfig, Metrics, shard_seed, step_seed, train_loop
 
 CLASSES = "classes.json"  # names by class id, in a run directory
-REFERENCE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
+MOST_NAMED = 16  # rows of a batch that an error names
+
+Sampler = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTraining(LoopConfig):
     """How to train both generators; the defaults are the paper's d16 (A.5), lr for batch 256."""
+
+    REFERENCE_BATCH: ClassVar[int] = 256
+    """The learning rate is given for this batch and scaled linearly."""
 
     steps: int = 333_000
     batch_size: int = 768
@@ -44,160 +47,152 @@ class GeneratorTraining(LoopConfig):
     clip: float = 2.0
     decay_start: float = 0.8
     null_share: float = 0.1
+    accumulate: int = 1
+    """Micro-batches per step in each process; they and the processes share `batch_size`."""
+    ema: float = 0.9999
+    """Decay of the average weights, 0 for none; they follow faster in the first steps."""
+    sharded: bool = False
+    """Several processes part weights and optimiser state (FSDP2) instead of copying them (DDP)."""
+    loader: Mode = Mode.AUTO
+    sample_every: int = 0
+    """Steps between two pictures of samples, 0 for none; needs both generators."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self, "null_share", "decay_start")
+        require_share(self, "null_share", "decay_start", "ema")
+        require_positive(self, "accumulate")
+        if self.sample_every < 0 or self.sample_every % self.checkpoint_every:
+            raise ValueError(
+                f"sample_every {self.sample_every} must be a multiple of checkpoint_every "
+                f"{self.checkpoint_every}: a picture is drawn from a checkpoint"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """Both generators and their training."""
+    """Both generators, their training, and the switches of the paper's ablation."""
 
     content: TransformerConfig
     structure: TransformerConfig
     train: GeneratorTraining = GeneratorTraining()
+    variant: Variant = field(default_factory=Variant)
 
 
-class Learner:
-    """One generator with its optimiser."""
+class GeneratorTask:
+    """The steps of one or both generators on the same batches."""
 
-    def __init__(self, part: Part, shape: GeneratorShape, training: GeneratorTraining) -> None:
-        self.part, self.shape, self.training = part, shape, training
-        self.model = shape.build(part).to(device())
-        self.peak_lr = training.lr * training.batch_size / REFERENCE_BATCH
-        self.optimizer = training.optimizer(self.model)
+    def __init__(
+        self, learners: list[Learner], store: Store, world: World, sampler: Sampler | None
+    ) -> None:
+        self.learners, self.world, self.sampler = learners, world, sampler
+        self.training: GeneratorTraining = learners[0].training
+        self.quantizer = store_quantizer(store).to(world.device)
+        self.models = {learner.part: learner.model for learner in learners}
+        self.source = {name: store.manifest[name] for name in ("tokenizer", "source", "rows")}
+        self.source["views"] = store.manifest["views"]
+        micro = self.training.batch_size // (world.size * self.training.accumulate)
+        shards = world.size * self.training.accumulate
+        if micro * shards != self.training.batch_size:
+            raise RunError(
+                f"generator.train.batch_size {self.training.batch_size} is not a multiple of "
+                f"{world.size} processes x {self.training.accumulate} micro-batches: change one"
+            )
+        # Consecutive batches of the loader are the shards of a step, whoever takes them.
+        self.loader = SequenceLoader(
+            store,
+            micro,
+            self.training.seed,
+            world.rank,
+            world.size,
+            mode=self.training.loader,
+        )
 
-    def update(self, loss: Tensor, step: int) -> Tensor:
-        """One optimiser step; returns the gradient norm before clipping."""
-        training = self.training
-        factor = wsd(step, training.steps, training.warmup, training.decay_start)
-        set_lr(self.optimizer, self.peak_lr * factor)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
-        self.optimizer.step()
-        return norm
+    def batches(self) -> Iterator[list[Sequences]]:
+        """The micro-batches of each step, epoch after epoch."""
+        endless = (batch for _ in iter(int, 1) for batch in self.loader)
+        while True:
+            yield [next(endless) for _ in range(self.training.accumulate)]
 
-    def files(self) -> dict[str, bytes]:
-        """Weights and optimiser state."""
-        return {
-            f"{self.part.value}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
-            f"{self.part.value}-optimizer.safetensors": optimizer_bytes(self.optimizer),
-        }
+    def step(self, number: int, batch: list[Sequences]) -> Metrics:
+        """Gradients of every micro-batch, then one update of each generator."""
+        for micro, sequences in enumerate(batch):
+            shard = micro * self.world.size + self.world.rank
+            torch.manual_seed(shard_seed(self.training.seed, number, shard))
+            moved = sequences.to(self.world.device)
+            drawn = draw(self.models, self.quantizer, moved, self.training.null_share)
+            for learner in self.learners:
+                learner.accumulate(drawn[learner.part], micro + 1 == len(batch))
+        found: dict[str, Tensor] = {}
+        for learner in self.learners:
+            found |= learner.update(number)
+        losses = [value for name, value in found.items() if not name.endswith("_norm")]
+        return {"loss": torch.stack(losses).sum(), **found}
 
-    def restore(self, checkpoint: Path) -> None:
-        """Take back what `files` gave."""
-        load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
-        load_optimizer(self.optimizer, checkpoint / f"{self.part.value}-optimizer.safetensors")
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Everything that a later process needs to go on."""
+        files = {name: data for learner in self.learners for name, data in learner.files().items()}
+        return files, {"loader": self.loader.state_dict(), "store": self.source}
+
+    def rows(self, batch: list[Sequences]) -> str:
+        """Rows of the store."""
+        rows = [int(row) for part in batch if part.row is not None for row in part.row]
+        return ", ".join(map(str, rows[:MOST_NAMED])) + (", ..." if len(rows) > MOST_NAMED else "")
+
+    def checkpointed(self, number: int) -> None:
+        """Draw samples where it is time to."""
+        every = self.training.sample_every
+        if every and self.sampler and number % every == 0 and self.world.is_main:
+            self.sampler(number)
 
 
-def generator_losses(
-    models: dict[Part, Generator],
-    quantizer: MultiGranularityQuantizer,
-    batch: Sequences,
-    null_share: float,
-) -> dict[Part, dict[str, Tensor]]:
-    """Named loss terms of each model on one batch; every image learns one random stage.
+def train_generator(
+    config: GeneratorConfig,
+    store: Store,
+    parts: list[Part],
+    run: Run,
+    world: World | None = None,
+    sampler: Sampler | None = None,
+) -> None:
+    """Train the named generators on the same batches; leaves `<part>.safetensors` and a decoder.
 
-    Random draws come from torch's CPU generator, so a seed fixes them on any device.
+    With several processes each takes its share of every batch. `sampler` draws a picture of the
+    newest checkpoint.
     """
-    count, K, where = len(batch), quantizer.geometry.K, batch.leaves.device
-    label = _drop_labels(batch.label, quantizer, models, null_share)
-    content_stages = torch.randint(0, K + 1, (count,))
-    structure_stages = torch.randint(1, max(K, 2), (count,))
-    stages = [content_stages.to(where), structure_stages.to(where)]
-    (content_canvas, structure_canvas), final = quantizer.teacher_canvases(
-        batch.content, batch.leaves, stages
-    )
-    terms: dict[Part, dict[str, Tensor]] = {}
-    with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
-        for part, model in models.items():
-            if isinstance(model, ContentGenerator):
-                canvas_error, entropy = content_loss(
-                    model,
-                    content_canvas,
-                    final,
-                    batch.leaves,
-                    batch.content,
-                    label,
-                    content_stages.tolist(),
-                )
-                terms[part] = {"canvas": canvas_error, "entropy": entropy}
-            elif isinstance(model, StructureGenerator):
-                noise = torch.randn(count, quantizer.geometry.positions, K).to(where)
-                time = torch.rand(count).to(where)
-                flow = structure_loss(
-                    model, structure_canvas, batch.leaves, label, stages[1], noise, time
-                )
-                terms[part] = {"flow": flow}
-    return terms
-
-
-def _drop_labels(
-    label: Tensor,
-    quantizer: MultiGranularityQuantizer,
-    models: dict[Part, Generator],
-    null_share: float,
-) -> Tensor:
-    """Labels with a share, and all missing ones, replaced by the null class."""
-    backbone = next(iter(models.values())).backbone
-    drop = (torch.rand(len(label)) < null_share).to(label.device) | (label < 0)
-    return torch.where(drop, backbone.null_class, label)
-
-
-def endless(loader: SequenceLoader) -> Iterator[Sequences]:
-    """Epoch after epoch."""
-    while True:
-        yield from loader
-
-
-def train_generator(config: GeneratorConfig, store: Store, parts: list[Part], run: Run) -> None:
-    """Train the named generators on the same batches; leaves `<part>.safetensors` and a decoder."""
-    training, where = config.train, device()
+    world = world or World(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    training = config.train
     torch.manual_seed(step_seed(training.seed, -1))
     learners = [
-        Learner(part, shape_of(getattr(config, part.value), store), training) for part in parts
+        Learner(part, shape_of(getattr(config, part.value), store, config.variant), training, world)
+        for part in parts
     ]
-    quantizer = store_quantizer(store).to(where)
-    loader = SequenceLoader(store, training.batch_size, training.seed)
+    task = GeneratorTask(learners, store, world, sampler)
     start = run.start_step()
-    source = {name: store.manifest[name] for name in ("tokenizer", "source", "rows", "views")}
     if start:
         saved = run.checkpoints.state(start)
-        if saved["store"] != source:
+        if saved["store"] != task.source:
             raise RunError(f"{run.directory} was trained on another store than {store.path}")
-        for learner in learners:
-            learner.restore(run.checkpoints.path(start))
-        loader.load_state_dict(saved["loader"])
-    batches = endless(loader)
-    models: dict[Part, Generator] = {learner.part: learner.model for learner in learners}
-
-    def step(number: int) -> Metrics:
-        batch = next(batches).to(where)
-        metrics: Metrics = {}
-        terms = generator_losses(models, quantizer, batch, training.null_share)
-        for learner in learners:
-            named = terms[learner.part]
-            norm = learner.update(torch.stack(list(named.values())).sum(), number)
-            metrics |= named
-            metrics[f"{learner.part.value}_norm"] = norm
-        return metrics
-
-    def state() -> tuple[dict[str, bytes], dict[str, Any]]:
-        files = {name: data for learner in learners for name, data in learner.files().items()}
-        return files, {"loader": loader.state_dict(), "store": source}
-
-    train_loop(run, training, start, step, state, " + ".join(part.value for part in parts))
-    _leave_results(run.directory, learners, store)
+        task.loader.load_state_dict(saved["loader"])
+    for learner in learners:
+        learner.start(run.checkpoints.path(start) if start else None)
+    description = " + ".join(part.value for part in parts)
+    train_loop(run, training, start, task.batches(), task, description, world)
+    _leave_results(run, learners, store)
 
 
-def _leave_results(directory: Path, learners: list[Learner], store: Store) -> None:
+def _leave_results(run: Run, learners: list[Learner], store: Store) -> None:
     """Weights of each generator, and what sampling needs of the store: a run stands alone."""
+    identity = store.manifest["tokenizer"]
+    for learner in learners:
+        states = {"": learner.model.state_dict(), "-ema": learner.average}
+        for suffix, state in states.items():
+            data = weights_bytes(state, learner.shape, tokenizer=identity)
+            if run.writes:
+                write_atomic(run.directory / f"{learner.part.value}{suffix}.safetensors", data)
+    if run.writes:
+        leave_decoder(run.directory, store)
+
+
+def leave_decoder(directory: Path, store: Store) -> None:
+    """What turns tokens of this store into pictures, and the names of its classes."""
     write_atomic(directory / WEIGHTS, store.read(WEIGHTS))
     write_atomic(directory / CLASSES, json.dumps(store.manifest["classes"]).encode())
-    for learner in learners:
-        path = directory / f"{learner.part.value}.safetensors"
-        identity = store.manifest["tokenizer"]
-        state = learner.model.state_dict()
-        write_atomic(path, weights_bytes(state, learner.shape, tokenizer=identity))

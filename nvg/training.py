@@ -1,33 +1,30 @@
-"""What both training loops share: the run directory, steps, logging, checkpoints, interruption.
+"""What both training loops share: steps, seeds, logging, checkpoints, interruption.
 
-A run directory holds config.toml (resolved), metrics.jsonl (one line per log step) and
-checkpoints/. All randomness of a step is seeded by (seed, step), so a checkpoint needs no RNG state
-and a resumed run equals an uninterrupted one.
+All randomness of a step is seeded by (seed, step, shard), so a checkpoint needs no RNG state and a
+resumed run equals an uninterrupted one.
 """
 
-import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from nvg.checkpoint import Checkpoints
-from nvg.config import ConfigError, as_table, dump, load, require_positive
-from nvg.errors import InputError
+from nvg.config import require_positive
+from nvg.distributed import World
+from nvg.errors import WorkError
 from nvg.optim import adamw
 from nvg.progress import progress
+from nvg.run import Run
 
 Metrics = dict[str, torch.Tensor]
-
-
-class RunError(InputError):
-    """A run directory that cannot be used as asked; the message names it and the remedy."""
+Batch = TypeVar("Batch", contravariant=True)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +41,11 @@ class LoopConfig:
     seed: int = 0
     log_every: int = 50
     checkpoint_every: int = 1000
+    keep: int = 2
+    """Newest checkpoints that stay; the one of the lowest loss stays too."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every")
+        require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")
         for name in ("lr", "warmup", "weight_decay", "clip", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
@@ -58,95 +57,163 @@ class LoopConfig:
         return adamw(module, self.lr, (self.betas[0], self.betas[1]), self.weight_decay)
 
 
-class Run:
-    """A run directory, new or to be continued.
+class Task(Protocol[Batch]):
+    """What a loop drives."""
 
-    `decisive` names the sections of the config that must stay the same while it is continued;
-    `name` keeps several runs of one directory apart.
-    """
+    def step(self, number: int, batch: Batch) -> Metrics:
+        """One optimiser step; the metrics' first entry is what is minimised."""
 
-    def __init__(
-        self, directory: Path, config: Any, resume: bool, decisive: tuple[str, ...], name: str = ""
-    ) -> None:
-        self.directory = directory
-        self.metrics_path = directory / f"metrics{'-' * bool(name)}{name}.jsonl"
-        self.checkpoints = Checkpoints(directory / "checkpoints" / name)
-        saved = directory / "config.toml"
-        if directory.exists() and not directory.is_dir():
-            raise RunError(f"{directory} is a file: choose another --out")
-        if saved.exists():
-            self._check_same(saved, config, decisive)
-            if self.checkpoints.steps() and not resume:
-                raise RunError(
-                    f"{directory} holds a run: continue it with --resume, or choose another --out"
-                )
-        directory.mkdir(parents=True, exist_ok=True)
-        dump(config, saved)
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Files and facts of a checkpoint; every process is asked, one writes them."""
 
-    def _check_same(self, saved: Path, config: Any, decisive: tuple[str, ...]) -> None:
-        """RunError unless both agree; a key that is newer than the run counts as its default."""
-        try:
-            before, now = (
-                {name: as_table(recipe).get(name) for name in decisive}
-                for recipe in (load(type(config), saved), config)
-            )
-            different = ", ".join(sorted(_differences(before, now)))
-        except ConfigError as error:
-            different = str(error)
-        if different:
-            raise RunError(
-                f"{self.directory} holds a run of another recipe (differs in {different}): use "
-                "that recipe, or choose another --out"
-            )
+    def rows(self, batch: Batch) -> str:
+        """Which images a batch holds, for a message."""
 
-    def start_step(self) -> int:
-        """The step of the newest checkpoint, 0 for a new run; later metric lines are dropped."""
-        steps = self.checkpoints.steps()
-        start = steps[-1] if steps else 0
-        if self.metrics_path.exists():
-            lines = self.metrics_path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
-            self.metrics_path.write_text("".join(kept) if start else "")
-        return start
-
-    def log(self, **values: Any) -> None:
-        """Append one JSON line to the metrics."""
-        with self.metrics_path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+    def checkpointed(self, number: int) -> None:
+        """Called after a checkpoint."""
 
 
 def train_loop(
     run: Run,
     config: LoopConfig,
     start: int,
-    step: Callable[[int], Metrics],
-    state: Callable[[], tuple[dict[str, bytes], dict[str, Any]]],
+    batches: Iterator[Item],
+    task: Task[Item],
     description: str,
+    world: World | None = None,
 ) -> None:
-    """Run `step` for start..steps-1; log means; save `state` regularly, at the end, on Ctrl-C."""
-    window: dict[str, Any] = run.checkpoints.state(start)["window"] if start else {"count": 0}
-    began = time.perf_counter()
+    """Run steps start..steps-1; log means; save regularly, at the end, on Ctrl-C.
+
+    WorkError for a loss that is no number, before anything of it is saved.
+    """
+    world = world or World(0, 1, torch.device("cpu"))
+    window = _Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
+    watch = _Watch(config.batch_size)
+    guard, score = _FiniteGuard(run, task), math.inf
     with (
         _stop_requests() as stop,
-        progress(total=config.steps, initial=start, desc=description, unit="step") as bar,
+        progress(
+            total=config.steps,
+            initial=start,
+            desc=description,
+            unit="step",
+            disable=None if world.is_main else True,
+        ) as bar,
     ):
         for number in range(start, config.steps):
+            batch = watch.next(batches)
             torch.manual_seed(step_seed(config.seed, number))
-            _add(window, step(number))
-            done, last = number + 1, number + 1 == config.steps
+            metrics = task.step(number, batch)
+            guard.look(number, metrics, batch)
+            window.add(metrics)
+            done, last, stopping = number + 1, number + 1 == config.steps, world.any(stop())
             if done % config.log_every == 0 or last:
-                count = window.pop("count")
-                means = {name: float(value) / count for name, value in window.items()}
-                run.log(step=done, **means, seconds=round(time.perf_counter() - began, 3))
-                bar.set_postfix({k: f"{v:.4f}" for k, v in means.items()}, refresh=False)
-                window = {"count": 0}
-            if done % config.checkpoint_every == 0 or last or stop():
-                files, facts = state()
-                sums = {name: float(value) for name, value in window.items()}
-                run.checkpoints.save(done, files, {**facts, "window": sums})
+                guard.settle()
+                means = world.mean(window.means())
+                score = next(iter(means.values()))
+                run.log(done, **means, **watch.lap())
+                bar.set_postfix(watch.shown(means), refresh=False)
+                window = _Window({"count": 0})
+            if done % config.checkpoint_every == 0 or last or stopping:
+                guard.settle()
+                files, facts = task.state()
+                if world.is_main:
+                    state = {**facts, "window": window.sums()}
+                    run.checkpoints.save(done, files, state, config.keep, score)
+                world.wait()
+                task.checkpointed(done)
             bar.update()
-            if stop():
+            if stopping:
                 raise KeyboardInterrupt
+    run.close()
+
+
+class _Window:
+    """Sums of the metrics since the last line, on the device: reading them would make it wait."""
+
+    def __init__(self, sums: dict[str, Any]) -> None:
+        self._count = sums.pop("count")
+        self._sums = sums
+
+    def add(self, metrics: Metrics) -> None:
+        self._count += 1
+        for name, value in metrics.items():
+            self._sums[name] = value.detach() + self._sums.get(name, 0.0)
+
+    def means(self) -> dict[str, float]:
+        return {name: float(value) / self._count for name, value in self._sums.items()}
+
+    def sums(self) -> dict[str, Any]:
+        return {"count": self._count} | {name: float(v) for name, v in self._sums.items()}
+
+
+class _Watch:
+    """How the time of the steps is spent."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.began = self.lap_began = time.perf_counter()
+        self.waited, self.steps = 0.0, 0
+        self.samples, self.share = 0.0, 0.0
+
+    def next(self, batches: Iterator[Item]) -> Item:
+        """The next batch, its waiting time counted."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - before
+        self.steps += 1
+        return batch
+
+    def lap(self) -> dict[str, float]:
+        """Seconds in all; samples per second and the share of waiting for data since the last."""
+        now = time.perf_counter()
+        spent = max(now - self.lap_began, 1e-9)
+        self.samples, self.share = self.steps * self.batch_size / spent, self.waited / spent
+        self.lap_began, self.waited, self.steps = now, 0.0, 0
+        return {
+            "seconds": round(now - self.began, 3),
+            "samples_per_second": round(self.samples, 2),
+            "data_wait": round(self.share, 5),
+        }
+
+    def shown(self, means: dict[str, float]) -> dict[str, str]:
+        """The postfix of the bar."""
+        losses = {name: f"{value:.4f}" for name, value in means.items()}
+        return losses | {"img/s": f"{self.samples:.0f}", "wait": f"{self.share:.1%}"}
+
+
+class _FiniteGuard:
+    """Looks at the losses one step late, so that the device is never waited for."""
+
+    def __init__(self, run: Run, task: Task[Any]) -> None:
+        self.run, self.task = run, task
+        self.pending: tuple[int, Metrics, Any] | None = None
+
+    def look(self, number: int, metrics: Metrics, batch: Any) -> None:
+        """Check the step before this one."""
+        self.settle()
+        self.pending = number, metrics, batch
+
+    def settle(self) -> None:
+        """WorkError unless all losses of the pending step are numbers."""
+        if self.pending is None:
+            return
+        number, metrics, batch = self.pending
+        self.pending = None
+        bad = [name for name, value in metrics.items() if not bool(value.isfinite())]
+        if bad:
+            saved = self.run.checkpoints.steps()
+            newest = f"the checkpoint of step {saved[-1]}" if saved else "the beginning"
+            raise WorkError(
+                f"step {number + 1}: {', '.join(bad)} is not a number any more, at rows "
+                f"{self.task.rows(batch)}; {newest} is from before: look at these rows, lower "
+                "the learning rate"
+            )
+
+
+def shard_seed(seed: int, step: int, shard: int) -> int:
+    """The seed of one micro-batch of a step; that of the first is the step's own."""
+    return step_seed(seed, step) if shard == 0 else step_seed(step_seed(seed, step), shard)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -155,32 +222,6 @@ def step_seed(seed: int, step: int) -> int:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
     return (value ^ (value >> 31)) >> 1
-
-
-def device() -> torch.device:
-    """The accelerator when there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _add(window: dict[str, Any], values: Metrics) -> None:
-    """Sum on the device: reading a value at every step would make the device wait."""
-    window["count"] += 1
-    for name, value in values.items():
-        window[name] = value.detach() + window.get(name, 0.0)
-
-
-def _step_of(line: str) -> int:
-    step: int = json.loads(line)["step"]
-    return step
-
-
-def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Dotted names of the keys whose values differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() | now.keys():
-            yield from _differences(before.get(key), now.get(key), f"{where}.{key}".lstrip("."))
-    elif before != now:
-        yield where
 
 
 @contextmanager

@@ -78,4 +78,4 @@ class RowImages:
             key, reason = block["key"][0], block["reason"][0]
             raise ImageError(f"no readable image in a whole batch; the first is {key}: {reason}")
         segments = block["segments"][good, 0] if self.maps else None
-        return ImageBatch(block["pixels"][good, 0], segments)
+        return ImageBatch(block["pixels"][good, 0], segments, tuple(block["key"][good]))

@@ -7,14 +7,16 @@ import torch
 
 from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint
+from nvg.distributed import joined
 from nvg.files import write_atomic
 from nvg.generators import Part, shape_of
 from nvg.picture import png_bytes, reconstructions
+from nvg.run import Run
 from nvg.store import open_store
 from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
-from nvg.train_generator import train_generator
-from nvg.training import Run
+from nvg.train_generator import leave_decoder, train_generator
 from pipeline.blocks import RowImages
+from pipeline.generate import sample_checkpoints
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
 from pipeline.sources import open_source, split_rows
@@ -74,7 +76,7 @@ def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[st
     training = recipe.generator.train
     lines = [f"{len(store)} images in {store_path}"]
     for part in _parts(only):
-        shape = shape_of(getattr(recipe.generator, part.value), store)
+        shape = shape_of(getattr(recipe.generator, part.value), store, recipe.generator.variant)
         with torch.device("meta"):
             model = shape.build(part)
         lines.append(f"{part.value}: {_millions(model)} M parameters")
@@ -86,11 +88,20 @@ def fit_generator(
     recipe: Recipe, store_path: str, out: Path, only: str | None, resume: bool
 ) -> list[str]:
     """Train the generators on a store into `out`."""
-    store = open_store(store_path)
-    store.require_finished()
     parts = _parts(only)
-    run = Run(out, recipe, resume, ("generator",), only or "")
-    train_generator(recipe.generator, store, parts, run)
+    with joined() as world:
+        store = open_store(store_path)
+        store.require_finished()
+        if world.is_main:
+            run = Run(out, recipe, resume, ("generator",), only or "")
+            leave_decoder(out, store)
+        world.wait()
+        if not world.is_main:
+            run = Run(out, recipe, True, ("generator",), only or "", writes=False)
+        sampler = sample_checkpoints(recipe, out, run) if len(parts) == len(Part) else None
+        train_generator(recipe.generator, store, parts, run, world, sampler)
+        if not world.is_main:
+            return []
     return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
 
 

@@ -1,6 +1,7 @@
 """The sampling verb: a generator run -> sequences -> pictures."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +12,19 @@ from nvg.checkpoint import load_weights, read_config, read_header
 from nvg.config import load
 from nvg.content import ContentGenerator
 from nvg.detokenize import WEIGHTS, load_detokenizer
+from nvg.distributed import device
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.generators import GeneratorShape, Part
 from nvg.picture import png_bytes, samples
+from nvg.run import Run
 from nvg.sampler import SamplerConfig, sample_images
 from nvg.structure_flow import StructureGenerator
 from nvg.train_generator import CLASSES
-from nvg.training import device
 from pipeline.recipe import Recipe
 
 BATCH = 64
+SHOWN_CLASSES, SHOWN = 10, 8  # of a picture drawn in training
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,25 @@ class Generators:
         return torch.cat([self.detokenizer.decode(content, leaves) for content, leaves in batches])
 
 
-def load_generators(run: Path) -> Generators:
-    """The generators of a run directory. InputError when a part is missing or does not belong."""
-    for name in (*(f"{part.value}.safetensors" for part in Part), WEIGHTS, CLASSES):
-        if not (run / name).exists():
+def load_generators(run: Path, weights: Path | None = None) -> Generators:
+    """The generators of a run directory, or of `weights`, a checkpoint of it.
+
+    The average weights where there are some. InputError when a part is missing or does not belong.
+    """
+    weights = weights or run
+    wanted = [weights / f"{part.value}.safetensors" for part in Part]
+    for path in (*wanted, run / WEIGHTS, run / CLASSES):
+        if not path.exists():
             raise InputError(
-                f"{run} holds no {name}: train it with `nvgctl train generator ... --out {run}`"
+                f"{path.parent} holds no {path.name}: train it with "
+                f"`nvgctl train generator ... --out {run}`"
             )
     where = device()
     classes = json.loads((run / CLASSES).read_text())
     models = {}
-    for part in Part:
-        path = run / f"{part.value}.safetensors"
+    for part, raw in zip(Part, wanted, strict=True):
+        average = raw.with_stem(f"{raw.stem}-ema")
+        path = average if average.exists() else raw
         shape = read_config(GeneratorShape, path)
         if shape.classes != len(classes):
             raise InputError(
@@ -62,7 +72,8 @@ def load_generators(run: Path) -> Generators:
         model = shape.build(part)
         load_weights(model, path)
         models[part] = model.to(where).eval()
-        _check_tokenizer(path, run / WEIGHTS)
+        if weights == run:
+            _check_tokenizer(path, run / WEIGHTS)
     content, structure = models[Part.CONTENT], models[Part.STRUCTURE]
     assert isinstance(content, ContentGenerator)
     assert isinstance(structure, StructureGenerator)
@@ -97,6 +108,21 @@ def draw_samples(
     pixels = generators.images(labels, seed, recipe.sample)
     names = [generators.classes[label] if label >= 0 else "" for label in ids]
     write_atomic(png, png_bytes(samples(pixels, names, number)))
+
+
+def sample_checkpoints(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:
+    """Draws `samples/step-N.png` from the checkpoint of step N: a row for each of a few classes."""
+
+    def sample(step: int) -> None:
+        generators = load_generators(out, run.checkpoints.path(step))
+        ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
+        labels = [label for label in ids for _ in range(SHOWN)]
+        pixels = generators.images(labels, 0, recipe.sample)
+        names = [generators.classes[label] if label >= 0 else "" for label in ids]
+        path = out / "samples" / f"step-{step:08d}.png"
+        write_atomic(path, png_bytes(samples(pixels, names, SHOWN)))
+
+    return sample
 
 
 def _check_tokenizer(generator: Path, detokenizer: Path) -> None:

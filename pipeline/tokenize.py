@@ -14,10 +14,10 @@ import torch
 from einops import rearrange
 
 from nvg.autoencoder import Autoencoder
+from nvg.distributed import device
 from nvg.image_batch import ImageBatch
 from nvg.store import ERROR, OK, open_store
 from nvg.train_autoencoder import load_autoencoder
-from nvg.training import device
 from pipeline.blocks import Block, decode_rows
 from pipeline.plan import ChunkTask, recipe_crops
 from pipeline.recipe import Recipe

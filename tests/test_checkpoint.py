@@ -148,9 +148,9 @@ def test_checkpoints_come_back_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_the_newest_checkpoints_stay(tmp_path: Path, keep: int) -> None:
     """After each save at most `keep` remain, in the order of steps rather than of names."""
-    checkpoints = Checkpoints(tmp_path, keep)
+    checkpoints = Checkpoints(tmp_path)
     for step in (2, 10, 100, 99_999_999, 100_000_000):
-        checkpoints.save(step, {}, {})
+        checkpoints.save(step, {}, {}, keep)
     assert checkpoints.steps() == [2, 10, 100, 99_999_999, 100_000_000][-keep:]
 
 

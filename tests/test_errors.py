@@ -5,8 +5,8 @@ import pytest
 from nvg.checkpoint import CheckpointError
 from nvg.config import ConfigError
 from nvg.errors import InputError
+from nvg.run import RunError
 from nvg.store import StoreError
-from nvg.training import RunError
 from pipeline.images import ImageError
 from pipeline.sources import SourceError
 

@@ -129,10 +129,13 @@ def test_a_generator_run_leaves_all_that_sampling_needs(tmp_path: Path) -> None:
         "checkpoints",
         "classes.json",
         "config.toml",
+        "content-ema.safetensors",
         "content.safetensors",
         "detokenizer.safetensors",
         "metrics.jsonl",
+        "structure-ema.safetensors",
         "structure.safetensors",
+        "tensorboard",
     }
     assert [line.split(": ")[1] for line in lines] == [f"trained on {store.path}"] * 2
 

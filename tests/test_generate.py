@@ -176,7 +176,8 @@ def test_a_missing_generator_is_named(own: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["content.safetensors", "structure.safetensors", "detokenizer.safetensors"]
+    "name",
+    ["content-ema.safetensors", "structure-ema.safetensors", "detokenizer.safetensors"],
 )
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
 def test_damaged_weights_are_named(own: Path, name: str, damage: str) -> None:
@@ -213,8 +214,8 @@ def test_generators_of_two_tokenizers_are_refused(own: Path, tmp_path: Path) -> 
         second.write_chunk(chunk, arrays, rows.slice(at.start, at.stop - at.start))
     second.finish()
     fit_generator(tiny_recipe(), second.path, tmp_path / "other", "content", False)
-    shutil.copy(tmp_path / "other" / "content.safetensors", own)
-    with pytest.raises(InputError, match=r"content\.safetensors was trained on .* ffffffffffff"):
+    shutil.copy(tmp_path / "other" / "content-ema.safetensors", own)
+    with pytest.raises(InputError, match=r"content-ema\.safetensors was trained .* ffffffffffff"):
         load_generators(own)
 
 

@@ -14,6 +14,7 @@ from nvg.checkpoint import CheckpointError, weights_bytes
 from nvg.codebook import CodebookInit
 from nvg.image_batch import ImageBatch
 from nvg.metrics import Reconstruction
+from nvg.run import Run
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import (
     WEIGHTS,
@@ -21,7 +22,6 @@ from nvg.train_autoencoder import (
     load_autoencoder,
     train_autoencoder,
 )
-from nvg.training import Run
 from tests.makers import smooth_image, tiny_model, tiny_recipe, write_autoencoder
 from tests.test_training import lines_of
 

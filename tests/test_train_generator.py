@@ -13,18 +13,22 @@ from torch import Tensor
 
 from nvg.backbone import TransformerConfig
 from nvg.content import ContentGenerator
+from nvg.distributed import World
 from nvg.generators import Generator, Part, shape_of, store_quantizer
+from nvg.learner import Learner
+from nvg.objective import Objective, draw, generator_losses
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.run import Run, RunError
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.structure_flow import StructureGenerator
-from nvg.train_generator import GeneratorTraining, Learner, generator_losses, train_generator
-from nvg.training import Run, RunError
+from nvg.train_generator import GeneratorTraining, train_generator
 from tests.makers import make_store, tiny_recipe
 from tests.test_train_autoencoder import differing
 from tests.test_training import lines_of
 
 CLASSES, LAST = 3, 4
+ALONE = World(0, 1, torch.device("cpu"))
 BOTH = [Part.CONTENT, Part.STRUCTURE]
 SHAPE = TransformerConfig(depth=1, width=64, heads=2)
 
@@ -56,6 +60,17 @@ def models_for(quantizer: MultiGranularityQuantizer) -> dict[Part, Generator]:
         Part.CONTENT: SeenContent(SHAPE, geometry, CLASSES, codes, channels, 1.0),
         Part.STRUCTURE: SeenStructure(SHAPE, geometry, CLASSES, channels, 1.0),
     }
+
+
+def lose(
+    models: dict[Part, Generator],
+    quantizer: MultiGranularityQuantizer,
+    batch: Sequences,
+    share: float,
+) -> dict[Part, dict[str, Tensor]]:
+    """The loss terms of both models on a batch that is drawn for."""
+    objectives = {part: Objective(model) for part, model in models.items()}
+    return generator_losses(objectives, draw(models, quantizer, batch, share))
 
 
 def batch_of(store: Store, copies: int = 1) -> Sequences:
@@ -111,7 +126,7 @@ def test_the_null_class_replaces_its_share_of_the_labels(store: Store, share: fl
     quantizer, batch = store_quantizer(store), batch_of(store, 200)
     models = models_for(quantizer)
     torch.manual_seed(0)
-    generator_losses(models, quantizer, batch, share)
+    lose(models, quantizer, batch, share)
     label_B = models[Part.CONTENT].seen["label"]
     dropped = label_B == CLASSES
     assert torch.equal(label_B[~dropped], batch.label[~dropped])
@@ -124,7 +139,7 @@ def test_a_missing_label_is_always_the_null_class(store: Store) -> None:
     quantizer, batch = store_quantizer(store), batch_of(store)
     batch.label[::2] = -1
     models = models_for(quantizer)
-    generator_losses(models, quantizer, batch, 0.0)
+    lose(models, quantizer, batch, 0.0)
     assert models[Part.CONTENT].seen["label"][::2].tolist() == [CLASSES] * 6
     assert torch.equal(models[Part.CONTENT].seen["label"][1::2], batch.label[1::2])
 
@@ -134,7 +149,7 @@ def test_every_image_learns_one_random_stage(store: Store) -> None:
     quantizer, batch = store_quantizer(store), batch_of(store, 100)
     models = models_for(quantizer)
     torch.manual_seed(0)
-    generator_losses(models, quantizer, batch, 0.1)
+    lose(models, quantizer, batch, 0.1)
     content, structure = (models[part].seen["stage"] for part in BOTH)
     for drawn, wanted in ((content, range(LAST + 1)), (structure, range(1, LAST))):
         counts = torch.bincount(drawn, minlength=LAST + 1)
@@ -148,7 +163,7 @@ def test_every_image_learns_one_random_stage(store: Store) -> None:
 def test_the_rate_scales_with_the_batch(store: Store) -> None:
     """1e-4 at batch 256 is 3e-4 at the paper's 768 (A.5)."""
     shape = shape_of(tiny_recipe().generator.content, store)
-    assert Learner(Part.CONTENT, shape, GeneratorTraining()).peak_lr == pytest.approx(3e-4)
+    assert Learner(Part.CONTENT, shape, GeneratorTraining(), ALONE).peak_lr == pytest.approx(3e-4)
 
 
 @pytest.mark.parametrize(("warmup", "rate"), [(1, 0.01), (10, 0.001)])

@@ -20,40 +20,53 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.checkpoint import Checkpoints
 from nvg.config import dump
+from nvg.run import Run, RunError
 from nvg.train_autoencoder import AutoencoderTraining
-from nvg.training import Run, RunError, step_seed, train_loop
+from nvg.training import step_seed, train_loop
 from tests.makers import make_store, tiny_recipe, write_image_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 120
 DECISIVE = ("data", "autoencoder")
+TIMES = ("seconds", "samples_per_second", "data_wait")
+
+
+class Counting:
+    """A task whose step draws one number, and interrupts itself at step `upto`."""
+
+    def __init__(self, upto: int | None = None) -> None:
+        self.upto, self.drawn = upto, list[float]()
+
+    def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
+        assert batch == number
+        if number == self.upto:
+            raise KeyboardInterrupt
+        self.drawn.append(float(torch.rand(())))
+        return {"value": torch.tensor(float(number))}
+
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        return {"weights": b"w"}, {"fact": 1}
+
+    def rows(self, batch: int) -> str:
+        return f"row {batch}"
+
+    def checkpointed(self, number: int) -> None:
+        pass
 
 
 def seeded_loop(run: Run, steps: int, upto: int | None = None, every: int = 4) -> list[float]:
     """A loop whose step draws one number; stops by KeyboardInterrupt before step `upto`."""
-    drawn = []
-
-    def step(number: int) -> dict[str, torch.Tensor]:
-        if number == upto:
-            raise KeyboardInterrupt
-        drawn.append(float(torch.rand(())))
-        return {"value": torch.tensor(float(number))}
-
-    train_loop(
-        run,
-        AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every),
-        run.start_step(),
-        step,
-        lambda: ({"weights": b"w"}, {"fact": 1}),
-        "test",
-    )
-    return drawn
+    task = Counting(upto)
+    start = run.start_step()
+    config = AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every)
+    train_loop(run, config, start, iter(range(start, steps)), task, "test")
+    return task.drawn
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """The metrics without the wall-clock times."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 def test_a_new_run_holds_its_resolved_recipe(tmp_path: Path) -> None:
@@ -131,11 +144,14 @@ def test_the_loop_logs_the_mean_of_each_window(tmp_path: Path) -> None:
     assert [(line["step"], line["value"]) for line in lines_of(run.metrics_path)] == expected
 
 
-def test_the_loop_keeps_the_newest_checkpoints(tmp_path: Path) -> None:
-    """Every fourth step and the last one, of which the newest two stay."""
+def test_the_loop_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> None:
+    """Every fourth step and the last one; the newest two stay, and the one of the lowest loss."""
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
-    seeded_loop(run, 10)
-    assert run.checkpoints.steps() == [8, 10]
+    seeded_loop(run, 14)
+    assert run.checkpoints.steps() == [4, 12, 14]
+    assert run.checkpoints.best() == 4
+    (run.checkpoints.path(4) / "state.json").write_text("damaged")
+    assert run.checkpoints.best() == 12
 
 
 @pytest.mark.parametrize("upto", [1, 4, 5, 9])

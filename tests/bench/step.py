@@ -53,7 +53,7 @@ def _calls(
     codebook = learner.model.quantizer.codebook.detach()
     vectors = stage_residuals(latents, build_leaves(latents))
     return {
-        "step": lambda: learner.update(images, 0),
+        "step": lambda: learner.step(0, images),
         "structure": lambda: build_leaves(latents),
         "structure, torch": lambda: build_leaves(latents, backend="torch"),
         "codewords": lambda: nearest_code(vectors, codebook),

@@ -1,0 +1,94 @@
+"""One generator in training: its objective over all processes, optimiser, average weights."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nvg.checkpoint import load_optimizer, load_weights, optimizer_bytes, weights_bytes
+from nvg.distributed import World, replicate, shard, whole
+from nvg.generators import GeneratorShape, Part
+from nvg.objective import Drawn, Objective
+from nvg.optim import set_lr, wsd
+
+EMA_WARMUP = 10  # the average follows quickly while there is little to average
+
+
+class Learner:
+    """One generator with its optimiser, in step with the other processes."""
+
+    def __init__(self, part: Part, shape: GeneratorShape, training: Any, world: World) -> None:
+        self.part, self.shape, self.training, self.world = part, shape, training, world
+        self.model = shape.build(part).to(world.device)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.peak_lr = training.lr * training.batch_size / training.REFERENCE_BATCH
+        self.terms: dict[str, Tensor] = {}
+
+    def start(self, checkpoint: Path | None) -> None:
+        """Take back what `files` gave, if there is a checkpoint, and get ready for steps."""
+        if checkpoint:
+            load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
+            self._load_average(checkpoint / f"{self.part.value}-ema.safetensors")
+        objective: nn.Module = Objective(self.model)
+        if self.training.sharded:
+            blocks = list(self.model.backbone.blocks)
+            objective = shard(objective, blocks, self.world)
+        self.optimizer = self.training.optimizer(self.model)
+        if checkpoint:
+            load_optimizer(self.optimizer, checkpoint / f"{self.part.value}-optimizer.safetensors")
+        if self.world.device.type == "cuda":
+            self.model.backbone.compile()
+        self.objective = objective if self.training.sharded else replicate(objective, self.world)
+
+    def accumulate(self, drawn: Drawn, is_last: bool) -> None:
+        """Add the gradient of one micro-batch; the last one meets those of the other processes."""
+        share = self.training.accumulate
+        with nullcontext() if is_last else self._apart():
+            terms = self.objective(drawn)
+            (torch.stack(list(terms.values())).sum() / share).backward()
+        for name, value in terms.items():
+            self.terms[name] = self.terms.get(name, 0.0) + value.detach() / share
+
+    def update(self, step: int) -> dict[str, Tensor]:
+        """One optimiser step; the mean terms, and the gradient norm before clipping."""
+        training, terms = self.training, self.terms
+        factor = wsd(step, training.steps, training.warmup, training.decay_start)
+        set_lr(self.optimizer, self.peak_lr * factor)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._follow(step)
+        self.terms = {}
+        return {**terms, f"{self.part.value}_norm": whole(norm)}
+
+    def files(self) -> dict[str, bytes]:
+        """Weights, their average, and optimiser state."""
+        name = self.part.value
+        return {
+            f"{name}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
+            f"{name}-ema.safetensors": weights_bytes(self.average, self.shape),
+            f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
+        }
+
+    def _apart(self) -> Any:
+        """Where gradients stay in this process."""
+        if self.training.sharded and self.world.size > 1:
+            return nullcontext()  # FSDP2 adds up reduced gradients: correct, if not the cheapest
+        no_sync = getattr(self.objective, "no_sync", nullcontext)
+        return no_sync()
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average towards the weights."""
+        decay = min(self.training.ema, (1 + step) / (EMA_WARMUP + step))
+        for name, value in self.model.state_dict().items():
+            target = whole(value)
+            if target.is_floating_point():
+                self.average[name].lerp_(target, 1 - decay)
+
+    def _load_average(self, path: Path) -> None:
+        holder = self.shape.build(self.part)
+        load_weights(holder, path)
+        self.average = {k: v.to(self.world.device) for k, v in holder.state_dict().items()}

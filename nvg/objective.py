@@ -1,0 +1,109 @@
+"""What a training step of the generators minimises (Sec. 2.2): one random stage per image.
+
+Legend: B image, N position, C latent channel, K structure channel.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nvg.content import ContentGenerator, content_loss
+from nvg.generators import Generator, Part
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sequence import Sequences
+from nvg.structure_flow import StructureGenerator, structure_loss
+from nvg.switches import ContentInput
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch with everything drawn for it: what an objective computes its terms from."""
+
+    batch: Sequences
+    label: Tensor
+    """[B], a share of them the null class."""
+    stage: Tensor
+    """Stage that each image learns [B], on the CPU."""
+    canvas: Tensor
+    """Canvas before that stage [B, N, C]."""
+    final: Tensor
+    """Canvas after the last stage [B, N, C]."""
+    noise: Tensor | None
+    """N(0, 1): [B, N, K] for structure, [B, N, C] for a noised canvas."""
+    time: Tensor | None
+    """Flow time [B]."""
+
+
+class Objective(nn.Module):
+    """A generator and its loss as one module, which is what DDP and FSDP wrap."""
+
+    def __init__(self, model: Generator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, drawn: Drawn) -> dict[str, Tensor]:
+        """Named loss terms."""
+        model, batch, where = self.model, drawn.batch, drawn.label.device
+        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            if isinstance(model, ContentGenerator):
+                canvas_error, entropy = content_loss(
+                    model,
+                    drawn.canvas,
+                    drawn.final,
+                    batch.leaves,
+                    batch.content,
+                    drawn.label,
+                    drawn.stage.tolist(),
+                    drawn.noise,
+                )
+                return {"canvas": canvas_error, "entropy": entropy}
+            assert drawn.noise is not None
+            assert drawn.time is not None
+            stage = drawn.stage.to(where)
+            flow = structure_loss(
+                model, drawn.canvas, batch.leaves, drawn.label, stage, drawn.noise, drawn.time
+            )
+            return {"flow": flow}
+
+
+def draw(
+    models: Mapping[Part, Generator],
+    quantizer: MultiGranularityQuantizer,
+    batch: Sequences,
+    null_share: float,
+) -> dict[Part, Drawn]:
+    """Dropped labels, stages, canvases and noise for each model on one batch.
+
+    Random draws come from torch's CPU generator, so a seed fixes them on any device.
+    """
+    count, K, where = len(batch), quantizer.geometry.K, batch.leaves.device
+    backbone = next(iter(models.values())).backbone
+    drop = (torch.rand(count) < null_share).to(where) | (batch.label < 0)
+    label = torch.where(drop, backbone.null_class, batch.label)
+    stages = {
+        Part.CONTENT: torch.randint(0, K + 1, (count,)),
+        Part.STRUCTURE: torch.randint(1, max(K, 2), (count,)),
+    }
+    canvases, final = quantizer.teacher_canvases(
+        batch.content, batch.leaves, [stage.to(where) for stage in stages.values()]
+    )
+    canvas_of = dict(zip(stages, canvases, strict=True))
+    found = {}
+    for part, model in models.items():
+        noise = time = None
+        if isinstance(model, StructureGenerator):
+            noise = torch.randn(count, quantizer.geometry.positions, K).to(where)
+            time = torch.rand(count).to(where)
+        elif model.noise is not ContentInput.CANVAS:
+            noise = torch.randn(final.shape).to(where)
+        found[part] = Drawn(batch, label, stages[part], canvas_of[part], final, noise, time)
+    return found
+
+
+def generator_losses(
+    objectives: Mapping[Part, nn.Module], drawn: Mapping[Part, Drawn]
+) -> dict[Part, dict[str, Tensor]]:
+    """Named loss terms of each model."""
+    return {part: objective(drawn[part]) for part, objective in objectives.items()}
