@@ -80,6 +80,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")
 ]
 Resume = Annotated[bool, typer.Option(help="Continue what --out holds already")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")]
 DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")]
 
 
@@ -115,18 +116,26 @@ def train_generator_verb(
     only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
     settings: Settings = None,
     resume: Resume = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many processes of a Ray cluster")
+    ] = None,
+    address: Address = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
-    from pipeline.fit import fit_generator, plan_generator
+    from pipeline.fit import fit_generator, fit_on_ray, plan_generator
 
+    if address and not workers:
+        raise InputError("--address names a Ray cluster: say how many --workers train there")
     loaded = read_recipe(recipe, settings)
     name = only.value if only else None
     if dry_run:
         lines = plan_generator(loaded, store, name)
+    elif workers:
+        lines = fit_on_ray(loaded, store, out, name, resume, workers, address)
     else:
         lines = fit_generator(loaded, store, out, name, resume)
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @app.command()
@@ -140,9 +149,7 @@ def tokenize(
     extend: Annotated[
         bool, typer.Option("--extend", help="Add the images that the source has gained")
     ] = False,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")
-    ] = None,
+    address: Address = None,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Take over a dead writer's lock (object storage)")
     ] = False,

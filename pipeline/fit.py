@@ -105,6 +105,28 @@ def fit_generator(
     return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
 
 
+def fit_on_ray(
+    recipe: Recipe,
+    store_path: str,
+    out: Path,
+    only: str | None,
+    resume: bool,
+    workers: int,
+    address: str | None,
+) -> list[str]:
+    """The same in several processes of a Ray cluster, where `out` and the store can be reached."""
+    from pipeline.run import require_listener, train_on_ray
+
+    require_listener(address)
+    open_store(store_path).require_finished()
+    Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
+    where = store_path if "://" in store_path else str(Path(store_path).absolute())
+    job = {"recipe": recipe, "store": where, "out": str(out.absolute()), "only": only}
+    train_on_ray({**job, "resume": resume}, workers, address)
+    names = [out / f"{part.value}.safetensors" for part in _parts(only)]
+    return [f"{name}: trained on {store_path} by {workers} workers" for name in names]
+
+
 def _parts(only: str | None) -> list[Part]:
     return [Part(only)] if only else list(Part)
 

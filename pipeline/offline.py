@@ -18,8 +18,9 @@ from pipeline.extend import extend_store
 from pipeline.plan import ChunkTask, make_manifest, plan_chunks, plan_rows, prepare_store
 from pipeline.recipe import Recipe
 from pipeline.report import Report, Work, make_report
-from pipeline.run import Engine, Steps, require_listener, run_chunks
+from pipeline.run import Engine, require_listener, run_chunks
 from pipeline.sources import SourceError, open_source
+from pipeline.steps import Steps
 from pipeline.tokenize import ChunkDecoder
 
 

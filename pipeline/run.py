@@ -3,28 +3,27 @@
 import logging
 import os
 import pickle
+import re
+import shutil
 import socket
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import nvg
 import pipeline
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
 from pipeline.blocks import Block
 from pipeline.plan import ChunkTask
 from pipeline.report import Work
-from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
+from pipeline.steps import CHUNK, Commit, Decode, Encode, Steps, WholeChunk
+from pipeline.tokenize import ChunkTokenizer, commit_chunk
 
 LISTENER_SECONDS = 10.0
-CHUNK = "chunk"  # the one column that Ray sees: a chunk in some state, pickled
+NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's word in it
+RESTARTS = 3  # of all workers of a training run
 
 
 class Engine(StrEnum):
@@ -32,16 +31,6 @@ class Engine(StrEnum):
 
     RAY = "ray"
     INLINE = "inline"
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is done to every chunk; travels to workers."""
-
-    decode: ChunkDecoder
-    tokenizer: Path
-    batch_size: int
-    store_path: str
 
 
 def run_chunks(
@@ -70,7 +59,7 @@ def _ray_on_cpus(steps: Steps, tasks: list[ChunkTask], workers: int, _cpus: int)
 
     actors = ray.data.ActorPoolStrategy(size=workers)
     counts = _task_rows(tasks).map_batches(
-        _WholeChunk, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_cpus=1
+        WholeChunk, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_cpus=1
     )
     return _results(counts)
 
@@ -86,11 +75,9 @@ def _ray_on_gpus(steps: Steps, tasks: list[ChunkTask], workers: int, cpus: int) 
     committers = ray.data.TaskPoolStrategy(size=max(1, cpus // 4))
     counts = (
         _task_rows(tasks)
-        .map_batches(_Decode(steps), batch_size=1, num_cpus=1)
-        .map_batches(
-            _Encode, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_gpus=1
-        )
-        .map_batches(_Commit(steps), batch_size=1, num_cpus=1, compute=committers)
+        .map_batches(Decode(steps), batch_size=1, num_cpus=1)
+        .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_gpus=1)
+        .map_batches(Commit(steps), batch_size=1, num_cpus=1, compute=committers)
     )
     return _results(counts)
 
@@ -112,68 +99,6 @@ def _results(counts: Any) -> Iterator[Block]:
         if isinstance(found, Exception):
             raise found
         yield found
-
-
-class _Step(ABC):
-    """A step over rows of Ray. What it raises travels on in its place: Ray keeps the text only."""
-
-    def __init__(self, steps: Steps) -> None:
-        self.steps = steps
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        found = pickle.loads(row[CHUNK][0])
-        if not isinstance(found, Exception):
-            try:
-                found = self.work(found)
-            except Exception as error:
-                found = _portable(error)
-        return {CHUNK: np.array([pickle.dumps(found)], dtype=object)}
-
-    @abstractmethod
-    def work(self, chunk: Any) -> Block:
-        """The step itself."""
-
-
-class _Decode(_Step):
-    def work(self, chunk: ChunkTask) -> Block:
-        """The pixels of a task."""
-        return self.steps.decode(chunk)
-
-
-class _Encode(_Step):
-    threads: int | None = None
-
-    @cached_property
-    def encode(self) -> ChunkTokenizer:
-        """The encoder, loaded once for an actor."""
-        return ChunkTokenizer(self.steps.tokenizer, self.steps.batch_size, self.threads)
-
-    def work(self, chunk: Block) -> Block:
-        """The tokens of pixels."""
-        return self.encode(chunk)
-
-
-class _Commit(_Step):
-    def work(self, chunk: Block) -> Block:
-        """The counts of tokens that are written."""
-        return commit_chunk(chunk, self.steps.store_path)
-
-
-class _WholeChunk(_Encode):
-    threads = 1
-
-    def work(self, chunk: Any) -> Block:
-        """All three."""
-        return commit_chunk(self.encode(self.steps.decode(chunk)), self.steps.store_path)
-
-
-def _portable(error: Exception) -> Exception:
-    """The error, or its words where it does not survive the journey."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
 
 
 def _start_ray(address: str | None) -> tuple[int, int]:
@@ -215,3 +140,58 @@ def require_listener(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=LISTENER_SECONDS).close()
     except (OSError, ValueError) as error:
         raise InputError(f"no Ray cluster answers at {address}: {error}") from None
+
+
+def train_on_ray(job: dict[str, Any], workers: int, address: str | None) -> None:
+    """Run `fit_generator` in so many processes of a Ray cluster, with a GPU each where it has any.
+
+    A worker or node that is lost costs the steps since the last checkpoint: Ray starts all workers
+    again, and they resume.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    _, gpus = _start_ray(address)
+    notes = Path(job["out"]) / NOTES
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config=job,
+        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
+        run_config=RunConfig(
+            name=f"nvg-{os.getpid()}",
+            storage_path=str(notes),
+            failure_config=FailureConfig(max_failures=RESTARTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Ray wraps what a worker raised, and keeps its last line
+        raise WorkError(_last_line(error)) from error
+    finally:
+        refused = [path.read_text() for path in notes.glob(REFUSED)]
+        shutil.rmtree(notes, ignore_errors=True)
+    if refused:
+        raise InputError(refused[0])
+
+
+def _train_worker(job: dict[str, Any]) -> None:
+    """One process of the run; one that is started again resumes.
+
+    What the input is to blame for would only be met again: it is left for the driver to say.
+    """
+    from pipeline.fit import fit_generator
+
+    out = Path(job["out"])
+    resume = job["resume"] or (out / "checkpoints").exists()
+    try:
+        fit_generator(job["recipe"], job["store"], out, job["only"], resume)
+    except InputError as error:
+        (out / NOTES / REFUSED).write_text(str(error))
+
+
+def _last_line(error: Exception) -> str:
+    """What a worker raised, out of Ray's account of it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return said[-1].partition(": ")[2] if said else lines[-1] if lines else type(error).__name__

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
     "train autoencoder": "recipe --out --set --resume/--no-resume --dry-run/--no-dry-run",
-    "train generator": "recipe --store --out --only --set --resume/--no-resume "
+    "train generator": "recipe --store --out --only --set --resume/--no-resume --workers --address "
     "--dry-run/--no-dry-run",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
     "--break-lock --dry-run/--no-dry-run",

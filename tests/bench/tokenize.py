@@ -19,8 +19,9 @@ from nvg.train_autoencoder import load_autoencoder
 from pipeline.blocks import decode_rows
 from pipeline.plan import make_manifest, plan_chunks, plan_rows, prepare_store
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig
-from pipeline.run import Engine, Steps, run_chunks
+from pipeline.run import Engine, run_chunks
 from pipeline.sources import open_source
+from pipeline.steps import Steps
 from pipeline.tokenize import ChunkDecoder
 from pipeline.views import Crops
 from tests.bench.measure import interleaved, machine
