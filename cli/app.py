@@ -86,10 +86,9 @@ DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")
 
 def read_recipe(path: Path, settings: list[str] | None) -> Any:
     """The recipe with its overrides."""
-    from nvg.config import load
-    from pipeline.recipe import Recipe
+    from pipeline.recipe import load_recipe
 
-    return load(Recipe, path, settings or [])
+    return load_recipe(path, settings or [])
 
 
 @train.command("autoencoder")

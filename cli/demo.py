@@ -20,6 +20,7 @@ from nvg.errors import InputError
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
+
 RECIPE = Path("datasets/digits.toml")
 OUT = Path("runs/demo")
 Pixels = np.ndarray[Any, Any]
@@ -46,17 +47,16 @@ def main() -> None:
 
 def run(out: Path) -> bool:
     """All steps into `out`; whether the generated digits can be read."""
-    from nvg.config import load
     from nvg.detokenize import draw_row
     from nvg.inspection import row_lines, store_lines
     from nvg.store import open_store
     from pipeline.fit import fit_autoencoder, fit_generator
     from pipeline.generate import draw_samples
     from pipeline.offline import Mode, tokenize_dataset
-    from pipeline.recipe import Recipe
+    from pipeline.recipe import load_recipe
     from pipeline.run import Engine
 
-    recipe = load(Recipe, RECIPE)
+    recipe = load_recipe(RECIPE)
     autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
     began = time.perf_counter()
     with timed("1/6 train the autoencoder"):

@@ -25,6 +25,11 @@ def load(kind: type[Config], path: str | Path, overrides: Iterable[str] = ()) ->
 
     ConfigError on an unreadable file, an unknown or missing key, or a value of the wrong type.
     """
+    return build(kind, read_table(path, overrides))
+
+
+def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """TOML at `path` as nested tables, with the overrides applied; ConfigError."""
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -34,7 +39,7 @@ def load(kind: type[Config], path: str | Path, overrides: Iterable[str] = ()) ->
         raise ConfigError(f"recipe {path} is not valid TOML: {error}") from error
     for override in overrides:
         _apply(table, override)
-    return build(kind, table)
+    return table
 
 
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:

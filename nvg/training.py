@@ -97,7 +97,7 @@ def train_loop(
             initial=start,
             desc=description,
             unit="step",
-            disable=None if world.is_main else True,
+            disable=not world.is_main,
         ) as bar,
     ):
         for number in range(start, config.steps):

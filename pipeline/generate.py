@@ -9,7 +9,6 @@ import torch
 
 from nvg.autoencoder import Detokenizer
 from nvg.checkpoint import load_weights, read_config, read_header
-from nvg.config import load
 from nvg.content import ContentGenerator
 from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.distributed import device
@@ -21,7 +20,7 @@ from nvg.run import Run
 from nvg.sampler import SamplerConfig, sample_images
 from nvg.structure_flow import StructureGenerator
 from nvg.train_generator import CLASSES
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, load_recipe
 
 BATCH = 64
 SHOWN_CLASSES, SHOWN = 10, 8  # of a picture drawn in training
@@ -101,7 +100,7 @@ def draw_samples(
 ) -> None:
     """Generate `number` images of each wanted class into one picture, a row per class."""
     require_file_place(png)
-    recipe = load(Recipe, run / "config.toml", settings)
+    recipe = load_recipe(run / "config.toml", settings)
     generators = load_generators(run)
     ids = class_ids(generators.classes, wanted)
     labels = [label for label in ids for _ in range(number)]

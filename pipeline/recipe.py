@@ -1,13 +1,16 @@
 """A recipe: everything one dataset needs, from data to sampling, in one TOML file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from nvg.autoencoder import AutoencoderConfig
-from nvg.config import require_positive
+from nvg.config import build, read_table, require_positive
 from nvg.sampler import SamplerConfig
 from nvg.train_autoencoder import AutoencoderTraining
 from nvg.train_generator import GeneratorConfig
+from pipeline.presets import expand
 
 
 class SourceKind(StrEnum):
@@ -79,3 +82,8 @@ class Recipe:
     generator: GeneratorConfig
     tokenize: TokenizeConfig = field(default_factory=TokenizeConfig)
     sample: SamplerConfig = field(default_factory=SamplerConfig)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe at `path` with overrides and its preset resolved; ConfigError names the key."""
+    return build(Recipe, expand(read_table(path, overrides)))

@@ -53,7 +53,7 @@ def write_bad_inputs(root: Path) -> None:
     weights = root / "cut" / "autoencoder.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
     shutil.copytree(root / "run", root / "torn")
-    (root / "torn" / "content.safetensors").write_bytes(b"\0" * 40)
+    (root / "torn" / "content-ema.safetensors").write_bytes(b"\0" * 40)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_dry_run_writes_nothing(shared: Path, tmp_path: Path, verb: str) -> No
         ("verify @images", "images"),
         ("sample @absent --png @new.png", "absent"),
         ("sample @tokenizer --png @new.png", "tokenizer"),
-        ("sample @torn --png @new.png", "torn/content.safetensors"),
+        ("sample @torn --png @new.png", "torn/content-ema.safetensors"),
         ("sample @run --png @new.png --label dog", "unknown class 'dog'"),
         ("sample @run --png @new.png --label 3", "unknown class '3'"),
         ("sample @run --png @new.png --set sample.colour=1", "sample.colour"),

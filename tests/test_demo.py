@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cli import demo
-from nvg.config import dump, load
+from nvg.config import dump
 from pipeline.blocks import RowImages
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, load_recipe
 from pipeline.sources import open_source, split_rows
 
 SMALL = [
@@ -37,7 +37,7 @@ def heldout_digits(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:  # type: ig
 
 def test_the_classifier_reads_real_digits_and_no_others() -> None:
     """Held-out digits passed off as generated are read right; with other labels they are not."""
-    recipe = load(Recipe, demo.RECIPE)
+    recipe = load_recipe(demo.RECIPE)
     pixels, labels = heldout_digits(recipe)
     real, made = demo.read_digits(recipe, pixels, labels)
     assert real == made
@@ -56,7 +56,7 @@ def test_all_steps_run_and_are_reused(
 ) -> None:
     """Untrained, the check fails; the pictures are there; a second call trains nothing."""
     recipe = tmp_path / "small.toml"
-    dump(load(Recipe, demo.RECIPE, SMALL), recipe)
+    dump(load_recipe(demo.RECIPE, SMALL), recipe)
     monkeypatch.setattr(demo, "RECIPE", recipe)
     monkeypatch.setattr(demo, "PER_CLASS", 2)
     assert demo.run(tmp_path / "out") is False

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nvg.config import ConfigError, as_table, build, dump, load
-from pipeline.recipe import DataConfig, Recipe, SourceKind, TokenizeConfig, View
+from pipeline.recipe import DataConfig, Recipe, SourceKind, TokenizeConfig, View, load_recipe
 from tests.makers import tiny_recipe
 
 SHIPPED = sorted((Path(__file__).parent.parent / "datasets").glob("*.toml"))
@@ -20,7 +20,7 @@ def test_there_are_recipes() -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_every_shipped_recipe_loads(file: Path) -> None:
     """What datasets/ holds has no misspelt key and no impossible value."""
-    recipe = load(Recipe, file)
+    recipe = load_recipe(file)
     assert recipe.autoencoder.model.geometry.K >= 2
     assert recipe.data.source in SourceKind
 
