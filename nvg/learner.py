@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nvg.checkpoint import load_optimizer, load_weights, optimizer_bytes, weights_bytes
 from nvg.distributed import World, replicate, shard, whole
+from nvg.generator_config import REFERENCE_BATCH, GeneratorTraining
 from nvg.generators import GeneratorShape, Part
 from nvg.objective import Drawn, Objective
 from nvg.optim import set_lr, wsd
@@ -19,11 +20,13 @@ EMA_WARMUP = 10  # the average follows quickly while there is little to average
 class Learner:
     """One generator with its optimiser, in step with the other processes."""
 
-    def __init__(self, part: Part, shape: GeneratorShape, training: Any, world: World) -> None:
+    def __init__(
+        self, part: Part, shape: GeneratorShape, training: GeneratorTraining, world: World
+    ) -> None:
         self.part, self.shape, self.training, self.world = part, shape, training, world
         self.model = shape.build(part).to(world.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.peak_lr = training.lr * training.batch_size / training.REFERENCE_BATCH
+        self.peak_lr = training.lr * training.batch_size / REFERENCE_BATCH
         self.terms: dict[str, Tensor] = {}
 
     def start(self, checkpoint: Path | None) -> None:

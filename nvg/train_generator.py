@@ -2,80 +2,30 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nvg.backbone import TransformerConfig
 from nvg.checkpoint import weights_bytes
-from nvg.config import require_positive, require_share
 from nvg.detokenize import WEIGHTS
 from nvg.distributed import World
 from nvg.files import write_atomic
+from nvg.generator_config import GeneratorConfig
 from nvg.generators import Part, shape_of, store_quantizer
 from nvg.learner import Learner
-from nvg.loader import Mode, SequenceLoader
+from nvg.loader import SequenceLoader
 from nvg.objective import draw
 from nvg.run import Run, RunError
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.switches import Variant
-from nvg.training import LoopConfig, Metrics, shard_seed, step_seed, train_loop
+from nvg.training import Metrics, shard_seed, step_seed, train_loop
 
 CLASSES = "classes.json"  # names by class id, in a run directory
 MOST_NAMED = 16  # rows of a batch that an error names
 
 Sampler = Callable[[int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorTraining(LoopConfig):
-    """How to train both generators; the defaults are the paper's d16 (A.5), lr for batch 256."""
-
-    REFERENCE_BATCH: ClassVar[int] = 256
-    """The learning rate is given for this batch and scaled linearly."""
-
-    steps: int = 333_000
-    batch_size: int = 768
-    lr: float = 1e-4
-    warmup: int = 1000
-    betas: tuple[float, ...] = (0.9, 0.95)
-    weight_decay: float = 0.05
-    clip: float = 2.0
-    decay_start: float = 0.8
-    null_share: float = 0.1
-    accumulate: int = 1
-    """Micro-batches per step in each process; they and the processes share `batch_size`."""
-    ema: float = 0.9999
-    """Decay of the average weights, 0 for none; they follow faster in the first steps."""
-    sharded: bool = False
-    """Several processes part weights and optimiser state (FSDP2) instead of copying them (DDP)."""
-    loader: Mode = Mode.AUTO
-    sample_every: int = 0
-    """Steps between two pictures of samples, 0 for none; needs both generators."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_share(self, "null_share", "decay_start", "ema")
-        require_positive(self, "accumulate")
-        if self.sample_every < 0 or self.sample_every % self.checkpoint_every:
-            raise ValueError(
-                f"sample_every {self.sample_every} must be a multiple of checkpoint_every "
-                f"{self.checkpoint_every}: a picture is drawn from a checkpoint"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
-    """Both generators, their training, and the switches of the paper's ablation."""
-
-    content: TransformerConfig
-    structure: TransformerConfig
-    train: GeneratorTraining = GeneratorTraining()
-    variant: Variant = field(default_factory=Variant)
 
 
 class GeneratorTask:
@@ -85,7 +35,7 @@ class GeneratorTask:
         self, learners: list[Learner], store: Store, world: World, sampler: Sampler | None
     ) -> None:
         self.learners, self.world, self.sampler = learners, world, sampler
-        self.training: GeneratorTraining = learners[0].training
+        self.training = learners[0].training
         self.quantizer = store_quantizer(store).to(world.device)
         self.models = {learner.part: learner.model for learner in learners}
         self.source = {name: store.manifest[name] for name in ("tokenizer", "source", "rows")}

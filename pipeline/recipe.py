@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nvg.autoencoder import AutoencoderConfig
 from nvg.config import build, read_table, require_positive
+from nvg.generator_config import GeneratorConfig
 from nvg.sampler import SamplerConfig
 from nvg.train_autoencoder import AutoencoderTraining
-from nvg.train_generator import GeneratorConfig
 from pipeline.presets import expand
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from nvg.autoencoder import Autoencoder, AutoencoderConfig
 from nvg.backbone import TransformerConfig
 from nvg.checkpoint import fingerprint, weights_bytes
+from nvg.generator_config import GeneratorConfig, GeneratorTraining
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampler import SamplerConfig
@@ -20,7 +21,6 @@ from nvg.store import Arrays, Store
 from nvg.store_layout import create_store
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import AutoencoderTraining
-from nvg.train_generator import GeneratorConfig, GeneratorTraining
 from pipeline.images import cut
 from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, TokenizeConfig
 from pipeline.sources import Row

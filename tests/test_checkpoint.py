@@ -208,9 +208,35 @@ def steps_of(interrupted_at: int | None) -> torch.Tensor:
 
 def test_a_config_is_stored_as_its_whole_self(tmp_path: Path) -> None:
     """Nested sections go through the header as they go through TOML."""
-    from nvg.train_generator import GeneratorConfig
+    from nvg.generator_config import GeneratorConfig
 
     config = tiny_recipe().generator
     file = tmp_path / "w.safetensors"
     file.write_bytes(weights_bytes({"x": torch.zeros(1)}, config))
     assert read_config(GeneratorConfig, file) == config
+
+
+@pytest.mark.parametrize("part", ["weights", "state.json"])
+def test_a_full_disk_costs_the_new_checkpoint_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """One line with the step and the remedy; what was saved before is there, and nothing half."""
+    import errno
+
+    import nvg.checkpoint
+    from nvg.errors import WorkError
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"weights": b"1"}, {"n": 1})
+    real = nvg.checkpoint.write_atomic
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(nvg.checkpoint, "write_atomic", full)
+    with pytest.raises(WorkError, match=r"step 2 .*No space left on device; make room.*--resume"):
+        checkpoints.save(2, {"weights": b"2"}, {"n": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert checkpoints.state(1)["n"] == 1

@@ -14,6 +14,7 @@ import pytest
 COVERED_BY: dict[str, str] = {
     "nvg/store_layout.py": "tests/test_store.py",
     "nvg/image_batch.py": "tests/test_train_autoencoder.py",
+    "nvg/generator_config.py": "tests/test_learner.py",
     "nvg/objective.py": "tests/test_train_generator.py",
     "nvg/epoch.py": "tests/test_loader_resume.py",
     "nvg/preload.py": "tests/test_tokens.py",

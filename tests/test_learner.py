@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from nvg.distributed import World
 from nvg.errors import WorkError
+from nvg.generator_config import GeneratorTraining
 from nvg.generators import Part, shape_of
 from nvg.learner import Learner
 from nvg.run import Run
 from nvg.store import Store
-from nvg.train_generator import GeneratorTask, GeneratorTraining, train_generator
+from nvg.train_generator import GeneratorTask, train_generator
 from tests.makers import make_store, tiny_recipe
 from tests.test_training import lines_of
 

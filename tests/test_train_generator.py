@@ -14,6 +14,7 @@ from torch import Tensor
 from nvg.backbone import TransformerConfig
 from nvg.content import ContentGenerator
 from nvg.distributed import World
+from nvg.generator_config import GeneratorTraining
 from nvg.generators import Generator, Part, shape_of, store_quantizer
 from nvg.learner import Learner
 from nvg.objective import Objective, draw, generator_losses
@@ -22,7 +23,7 @@ from nvg.run import Run, RunError
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.structure_flow import StructureGenerator
-from nvg.train_generator import GeneratorTraining, train_generator
+from nvg.train_generator import train_generator
 from tests.makers import make_store, tiny_recipe
 from tests.test_train_autoencoder import differing
 from tests.test_training import lines_of

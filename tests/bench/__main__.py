@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.bench import builders, codewords, memory, step, structure, tokenize
+from tests.bench import builders, codewords, memory, step, structure, tokenize, train
 
 BENCHMARKS = {
     "structure": structure.main,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "step": step.main,
     "memory": memory.main,
     "tokenize": tokenize.main,
+    "train": train.main,
 }
 
 
