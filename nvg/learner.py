@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nvg.checkpoint import load_optimizer, load_weights, optimizer_bytes, weights_bytes
-from nvg.distributed import World, replicate, shard, whole
+from nvg.distributed import World, like, replicate, shard, whole
 from nvg.generator_config import REFERENCE_BATCH, GeneratorTraining
 from nvg.generators import GeneratorShape, Part
 from nvg.objective import Drawn, Objective
@@ -38,6 +38,8 @@ class Learner:
         if self.training.sharded:
             blocks = list(self.model.backbone.blocks)
             objective = shard(objective, blocks, self.world)
+            parted = self.model.state_dict()
+            self.average = {name: like(v, parted[name]) for name, v in self.average.items()}
         self.optimizer = self.training.optimizer(self.model)
         if checkpoint:
             load_optimizer(self.optimizer, checkpoint / f"{self.part.value}-optimizer.safetensors")
@@ -87,9 +89,8 @@ class Learner:
         """Move the average towards the weights."""
         decay = min(self.training.ema, (1 + step) / (EMA_WARMUP + step))
         for name, value in self.model.state_dict().items():
-            target = whole(value)
-            if target.is_floating_point():
-                self.average[name].lerp_(target, 1 - decay)
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
 
     def _load_average(self, path: Path) -> None:
         holder = self.shape.build(self.part)

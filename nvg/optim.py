@@ -17,7 +17,8 @@ def adamw(
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=betas)
+    on_gpu = all(parameter.is_cuda for parameter in parameters)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=on_gpu)
 
 
 def wsd(step: int, steps: int, warmup: int, decay_start: float) -> float:

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.bench import builders, codewords, memory, step, structure, tokenize, train
+from tests.bench import builders, codewords, loader, memory, step, structure, tokenize, train
 
 BENCHMARKS = {
     "structure": structure.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "memory": memory.main,
     "tokenize": tokenize.main,
     "train": train.main,
+    "loader": loader.main,
 }
 
 
