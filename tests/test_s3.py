@@ -11,7 +11,8 @@ import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from nvg.loader import Mode, SequenceLoader
+from nvg.loader import Mode as LoaderMode
+from nvg.loader import SequenceLoader
 from nvg.store import StoreError, open_store
 from nvg.store_lock import writer_lock
 from pipeline.offline import Mode, tokenize_dataset
@@ -101,7 +102,7 @@ def test_a_bucket_holds_what_a_disk_would(
     assert objects(out) == files_below(on_disk)
     store = open_store(out)
     assert store.verify() == []
-    for mode in (Mode.MEMORY, Mode.STREAM):
+    for mode in (LoaderMode.MEMORY, LoaderMode.STREAM):
         loader = SequenceLoader(store, 4, drop_last=False, mode=mode, window=2)
         assert sorted(int(row) for batch in loader for row in batch.row) == store.ok_rows().tolist()
     assert sorted(objects(f"{bucket}/deep")) == sorted(
