@@ -78,6 +78,7 @@ def test_an_autoencoder_run_leaves_weights_log_and_picture(tmp_path: Path) -> No
         "config.toml",
         "metrics.jsonl",
         "reconstructions.png",
+        "tensorboard",
     }
     identity = fingerprint(load_autoencoder(tmp_path / "run"))[:16]
     assert lines == [f"{tmp_path / 'run' / 'autoencoder.safetensors'}: tokenizer {identity}"]
