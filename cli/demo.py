@@ -20,7 +20,6 @@ from nvg.errors import InputError
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
-
 RECIPE = Path("datasets/digits.toml")
 OUT = Path("runs/demo")
 Pixels = np.ndarray[Any, Any]

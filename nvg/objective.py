@@ -100,10 +100,3 @@ def draw(
             noise = torch.randn(final.shape).to(where)
         found[part] = Drawn(batch, label, stages[part], canvas_of[part], final, noise, time)
     return found
-
-
-def generator_losses(
-    objectives: Mapping[Part, nn.Module], drawn: Mapping[Part, Drawn]
-) -> dict[Part, dict[str, Tensor]]:
-    """Named loss terms of each model."""
-    return {part: objective(drawn[part]) for part, objective in objectives.items()}

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch.distributed as dist
@@ -56,10 +57,11 @@ def _fill(reader: TokenReader, tokens: Tokens) -> None:
 
 
 def _has_room(reader: TokenReader) -> bool:
-    """The same answer for every process of the machine, since all look at the same place."""
-    found = [SHARED.is_dir() and shutil.disk_usage(SHARED).free > bytes_of(reader)]
-    dist.broadcast_object_list(found, src=0)
-    return bool(found[0])
+    """Whether every machine has room; all processes get the same answer."""
+    found: list[bool] = [False] * dist.get_world_size()
+    here = SHARED.is_dir() and shutil.disk_usage(SHARED).free > bytes_of(reader)
+    dist.all_gather_object(found, here)
+    return all(found)
 
 
 def _shared(reader: TokenReader, local_rank: int) -> Tokens:
@@ -78,12 +80,12 @@ def _shared(reader: TokenReader, local_rank: int) -> Tokens:
     return tokens
 
 
-def _mapped(reader: TokenReader, folder: Path, mode: str) -> Tokens:
+def _mapped(reader: TokenReader, folder: Path, mode: Literal["r", "w+"]) -> Tokens:
     rows = int(reader.counts.sum())
-    made = []
-    for name in ARRAYS:
-        array = reader.arrays[name]
-        shape = (rows, *array.shape[1:])
-        made.append(np.memmap(folder / name, array.dtype, mode, shape=shape))  # type: ignore[call-overload]
-    made.append(np.memmap(folder / "row", np.int64, mode, shape=(rows,)))  # type: ignore[call-overload]
-    return Tokens(*made)
+    kinds = {name: (array.dtype, array.shape[1:]) for name, array in reader.arrays.items()}
+    kinds["row"] = np.dtype(np.int64), ()
+    made = {
+        name: np.memmap(folder / name, kind, mode, shape=(rows, *shape))
+        for name, (kind, shape) in kinds.items()
+    }
+    return Tokens(**made)

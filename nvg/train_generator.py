@@ -15,7 +15,7 @@ from nvg.files import write_atomic
 from nvg.generator_config import GeneratorConfig
 from nvg.generators import Part, shape_of, store_quantizer
 from nvg.learner import Learner
-from nvg.loader import SequenceLoader
+from nvg.loader import WINDOW, SequenceLoader
 from nvg.objective import draw
 from nvg.run import Run, RunError
 from nvg.sequence import Sequences
@@ -56,6 +56,9 @@ class GeneratorTask:
             world.size,
             mode=self.training.loader,
         )
+        # Each process sees other free memory; where one must stream, all do: the order is one.
+        if world.any(self.loader.window > 0):
+            self.loader.window = WINDOW
 
     def batches(self) -> Iterator[list[Sequences]]:
         """The micro-batches of each step, epoch after epoch."""

@@ -17,7 +17,7 @@ from nvg.distributed import World
 from nvg.generator_config import GeneratorTraining
 from nvg.generators import Generator, Part, shape_of, store_quantizer
 from nvg.learner import Learner
-from nvg.objective import Objective, draw, generator_losses
+from nvg.objective import Objective, draw
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.run import Run, RunError
 from nvg.sequence import Sequences
@@ -70,8 +70,8 @@ def lose(
     share: float,
 ) -> dict[Part, dict[str, Tensor]]:
     """The loss terms of both models on a batch that is drawn for."""
-    objectives = {part: Objective(model) for part, model in models.items()}
-    return generator_losses(objectives, draw(models, quantizer, batch, share))
+    drawn = draw(models, quantizer, batch, share)
+    return {part: Objective(model)(drawn[part]) for part, model in models.items()}
 
 
 def batch_of(store: Store, copies: int = 1) -> Sequences:
