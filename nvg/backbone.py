@@ -63,15 +63,25 @@ class Backbone(nn.Module):
         return self.class_embedding(label_B) + self.stage_embedding(stage_B)
 
     def forward(
-        self, values_BNC: Tensor, label_B: Tensor, condition_BW: Tensor, ids_BTA: Tensor
-    ) -> Tensor:
-        """Values at the positions [B, N, C] -> outputs at the positions [B, N, outputs]."""
+        self,
+        values_BNC: Tensor,
+        label_B: Tensor,
+        condition_BW: Tensor,
+        ids_BTA: Tensor,
+        tap: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """Values at the positions [B, N, C] -> outputs there, and the tokens after block `tap`.
+
+        The first block is number 1; block 0 gives the tokens that enter it, [B, N, W].
+        """
         class_token = self.class_embedding(label_B).unsqueeze(1)
         token_BTW = torch.cat((class_token, self.input(values_BNC)), dim=1)
         angles = rotation(ids_BTA, self.dims)
-        for block in self.blocks:
+        tapped_BTW = token_BTW
+        for number, block in enumerate(self.blocks, start=1):
             token_BTW = block(token_BTW, condition_BW, angles)
-        return self.output(token_BTW[:, 1:], condition_BW)
+            tapped_BTW = token_BTW if number == tap else tapped_BTW
+        return self.output(token_BTW[:, 1:], condition_BW), tapped_BTW[:, 1:]
 
     def token_ids(self, embedding_BNK: Tensor, kind: int) -> Tensor:
         """Rotary ids [B, 1 + N, 1 + K + 2]: kind, structure channels, row, column.

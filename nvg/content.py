@@ -42,10 +42,23 @@ class ContentGenerator(nn.Module):
         self, canvas_BNC: Tensor, embedding_BNK: Tensor, label_B: Tensor, stage_B: Tensor
     ) -> Tensor:
         """Predicted final canvas [B, N, C] from canvas x_{i-1} and the bit embedding of s_i."""
+        return self.predict(canvas_BNC, embedding_BNK, label_B, stage_B)[0]
+
+    def predict(
+        self,
+        canvas_BNC: Tensor,
+        embedding_BNK: Tensor,
+        label_B: Tensor,
+        stage_B: Tensor,
+        tap: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and the trunk's tokens after block `tap` [B, N, W]."""
         ids = self.backbone.token_ids(embedding_BNK, IMAGE_KIND)
         condition = self.backbone.condition(label_B, stage_B)
-        residual_BNC = self.backbone(canvas_BNC / self.latent_scale, label_B, condition, ids)
-        return canvas_BNC + residual_BNC * self.latent_scale
+        residual_BNC, tapped_BNW = self.backbone(
+            canvas_BNC / self.latent_scale, label_B, condition, ids, tap
+        )
+        return canvas_BNC + residual_BNC * self.latent_scale, tapped_BNW
 
     def noised(self, canvas_BNC: Tensor, noise_BNC: Tensor, stage_B: Tensor) -> Tensor:
         """The input of stage i that the switch ContentInput asks for, from N(0, 1) noise."""
@@ -77,8 +90,11 @@ def content_loss(
     label: Tensor,
     stages: list[int],
     noise: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+    tap: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 3: (squared error of the final canvas in latent units, cross-entropy of the tokens).
+
+    Third are the trunk's tokens after block `tap`, for alignment.
 
     canvas, final and noise [B, N, C], leaves [B, N], content [B, 2N-1], label [B]; stages[b] is the
     stage that image b learns. Direct prediction has no canvas, and no error of it. Our choice: the
@@ -88,7 +104,7 @@ def content_loss(
     stage_B = torch.tensor(stages, device=canvas.device)
     embedding = mixed_bit_embedding(leaves, stage_B, model.geometry.K)
     seen = canvas if noise is None else model.noised(canvas, noise, stage_B)
-    predicted = model(seen, embedding, label, stage_B)
+    predicted, tapped = model.predict(seen, embedding, label, stage_B, tap)
     residual, order = model.evidence(predicted, canvas, seen), leaf_order(leaves)
     entropies = []
     for stage in sorted(set(stages)):
@@ -100,4 +116,4 @@ def content_loss(
     error = F.mse_loss(predicted / model.latent_scale, final / model.latent_scale)
     if model.prediction is Prediction.DIRECT:
         error = error * 0
-    return error, torch.stack(entropies).sum() / len(stages)
+    return error, torch.stack(entropies).sum() / len(stages), tapped

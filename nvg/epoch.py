@@ -79,7 +79,7 @@ class StreamEpoch:
             start = upto
         if not parts:
             none = np.empty(0, np.int64)
-            return gather(Tokens.empty(self.reader.store, 0), none, none, self.pin)
+            return gather(self.reader.room(0), none, none, self.pin)
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def close(self) -> None:
@@ -107,11 +107,13 @@ def gather(tokens: Tokens, rows: Rows, view: Rows, pin: bool) -> Sequences:
     """The given view of each of these rows as tensors, in pinned memory on demand."""
     views = tokens.leaves.shape[1]
     flat = rows * views + view if views > 1 else rows
+    features = tokens.features
     return Sequences(
         _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), flat, pin),
         _take(tokens.content.reshape(-1, tokens.content.shape[2]), flat, pin),
         _take(tokens.label, rows, pin),
         torch.from_numpy(tokens.row.take(rows)),
+        None if features is None else _take(features.reshape(-1, *features.shape[2:]), flat, pin),
     )
 
 
@@ -127,5 +129,5 @@ def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
 
 def joined(parts: list[Sequences]) -> Sequences:
     """One batch of several."""
-    names = ("leaves", "content", "label", "row")
-    return Sequences(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    names = [name for name in vars(parts[0]) if getattr(parts[0], name) is not None]
+    return Sequences(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -30,6 +30,9 @@ class GeneratorTraining(LoopConfig):
     """Decay of the average weights, 0 for none; they follow faster in the first steps."""
     sharded: bool = False
     """Several processes part weights and optimiser state (FSDP2) instead of copying them (DDP)."""
+    align: float = 0.0
+    """Weight of the content generator's alignment with the store's features, 0.5 in REPA."""
+    align_block: int = 8
     loader: Mode = Mode.AUTO
     sample_every: int = 0
     """Steps between two pictures of samples, 0 for none; needs both generators."""
@@ -37,7 +40,9 @@ class GeneratorTraining(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self, "null_share", "decay_start", "ema")
-        require_positive(self, "accumulate")
+        require_positive(self, "accumulate", "align_block")
+        if self.align < 0:
+            raise ValueError(f"align must be at least 0, not {self.align}")
         if self.sample_every < 0 or self.sample_every % self.checkpoint_every:
             raise ValueError(
                 f"sample_every {self.sample_every} must be a multiple of checkpoint_every "
@@ -53,3 +58,10 @@ class GeneratorConfig:
     structure: TransformerConfig
     train: GeneratorTraining = GeneratorTraining()
     variant: Variant = field(default_factory=Variant)
+
+    def __post_init__(self) -> None:
+        if self.train.align and self.train.align_block > self.content.depth:
+            raise ValueError(
+                f"train.align_block {self.train.align_block} is beyond the content generator's "
+                f"{self.content.depth} blocks"
+            )

@@ -13,7 +13,7 @@ from nvg.errors import InputError
 from nvg.generators import store_quantizer
 from nvg.geometry import labels
 from nvg.progress import progress
-from nvg.store import OK, Store
+from nvg.store import FEATURES, OK, Store
 from nvg.structure import measure_structure, share_explained
 from nvg.usage import stage_uses, use_lines
 
@@ -43,6 +43,7 @@ def store_lines(store: Store) -> list[str]:
         f"geometry    grid {geometry.grid}x{geometry.grid}, stages 0..{geometry.K}, "
         f"{geometry.tokens} tokens, codebook {facts['codebook_size']} x {facts['latent_dim']}",
         f"tokenizer   {facts['tokenizer'][:16]}",
+        *_feature_lines(store),
         f"size        {size / 1e6:.2f} MB, {size / max(len(index), 1):.0f} bytes per image",
         f"errors      {int((status != OK).sum())}",
     ]
@@ -51,6 +52,18 @@ def store_lines(store: Store) -> list[str]:
         f"            {count} x {reason}" for reason, count in zip(reasons, counts, strict=True)
     ]
     return lines + use_lines(stage_uses(store, MOST_ROWS))
+
+
+def _feature_lines(store: Store) -> list[str]:
+    """Which features are kept, if any."""
+    facts = store.manifest.get(FEATURES)
+    if not facts:
+        return []
+    return [
+        f"features    {facts['model']}, {facts['dims']} of {facts['width']} components in a byte "
+        f"each: {facts['dims'] * store.geometry.positions} bytes a view, "
+        f"{facts['kept']:.1%} of the variance"
+    ]
 
 
 def row_lines(store: Store, row: int) -> list[str]:

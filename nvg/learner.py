@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nvg.alignment import Aligner
 from nvg.checkpoint import load_optimizer, load_weights, optimizer_bytes, weights_bytes
 from nvg.distributed import World, like, replicate, shard, whole
 from nvg.generator_config import REFERENCE_BATCH, GeneratorTraining
@@ -21,10 +22,16 @@ class Learner:
     """One generator with its optimiser, in step with the other processes."""
 
     def __init__(
-        self, part: Part, shape: GeneratorShape, training: GeneratorTraining, world: World
+        self,
+        part: Part,
+        shape: GeneratorShape,
+        training: GeneratorTraining,
+        world: World,
+        aligner: Aligner | None = None,
     ) -> None:
         self.part, self.shape, self.training, self.world = part, shape, training, world
         self.model = shape.build(part).to(world.device)
+        self.aligner = aligner.to(world.device) if aligner else None
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.peak_lr = training.lr * training.batch_size / REFERENCE_BATCH
         self.terms: dict[str, Tensor] = {}
@@ -34,13 +41,18 @@ class Learner:
         if checkpoint:
             load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
             self._load_average(checkpoint / f"{self.part.value}-ema.safetensors")
-        objective: nn.Module = Objective(self.model)
+            if self.aligner:
+                load_weights(self.aligner, checkpoint / f"{self.part.value}-aligner.safetensors")
+        training = self.training
+        objective: nn.Module = Objective(
+            self.model, self.aligner, training.align, training.align_block
+        )
         if self.training.sharded:
             blocks = list(self.model.backbone.blocks)
             objective = shard(objective, blocks, self.world)
             parted = self.model.state_dict()
             self.average = {name: like(v, parted[name]) for name, v in self.average.items()}
-        self.optimizer = self.training.optimizer(self.model)
+        self.optimizer = training.optimizer(objective)
         if checkpoint:
             load_optimizer(self.optimizer, checkpoint / f"{self.part.value}-optimizer.safetensors")
         if self.world.device.type == "cuda":
@@ -61,7 +73,7 @@ class Learner:
         training, terms = self.training, self.terms
         factor = wsd(step, training.steps, training.warmup, training.decay_start)
         set_lr(self.optimizer, self.peak_lr * factor)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._follow(step)
@@ -69,13 +81,17 @@ class Learner:
         return {**terms, f"{self.part.value}_norm": whole(norm)}
 
     def files(self) -> dict[str, bytes]:
-        """Weights, their average, and optimiser state."""
+        """Weights, their average, optimiser state, and the projector of alignment."""
         name = self.part.value
-        return {
+        files = {
             f"{name}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
             f"{name}-ema.safetensors": weights_bytes(self.average, self.shape),
             f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
         }
+        if self.aligner:
+            projector = weights_bytes(self.aligner.state_dict(), self.aligner.codec.shape)
+            files[f"{name}-aligner.safetensors"] = projector
+        return files
 
     def _apart(self) -> Any:
         """Where gradients stay in this process."""

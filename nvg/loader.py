@@ -57,6 +57,8 @@ class SequenceLoader(IterableDataset[Sequences]):
     As an `IterableDataset` it may be given to a torch DataLoader with `batch_size=None`; its worker
     processes take the batches in turn, and then only the number of epochs can be kept in a state.
 
+    With `features` batches also carry what the store keeps for alignment.
+
     StoreError for an unfinished or damaged store, InputError when it has too few rows.
     """
 
@@ -71,12 +73,13 @@ class SequenceLoader(IterableDataset[Sequences]):
         mode: Mode = Mode.AUTO,
         window: int = WINDOW,
         pin: bool | None = None,
+        features: bool = False,
     ) -> None:
         if batch_size < 1 or window < 1:
             raise ValueError(f"batch_size {batch_size} and window {window} must be at least 1")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
-        self.reader = TokenReader(store)
+        self.reader = TokenReader(store, features)
         self.count = int(self.reader.counts.sum())
         if self.count == 0 or (drop_last and self.count < batch_size * world_size):
             raise InputError(

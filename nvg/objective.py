@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nvg.alignment import Aligner
 from nvg.content import ContentGenerator, content_loss
 from nvg.generators import Generator, Part
 from nvg.quantizer import MultiGranularityQuantizer
@@ -37,18 +38,24 @@ class Drawn:
 
 
 class Objective(nn.Module):
-    """A generator and its loss as one module, which is what DDP and FSDP wrap."""
+    """A generator and its loss as one module, which is what DDP and FSDP wrap.
 
-    def __init__(self, model: Generator) -> None:
+    With an aligner, content also aligns its tokens after block `tap` with features of the image.
+    """
+
+    def __init__(
+        self, model: Generator, aligner: Aligner | None = None, align: float = 0.0, tap: int = 0
+    ) -> None:
         super().__init__()
         self.model = model
+        self.aligner, self.align, self.tap = aligner, align, tap
 
     def forward(self, drawn: Drawn) -> dict[str, Tensor]:
-        """Named loss terms."""
+        """Named loss terms, weighted: their sum is what is minimised."""
         model, batch, where = self.model, drawn.batch, drawn.label.device
         with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
             if isinstance(model, ContentGenerator):
-                canvas_error, entropy = content_loss(
+                canvas_error, entropy, tapped = content_loss(
                     model,
                     drawn.canvas,
                     drawn.final,
@@ -57,8 +64,13 @@ class Objective(nn.Module):
                     drawn.label,
                     drawn.stage.tolist(),
                     drawn.noise,
+                    self.tap,
                 )
-                return {"canvas": canvas_error, "entropy": entropy}
+                terms = {"canvas": canvas_error, "entropy": entropy}
+                if self.aligner is not None:
+                    assert batch.features is not None
+                    terms["align"] = self.align * self.aligner(tapped, batch.features)
+                return terms
             assert drawn.noise is not None
             assert drawn.time is not None
             stage = drawn.stage.to(where)

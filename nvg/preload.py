@@ -13,7 +13,6 @@ import numpy as np
 import torch.distributed as dist
 
 from nvg.progress import progress
-from nvg.store import ARRAYS
 from nvg.tokens import TokenReader, Tokens
 
 SHARED = Path("/dev/shm")  # files that are memory
@@ -42,7 +41,7 @@ def preload(reader: TokenReader) -> Tokens:
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if ranks > 1 and dist.is_initialized() and _has_room(reader):
         return _shared(reader, int(os.environ["LOCAL_RANK"]))
-    tokens = Tokens.empty(reader.store, int(reader.counts.sum()))
+    tokens = reader.room(int(reader.counts.sum()))
     _fill(reader, tokens)
     return tokens
 
@@ -51,7 +50,7 @@ def _fill(reader: TokenReader, tokens: Tokens) -> None:
     at, chunks = 0, range(len(reader.counts))
     for start in progress(chunks[::PART], desc="preload", unit="part", leave=False, delay=2):
         part = reader.read(chunks[start : start + PART])
-        for name in (*ARRAYS, "row"):
+        for name in (*reader.arrays, "row"):
             getattr(tokens, name)[at : at + len(part.label)] = getattr(part, name)
         at += len(part.label)
 

@@ -1,6 +1,6 @@
 """The record that travels: leaves, content and label of a batch of images.
 
-Legend: B image, N position, T content token.
+Legend: B image, N position, T content token, P component of a feature.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ class Sequences:
     row: Tensor | None = None
     """Row of the store per image [B], where it is known; never moved to a device."""
 
+    features: Tensor | None = None
+    """Coded features of the image at each position [B, N, P], uint8, where they are asked for."""
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -38,7 +41,10 @@ class Sequences:
         return self
 
     def to(self, device: torch.device) -> "Sequences":
-        """The batch on `device`, all parts int64 as models index with them."""
+        """The batch on `device`; what models index with becomes int64."""
         parts = (self.leaves, self.content, self.label)
         leaves, content, label = (as_int64(p.to(device, non_blocking=True)) for p in parts)
-        return Sequences(leaves, content, label, self.row)
+        features = self.features
+        if features is not None:
+            features = features.to(device, non_blocking=True)
+        return Sequences(leaves, content, label, self.row, features)

@@ -25,6 +25,8 @@ from nvg.geometry import Geometry
 FORMAT = "nvg-store"
 VERSION = 1
 ARRAYS = ("leaves", "content", "label")
+FEATURES = "features"  # an array that stores tokenized with [tokenize.features] have too
+CODEC = "features.safetensors"
 ORDER = "rows.parquet"  # of an extended store: key and label of every row
 OK, ERROR = "ok", "error"
 
@@ -95,6 +97,11 @@ class Store:
         return self.group["label"]
 
     @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of its arrays: ARRAYS, and `features` [N, V, L, P], uint8, where they are kept."""
+        return (*ARRAYS, FEATURES) if FEATURES in self.manifest else ARRAYS
+
+    @property
     def finished(self) -> bool:
         """Whether every chunk is committed and the index is written."""
         return bool(self.manifest["finished"])
@@ -156,11 +163,11 @@ class Store:
     def write_chunk(self, chunk: int, arrays: Arrays, index: pa.Table) -> None:
         """Write one chunk's rows and index part, then its commit record, atomically and last."""
         rows = self.chunk_slice(chunk)
-        for name in ARRAYS:
+        for name in self.arrays:
             wanted = (rows.stop - rows.start, *self.group[name].shape[1:])
             if arrays[name].shape != wanted:
                 raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
-        for name in ARRAYS:
+        for name in self.arrays:
             self.group[name][rows] = arrays[name]
         self.write_index_part(chunk, index)
         errors = int(np.sum(np.asarray(index["status"]) == ERROR))
@@ -168,7 +175,7 @@ class Store:
             "chunk": chunk,
             "rows": [rows.start, rows.stop],
             "errors": errors,
-            "sha256": {name: digest(arrays[name]) for name in ARRAYS},
+            "sha256": {name: digest(arrays[name]) for name in self.arrays},
         }
         self._write_json(f"commits/{chunk:05d}.json", record)
 

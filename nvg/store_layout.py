@@ -9,7 +9,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nvg.files import json_bytes, write_bytes
 from nvg.repair import damaged_weights
-from nvg.store import FORMAT, ORDER, VERSION, Manifest, Store, StoreError, store_exists
+from nvg.store import FEATURES, FORMAT, ORDER, VERSION, Manifest, Store, StoreError, store_exists
 
 
 def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
@@ -36,13 +36,20 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
 def complete_layout(store: Store, files: dict[str, bytes]) -> None:
     """Add the weights and arrays that are missing or damaged, as after a kill in between."""
     for name in damaged_weights(store):
+        if hashlib.sha256(files[name]).hexdigest() != store.manifest["weights"][name]:
+            raise StoreError(
+                f"{store.path} has lost its {name}, and it comes out differently now: tokenize anew"
+            )
         write_bytes(store.fs, f"{store.root}/{name}", files[name])
     geometry, views = store.geometry, len(store.manifest["views"])
-    shapes = {
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),
         "content": ("uint16", (len(store), views, geometry.tokens)),
         "label": ("int32", (len(store),)),
     }
+    if FEATURES in store.manifest:
+        dims = int(store.manifest[FEATURES]["dims"])
+        shapes[FEATURES] = ("uint8", (len(store), views, geometry.positions, dims))
     group: Any = zarr.open_group(store.path, mode="a")
     for name, (dtype, shape) in shapes.items():
         if name in group and group[name].shape != shape:  # of a store that is being extended

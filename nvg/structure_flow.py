@@ -53,7 +53,7 @@ class StructureGenerator(nn.Module):
         ids = self.backbone.token_ids(parent_BNK, STRUCTURE_KIND)
         condition = self.backbone.condition(label_B, stage_B) + self.time(time_features(time_B))
         values = torch.cat((noisy_BNK, canvas_BNC / self.latent_scale), dim=-1)
-        return self.backbone(values, label_B, condition, ids)
+        return self.backbone(values, label_B, condition, ids)[0]
 
 
 def time_features(time_B: Tensor) -> Tensor:

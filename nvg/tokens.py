@@ -1,6 +1,6 @@
 """Reads the good rows of a store, chunk by chunk, and notices when a chunk is not what it was.
 
-Legend: M good row, V view, L latent position, T content token.
+Legend: M good row, V view, L latent position, T content token, P component.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nvg.store import ARRAYS, OK, Arrays, Store, StoreError, digest
+from nvg.store import ARRAYS, FEATURES, OK, Arrays, Store, StoreError, digest
 
 READERS = 2  # threads; decompression lets go of the interpreter's lock
 
@@ -23,32 +23,35 @@ class Tokens:
     content: np.ndarray[Any, Any]
     label: np.ndarray[Any, Any]
     row: np.ndarray[Any, Any]
-
-    @staticmethod
-    def empty(store: Store, rows: int) -> "Tokens":
-        """Room for so many rows of a store."""
-        arrays = [store.group[name] for name in ARRAYS]
-        made: list[Any] = [np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays]
-        leaves, content, label = made
-        return Tokens(leaves, content, label, np.empty(rows, np.int64))
+    features: np.ndarray[Any, Any] | None = None
+    """Coded features [M, V, L, P], where they are read."""
 
 
 class TokenReader:
-    """The good rows of a finished store, counted by chunk."""
+    """The good rows of a finished store, counted by chunk; with its features on demand."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, with_features: bool = False) -> None:
         store.require_finished()
         self.store = store
         self.is_good = np.asarray(store.index["status"]) == OK
-        self.arrays = {name: store.group[name] for name in ARRAYS}
+        names = (*ARRAYS, FEATURES) if with_features else ARRAYS
+        self.arrays = {name: store.group[name] for name in names}
         starts = np.arange(0, len(store), store.manifest["chunk_rows"])
         self.counts = np.add.reduceat(self.is_good.astype(np.int64), starts)
         """Good rows of each chunk."""
 
+    def room(self, rows: int) -> Tokens:
+        """Room for so many rows."""
+        made: dict[str, Any] = {
+            name: np.empty((rows, *array.shape[1:]), array.dtype)
+            for name, array in self.arrays.items()
+        }
+        return Tokens(**made, row=np.empty(rows, np.int64))
+
     def read(self, chunks: Iterable[int]) -> Tokens:
         """The good rows of these chunks, one chunk after another. StoreError for a damaged one."""
         chunks = list(chunks)
-        tokens = Tokens.empty(self.store, int(self.counts[chunks].sum()))
+        tokens = self.room(int(self.counts[chunks].sum()))
         ends = np.cumsum(self.counts[chunks])
         with ThreadPoolExecutor(READERS) as pool:
             starts = ends - self.counts[chunks]
@@ -62,7 +65,7 @@ class TokenReader:
         except Exception as error:  # of any codec or storage
             raise self._damaged(chunk, str(error).splitlines()[0]) from error
         good = self.is_good[rows]
-        for name in ARRAYS:
+        for name in self.arrays:
             getattr(tokens, name)[start:end] = found[name][good]
         tokens.row[start:end] = rows.start + np.flatnonzero(good)
         if end > start and not self._is_plausible(tokens, start, end):
@@ -78,7 +81,7 @@ class TokenReader:
     def _check(self, chunk: int, found: Arrays) -> None:
         """StoreError unless the arrays are those that were committed."""
         wanted = self.store.commit_record(chunk)["sha256"]
-        if any(digest(found[name]) != wanted[name] for name in ARRAYS):
+        if any(digest(found[name]) != wanted[name] for name in self.arrays):
             raise self._damaged(chunk, "it does not match its checksum")
 
     def _damaged(self, chunk: int, reason: str) -> StoreError:

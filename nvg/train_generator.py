@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nvg.alignment import aligner_of
 from nvg.checkpoint import weights_bytes
 from nvg.detokenize import WEIGHTS
 from nvg.distributed import World
@@ -55,6 +56,7 @@ class GeneratorTask:
             world.rank,
             world.size,
             mode=self.training.loader,
+            features=any(learner.aligner for learner in learners),
         )
         # Each process sees other free memory; where one must stream, all do: the order is one.
         if world.any(self.loader.window > 0):
@@ -114,10 +116,7 @@ def train_generator(
     world = world or World(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     training = config.train
     torch.manual_seed(step_seed(training.seed, -1))
-    learners = [
-        Learner(part, shape_of(getattr(config, part.value), store, config.variant), training, world)
-        for part in parts
-    ]
+    learners = [_learner(config, store, part, world) for part in parts]
     task = GeneratorTask(learners, store, world, sampler)
     start = run.start_step()
     if start:
@@ -130,6 +129,16 @@ def train_generator(
     description = " + ".join(part.value for part in parts)
     train_loop(run, training, start, task.batches(), task, description, world)
     _leave_results(run, learners, store)
+
+
+def _learner(config: GeneratorConfig, store: Store, part: Part, world: World) -> Learner:
+    """The learner of one generator; the content generator's may be aligned."""
+    transformer = getattr(config, part.value)
+    aligner = None
+    if part is Part.CONTENT and config.train.align:
+        aligner = aligner_of(transformer.width, store)
+    shape = shape_of(transformer, store, config.variant)
+    return Learner(part, shape, config.train, world, aligner)
 
 
 def _leave_results(run: Run, learners: list[Learner], store: Store) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nvg.geometry import canonical
-from nvg.store import ARRAYS, ERROR, OK, ORDER, Store, digest
+from nvg.store import ERROR, OK, ORDER, Store, digest
 
 
 def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
@@ -72,10 +72,10 @@ def chunk_faults(store: Store, chunk: int, status: dict[int, tuple[str, int]]) -
     """What is wrong with one committed chunk, given (status, label) of its rows in the index."""
     rows = store.chunk_slice(chunk)
     record = store.commit_record(chunk)
-    arrays = {name: store.group[name][rows] for name in ARRAYS}
+    arrays = {name: store.group[name][rows] for name in store.arrays}
     faults = [
         f"chunk {chunk}: {name} does not match its checksum"
-        for name in ARRAYS
+        for name in store.arrays
         if digest(arrays[name]) != record["sha256"][name]
     ]
     entries = [status.get(row) for row in range(rows.start, rows.stop)]

@@ -17,9 +17,11 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     done = len(open_store(out).committed()) if out and store_exists(out) else 0
     geometry, views = model.geometry, len(recipe_crops(recipe).names())
     leaves = geometry.leaf_dtype.itemsize * geometry.positions
-    most = views * (leaves + 2 * geometry.tokens) + 4
+    kept = geometry.positions * tokenize.features.dims if tokenize.features else 0
+    most = views * (leaves + 2 * geometry.tokens + kept) + 4
     # Tokens pack to the bits of a code; leaves hardly at all; an index entry takes about 40 bytes.
-    about = views * (leaves + geometry.tokens * (model.codebook_size - 1).bit_length() / 8) + 40
+    token_bytes = geometry.tokens * (model.codebook_size - 1).bit_length() / 8
+    about = views * (leaves + token_bytes + kept) + 40
     pixels = chunk_bytes(recipe)
     return [
         f"{rows} images x {views} views in {chunks} chunks of {tokenize.chunk_rows}, "

@@ -2,7 +2,7 @@
 
 from nvg.autoencoder import Autoencoder
 from nvg.checkpoint import fingerprint
-from nvg.store import Store, StoreError, open_store
+from nvg.store import FEATURES, Store, StoreError, open_store
 from nvg.store_layout import declare_rows
 from pipeline.plan import Plan, make_manifest, order_bytes, source_fingerprint
 from pipeline.recipe import Recipe
@@ -28,7 +28,7 @@ def extend_store(out: str, recipe: Recipe, source: Source, model: Autoencoder) -
         )
     store.require_tokenizer(fingerprint(model))
     plan = _longer_plan(store, source)
-    manifest = make_manifest(recipe, source, model, plan)
+    manifest = make_manifest(recipe, source, model, plan, store.manifest.get(FEATURES))
     grown = ("rows", "classes", "source", "order", "versions")
     for key in manifest:
         if key not in grown and store.manifest.get(key) != manifest[key]:

@@ -15,6 +15,7 @@ from nvg.store_lock import writer_lock
 from nvg.train_autoencoder import load_autoencoder
 from pipeline.estimate import chunk_bytes
 from pipeline.extend import extend_store
+from pipeline.features import prepare_features
 from pipeline.plan import ChunkTask, make_manifest, plan_chunks, plan_rows, prepare_store
 from pipeline.recipe import Recipe
 from pipeline.report import Report, Work, make_report
@@ -65,12 +66,14 @@ def tokenize_dataset(
         if mode is Mode.EXTEND:
             extend_store(out, recipe, source, model)
         plan = plan_rows(recipe, source, out)
-        manifest = make_manifest(recipe, source, model, plan)
-        store = prepare_store(out, manifest, model, mode is not Mode.NEW)
+        features = prepare_features(recipe, source, plan.rows, out)
+        facts, files = (features.facts, features.files()) if features else (None, {})
+        manifest = make_manifest(recipe, source, model, plan, facts)
+        store = prepare_store(out, manifest, model, mode is not Mode.NEW, files)
         work = Work(engine.value)
         if not store.finished:
             decode = ChunkDecoder(source, recipe, plan.classes)
-            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out)
+            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)
             store.finish()

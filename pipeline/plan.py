@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,7 @@ from nvg.detokenize import WEIGHTS
 from nvg.files import write_bytes
 from nvg.progress import note, progress
 from nvg.repair import sweep, withdraw_damaged
-from nvg.store import ORDER, Store, StoreError, open_store, store_exists
+from nvg.store import FEATURES, ORDER, Store, StoreError, open_store, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
@@ -100,8 +101,17 @@ def recipe_crops(recipe: Recipe) -> Crops:
     return Crops(recipe.autoencoder.model.image_size, tokenize.views, tokenize.resize)
 
 
-def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, plan: Plan) -> dict[str, Any]:
-    """What identifies a store and explains it; the same inputs give the same manifest."""
+def make_manifest(
+    recipe: Recipe,
+    source: Source,
+    model: Autoencoder,
+    plan: Plan,
+    features: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What identifies a store and explains it; the same inputs give the same manifest.
+
+    `features` says which ones are kept beside the tokens, see `pipeline.features`.
+    """
     config = model.config
     order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else ""
     return {
@@ -119,13 +129,21 @@ def make_manifest(recipe: Recipe, source: Source, model: Autoencoder, plan: Plan
         **({"order": order} if order else {}),
         "source": source_fingerprint(recipe, source),
         "tokenizer": fingerprint(model),
-        "recipe": {"data": as_table(recipe.data), "tokenize": as_table(recipe.tokenize)},
+        **({FEATURES: features} if features else {}),
+        "recipe": {"data": as_table(recipe.data), "tokenize": _tokenize_table(recipe)},
         "versions": {
             "nvg": __version__,
             "python": platform.python_version(),
             **{package: version(package) for package in PACKAGES},
         },
     }
+
+
+def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
+    """The section as a table; where features' weights lie does not matter, what they are does."""
+    table = as_table(recipe.tokenize)
+    table.get(FEATURES, {}).pop("weights", None)
+    return table
 
 
 def source_fingerprint(recipe: Recipe, source: Source) -> str:
@@ -136,15 +154,22 @@ def source_fingerprint(recipe: Recipe, source: Source) -> str:
     return digest([source.fingerprint(), maps.fingerprint([row.key for row in source.rows])])
 
 
-def prepare_store(out: str, manifest: dict[str, Any], model: Autoencoder, resume: bool) -> Store:
+def prepare_store(
+    out: str,
+    manifest: dict[str, Any],
+    model: Autoencoder,
+    resume: bool,
+    files: Mapping[str, bytes] | None = None,
+) -> Store:
     """A store ready for the missing chunks: a new one, or with `resume` the one that is there.
 
-    What is there is read again first, and chunks that are damaged count as missing.
+    It carries the tokenizer's weights, and `files`. What is there is read again first, and chunks
+    that are damaged count as missing.
 
     StoreError when one is there and `resume` is not given, or it has another recipe, source or
     tokenizer.
     """
-    files = _weights(model, manifest["tokenizer"])
+    files = {**_weights(model, manifest["tokenizer"]), **(files or {})}
     if not (resume and store_exists(out)):
         return create_store(out, manifest, files)
     store = open_store(out, writable=True)

@@ -46,6 +46,21 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Features of every view, kept beside its tokens for alignment (REPA)."""
+
+    weights: str
+    """Local file with the weights of `model`."""
+    model: str = "vit_base_patch14_dinov2"
+    """A vision transformer by its name in timm; it is shown a patch for each latent position."""
+    dims: int = 64
+    """Components a patch is kept in, a byte each."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "dims")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenizeConfig:
     """How the offline pass runs. A chunk is the unit of work, of commit and of resume."""
 
@@ -55,6 +70,7 @@ class TokenizeConfig:
     """A row of the store has all of them; the loader draws one. Random crops may be repeated."""
     resize: float = 1.1
     """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
+    features: FeaturesConfig | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_rows", "batch_size")

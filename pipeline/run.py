@@ -48,7 +48,7 @@ def run_chunks(
 
 def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
     """One chunk after another in this process."""
-    encode = ChunkTokenizer(steps.tokenizer, steps.batch_size)
+    encode = ChunkTokenizer(steps.tokenizer, steps.batch_size, features=steps.features)
     for task in tasks:
         yield commit_chunk(encode(steps.decode(task)), steps.store_path)
 

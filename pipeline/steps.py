@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.blocks import Block
+from pipeline.features import FeatureJob
 from pipeline.plan import ChunkTask
 from pipeline.tokenize import ChunkDecoder, ChunkTokenizer, commit_chunk
 
@@ -24,6 +25,7 @@ class Steps:
     tokenizer: Path
     batch_size: int
     store_path: str
+    features: FeatureJob | None = None
 
 
 class Step(ABC):
@@ -58,7 +60,8 @@ class Encode(Step):
     @cached_property
     def encode(self) -> ChunkTokenizer:
         """The encoder, loaded once for an actor."""
-        return ChunkTokenizer(self.steps.tokenizer, self.steps.batch_size, self.threads)
+        steps = self.steps
+        return ChunkTokenizer(steps.tokenizer, steps.batch_size, self.threads, steps.features)
 
     def work(self, chunk: Block) -> Block:
         """The tokens of pixels."""

@@ -1,6 +1,7 @@
 """One chunk of images -> sequences -> store. Plain functions; the engine only decides where.
 
-Legend: B image, V view, L latent position, T content token, S stage, D pixel row or column.
+Legend: B image, V view, L latent position, T content token, S stage, P component of a feature,
+D pixel row or column.
 """
 
 import time
@@ -16,9 +17,10 @@ from einops import rearrange
 from nvg.autoencoder import Autoencoder
 from nvg.distributed import device
 from nvg.image_batch import ImageBatch
-from nvg.store import ERROR, OK, open_store
+from nvg.store import ERROR, FEATURES, OK, open_store
 from nvg.train_autoencoder import load_autoencoder
 from pipeline.blocks import Block, decode_rows
+from pipeline.features import FeatureEncoder, FeatureJob
 from pipeline.plan import ChunkTask, recipe_crops
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
@@ -53,17 +55,30 @@ class ChunkDecoder:
 
 
 class ChunkTokenizer:
-    """Holds the encoder and turns decoded blocks into tokens; one per worker process."""
+    """Holds the encoder and turns decoded blocks into tokens; one per worker process.
 
-    def __init__(self, tokenizer: Path, batch_size: int, threads: int | None = None) -> None:
+    With `features` it also keeps features of the images, see `pipeline.features`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Path,
+        batch_size: int,
+        threads: int | None = None,
+        features: FeatureJob | None = None,
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = device()
         self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
         self.batch_size = batch_size
+        self.features = FeatureEncoder(features, self.device) if features else None
 
     def __call__(self, block: Block) -> Block:
-        """Replace the columns USED by leaves [B, V, L], content [B, V, T], stage_error [B, S]."""
+        """Replace the columns USED by leaves [B, V, L], content [B, V, T], stage_error [B, S].
+
+        And by features [B, V, L, P], where they are kept.
+        """
         began = time.perf_counter()
         pixels = block["pixels"]
         geometry = self.model.config.geometry
@@ -71,6 +86,8 @@ class ChunkTokenizer:
         leaves = np.zeros((count, views, geometry.positions), geometry.leaf_name)
         content = np.zeros((count, views, geometry.tokens), np.uint16)
         error = np.full((count, geometry.stages), np.nan, np.float32)
+        dims = self.features.dims if self.features else 0
+        features = np.zeros((count, views, geometry.positions, dims), np.uint8)
         has_maps = "segments" in block
         good = np.flatnonzero(block["reason"] == "")
         for start in range(0, len(good), self.batch_size):
@@ -79,12 +96,17 @@ class ChunkTokenizer:
                 rearrange(pixels[rows], "b v c y x -> (b v) c y x"),
                 rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
             )
-            found = self.model.tokenize(*batch.tensors(self.device))
+            images, segments = batch.tensors(self.device)
+            found = self.model.tokenize(images, segments)
             parts = [part.cpu() for part in found]
             split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
             leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
+            if self.features:
+                codes = self.features(images).cpu().numpy()
+                features[rows] = rearrange(codes, "(b v) n p -> b v n p", v=views)
         kept = {name: column for name, column in block.items() if name not in USED}
         made = {"leaves": leaves, "content": content, "stage_error": error}
+        made |= {FEATURES: features} if self.features else {}
         return kept | made | {"encode_seconds": _share(began, count)}
 
 
@@ -109,7 +131,7 @@ def commit_chunk(block: Block, store_path: str) -> Block:
             ),
         }
     )
-    arrays = {name: block[name] for name in ("leaves", "content", "label")}
+    arrays = {name: block[name] for name in store.arrays}
     store.write_chunk(int(block["chunk"][0]), arrays, index)
     seconds = {name: block[name].sum() for name in ("decode_seconds", "encode_seconds")}
     seconds["commit_seconds"] = time.perf_counter() - began

@@ -13,11 +13,12 @@ from PIL import Image
 from nvg.autoencoder import Autoencoder, AutoencoderConfig
 from nvg.backbone import TransformerConfig
 from nvg.checkpoint import fingerprint, weights_bytes
+from nvg.feature_codec import FeatureCodec, fit_codec
 from nvg.generator_config import GeneratorConfig, GeneratorTraining
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampler import SamplerConfig
-from nvg.store import Arrays, Store
+from nvg.store import CODEC, FEATURES, Arrays, Store
 from nvg.store_layout import create_store
 from nvg.structure import build_leaves
 from nvg.train_autoencoder import AutoencoderTraining
@@ -152,8 +153,12 @@ def empty_store(
     chunk_rows: int = 4,
     codebook_size: int = 16,
     classes: Sequence[str] = CLASSES,
+    codec: FeatureCodec | None = None,
 ) -> Store:
-    """A store without any chunk yet, with the weights of an untrained tokenizer."""
+    """A store without any chunk yet, with the weights of an untrained tokenizer.
+
+    With a codec it also has room for features.
+    """
     model = tiny_autoencoder(0, tiny_model(grid, codebook_size))
     manifest = {
         "grid": grid,
@@ -172,11 +177,15 @@ def empty_store(
         "recipe": {},
         "versions": {},
     }
-    return create_store(str(path), manifest, store_files(model))
+    files = store_files(model)
+    if codec:
+        manifest[FEATURES] = {"model": "none", "sha256": "0" * 64, **vars(codec.shape)}
+        files[CODEC] = codec.to_bytes()
+    return create_store(str(path), manifest, files)
 
 
 def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arrays:
-    """Random valid leaves, content and label for every row of a store; zeros in the `bad` rows."""
+    """Random valid leaves, content, label, and features where kept; zeros in the `bad` rows."""
     rng = np.random.default_rng(seed)
     facts, geometry = store.manifest, store.geometry
     shape = (len(store), len(facts["views"]))
@@ -184,7 +193,12 @@ def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arr
     leaves = random_leaves(rng, shape, geometry.grid)
     leaves[list(bad)], content[list(bad)] = 0, 0
     label = rng.integers(len(facts["classes"]), size=len(store), dtype=np.int32)
-    return {"leaves": leaves, "content": content, "label": label}
+    arrays = {"leaves": leaves, "content": content, "label": label}
+    if FEATURES in store.arrays:
+        shape = (*leaves.shape, facts[FEATURES]["dims"])
+        arrays[FEATURES] = rng.integers(256, size=shape, dtype=np.uint8)
+        arrays[FEATURES][list(bad)] = 0
+    return arrays
 
 
 def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.Table:
@@ -214,6 +228,13 @@ def write_rows(store: Store, chunk: int, arrays: Arrays, index: pa.Table) -> Non
     rows = store.chunk_slice(chunk)
     part = {name: values[rows] for name, values in arrays.items()}
     store.write_chunk(chunk, part, index.slice(rows.start, rows.stop - rows.start))
+
+
+def random_codec(width: int = 12, dims: int = 3) -> FeatureCodec:
+    """A codec fitted to random features, some of whose channels vary more than others."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(3, 0.1, width)
+    return fit_codec(scale * torch.randn(40 * dims, width, generator=generator), dims)
 
 
 def make_store(

@@ -104,7 +104,7 @@ def run(backbone: Backbone, label: int, stage: int) -> torch.Tensor:
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
     ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
     labels, stages = torch.tensor([label]), torch.tensor([stage])
-    return backbone(values, labels, backbone.condition(labels, stages), ids)
+    return backbone(values, labels, backbone.condition(labels, stages), ids)[0]
 
 
 def test_output_has_one_row_per_position() -> None:
@@ -125,5 +125,17 @@ def test_the_class_token_is_seen_by_the_positions() -> None:
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
     ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
     condition = backbone.condition(torch.tensor([0]), torch.tensor([0]))
-    one, other = (backbone(values, torch.tensor([c]), condition, ids) for c in (0, 1))
+    one, other = (backbone(values, torch.tensor([c]), condition, ids)[0] for c in (0, 1))
     assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_tap_gives_the_tokens_after_its_block() -> None:
+    """Number 2 of 2 is what the output layer gets, number 0 what the first block gets."""
+    backbone = small(depth=2)
+    values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    label = torch.tensor([0])
+    condition = backbone.condition(label, label)
+    output, last = backbone(values, label, condition, ids, 2)
+    assert torch.equal(backbone.output(last, condition), output)
+    assert torch.equal(backbone(values, label, condition, ids, 0)[1], backbone.input(values))

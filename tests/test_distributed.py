@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from nvg.config import dump
 from nvg.distributed import World, joined, like, whole
 from nvg.store import Store
-from tests.makers import make_store, tiny_recipe
+from tests.makers import make_store, random_codec, tiny_recipe
 from tests.test_training import lines_of
 
 ROOT = Path(__file__).parent.parent
@@ -23,15 +23,19 @@ TOLERANCE = 2e-6  # sums of gradients are added in another order
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Forty random rows, and recipe.toml: 8 steps of batch 8, saved after each fourth."""
+    """Forty random rows, and recipe.toml: 8 steps of batch 8, saved after each fourth.
+
+    Content is aligned with features, so that what only training has is parted and saved too.
+    """
     recipe = tiny_recipe()
     train = replace(
         recipe.generator.train, steps=8, batch_size=8, log_every=1, checkpoint_every=4, lr=0.05
     )
+    train = replace(train, align=0.5, align_block=1)
     dump(
         replace(recipe, generator=replace(recipe.generator, train=train)), tmp_path / "recipe.toml"
     )
-    return make_store(tmp_path / "store.vgs", rows=40)
+    return make_store(tmp_path / "store.vgs", rows=40, codec=random_codec())
 
 
 def train(folder: Path, name: str, processes: int, *flags: str) -> None:

@@ -18,6 +18,8 @@ COVERED_BY: dict[str, str] = {
     "nvg/objective.py": "tests/test_train_generator.py",
     "nvg/epoch.py": "tests/test_loader_resume.py",
     "nvg/preload.py": "tests/test_tokens.py",
+    "nvg/alignment.py": "tests/test_features.py",
+    "nvg/vision.py": "tests/test_features.py",
     "pipeline/steps.py": "tests/test_cluster.py",
     "pipeline/offline.py": "tests/test_run.py",
     "pipeline/sources/base.py": "tests/test_sources.py",

@@ -37,11 +37,16 @@ SHAPE = TransformerConfig(depth=1, width=64, heads=2)
 class SeenContent(ContentGenerator):
     """A content generator that remembers the labels and stages it was given."""
 
-    def forward(
-        self, canvas_BNC: Tensor, embedding_BNK: Tensor, label_B: Tensor, stage_B: Tensor
-    ) -> Tensor:
+    def predict(
+        self,
+        canvas_BNC: Tensor,
+        embedding_BNK: Tensor,
+        label_B: Tensor,
+        stage_B: Tensor,
+        tap: int = 0,
+    ) -> tuple[Tensor, Tensor]:
         self.seen = {"label": label_B, "stage": stage_B}
-        return super().forward(canvas_BNC, embedding_BNK, label_B, stage_B)
+        return super().predict(canvas_BNC, embedding_BNK, label_B, stage_B, tap)
 
 
 class SeenStructure(StructureGenerator):
