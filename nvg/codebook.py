@@ -1,6 +1,6 @@
 """Where a codebook starts: residuals of real latents, sampled or clustered.
 
-Legend: B image, N position, n cluster, V codeword, C latent channel, R residual.
+Legend: V codeword, C latent channel, R residual.
 """
 
 from enum import StrEnum
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from nvg.faiss_search import kmeans
-from nvg.geometry import last_stage, leaf_order
 
 POINTS_PER_CODE = 64  # residuals that k-means asks for, per codeword
 ITERATIONS = 10  # of k-means; 30 more lower the error by 2 % (CIFAR-10 residuals, 1024 codewords)
@@ -24,25 +23,6 @@ class CodebookInit(StrEnum):
     def wants(self, codebook_size: int) -> int:
         """How many residuals to collect; one batch of images does when it has fewer."""
         return POINTS_PER_CODE * codebook_size if self is CodebookInit.KMEANS else 1
-
-
-def stage_residuals(latents: Tensor, leaves: Tensor) -> Tensor:
-    """What latents [B, N, C] leave to each stage: a cluster's mean less its parent's, [R, C].
-
-    Stages in order, R = B (2N - 1): what a perfect codebook without refiners would have to hold.
-    """
-    order_BN = leaf_order(leaves)
-    sorted_BNC = latents.gather(1, order_BN.unsqueeze(-1).expand_as(latents))
-    batch, positions, channels = latents.shape
-    parent_BnC = torch.zeros_like(latents[:, :1])
-    residuals = []
-    for stage in range(last_stage(positions) + 1):
-        mean_BnC = sorted_BNC.view(batch, 1 << stage, -1, channels).mean(2)
-        if stage:
-            parent_BnC = parent_BnC.repeat_interleave(2, dim=1)
-        residuals.append((mean_BnC - parent_BnC).flatten(0, 1))
-        parent_BnC = mean_BnC
-    return torch.cat(residuals)
 
 
 def start_codebook(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from nvg.autoencoder import AutoencoderConfig, Detokenizer
+from nvg.autoencoder import Detokenizer
+from nvg.autoencoder_config import AutoencoderConfig
 from nvg.checkpoint import load_weights, read_config
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic

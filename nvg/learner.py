@@ -13,9 +13,7 @@ from nvg.distributed import World, like, replicate, shard, whole
 from nvg.generator_config import REFERENCE_BATCH, GeneratorTraining
 from nvg.generators import GeneratorShape, Part
 from nvg.objective import Drawn, Objective
-from nvg.optim import set_lr, wsd
-
-EMA_WARMUP = 10  # the average follows quickly while there is little to average
+from nvg.optim import follow, set_lr, wsd
 
 
 class Learner:
@@ -76,7 +74,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._follow(step)
+        follow(self.average, self.model.state_dict(), step, training.ema)
         self.terms = {}
         return {**terms, f"{self.part.value}_norm": whole(norm)}
 
@@ -99,14 +97,6 @@ class Learner:
             return nullcontext()  # FSDP2 adds up reduced gradients: correct, if not the cheapest
         no_sync = getattr(self.objective, "no_sync", nullcontext)
         return no_sync()
-
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """Move the average towards the weights."""
-        decay = min(self.training.ema, (1 + step) / (EMA_WARMUP + step))
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
 
     def _load_average(self, path: Path) -> None:
         holder = self.shape.build(self.part)

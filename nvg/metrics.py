@@ -1,6 +1,6 @@
 """Measures of a tokenizer on held-out images.
 
-Legend: B image, S stage, V codeword.
+Legend: B image, S stage, V codeword, T token.
 """
 
 import math
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nvg.autoencoder import Autoencoder, from_pixels
-from nvg.geometry import Geometry
 from nvg.image_batch import Images
+from nvg.residual import Layout
 
 BATCH = 64
 
@@ -30,42 +30,56 @@ class Reconstruction:
     """Share of the codebook used at all."""
     stage_usage: list[float]
     """Share of the codebook used by each stage, against the most its draws allow."""
+    stage_share: list[float]
+    """Share of the codebook used by each stage; that of the first is what the paper reports."""
+    stage_perplexity: list[float]
+    """How many codewords each stage uses in effect: 2 to the entropy of its tokens in bits."""
+    stage_psnr: list[float]
+    """PSNR of what is decoded from the canvas after each stage."""
 
 
 @torch.no_grad()
 def reconstruction_metrics(model: Autoencoder, images: Images) -> Reconstruction:
     """Measure `model` on all of `images`."""
-    geometry, codes = model.config.geometry, model.config.codebook_size
-    where = next(model.parameters()).device
-    squared = seen = 0.0
-    error_S = torch.zeros(geometry.stages, dtype=torch.float64)
-    hits_SV = torch.zeros(geometry.stages, codes, dtype=torch.int64)
+    layout, codes = model.quantizer.layout, model.config.codebook_size
+    where, seen = next(model.parameters()).device, 0
+    squared_S, error_S = torch.zeros(2, layout.stages, dtype=torch.float64)
+    hits_SV = torch.zeros(layout.stages, codes, dtype=torch.int64)
     for start in range(0, len(images), BATCH):
         batch = images.batch(np.arange(start, min(start + BATCH, len(images))))
         pixels, segments = batch.tensors(where)
         leaves, content, error_BS = model.tokenize(pixels, segments)
-        rebuilt = model.decoder(model.quantizer.canvas(content, leaves)).clamp(-1, 1)
-        squared += float((rebuilt - from_pixels(pixels)).square().mean((1, 2, 3)).sum())
+        for stage, canvas in enumerate(model.quantizer.canvases(content, leaves)):
+            rebuilt = model.decoder(canvas).clamp(-1, 1)
+            squared_S[stage] += (rebuilt - from_pixels(pixels)).square().mean((1, 2, 3)).sum().cpu()
         error_S += error_BS.double().sum(0).cpu()
-        hits_SV += stage_hits(content, geometry, codes)
+        hits_SV += stage_hits(content, layout, codes)
         seen += len(pixels)
-    mse = squared / seen
+    mse_S = (squared_S / seen).tolist()
     return Reconstruction(
-        images=int(seen),
-        mse=mse,
-        psnr=10 * math.log10(4 / max(mse, 1e-12)),
+        images=seen,
+        mse=mse_S[-1],
+        psnr=psnr(mse_S[-1]),
         stage_error=(error_S / seen).tolist(),
         usage=float((hits_SV.sum(0) > 0).double().mean()),
         stage_usage=stage_usage(hits_SV).tolist(),
+        stage_share=(hits_SV > 0).double().mean(1).tolist(),
+        stage_perplexity=stage_entropy(hits_SV).exp2().tolist(),
+        stage_psnr=[psnr(mse) for mse in mse_S],
     )
 
 
-def stage_hits(content: Tensor, geometry: Geometry, codes: int) -> Tensor:
-    """How often each stage of content [B, 2N-1] draws each codeword, int64 [S, V]."""
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error on the scale [-1, 1]."""
+    return 10 * math.log10(4 / max(mse, 1e-12))
+
+
+def stage_hits(content: Tensor, layout: Layout, codes: int) -> Tensor:
+    """How often each stage of content [B, T] draws each codeword, int64 [S, V]."""
     return torch.stack(
         [
-            torch.bincount(content[:, geometry.stage_slice(stage)].flatten().cpu(), minlength=codes)
-            for stage in range(geometry.stages)
+            torch.bincount(content[:, layout.stage_slice(stage)].flatten().cpu(), minlength=codes)
+            for stage in range(layout.stages)
         ]
     )
 
@@ -74,3 +88,9 @@ def stage_usage(hits_SV: Tensor) -> Tensor:
     """Share of the codebook that each stage uses, against the most its draws allow, [S]."""
     reach_S = hits_SV.sum(1).clamp(max=hits_SV.shape[1])
     return (hits_SV > 0).sum(1).double() / reach_S
+
+
+def stage_entropy(hits_SV: Tensor) -> Tensor:
+    """Entropy in bits of each stage's tokens, [S]; 0 for a stage without any."""
+    share_SV = hits_SV.double() / hits_SV.sum(1, keepdim=True).clamp(min=1)
+    return -torch.xlogy(share_SV, share_SV).sum(1) / math.log(2)

@@ -3,9 +3,10 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 FINAL_SHARE = 0.1  # WSD decays to a tenth of the peak
+EMA_WARMUP = 10  # an average follows quickly while there is little to average
 
 
 def adamw(
@@ -39,6 +40,15 @@ def cosine(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+@torch.no_grad()
+def follow(average: dict[str, Tensor], weights: dict[str, Tensor], step: int, decay: float) -> None:
+    """Move average weights towards the weights of a step; quickly in the first steps."""
+    decay = min(decay, (1 + step) / (EMA_WARMUP + step))
+    for name, value in weights.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - decay)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

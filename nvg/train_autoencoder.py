@@ -1,50 +1,24 @@
 """Training of the autoencoder (A.5)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from nvg.autoencoder import Autoencoder, AutoencoderConfig, from_pixels
-from nvg.checkpoint import (
-    CheckpointError,
-    load_optimizer,
-    load_weights,
-    optimizer_bytes,
-    read_config,
-    weights_bytes,
-)
-from nvg.codebook import CodebookInit, stage_residuals, start_codebook
-from nvg.distributed import device
+from nvg.autoencoder import Autoencoder
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.autoencoder_learner import AutoencoderLearner, AutoencoderTraining
+from nvg.checkpoint import CheckpointError, load_weights, read_config, weights_bytes
 from nvg.files import write_atomic
 from nvg.image_batch import ImageBatch, Images
-from nvg.losses import LossConfig, autoencoder_loss
-from nvg.metrics import Reconstruction, reconstruction_metrics, stage_hits, stage_usage
-from nvg.optim import cosine, set_lr
+from nvg.metrics import Reconstruction, reconstruction_metrics
 from nvg.order import step_rows
+from nvg.probe import Probe
 from nvg.run import Run
-from nvg.training import LoopConfig, Metrics, step_seed, train_loop
+from nvg.training import step_seed, train_loop
 
 WEIGHTS = "autoencoder.safetensors"
-MOST_NAMED = 8  # images of a batch that an error names
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderTraining(LoopConfig):
-    """How to train; the defaults are the paper's (A.5)."""
-
-    steps: int = 500_000
-    batch_size: int = 256
-    lr: float = 1e-4
-    warmup: int = 1000
-    betas: tuple[float, ...] = (0.5, 0.9)
-    weight_decay: float = 0.0
-    clip: float = 10.0
-    codebook_init: CodebookInit = CodebookInit.SAMPLE
-    loss: LossConfig = field(default_factory=LossConfig)
 
 
 def train_autoencoder(
@@ -53,10 +27,12 @@ def train_autoencoder(
     images: Images,
     heldout: Images | None,
     run: Run,
+    start_from: Path | None = None,
 ) -> Reconstruction | None:
     """Train to the end, or on from the newest checkpoint; leaves `autoencoder.safetensors`.
 
-    Returns the held-out measures, None without held-out images.
+    A new run starts from fresh weights, or from those of the run or file `start_from`. Returns the
+    held-out measures, None without held-out images.
     """
     torch.manual_seed(step_seed(training.seed, -1))
     learner = AutoencoderLearner(model_config, training)
@@ -64,81 +40,34 @@ def train_autoencoder(
     start = run.start_step()
     if start:
         learner.restore(run.checkpoints.path(start))
+    elif start_from:
+        learner.adopt(load_autoencoder(start_from))
     else:
         usage = learner.initialize(fetch.batches())
         run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
 
+    task = _AutoencoderTask(learner, Probe(heldout if heldout else images, run))
     batches = map(fetch, range(start, training.steps))
-    train_loop(run, training, start, batches, learner, "autoencoder")
-    model = learner.model.eval()
+    train_loop(run, training, start, batches, task, "autoencoder")
+    model = learner.averaged()
     write_atomic(run.directory / WEIGHTS, weights_bytes(model.state_dict(), model_config))
     if heldout is None or not len(heldout):
         return None
     return reconstruction_metrics(model, heldout)
 
 
-class AutoencoderLearner:
-    """The autoencoder with its optimiser."""
+class _AutoencoderTask:
+    """The learner as the loop drives it."""
 
-    def __init__(self, config: AutoencoderConfig, training: AutoencoderTraining) -> None:
-        self.training, self.device = training, device()
-        self.model = Autoencoder(config).to(self.device)
-        self.optimizer = training.optimizer(self.model)
-
-    @torch.no_grad()
-    def initialize(self, batches: Iterable[ImageBatch]) -> list[float]:
-        """Start the codebook from residuals of real images under the fresh encoder.
-
-        Returns the share of it that each stage then uses on the last batch, see `stage_usage`.
-        """
-        quantizer, init = self.model.quantizer, self.training.codebook_init
-        size, pool, count = self.model.config.codebook_size, [], 0
-        for batch in batches:
-            pixels, segments = batch.tensors(self.device)
-            latents = self.model.encoder(from_pixels(pixels))
-            leaves = self.model.leaves(latents, segments)
-            pool.append(stage_residuals(latents, leaves))
-            count += len(pool[-1])
-            if count >= init.wants(size):
-                break
-        generator = torch.default_generator
-        quantizer.codebook.copy_(start_codebook(torch.cat(pool), size, init, generator))
-        hits_SV = stage_hits(quantizer.encode(latents, leaves), quantizer.geometry, size)
-        return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
-
-    def step(self, number: int, batch: ImageBatch) -> Metrics:
-        """One optimiser step on a batch."""
-        training = self.training
-        pixels, segments = batch.tensors(self.device)
-        images = from_pixels(pixels)
-        set_lr(self.optimizer, training.lr * cosine(number, training.steps, training.warmup))
-        reconstruction, quantized = self.model(images, segments)
-        loss, terms = autoencoder_loss(training.loss, images, reconstruction, quantized)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
-        self.optimizer.step()
-        return {"loss": loss, **terms, "norm": norm}
-
-    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Weights and optimiser state."""
-        files = {
-            "model.safetensors": weights_bytes(self.model.state_dict(), self.model.config),
-            "optimizer.safetensors": optimizer_bytes(self.optimizer),
-        }
-        return files, {}
-
-    def rows(self, batch: ImageBatch) -> str:
-        """Keys of the images, where they are known."""
-        return ", ".join(batch.keys[:MOST_NAMED]) or "unknown"
+    def __init__(self, learner: AutoencoderLearner, probe: Probe) -> None:
+        self.learner, self.probe = learner, probe
+        self.step, self.state, self.rows = learner.step, learner.state, learner.rows
 
     def checkpointed(self, number: int) -> None:
-        """Nothing more is done."""
-
-    def restore(self, checkpoint: Path) -> None:
-        """Take back what `files` gave."""
-        load_weights(self.model, checkpoint / "model.safetensors")
-        load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
+        """Look at the average weights where it is time to."""
+        every = self.learner.training.sample_every
+        if every and number % every == 0:
+            self.probe.look(self.learner.averaged(), number)
 
 
 def load_autoencoder(path: Path) -> Autoencoder:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from nvg.metrics import stage_hits, stage_usage
+from nvg.metrics import stage_entropy, stage_hits, stage_usage
 from nvg.store import Store
 
 
@@ -46,8 +46,7 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
             content_BVT = store.content[rows][inside].astype(np.int64)
             flat = torch.from_numpy(content_BVT.reshape(-1, geometry.tokens))
             hits_SK += stage_hits(flat, geometry, codes)
-    share_SK = hits_SK.double() / hits_SK.sum(1, keepdim=True)
-    entropy_S = -torch.xlogy(share_SK, share_SK).sum(1) / np.log(2)
+    entropy_S = stage_entropy(hits_SK)
     error_S = mean_stage_error(store.index, geometry.stages)
     return [
         StageUse(

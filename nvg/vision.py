@@ -49,6 +49,21 @@ class VisionTransformer(nn.Module):
         tokens: Tensor = self.trunk.forward_features(self.prepare(images))
         return tokens[:, self.trunk.num_prefix_tokens :]
 
+    def readouts(self, images: Tensor, count: int) -> list[Tensor]:
+        """Patch tokens plus the class token [B, N, F] at `count` places from start to end.
+
+        Evenly: before the first block, after the last. Gradients reach the images.
+        """
+        trunk, found = self.trunk, []
+        depth, prefix = len(trunk.blocks), trunk.num_prefix_tokens
+        passed = {round(depth * n / (count - 1)) for n in range(count)}
+        tokens = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(self.prepare(images))))
+        for number, block in enumerate((*trunk.blocks, nn.Identity())):
+            if number in passed:
+                found.append(tokens[:, prefix:] + tokens[:, :1])
+            tokens = block(tokens)
+        return found
+
 
 def timm_library() -> Any:
     """The module timm; InputError when it is missing."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nvg.autoencoder import Autoencoder
@@ -10,7 +9,7 @@ from nvg.checkpoint import fingerprint
 from nvg.distributed import joined
 from nvg.files import write_atomic
 from nvg.generators import Part, shape_of
-from nvg.picture import png_bytes, reconstructions
+from nvg.probe import reconstruction_picture
 from nvg.run import Run
 from nvg.store import open_store
 from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
@@ -20,8 +19,6 @@ from pipeline.generate import sample_checkpoints
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
 from pipeline.sources import open_source, split_rows
-
-SHOWN = 24  # images in the picture of reconstructions
 
 
 def plan_autoencoder(recipe: Recipe) -> list[str]:
@@ -38,8 +35,13 @@ def plan_autoencoder(recipe: Recipe) -> list[str]:
     ]
 
 
-def fit_autoencoder(recipe: Recipe, out: Path, resume: bool) -> list[str]:
-    """Train the autoencoder into `out`; leaves weights, metrics and reconstructions.png."""
+def fit_autoencoder(
+    recipe: Recipe, out: Path, resume: bool, start_from: Path | None = None
+) -> list[str]:
+    """Train the autoencoder into `out`; leaves weights, metrics and reconstructions.png.
+
+    A new run starts from the weights of `start_from`, where that is given.
+    """
     source = open_source(recipe.data)
     rows, kept = split_rows(source.rows, recipe.data.heldout)
     size = recipe.autoencoder.model.image_size
@@ -48,15 +50,10 @@ def fit_autoencoder(recipe: Recipe, out: Path, resume: bool) -> list[str]:
     heldout = RowImages(source, kept, size, maps) if kept else None
     run = Run(out, recipe, resume, ("data", "autoencoder"))
     measures = train_autoencoder(
-        recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run
+        recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from
     )
     model = load_autoencoder(out)
-    pictured = heldout or images
-    shown = pictured.batch(np.arange(min(SHOWN, len(pictured))))
-    originals, segments = shown.tensors(torch.device("cpu"))
-    leaves, content, _ = model.tokenize(originals, segments)
-    picture = reconstructions(originals, model.decode(content, leaves))
-    write_atomic(out / "reconstructions.png", png_bytes(picture))
+    write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
     lines = [f"{out / WEIGHTS}: tokenizer {fingerprint(model)[:16]}"]
     for key, reason in images.skipped.items():
         lines.append(f"skipped {key}: {reason}")
@@ -64,7 +61,8 @@ def fit_autoencoder(recipe: Recipe, out: Path, resume: bool) -> list[str]:
         stages = " ".join(f"{error:.3f}" for error in measures.stage_error)
         lines += [
             f"held out ({measures.images}): PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
-            f"codebook use {measures.usage:.1%}",
+            f"codebook use {measures.usage:.1%}, of the first stage {measures.stage_share[0]:.1%}",
+            f"PSNR after each stage: {' '.join(f'{value:.2f}' for value in measures.stage_psnr)}",
             f"latent residual after each stage: {stages}",
         ]
     return lines

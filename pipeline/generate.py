@@ -16,6 +16,7 @@ from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.generators import GeneratorShape, Part
 from nvg.picture import png_bytes, samples
+from nvg.quantizer import MultiGranularityQuantizer
 from nvg.run import Run
 from nvg.sampler import SamplerConfig, sample_images
 from nvg.structure_flow import StructureGenerator
@@ -38,6 +39,7 @@ class Generators:
     def images(self, labels: list[int], seed: int, config: SamplerConfig) -> torch.Tensor:
         """Images uint8 [B, 3, D, D] for class ids; image i depends on (seed, i) only."""
         quantizer = self.detokenizer.quantizer
+        assert isinstance(quantizer, MultiGranularityQuantizer)  # stores hold no scales
         made = sample_images(self.content, self.structure, quantizer, labels, seed, config, BATCH)
         batches = zip(made.content.split(BATCH), made.leaves.split(BATCH), strict=True)
         return torch.cat([self.detokenizer.decode(content, leaves) for content, leaves in batches])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from nvg.autoencoder_config import Pyramid
 from nvg.errors import WorkError
 from nvg.progress import progress
 from nvg.store import Store
@@ -61,6 +62,11 @@ def tokenize_dataset(
         raise SourceError(
             f"{tokenizer} was trained with another [autoencoder.model] than the recipe's: use its "
             "own recipe"
+        )
+    if model.config.pyramid is not Pyramid.GRANULARITY:
+        raise SourceError(
+            f"{tokenizer} is a scale pyramid, for comparison only: its tokens have no structure "
+            "that a store could hold"
         )
     with _room(out), writer_lock(out, break_lock):
         if mode is Mode.EXTEND:

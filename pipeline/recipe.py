@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nvg.autoencoder import AutoencoderConfig
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.autoencoder_learner import AutoencoderTraining
 from nvg.config import build, read_table, require_positive
 from nvg.generator_config import GeneratorConfig
 from nvg.sampler import SamplerConfig
-from nvg.train_autoencoder import AutoencoderTraining
 from pipeline.presets import expand
 
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from nvg.autoencoder import Autoencoder, AutoencoderConfig
+from nvg.autoencoder import Autoencoder
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.autoencoder_learner import AutoencoderTraining
 from nvg.backbone import TransformerConfig
 from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.feature_codec import FeatureCodec, fit_codec
@@ -21,7 +23,6 @@ from nvg.sampler import SamplerConfig
 from nvg.store import CODEC, FEATURES, Arrays, Store
 from nvg.store_layout import create_store
 from nvg.structure import build_leaves
-from nvg.train_autoencoder import AutoencoderTraining
 from pipeline.images import cut
 from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, TokenizeConfig
 from pipeline.sources import Row

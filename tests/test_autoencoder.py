@@ -6,16 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nvg.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    Decoder,
-    Detokenizer,
-    Encoder,
-    SpatialAttention,
-    from_pixels,
-    to_pixels,
-)
+from nvg.autoencoder import Autoencoder, Detokenizer, from_pixels, to_pixels
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.convolutional import Decoder, Encoder, SpatialAttention
 from tests.makers import tiny_autoencoder, tiny_model
 from tests.test_layers import randomize
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.autoencoder import AutoencoderConfig
+from nvg.autoencoder_config import AutoencoderConfig
 from nvg.structure import (
     build_leaves,
     builder_names,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from nvg.autoencoder import Autoencoder, AutoencoderConfig
+from nvg.autoencoder import Autoencoder
+from nvg.autoencoder_config import AutoencoderConfig
 from nvg.checkpoint import (
     CheckpointError,
     Checkpoints,

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from nvg.codebook import POINTS_PER_CODE, CodebookInit, stage_residuals, start_codebook
-from nvg.geometry import labels
+from nvg.codebook import POINTS_PER_CODE, CodebookInit, start_codebook
+from nvg.geometry import Geometry, labels
+from nvg.quantizer import MultiGranularityQuantizer
 from nvg.structure import build_leaves
 
 # B image, N position, C latent channel, R residual, V codeword
@@ -22,7 +23,7 @@ def test_residuals_are_differences_of_cluster_means() -> None:
                 parent_N = labels(leaves_BN, max(stage - 1, 0), 4)[b] == cluster // 2
                 parent_C = latents_BNC[b, parent_N].mean(0) if stage else torch.zeros(4)
                 expected.append(mean_C - parent_C)
-    residuals_RC = stage_residuals(latents_BNC, leaves_BN)
+    residuals_RC = MultiGranularityQuantizer(2, 4, Geometry(4)).residuals(latents_BNC, leaves_BN)
     assert residuals_RC.shape == (3 * 31, 4)
     assert torch.allclose(residuals_RC, torch.stack(expected), atol=1e-6)
 
@@ -31,7 +32,8 @@ def test_residuals_add_up_to_the_latents() -> None:
     """What the stages hold on the path to a leaf sums to the latent there."""
     latents_BNC = torch.randn(2, 64, 3, generator=torch.Generator().manual_seed(1))
     leaves_BN = build_leaves(latents_BNC)
-    residuals_RC, total_BNC, start = stage_residuals(latents_BNC, leaves_BN), 0, 0
+    quantizer = MultiGranularityQuantizer(2, 3, Geometry(8))
+    residuals_RC, total_BNC, start = quantizer.residuals(latents_BNC, leaves_BN), 0, 0
     for stage in range(7):
         part_BnC = residuals_RC[start : start + 2 * 2**stage].view(2, 2**stage, 3)
         label_BN = labels(leaves_BN, stage, 6)

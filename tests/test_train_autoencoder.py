@@ -10,18 +10,14 @@ import pytest
 import torch
 
 from nvg.autoencoder import Autoencoder, from_pixels
+from nvg.autoencoder_learner import AutoencoderTraining
 from nvg.checkpoint import CheckpointError, weights_bytes
 from nvg.codebook import CodebookInit
 from nvg.image_batch import ImageBatch
 from nvg.metrics import Reconstruction
 from nvg.run import Run
 from nvg.structure import build_leaves
-from nvg.train_autoencoder import (
-    WEIGHTS,
-    AutoencoderTraining,
-    load_autoencoder,
-    train_autoencoder,
-)
+from nvg.train_autoencoder import WEIGHTS, load_autoencoder, train_autoencoder
 from tests.makers import smooth_image, tiny_model, tiny_recipe, write_autoencoder
 from tests.test_training import lines_of
 
@@ -33,9 +29,9 @@ SHORT = AutoencoderTraining(
 class Pictures:
     """Random smooth images in memory, which remembers the rows asked for."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, size: int = 8) -> None:
         rng = np.random.default_rng(0)
-        made = [np.asarray(smooth_image(rng, 8)).transpose(2, 0, 1) for _ in range(count)]
+        made = [np.asarray(smooth_image(rng, size)).transpose(2, 0, 1) for _ in range(count)]
         self.images = np.stack(made)
         self.asked: list[list[int]] = []
 
@@ -169,7 +165,7 @@ def test_held_out_images_are_measured_and_not_trained_on(tmp_path: Path) -> None
 def test_the_schedule_sets_the_rate(tmp_path: Path, warmup: int, rate: float) -> None:
     """Adam's first step moves the weights by the rate itself: a tenth of it in step 0 of 10."""
     for name, lr in (("moved", 1e-3), ("still", 0.0)):
-        fit(tmp_path / name, Pictures(4), replace(SHORT, steps=1, warmup=warmup, lr=lr))
+        fit(tmp_path / name, Pictures(4), replace(SHORT, steps=1, warmup=warmup, lr=lr, ema=0))
     moved, still = (state_of(tmp_path / name) for name in ("moved", "still"))
     change = max(float((moved[name] - still[name]).abs().max()) for name in moved)
     assert change == pytest.approx(rate, rel=0.02)

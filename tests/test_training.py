@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cli.app import app
+from nvg.autoencoder_learner import AutoencoderTraining
 from nvg.checkpoint import Checkpoints
 from nvg.config import dump
 from nvg.run import Run, RunError
-from nvg.train_autoencoder import AutoencoderTraining
 from nvg.training import step_seed, train_loop
 from tests.makers import make_store, tiny_recipe, write_image_folder
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nvg.autoencoder import AutoencoderConfig, from_pixels
-from nvg.codebook import stage_residuals
+from nvg.autoencoder import from_pixels
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.autoencoder_learner import AutoencoderLearner, AutoencoderTraining
 from nvg.codewords import nearest_code
 from nvg.image_batch import ImageBatch
 from nvg.structure import build_leaves
-from nvg.train_autoencoder import AutoencoderLearner, AutoencoderTraining
 from tests.bench.codewords import plain
 from tests.bench.measure import interleaved, machine
 
@@ -51,7 +51,7 @@ def _calls(
     learner: AutoencoderLearner, images: ImageBatch, latents: Tensor
 ) -> dict[str, Callable[[], object]]:
     codebook = learner.model.quantizer.codebook.detach()
-    vectors = stage_residuals(latents, build_leaves(latents))
+    vectors = learner.model.quantizer.residuals(latents, build_leaves(latents))
     return {
         "step": lambda: learner.step(0, images),
         "structure": lambda: build_leaves(latents),

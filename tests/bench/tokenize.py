@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nvg.autoencoder import AutoencoderConfig
+from nvg.autoencoder_config import AutoencoderConfig
 from nvg.train_autoencoder import load_autoencoder
 from pipeline.blocks import decode_rows
 from pipeline.plan import make_manifest, plan_chunks, plan_rows, prepare_store

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nvg.autoencoder import AutoencoderConfig
+from nvg.autoencoder_config import AutoencoderConfig
 from nvg.backbone import TransformerConfig
 from nvg.distributed import World, device
 from nvg.generator_config import GeneratorTraining

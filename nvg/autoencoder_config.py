@@ -1,0 +1,58 @@
+"""Shape of a tokenizer: sizes, structure builder, and which pyramid of tokens it makes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nvg.config import require_positive, require_share
+from nvg.geometry import Geometry
+from nvg.structure import require_builder_name
+
+
+class Pyramid(StrEnum):
+    """What the stages of a tokenizer are."""
+
+    GRANULARITY = "granularity"
+    """NVG's: clusters of equal size, 1 to N of them."""
+    SCALE = "scale"
+    """VAR's: grids of growing side. For comparison only: such tokens have no structure to store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Shape of the tokenizer. The defaults are the paper's (Table 2): 256x256 -> 16x16x32."""
+
+    image_size: int = 256
+    base_channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    blocks: int = 2
+    attention: bool = True
+    dropout: float = 0.0
+    latent_dim: int = 32
+    codebook_size: int = 4096
+    builder: str = "greedy"
+    pyramid: Pyramid = Pyramid.GRANULARITY
+
+    def __post_init__(self) -> None:
+        require_positive(self, "base_channels", "blocks", "latent_dim")
+        require_share(self, "dropout")
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise ValueError("multipliers must name at least one resolution, each at least 1")
+        require_builder_name(self.builder)
+        if self.image_size % self.downsampling:
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of the downsampling "
+                f"{self.downsampling} that {len(self.multipliers)} multipliers make"
+            )
+        if not 2 <= self.codebook_size <= 65536:
+            raise ValueError(f"codebook_size must be 2..65536 (uint16), not {self.codebook_size}")
+        _ = self.geometry
+
+    @property
+    def downsampling(self) -> int:
+        """Image pixels per latent position along one side."""
+        return 1 << (len(self.multipliers) - 1)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The latent grid; ValueError if its side is not a power of two."""
+        return Geometry(self.image_size // self.downsampling)
