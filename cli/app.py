@@ -1,13 +1,25 @@
 """nvgctl: thin verbs over the library; heavy imports stay inside them, so --help is instant."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from cli.evaluate import evaluate
+from cli.options import (
+    Address,
+    DryRun,
+    EngineName,
+    ExportName,
+    ForeignName,
+    RecipePath,
+    Resume,
+    Settings,
+    read_recipe,
+)
+from cli.train import train
 from nvg.errors import InputError, WorkError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
@@ -49,92 +61,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Next Visual Granularity: tokenize datasets, train on tokens, inspect and sample.",
 )
-train = typer.Typer(no_args_is_help=True, help="Train the autoencoder or the generators.")
 app.add_typer(train, name="train")
+app.add_typer(evaluate, name="evaluate")
 
 
-class EngineName(StrEnum):
-    """Mirror of the pipeline's engines, so that --help need not import them."""
-
-    RAY = "ray"
-    INLINE = "inline"
-
-
-class PartName(StrEnum):
-    """Mirror of the generators' names, likewise."""
-
-    CONTENT = "content"
-    STRUCTURE = "structure"
-
-
-class ExportName(StrEnum):
-    """Mirror of the export formats, likewise."""
-
-    PARQUET = "parquet"
-    ARROW = "arrow"
-    WEBDATASET = "webdataset"
-
-
-RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")
-]
-Resume = Annotated[bool, typer.Option(help="Continue what --out holds already")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")]
-DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")]
-
-
-def read_recipe(path: Path, settings: list[str] | None) -> Any:
-    """The recipe with its overrides."""
-    from pipeline.recipe import load_recipe
-
-    return load_recipe(path, settings or [])
-
-
-@train.command("autoencoder")
-def train_autoencoder_verb(
-    recipe: RecipePath,
-    out: Annotated[Path, typer.Option(help="Run directory")],
-    settings: Settings = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
+@app.command("import-weights")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="Published weights")],
+    kind: Annotated[ForeignName, typer.Option("--from", help="Whose they are")],
+    out: Annotated[Path, typer.Option(help="Run directory to write")],
 ) -> None:
-    """Train the tokenizer on a recipe's images."""
-    from pipeline.fit import fit_autoencoder, plan_autoencoder
+    """Turn published tokenizer weights into an autoencoder to start from."""
+    from nvg.import_var import import_var
+    from nvg.train_autoencoder import leave_autoencoder
 
-    loaded = read_recipe(recipe, settings)
-    lines = plan_autoencoder(loaded) if dry_run else fit_autoencoder(loaded, out, resume)
-    typer.echo("\n".join(lines))
-
-
-@train.command("generator")
-def train_generator_verb(
-    recipe: RecipePath,
-    store: Annotated[str, typer.Option(help="Finished store (path or URL)")],
-    out: Annotated[Path, typer.Option(help="Run directory")],
-    only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
-    settings: Settings = None,
-    resume: Resume = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Train in so many processes of a Ray cluster")
-    ] = None,
-    address: Address = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Train the content and structure generators on a store's tokens."""
-    from pipeline.fit import fit_generator, fit_on_ray, plan_generator
-
-    if address and not workers:
-        raise InputError("--address names a Ray cluster: say how many --workers train there")
-    loaded = read_recipe(recipe, settings)
-    name = only.value if only else None
-    if dry_run:
-        lines = plan_generator(loaded, store, name)
-    elif workers:
-        lines = fit_on_ray(loaded, store, out, name, resume, workers, address)
-    else:
-        lines = fit_generator(loaded, store, out, name, resume)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    model = import_var(file)
+    leave_autoencoder(model, out)
+    config = model.config
+    typer.echo(
+        f"wrote {out}: {kind.value}'s encoder and decoder for {config.image_size} pixels, codebook "
+        f"{config.codebook_size} x {config.latent_dim}; fine-tune it with "
+        f"`nvgctl train autoencoder ... --from {out}`"
+    )
 
 
 @app.command()

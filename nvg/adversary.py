@@ -118,7 +118,7 @@ class Adversary(nn.Module):
 
     def balance(self, loss: Tensor, term: Tensor, layer: nn.Parameter) -> Tensor:
         """Norm of the loss's gradient at the decoder's last layer over that of the term."""
-        if not self.config.adaptive or not term.requires_grad:
+        if not (self.config.adaptive and term.requires_grad and layer.requires_grad):
             return loss.new_ones(())
         ours, theirs = (
             torch.autograd.grad(each, layer, retain_graph=True)[0].norm() for each in (loss, term)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ from nvg.training import LoopConfig, Metrics
 MOST_NAMED = 8  # images of a batch that an error names
 
 
+class Part(StrEnum):
+    """Of an autoencoder."""
+
+    ENCODER = "encoder"
+    QUANTIZER = "quantizer"
+    DECODER = "decoder"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining(LoopConfig):
     """How to train; the defaults are the paper's (A.5), but for losses that need weights files."""
@@ -49,6 +58,8 @@ class AutoencoderTraining(LoopConfig):
     ema: float = 0.999
     """Decay of the average weights, which are what is left and measured; 0 for the last weights."""
     codebook_init: CodebookInit = CodebookInit.SAMPLE
+    frozen: tuple[Part, ...] = ()
+    """Parts that keep their weights, for fine-tuning the others."""
     index_steps: int = 0
     """First steps in which gradients reach all codewords (IBQ); the paper: one epoch."""
     revive_after: int = 0
@@ -61,6 +72,8 @@ class AutoencoderTraining(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self, "ema")
+        if set(self.frozen) == set(Part):
+            raise ValueError("frozen names every part: nothing is left to train")
         for name in ("index_steps", "revive_after", "sample_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
@@ -82,6 +95,8 @@ class AutoencoderLearner:
                 f"{LEAST_SIDE}: set autoencoder.train.loss.perceptual = 0"
             )
         self.model = Autoencoder(config).to(self.device)
+        for part in training.frozen:
+            getattr(self.model, part.value).requires_grad_(False)
         self.optimizer = training.optimizer(self.model)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.revive_after, self.device)

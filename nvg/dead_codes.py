@@ -26,7 +26,7 @@ class DeadCodes:
         """
         self.idle += 1
         self.idle[quantized.content.unique()] = 0
-        if not self.patience:
+        if not self.patience or not codebook.requires_grad:
             return self.idle.new_zeros(())
         is_dead = self.idle >= self.patience
         drawn = torch.randint(len(quantized.means), (len(codebook),)).to(codebook.device)

@@ -4,17 +4,21 @@ Legend: B image, S stage, V codeword, T token.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nvg.autoencoder import Autoencoder, from_pixels
+from nvg.autoencoder import Autoencoder, from_pixels, to_pixels
 from nvg.image_batch import Images
 from nvg.residual import Layout
 
 BATCH = 64
+
+# uint8 images and their reconstructions, both [B, 3, D, D]
+Watch = Callable[[Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,10 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruction_metrics(model: Autoencoder, images: Images) -> Reconstruction:
-    """Measure `model` on all of `images`."""
+def reconstruction_metrics(
+    model: Autoencoder, images: Images, watch: Watch | None = None
+) -> Reconstruction:
+    """Measure `model` on all of `images`; `watch` is shown each batch and what is left of it."""
     layout, codes = model.quantizer.layout, model.config.codebook_size
     where, seen = next(model.parameters()).device, 0
     squared_S, error_S = torch.zeros(2, layout.stages, dtype=torch.float64)
@@ -52,6 +58,8 @@ def reconstruction_metrics(model: Autoencoder, images: Images) -> Reconstruction
         for stage, canvas in enumerate(model.quantizer.canvases(content, leaves)):
             rebuilt = model.decoder(canvas).clamp(-1, 1)
             squared_S[stage] += (rebuilt - from_pixels(pixels)).square().mean((1, 2, 3)).sum().cpu()
+        if watch:
+            watch(pixels, to_pixels(rebuilt))
         error_S += error_BS.double().sum(0).cpu()
         hits_SV += stage_hits(content, layout, codes)
         seen += len(pixels)

@@ -98,6 +98,15 @@ def reconstructions(
     return sheet(rows, side, names=names)
 
 
+def stage_sheet(
+    originals: torch.Tensor, stages: Sequence[torch.Tensor], side: int = 64
+) -> Image.Image:
+    """A row an image: the original, then what is decoded after each stage; uint8 [B, 3, D, D]."""
+    columns = [tiles_of(pixels) for pixels in (originals, *stages)]
+    headers = ["original", *(f"stage {stage}" for stage in range(len(stages)))]
+    return sheet(list(zip(*columns, strict=True)), side, headers)
+
+
 def samples(
     pixels: torch.Tensor, names: Sequence[str], columns: int, side: int = 64
 ) -> Image.Image:

@@ -56,6 +56,14 @@ def train_autoencoder(
     return reconstruction_metrics(model, heldout)
 
 
+def leave_autoencoder(model: Autoencoder, out: Path) -> None:
+    """Write a model as a run directory; CheckpointError where one is already."""
+    if (out / WEIGHTS).exists():
+        raise CheckpointError(f"{out / WEIGHTS} exists: choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / WEIGHTS, weights_bytes(model.state_dict(), model.config))
+
+
 class _AutoencoderTask:
     """The learner as the loop drives it."""
 

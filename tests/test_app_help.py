@@ -15,11 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
-    "train autoencoder": "recipe --out --set --resume/--no-resume --dry-run/--no-dry-run",
+    "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run",
     "train generator": "recipe --store --out --only --set --resume/--no-resume --workers --address "
     "--dry-run/--no-dry-run",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
     "--break-lock --dry-run/--no-dry-run",
+    "import-weights": "file --from --out",
+    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
     "export": "store --out --format",
     "inspect": "store --row --png --stats --segments",
     "verify": "store",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nvg.adversary import AdversaryConfig
-from nvg.autoencoder_learner import AutoencoderLearner, AutoencoderTraining
+from nvg.autoencoder_learner import AutoencoderLearner, AutoencoderTraining, Part
 from nvg.checkpoint import CheckpointError
 from nvg.config import ConfigError, build
 from nvg.dead_codes import DeadCodes
@@ -144,11 +144,24 @@ def test_images_too_small_for_lpips_are_refused(transformer: Path) -> None:
         AutoencoderLearner(tiny_model(), everything(Discriminator.DINO, transformer))
 
 
+def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
+    """Only the quantiser moves, with all losses on."""
+    write_autoencoder(tmp_path / "start", seed=3)
+    training = AutoencoderTraining(
+        steps=3, batch_size=4, lr=0.01, frozen=(Part.ENCODER, Part.DECODER), revive_after=1
+    )
+    fit(tmp_path / "run", training, start=tmp_path / "start")
+    moved = differing(state_of(tmp_path / "run"), tiny_autoencoder(3).state_dict())
+    assert moved
+    assert {name.split(".")[0] for name in moved} == {"quantizer"}
+
+
 def test_bad_settings_are_named() -> None:
     """LPIPS without weights, negative numbers, pictures without a checkpoint."""
     for table, words in (
         ({"loss": {"perceptual": 1.0}}, "loss: perceptual needs vgg"),
         ({"loss": {"l1": -1.0}}, "l1 must not be negative"),
+        ({"frozen": ["encoder", "decoder", "quantizer"]}, "nothing is left to train"),
         ({"index_steps": -1}, "index_steps must not be negative"),
         ({"sample_every": 3, "checkpoint_every": 2}, "sample_every 3 must be a multiple"),
     ):

@@ -1,0 +1,40 @@
+"""`nvgctl evaluate`: measure what was trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Settings, read_recipe
+
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer.")
+
+
+@evaluate.command("reconstruction")
+def reconstruction_verb(
+    run: Annotated[Path, typer.Argument(help="Autoencoder run directory or weights file")],
+    data: Annotated[Path, typer.Option(help="Recipe whose held-out images are rebuilt")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report and the picture (default: the run)")
+    ] = None,
+    extractor: Annotated[
+        str,
+        typer.Option(
+            help="Features of the Frechet distance: a torch-fidelity name, or MODULE:FUNCTION"
+        ),
+    ] = "inception-v3-compat",
+    weights: Annotated[
+        Path | None, typer.Option(help="Local weights of the extractor; without, no distance")
+    ] = None,
+    vgg: Annotated[
+        str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
+    ] = None,
+    most: Annotated[int | None, typer.Option("-n", min=1, help="At most so many images")] = None,
+    settings: Settings = None,
+) -> None:
+    """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
+    from pipeline.evaluate import evaluate_reconstruction
+
+    recipe = read_recipe(data, settings)
+    lines = evaluate_reconstruction(run, recipe, out, extractor, weights, vgg, most)
+    typer.echo("\n".join(lines))

@@ -1,0 +1,60 @@
+"""`nvgctl train`: the autoencoder, or the generators."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Address, DryRun, PartName, RecipePath, Resume, Settings, read_recipe
+from nvg.errors import InputError
+
+train = typer.Typer(no_args_is_help=True, help="Train the autoencoder or the generators.")
+
+
+@train.command("autoencoder")
+def train_autoencoder_verb(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option(help="Run directory")],
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Start from the weights of a run or a file")
+    ] = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the tokenizer on a recipe's images."""
+    from pipeline.fit import fit_autoencoder, plan_autoencoder
+
+    loaded = read_recipe(recipe, settings)
+    lines = plan_autoencoder(loaded) if dry_run else fit_autoencoder(loaded, out, resume, start)
+    typer.echo("\n".join(lines))
+
+
+@train.command("generator")
+def train_generator_verb(
+    recipe: RecipePath,
+    store: Annotated[str, typer.Option(help="Finished store (path or URL)")],
+    out: Annotated[Path, typer.Option(help="Run directory")],
+    only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many processes of a Ray cluster")
+    ] = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the content and structure generators on a store's tokens."""
+    from pipeline.fit import fit_generator, fit_on_ray, plan_generator
+
+    if address and not workers:
+        raise InputError("--address names a Ray cluster: say how many --workers train there")
+    loaded = read_recipe(recipe, settings)
+    name = only.value if only else None
+    if dry_run:
+        lines = plan_generator(loaded, store, name)
+    elif workers:
+        lines = fit_on_ray(loaded, store, out, name, resume, workers, address)
+    else:
+        lines = fit_generator(loaded, store, out, name, resume)
+    typer.echo("\n".join(lines), nl=bool(lines))

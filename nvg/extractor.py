@@ -1,0 +1,122 @@
+"""Features of images for Frechet distances, and the distance; torch-fidelity does both.
+
+Legend: B image, F feature, D pixel row or column.
+"""
+
+import hashlib
+import importlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nvg.errors import InputError
+
+INCEPTION = "inception-v3-compat"
+LAYERS = {INCEPTION: "2048", "vgg16": "fc2_relu"}  # whose features are compared
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network by name: uint8 images [B, 3, D, D] -> features [B, F]."""
+
+    name: str
+    weights: str
+    """SHA-256 of its weights file, "" where it has none."""
+    network: nn.Module
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        found = self.network(pixels)
+        return (found[0] if isinstance(found, tuple) else found).flatten(1)
+
+    @property
+    def distance_name(self) -> str:
+        """What a distance of its features may be called: FID only where it is Inception's."""
+        if self.name == INCEPTION:
+            return "FID"
+        return f"Frechet distance (features: {self.name})"
+
+
+def load_extractor(name: str, weights: Path | None, where: torch.device) -> Extractor:
+    """A network of torch-fidelity with local weights, or what MODULE:FUNCTION(weights) returns.
+
+    Nothing is downloaded. InputError when the name is unknown or the weights cannot be used.
+    """
+    if weights is not None and not weights.is_file():
+        raise InputError(f"{weights} is no file: it should hold the weights of {name}")
+    identity = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
+    network = _own(name, weights) if ":" in name else _known(name, weights)
+    return Extractor(name, identity, network.to(where).eval())
+
+
+def _known(name: str, weights: Path | None) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as REGISTRY
+    except ImportError:
+        raise InputError(
+            'Frechet distances need torch-fidelity: pip install -e ".[metrics]"'
+        ) from None
+    if name not in REGISTRY or name not in LAYERS:
+        known = ", ".join(LAYERS)
+        raise InputError(f"unknown extractor {name!r}: {known}, or your own MODULE:FUNCTION")
+    if weights is None:
+        raise InputError(f"{name} needs --weights: a local file, nothing is downloaded")
+    try:
+        made: nn.Module = REGISTRY[name](
+            name, [LAYERS[name]], feature_extractor_weights_path=str(weights)
+        )
+    except Exception as error:  # whatever a foreign file causes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{weights} does not hold the weights of {name}: {reason}") from error
+    return made
+
+
+def _own(name: str, weights: Path | None) -> nn.Module:
+    """What a user's function returns."""
+    module, _, function = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)(weights)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"extractor {name} cannot be imported: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise InputError(f"extractor {name} returned no torch module")
+    return made
+
+
+class Moments:
+    """Mean and covariance of features, batch by batch, in float64."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total: Any = 0.0
+        self.outer: Any = 0.0
+
+    def add(self, features_BF: Tensor) -> None:
+        """Count a batch."""
+        features = features_BF.double()
+        self.count += len(features)
+        self.total = self.total + features.sum(0).cpu()
+        self.outer = self.outer + (features.T @ features).cpu()
+
+    def statistics(self) -> dict[str, np.ndarray[Any, Any]]:
+        """`mu` and `sigma` (unbiased), as torch-fidelity wants them."""
+        if self.count < 2:
+            raise InputError(f"{self.count} images are too few for a Frechet distance")
+        mean = self.total / self.count
+        sigma = (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
+        return {"mu": mean.numpy(), "sigma": sigma.numpy()}
+
+
+def frechet_distance(one: Moments, other: Moments) -> float:
+    """torch-fidelity's distance of two Gaussians; at least 0."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    found = fid_statistics_to_metric(one.statistics(), other.statistics(), verbose=False)
+    return max(float(found[KEY_METRIC_FID]), 0.0)
