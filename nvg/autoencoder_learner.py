@@ -25,12 +25,11 @@ from nvg.config import require_share
 from nvg.dead_codes import DeadCodes
 from nvg.discriminator import Discriminator
 from nvg.distributed import device
-from nvg.errors import InputError
 from nvg.image_batch import ImageBatch
 from nvg.losses import LossConfig, autoencoder_loss
 from nvg.metrics import stage_hits, stage_usage
 from nvg.optim import cosine, follow, set_lr
-from nvg.perceptual import LEAST_SIDE, Perceptual
+from nvg.perceptual import Perceptual
 from nvg.training import LoopConfig, Metrics
 
 MOST_NAMED = 8  # images of a batch that an error names
@@ -89,20 +88,16 @@ class AutoencoderLearner:
 
     def __init__(self, config: AutoencoderConfig, training: AutoencoderTraining) -> None:
         self.training, self.device = training, device()
-        if training.loss.perceptual and config.image_size < LEAST_SIDE:
-            raise InputError(
-                f"images of {config.image_size} pixels are too small for LPIPS, which needs "
-                f"{LEAST_SIDE}: set autoencoder.train.loss.perceptual = 0"
-            )
         self.model = Autoencoder(config).to(self.device)
         for part in training.frozen:
             getattr(self.model, part.value).requires_grad_(False)
         self.optimizer = training.optimizer(self.model)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.revive_after, self.device)
-        self.perceptual = (
-            Perceptual(training.loss.vgg).to(self.device) if training.loss.perceptual else None
-        )
+        self.perceptual = None
+        if training.loss.perceptual:
+            measure = Perceptual(training.loss.vgg, config.image_size)
+            self.perceptual = measure.to(self.device)
         self.adversary = None
         if training.adversary.kind is not Discriminator.NONE:
             pace = Pace(

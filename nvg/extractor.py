@@ -69,6 +69,7 @@ def _known(name: str, weights: Path | None) -> nn.Module:
     if weights is None:
         raise InputError(f"{name} needs --weights: a local file, nothing is downloaded")
     try:
+        torch.load(weights, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle
         made: nn.Module = REGISTRY[name](
             name, [LAYERS[name]], feature_extractor_weights_path=str(weights)
         )

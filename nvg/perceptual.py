@@ -19,11 +19,16 @@ LEAST_SIDE = 16  # pixels that are left something of by VGG16's four poolings
 class Perceptual(nn.Module):
     """LPIPS with the library's own heads on a VGG16 from a local file, frozen.
 
-    `vgg` is a file of torchvision's VGG16 weights, or RANDOM. InputError where it cannot be used.
+    `vgg` is a file of torchvision's VGG16 weights, or RANDOM. InputError where it cannot be used,
+    or images of `side` pixels cannot.
     """
 
-    def __init__(self, vgg: str) -> None:
+    def __init__(self, vgg: str, side: int) -> None:
         super().__init__()
+        if side < LEAST_SIDE:
+            raise InputError(
+                f"images of {side} pixels are too small for LPIPS: it needs {LEAST_SIDE}"
+            )
         self.distance = _untrained()
         if vgg != RANDOM:
             _fill(self.distance.net, Path(vgg))

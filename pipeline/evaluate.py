@@ -52,7 +52,8 @@ def evaluate_reconstruction(
     network = None
     if weights or ":" in extractor:
         network = load_extractor(extractor, weights, device())
-    judge = Judge(network, Perceptual(vgg).to(device()) if vgg else None)
+    perceptual = Perceptual(vgg, model.config.image_size).to(device()) if vgg else None
+    judge = Judge(network, perceptual)
     with progress(total=len(images), desc="rebuild", unit="image") as bar:
 
         def watch(pixels: Tensor, rebuilt: Tensor) -> None:

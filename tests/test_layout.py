@@ -18,6 +18,8 @@ COVERED_BY: dict[str, str] = {
     "nvg/objective.py": "tests/test_train_generator.py",
     "nvg/epoch.py": "tests/test_loader_resume.py",
     "nvg/preload.py": "tests/test_tokens.py",
+    "cli/options.py": "tests/test_app_help.py",
+    "cli/train.py": "tests/test_app.py",
     "nvg/alignment.py": "tests/test_features.py",
     "nvg/autoencoder_config.py": "tests/test_autoencoder.py",
     "nvg/convolutional.py": "tests/test_autoencoder.py",

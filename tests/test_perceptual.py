@@ -24,7 +24,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_distance_of_images(weights: Path) -> None:
     """Zero to itself, symmetric, one number a pair, with a gradient; dropout stays off."""
     images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    measure = Perceptual(RANDOM).train()
+    measure = Perceptual(RANDOM, 32).train()
     assert measure(images[0], images[0]).tolist() == [0, 0]
     found = measure(images[0], images[1])
     assert torch.equal(found, measure(images[0], images[1]))
@@ -39,9 +39,9 @@ def test_distance_of_images(weights: Path) -> None:
 def test_the_files_weights_are_used(weights: Path) -> None:
     """Layer by layer; the name tells when they are random."""
     state = torch.load(weights, weights_only=True)
-    measure = Perceptual(str(weights))
+    measure = Perceptual(str(weights), 32)
     assert measure.name == "lpips"
-    assert Perceptual(RANDOM).name == "lpips, VGG16 with random weights"
+    assert Perceptual(RANDOM, 32).name == "lpips, VGG16 with random weights"
     first = measure.distance.net.slice1[0].weight
     assert torch.equal(first, state["features.0.weight"])
     last = measure.distance.net.slice5[-2].weight
@@ -50,7 +50,7 @@ def test_the_files_weights_are_used(weights: Path) -> None:
 
 def test_random_weights_are_always_the_same() -> None:
     """A run that resumes measures as before."""
-    first, second = (Perceptual(RANDOM).distance.net.slice3[-2].weight for _ in range(2))
+    first, second = (Perceptual(RANDOM, 32).distance.net.slice3[-2].weight for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -64,4 +64,4 @@ def test_bad_weights_are_named(tmp_path: Path) -> None:
         ("other.pth", "does not hold torchvision's VGG16 weights"),
     ):
         with pytest.raises(InputError, match=words):
-            Perceptual(str(tmp_path / name))
+            Perceptual(str(tmp_path / name), 32)
