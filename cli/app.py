@@ -19,6 +19,7 @@ from cli.options import (
     Settings,
     read_recipe,
 )
+from cli.sample import sample
 from cli.train import train
 from nvg.errors import InputError, WorkError
 
@@ -180,20 +181,7 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
         raise typer.Exit(1)
 
 
-@app.command()
-def sample(
-    run: Annotated[Path, typer.Argument(help="Generator run directory")],
-    png: Annotated[Path, typer.Option(help="Picture to write")],
-    label: Annotated[list[str] | None, typer.Option(help="Class name or id (repeatable)")] = None,
-    number: Annotated[int, typer.Option("-n", min=1, help="Images per class")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
-    settings: Settings = None,
-) -> None:
-    """Generate images of the given classes, or of all."""
-    from pipeline.generate import draw_samples
-
-    draw_samples(run, label or [], number, seed, settings or [], png)
-    typer.echo(f"wrote {png}")
+app.command("sample")(sample)
 
 
 def main() -> None:

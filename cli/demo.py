@@ -50,10 +50,10 @@ def run(out: Path) -> bool:
     from nvg.inspection import row_lines, store_lines
     from nvg.store import open_store
     from pipeline.fit import fit_autoencoder, fit_generator
-    from pipeline.generate import draw_samples
     from pipeline.offline import Mode, tokenize_dataset
     from pipeline.recipe import load_recipe
     from pipeline.run import Engine
+    from pipeline.sampling import Request, draw_samples
 
     recipe = load_recipe(RECIPE)
     autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
@@ -71,7 +71,7 @@ def run(out: Path) -> bool:
     with timed("4/6 train the generators"):
         say(fit_generator(recipe, store, generator, None, resume=True))
     with timed("5/6 sample"):
-        draw_samples(generator, [], SHOWN, SEED, [], out / "samples.png")
+        draw_samples(generator, Request(number=SHOWN, seed=SEED, png=out / "samples.png"))
     with timed("6/6 let a classifier read the generated digits"):
         real, made = read_generated(recipe, generator)
         say([f"{real:.1%} of real held-out digits read right ({REAL_WANTED:.0%} wanted)"])

@@ -35,6 +35,13 @@ class ForeignName(StrEnum):
     VAR = "var"
 
 
+class WeightsName(StrEnum):
+    """Which weights of a run."""
+
+    EMA = "ema"
+    RAW = "raw"
+
+
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")

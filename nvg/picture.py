@@ -107,6 +107,20 @@ def stage_sheet(
     return sheet(list(zip(*columns, strict=True)), side, headers)
 
 
+def stage_frames(
+    detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor, side: int = 128
+) -> list[list[Image.Image]]:
+    """For each image the frames of a film: structure map beside canvas, stage after stage."""
+    geometry = detokenizer.config.geometry
+    films: list[list[Image.Image]] = [[] for _ in range(len(leaves))]
+    for stage in range(geometry.stages):
+        canvases = tiles_of(detokenizer.decode(content, leaves, stage))
+        for film, leaf, canvas in zip(films, leaves, canvases, strict=True):
+            colours = structure_tile(labels(leaf, stage, geometry.K).numpy(), stage, geometry.grid)
+            film.append(sheet([[colours, canvas]], side, [f"stage {stage}", ""]))
+    return films
+
+
 def samples(
     pixels: torch.Tensor, names: Sequence[str], columns: int, side: int = 64
 ) -> Image.Image:

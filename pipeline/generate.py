@@ -1,7 +1,7 @@
-"""The sampling verb: a generator run -> sequences -> pictures."""
+"""A generator run put to work: class labels -> sequences -> images."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,18 +10,21 @@ import torch
 from nvg.autoencoder import Detokenizer
 from nvg.checkpoint import load_weights, read_config, read_header
 from nvg.content import ContentGenerator
+from nvg.control import Control
 from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.distributed import device
 from nvg.errors import InputError
-from nvg.files import require_file_place, write_atomic
+from nvg.files import write_atomic
 from nvg.generators import GeneratorShape, Part
+from nvg.guidance import SamplerConfig
 from nvg.picture import png_bytes, samples
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.run import Run
-from nvg.sampler import SamplerConfig, sample_images
+from nvg.sampler import sample_batches
+from nvg.sequence import Sequences
 from nvg.structure_flow import StructureGenerator
 from nvg.train_generator import CLASSES
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
 
 BATCH = 64
 SHOWN_CLASSES, SHOWN = 10, 8  # of a picture drawn in training
@@ -35,20 +38,36 @@ class Generators:
     structure: StructureGenerator
     detokenizer: Detokenizer
     classes: list[str]
+    tokenizer: str
+    """Fingerprint of the tokenizer they were trained with."""
 
-    def images(self, labels: list[int], seed: int, config: SamplerConfig) -> torch.Tensor:
-        """Images uint8 [B, 3, D, D] for class ids; image i depends on (seed, i) only."""
+    def batches(
+        self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
+    ) -> Iterator[tuple[Sequences, torch.Tensor]]:
+        """Tokens and images uint8 [B, 3, D, D] of class ids, batch by batch.
+
+        Image i depends on (seed, i) and what `control` gives it, whatever the batch.
+        """
         quantizer = self.detokenizer.quantizer
         assert isinstance(quantizer, MultiGranularityQuantizer)  # stores hold no scales
-        made = sample_images(self.content, self.structure, quantizer, labels, seed, config, BATCH)
-        batches = zip(made.content.split(BATCH), made.leaves.split(BATCH), strict=True)
-        return torch.cat([self.detokenizer.decode(content, leaves) for content, leaves in batches])
+        batches = sample_batches(
+            self.content, self.structure, quantizer, labels, seed, config, BATCH, control
+        )
+        for made in batches:
+            yield made, self.detokenizer.decode(made.content, made.leaves)
+
+    def images(
+        self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
+    ) -> torch.Tensor:
+        """The images alone, all at once."""
+        return torch.cat([pixels for _, pixels in self.batches(labels, seed, config, control)])
 
 
-def load_generators(run: Path, weights: Path | None = None) -> Generators:
+def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -> Generators:
     """The generators of a run directory, or of `weights`, a checkpoint of it.
 
-    The average weights where there are some. InputError when a part is missing or does not belong.
+    The average weights where there are some, unless `raw`. InputError when a part is missing or
+    does not belong.
     """
     weights = weights or run
     wanted = [weights / f"{part.value}.safetensors" for part in Part]
@@ -61,9 +80,9 @@ def load_generators(run: Path, weights: Path | None = None) -> Generators:
     where = device()
     classes = json.loads((run / CLASSES).read_text())
     models = {}
-    for part, raw in zip(Part, wanted, strict=True):
-        average = raw.with_stem(f"{raw.stem}-ema")
-        path = average if average.exists() else raw
+    for part, plain in zip(Part, wanted, strict=True):
+        average = plain.with_stem(f"{plain.stem}-ema")
+        path = average if average.exists() and not raw else plain
         shape = read_config(GeneratorShape, path)
         if shape.classes != len(classes):
             raise InputError(
@@ -78,7 +97,9 @@ def load_generators(run: Path, weights: Path | None = None) -> Generators:
     content, structure = models[Part.CONTENT], models[Part.STRUCTURE]
     assert isinstance(content, ContentGenerator)
     assert isinstance(structure, StructureGenerator)
-    return Generators(content, structure, load_detokenizer(run / WEIGHTS).to(where), classes)
+    detokenizer = load_detokenizer(run / WEIGHTS).to(where)
+    identity = read_header(run / WEIGHTS).get("tokenizer", "")
+    return Generators(content, structure, detokenizer, classes, identity)
 
 
 def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
@@ -95,20 +116,6 @@ def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
             known = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
             raise InputError(f"unknown class {name!r}: there are {len(classes)} ({known})")
     return ids
-
-
-def draw_samples(
-    run: Path, wanted: list[str], number: int, seed: int, settings: list[str], png: Path
-) -> None:
-    """Generate `number` images of each wanted class into one picture, a row per class."""
-    require_file_place(png)
-    recipe = load_recipe(run / "config.toml", settings)
-    generators = load_generators(run)
-    ids = class_ids(generators.classes, wanted)
-    labels = [label for label in ids for _ in range(number)]
-    pixels = generators.images(labels, seed, recipe.sample)
-    names = [generators.classes[label] if label >= 0 else "" for label in ids]
-    write_atomic(png, png_bytes(samples(pixels, names, number)))
 
 
 def sample_checkpoints(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:

@@ -9,7 +9,7 @@ from nvg.autoencoder_config import AutoencoderConfig
 from nvg.autoencoder_learner import AutoencoderTraining
 from nvg.config import build, read_table, require_positive
 from nvg.generator_config import GeneratorConfig
-from nvg.sampler import SamplerConfig
+from nvg.guidance import SamplerConfig
 from pipeline.presets import expand
 
 

@@ -18,8 +18,8 @@ from nvg.checkpoint import fingerprint, weights_bytes
 from nvg.feature_codec import FeatureCodec, fit_codec
 from nvg.generator_config import GeneratorConfig, GeneratorTraining
 from nvg.geometry import Geometry, canonical
+from nvg.guidance import SamplerConfig
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampler import SamplerConfig
 from nvg.store import CODEC, FEATURES, Arrays, Store
 from nvg.store_layout import create_store
 from nvg.structure import build_leaves

@@ -25,7 +25,8 @@ FLAGS = {
     "export": "store --out --format",
     "inspect": "store --row --png --stats --segments",
     "verify": "store",
-    "sample": "run --png --label -n --seed --set",
+    "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
+    "--mask --tokenizer --weights --set",
 }
 
 

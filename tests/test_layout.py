@@ -19,6 +19,8 @@ COVERED_BY: dict[str, str] = {
     "nvg/epoch.py": "tests/test_loader_resume.py",
     "nvg/preload.py": "tests/test_tokens.py",
     "cli/options.py": "tests/test_app_help.py",
+    "cli/sample.py": "tests/test_sampling.py",
+    "nvg/guidance.py": "tests/test_sampler.py",
     "cli/train.py": "tests/test_app.py",
     "nvg/alignment.py": "tests/test_features.py",
     "nvg/autoencoder_config.py": "tests/test_autoencoder.py",

@@ -13,18 +13,11 @@ from torch import Tensor
 from nvg.backbone import TransformerConfig
 from nvg.content import ContentGenerator
 from nvg.geometry import Geometry, canonical
+from nvg.guidance import Guidance, Noise, SamplerConfig, guidance_at, top_p_at
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampler import (
-    Guidance,
-    Noise,
-    SamplerConfig,
-    guidance_at,
-    halve,
-    sample_images,
-    top_p,
-    top_p_at,
-)
+from nvg.sampler import sample_images, top_p
 from nvg.sequence import Sequences
+from nvg.splitting import halve
 from nvg.structure_flow import StructureGenerator
 from tests import reference
 from tests.test_layers import randomize

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nvg.backbone import TransformerConfig
 from nvg.geometry import Geometry
-from nvg.sampler import Guidance, Noise, draw_structure
+from nvg.guidance import Guidance, Noise
+from nvg.splitting import draw_structure
 from nvg.structure_flow import StructureGenerator, inpaint, structure_loss, time_features
 from tests import reference
 from tests.test_layers import randomize

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from nvg.generators import Part, shape_of
+from nvg.guidance import SamplerConfig
 from nvg.run import Run
-from nvg.sampler import SamplerConfig, sample_images
+from nvg.sampler import sample_images
 from nvg.store import Store
 from nvg.structure_flow import StructureGenerator, inpaint
 from nvg.switches import ContentInput, Prediction, Rope, StructureInput, Variant

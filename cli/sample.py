@@ -1,0 +1,59 @@
+"""`nvgctl sample`: generate images, freely or steered."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Settings, WeightsName
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    png: Annotated[Path | None, typer.Option(help="Picture to write, a row per class")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder to write a PNG per image to")] = None,
+    npz: Annotated[Path | None, typer.Option(help="Array to write, for the ADM evaluator")] = None,
+    stages: Annotated[
+        Path | None, typer.Option(help="Folder to write canvas and structure per stage to")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Class name or id (repeatable)")] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="Images per class")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
+    structure: Annotated[
+        Path | None, typer.Option(help="Drawn picture whose regions the first stages follow")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="STORE.vgs:ROW or an image, to keep parts of")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="structure:M or all:M, what the first M stages keep")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="White where the reference is drawn anew")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Autoencoder run, for a reference image")
+    ] = None,
+    weights: Annotated[WeightsName, typer.Option(help="Average or last weights")] = WeightsName.EMA,
+    settings: Settings = None,
+) -> None:
+    """Generate images of the given classes, or of all."""
+    from pipeline.sampling import Request, draw_samples
+
+    request = Request(
+        labels=label or [],
+        number=number,
+        seed=seed,
+        settings=settings or [],
+        raw=weights is WeightsName.RAW,
+        structure=structure,
+        reference=reference,
+        keep=keep,
+        mask=mask,
+        tokenizer=tokenizer,
+        png=png,
+        folder=folder,
+        npz=npz,
+        stages=stages,
+    )
+    typer.echo("\n".join(draw_samples(run, request)))

@@ -1,0 +1,143 @@
+"""What a user gives to steer sampling: a drawn picture, a mask, a row of a store, an image.
+
+Legend: N latent position, D pixel row or column.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nvg.checkpoint import fingerprint
+from nvg.control import Control, Keep, edit_region, keep_stages, require_stages
+from nvg.drawing import leaves_of_regions
+from nvg.errors import InputError
+from nvg.geometry import Geometry
+from nvg.sequence import Sequences
+from nvg.store import open_store
+from nvg.structure import grid_labels
+from nvg.train_autoencoder import load_autoencoder
+from pipeline.images import ImageError, cut, decode, open_picture
+from pipeline.segments import label_map
+from pipeline.views import Crops
+
+DETAIL = 8  # samples of a picture along a latent position's side, whose majority counts
+WHITE = 127  # above: white
+
+
+def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int) -> Control:
+    """`count` images whose first stages follow a drawn picture (`nvg.drawing`).
+
+    As many stages as it determines, or as `keep` says. InputError for a picture of no use.
+    """
+    regions_N = _on_grid(label_map_of(path), geometry.grid)
+    leaves_N, stages = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
+    if keep:
+        what, stages = parse_keep(keep)
+        if what is not Keep.STRUCTURE:
+            raise InputError("a picture has structure only: --keep structure:M, not all:M")
+        require_stages(stages, geometry)
+    return Control(leaves_N.expand(count, -1), stages)
+
+
+def reference_control(
+    reference: Sequences, keep: str | None, mask: Path | None, geometry: Geometry, count: int
+) -> Control:
+    """`count` images that keep first stages of a reference, or all of it but a marked region."""
+    if mask:
+        if keep:
+            raise InputError("--mask keeps all that it does not mark: leave --keep out")
+        marked_N = _on_grid(mask_of(mask), geometry.grid) > 0
+        return edit_region(reference, geometry, torch.from_numpy(marked_N), count)
+    if not keep:
+        raise InputError("--reference needs --keep structure:M or all:M, or a --mask")
+    return keep_stages(reference, geometry, *parse_keep(keep), count)
+
+
+def parse_keep(text: str) -> tuple[Keep, int]:
+    """`structure:M` or `all:M`, M first stages."""
+    what, _, number = text.partition(":")
+    if what not in list(Keep) or not number.isdecimal():
+        raise InputError(f"--keep {text!r} is neither structure:M nor all:M")
+    return Keep(what), int(number)
+
+
+def load_reference(text: str, identity: str, tokenizer: Path | None) -> Sequences:
+    """The first view of a row, `STORE:ROW`, or of an image file through the tokenizer.
+
+    `identity` is the tokenizer the generators were trained with; InputError when the reference is
+    of another, or is not there.
+    """
+    row = re.fullmatch(r"(.+\.vgs/?):(\d+)", text)
+    return _of_row(row[1], int(row[2]), identity) if row else _of_image(text, identity, tokenizer)
+
+
+def _of_row(path: str, row: int, identity: str) -> Sequences:
+    store = open_store(path)
+    store.require_tokenizer(identity)
+    if row >= len(store) or row not in set(store.ok_rows().tolist()):
+        raise InputError(f"{path} has no usable row {row}: it has {len(store)}, see nvgctl inspect")
+    leaves, content = (
+        torch.from_numpy(array[row][:1].astype(np.int64)) for array in (store.leaves, store.content)
+    )
+    return Sequences(leaves, content, _NONE)
+
+
+def _of_image(text: str, identity: str, tokenizer: Path | None) -> Sequences:
+    if not Path(text).is_file():
+        raise InputError(f"reference {text!r} is neither STORE.vgs:ROW nor an image file")
+    if tokenizer is None:
+        raise InputError("a reference image needs --tokenizer, the autoencoder's run directory")
+    model = load_autoencoder(tokenizer)
+    if fingerprint(model) != identity:
+        raise InputError(
+            f"{tokenizer} is not the tokenizer {identity[:12]} the generators were trained with"
+        )
+    size = model.config.image_size
+    try:
+        image = decode(Path(text).read_bytes())
+        pixels = cut(image, Crops(size).windows(*image.size, ""), size)
+    except ImageError as error:
+        raise InputError(f"reference {text} cannot be used: {error}") from None
+    leaves, content, _ = model.tokenize(torch.from_numpy(pixels))
+    return Sequences(leaves.long(), content, _NONE)
+
+
+_NONE = torch.tensor([-1])
+
+
+def label_map_of(path: Path) -> Any:
+    """The labels of a picture file, int32 [D, D']."""
+    return _read(path, label_map)
+
+
+def mask_of(path: Path) -> Any:
+    """A mask file as 0 and 1, int32 [D, D']: white is 1."""
+
+    def white(data: bytes) -> Any:
+        return open_picture(
+            data, lambda image: (np.asarray(image.convert("L")) > WHITE).astype(np.int32)
+        )
+
+    return _read(path, white)
+
+
+def _read(path: Path, use: Any) -> Any:
+    try:
+        return use(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ImageError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def _on_grid(label_DD: Any, grid: int) -> Any:
+    """The label of most of each latent position, [N]; the picture is stretched over the image."""
+    place = (np.arange(grid * DETAIL) + 0.5) / (grid * DETAIL)
+    rows, columns = ((place * size).astype(np.int64).clip(max=size - 1) for size in label_DD.shape)
+    fine = np.ascontiguousarray(label_DD[rows][:, columns])[None]
+    found: Tensor = grid_labels(torch.from_numpy(fine), 1, grid * grid)
+    return found[0].numpy()
