@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, read_recipe
+from cli.options import Settings, WeightsName, read_recipe
 
-evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
 
 @evaluate.command("reconstruction")
@@ -38,3 +38,38 @@ def reconstruction_verb(
     recipe = read_recipe(data, settings)
     lines = evaluate_reconstruction(run, recipe, out, extractor, weights, vgg, most)
     typer.echo("\n".join(lines))
+
+
+@evaluate.command("generation")
+def generation_verb(
+    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    data: Annotated[Path, typer.Option(help="Recipe of the real images")],
+    extractor: Annotated[
+        str, typer.Option(help="Features: a torch-fidelity name, or MODULE:FUNCTION")
+    ] = "inception-v3-compat",
+    weights: Annotated[Path | None, typer.Option(help="Local weights of the extractor")] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
+    which: Annotated[
+        WeightsName, typer.Option("--generator-weights", help="Average or last weights")
+    ] = WeightsName.EMA,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
+    data_settings: Annotated[
+        list[str] | None, typer.Option("--set-data", help="Override of --data (repeatable)")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
+    from pipeline.evaluate_generation import Evaluation, evaluate_generation
+
+    wanted = Evaluation(
+        number=number,
+        seed=seed,
+        extractor=extractor,
+        weights=weights,
+        settings=tuple(settings or ()),
+        raw=which is WeightsName.RAW,
+        out=out,
+    )
+    recipe = read_recipe(data, data_settings)
+    typer.echo("\n".join(evaluate_generation(run, recipe, wanted)))

@@ -17,22 +17,29 @@ from torch import Tensor, nn
 from nvg.errors import InputError
 
 INCEPTION = "inception-v3-compat"
-LAYERS = {INCEPTION: "2048", "vgg16": "fc2_relu"}  # whose features are compared
+# Layers of the features that are compared, and of class logits where there are some.
+LAYERS = {INCEPTION: ["2048", "logits_unbiased"], "vgg16": ["fc2_relu"]}
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network by name: uint8 images [B, 3, D, D] -> features [B, F]."""
+    """A network by name: uint8 images [B, 3, D, D] -> features [B, F], perhaps class logits."""
 
     name: str
     weights: str
     """SHA-256 of its weights file, "" where it has none."""
     network: nn.Module
 
-    @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
+        """Features alone."""
+        return self.both(pixels)[0]
+
+    @torch.no_grad()
+    def both(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features, and logits [B, V] where the network gives a second output."""
         found = self.network(pixels)
-        return (found[0] if isinstance(found, tuple) else found).flatten(1)
+        values, *rest = found if isinstance(found, tuple) else (found,)
+        return values.flatten(1), rest[0] if rest else None
 
     @property
     def distance_name(self) -> str:
@@ -71,7 +78,7 @@ def _known(name: str, weights: Path | None) -> nn.Module:
     try:
         torch.load(weights, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle
         made: nn.Module = REGISTRY[name](
-            name, [LAYERS[name]], feature_extractor_weights_path=str(weights)
+            name, list(LAYERS[name]), feature_extractor_weights_path=str(weights)
         )
     except Exception as error:  # whatever a foreign file causes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -42,12 +42,15 @@ def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
         patch.setattr(inception, "load_state_dict_from_url", lambda *a, **k: {})
         patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *a: None)
-        empty = inception.FeatureExtractorInceptionV3(INCEPTION, ["2048"])
+        empty = inception.FeatureExtractorInceptionV3(INCEPTION, ["2048", "logits_unbiased"])
     torch.save(empty.state_dict(), tmp_path / "inception.pth")
     found = load_extractor(INCEPTION, tmp_path / "inception.pth", CPU)
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     assert found(pixels).shape == (2, 2048)
     assert torch.equal(found(pixels), empty(pixels)[0])
+    logits = found.both(pixels)[1]
+    assert logits is not None
+    assert torch.equal(logits, empty(pixels)[1])
     assert found.distance_name == "FID"
     assert len(found.weights) == 64
 
