@@ -2,7 +2,19 @@
 
 import sys
 
-from tests.bench import builders, codewords, loader, memory, step, structure, tokenize, train
+from tests.bench import (
+    builders,
+    codewords,
+    control,
+    loader,
+    memory,
+    sample,
+    solvers,
+    step,
+    structure,
+    tokenize,
+    train,
+)
 
 BENCHMARKS = {
     "structure": structure.main,
@@ -13,6 +25,9 @@ BENCHMARKS = {
     "tokenize": tokenize.main,
     "train": train.main,
     "loader": loader.main,
+    "sample": sample.main,
+    "solvers": solvers.main,  # of the demo's digits, as the next
+    "control": control.main,
 }
 
 

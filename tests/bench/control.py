@@ -1,0 +1,70 @@
+"""What control does, in numbers, on the demo's digits (Fig. 8 as a curve).
+
+Variation: standard deviation over samples of one class, as a share of that of free samples, when
+the first stages of a reference are kept. Agreement: of the requested map with the hierarchy found
+in the sample again; the baseline is chance.
+"""
+
+import torch
+
+from nvg.agreement import chance, pair_agreement
+from nvg.autoencoder import from_pixels
+from nvg.control import Control, Keep, keep_stages
+from nvg.sequence import Sequences
+from nvg.store import open_store
+from nvg.structure import build_leaves
+from tests.bench.digits import Digits
+from tests.bench.measure import machine
+
+REFERENCES, EACH, SEED = 12, 16, 5
+
+
+def main() -> None:
+    """Print both curves, for the reference's own class and for another."""
+    digits = Digits()
+    geometry = digits.autoencoder.config.geometry
+    store = open_store(digits.store)
+    rows = store.ok_rows()[:: len(store) // REFERENCES][:REFERENCES].tolist()
+    print(f"control: {len(rows)} references x {EACH} samples; {machine()}")
+    for name, shift in (("own class", 0), ("another class", 1)):
+        print(f"  {name}: variation by stages kept, share of free samples")
+        for what in Keep:
+            curve = []
+            for stages in range(1, geometry.stages + 1):
+                kept = free = 0.0
+                for row in rows:
+                    label = (int(store.label[row]) + shift) % 10
+                    reference = _reference(digits, row)
+                    control = keep_stages(reference, geometry, what, stages, EACH)
+                    kept += _variation(digits, label, control)
+                    free += _variation(digits, label, None)
+                curve.append(kept / free)
+            print(f"    {what.value:9} " + " ".join(f"{value:5.2f}" for value in curve))
+    agreed = torch.zeros(geometry.stages, dtype=torch.float64)
+    for row in rows:
+        reference = _reference(digits, row)
+        control = keep_stages(reference, geometry, Keep.STRUCTURE, geometry.stages, EACH)
+        pixels = digits.generators.images(
+            [int(store.label[row])] * EACH, SEED, digits.recipe.sample, control
+        )
+        with torch.no_grad():
+            found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+        asked = reference.leaves.long().expand(EACH, -1)
+        agreed += pair_agreement(asked, found, geometry).mean(0) / len(rows)
+    print("  agreement of samples with the map asked for, by stage; and by chance")
+    print("    asked     " + " ".join(f"{value:5.2f}" for value in agreed.tolist()))
+    print("    chance    " + " ".join(f"{value:5.2f}" for value in chance(geometry)))
+
+
+def _reference(digits: Digits, row: int) -> Sequences:
+    store = open_store(digits.store)
+    leaves, content = (
+        torch.from_numpy(array[row][:1].astype("int64")) for array in (store.leaves, store.content)
+    )
+    return Sequences(leaves, content, torch.tensor([-1]))
+
+
+def _variation(digits: Digits, label: int, control: Control | None) -> float:
+    """Mean standard deviation of a pixel over samples."""
+    pixels = digits.generators.images([label] * EACH, SEED, digits.recipe.sample, control)
+    return float(pixels.float().std(0).mean())

@@ -1,0 +1,39 @@
+"""The demo's generators for benchmarks that need trained ones, and who reads their digits."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cli.demo import OUT, RECIPE, read_digits
+from nvg.autoencoder import Autoencoder
+from nvg.guidance import SamplerConfig
+from nvg.train_autoencoder import load_autoencoder
+from pipeline.generate import Generators, load_generators
+from pipeline.recipe import Recipe, load_recipe
+
+
+class Digits:
+    """What `./justw demo` left in runs/demo."""
+
+    def __init__(self, folder: Path = OUT) -> None:
+        if not (folder / "generator" / "content.safetensors").exists():
+            sys.exit(f"{folder} holds no trained generators: run ./justw demo first")
+        self.folder = folder
+        self.recipe: Recipe = load_recipe(RECIPE)
+        self.generators: Generators = load_generators(folder / "generator")
+        self.autoencoder: Autoencoder = load_autoencoder(folder / "autoencoder")
+        self.store = str(folder / "digits.vgs")
+
+    def labels(self, each: int) -> list[int]:
+        """So many of each digit."""
+        return [digit for digit in range(10) for _ in range(each)]
+
+    def draw(self, each: int, seed: int, config: SamplerConfig) -> torch.Tensor:
+        """Images uint8 of so many of each digit."""
+        return self.generators.images(self.labels(each), seed, config)
+
+    def read(self, pixels: torch.Tensor, each: int) -> float:
+        """Share of them that the classifier reads as the digit asked for."""
+        return read_digits(self.recipe, pixels.cpu().numpy(), np.array(self.labels(each)))[1]

@@ -1,0 +1,158 @@
+"""Cost of generation at the paper's sizes (Table 4): parameters, seconds and memory of an image.
+
+Random weights: cost does not depend on them. Content alone is given the structure; the whole draws
+it, by 25 Euler steps and by 4. Decoding is included. With VAR_CHECKOUT naming a checkout of VAR's
+code, VAR of the same depth is the baseline, with random weights too.
+"""
+
+import importlib
+import os
+import resource
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from nvg.autoencoder import Detokenizer
+from nvg.autoencoder_config import AutoencoderConfig
+from nvg.backbone import TransformerConfig
+from nvg.control import Control
+from nvg.distributed import device
+from nvg.generators import GeneratorShape, Part
+from nvg.guidance import Noise, SamplerConfig
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampler import sample
+from pipeline.presets import PRESETS
+from tests.bench.measure import machine
+
+DEPTHS_ON_CPU, DEPTHS = (16,), (16, 20, 24)
+CLASSES, BATCH_ON_GPU = 1000, 16
+ROUNDS_ON_CPU, ROUNDS = 1, 5
+
+
+def main() -> None:
+    """Print a row for each size and way."""
+    where = device()
+    is_gpu = where.type == "cuda"
+    batch, rounds = (BATCH_ON_GPU, ROUNDS) if is_gpu else (1, ROUNDS_ON_CPU)
+    print(f"sample: 256x256, batch {batch}, guided; {machine()}")
+    print("  model                          parameters (M)  seconds an image  of VAR  peak MiB")
+    detokenizer = Detokenizer(AutoencoderConfig()).to(where).eval()
+    for depth in DEPTHS if is_gpu else DEPTHS_ON_CPU:
+        baseline = _var(depth, batch, where)
+        first = None
+        if baseline:
+            size, call = baseline
+            first = _row(f"VAR-d{depth}", size, call, batch, rounds, None)
+        for name, size, call in _ours(depth, detokenizer, batch, where):
+            _row(name, size, call, batch, rounds, first)
+
+
+def _ours(
+    depth: int, detokenizer: Detokenizer, batch: int, where: torch.device
+) -> list[tuple[str, float, Callable[[], object]]]:
+    """NVG of a depth: content alone, the whole with 25 steps, with 4."""
+    content, structure = (
+        GeneratorShape(
+            transformer=TransformerConfig(**PRESETS[f"d{depth}"][part.value]),
+            grid=16,
+            classes=CLASSES,
+            codebook_size=4096,
+            latent_dim=32,
+            latent_scale=1.0,
+        )
+        .build(part)
+        .to(where)
+        .eval()
+        for part in Part
+    )
+    quantizer = detokenizer.quantizer
+    assert isinstance(quantizer, MultiGranularityQuantizer)
+    label = torch.zeros(batch, dtype=torch.int64, device=where)
+    given = Control(torch.arange(256, device=where).expand(batch, -1), structure=9)
+
+    def call(steps: int, control: Control | None) -> Callable[[], object]:
+        config = SamplerConfig(flow_steps=steps)
+
+        def run() -> object:
+            noise = Noise(0, range(batch), where)
+            with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+                made = sample(content, structure, quantizer, label, noise, config, control)  # type: ignore[arg-type]
+                return detokenizer.decode(made.content, made.leaves)
+
+        return run
+
+    sizes = [sum(p.numel() for p in model.parameters()) / 1e6 for model in (content, structure)]
+    return [
+        (f"NVG-d{depth}, content alone", sizes[0], call(25, given)),
+        (f"NVG-d{depth}, 4 steps", sum(sizes), call(4, None)),
+        (f"NVG-d{depth}, 25 steps", sum(sizes), call(25, None)),
+    ]
+
+
+def _var(depth: int, batch: int, where: torch.device) -> tuple[float, Callable[[], object]] | None:
+    """VAR of a depth out of a checkout, or nothing."""
+    checkout = os.environ.get("VAR_CHECKOUT")
+    if not checkout:
+        return None
+    sys.path.insert(0, checkout)
+    package = types.ModuleType("models")
+    package.__path__ = [str(Path(checkout) / "models")]
+    sys.modules.setdefault("models", package)
+    vae = importlib.import_module("models.vqvae").VQVAE(ch=160, test_mode=True).to(where)
+    made = importlib.import_module("models.var").VAR(
+        vae_local=vae,
+        depth=depth,
+        embed_dim=64 * depth,
+        num_heads=depth,
+        norm_eps=1e-6,
+        attn_l2_norm=True,
+        patch_nums=(1, 2, 3, 4, 5, 6, 8, 10, 13, 16),
+        num_classes=CLASSES,
+    )
+    model = made.to(where).eval()
+    size = sum(p.numel() for p in model.parameters()) / 1e6
+    label = torch.zeros(batch, dtype=torch.int64, device=where)
+
+    def run() -> object:
+        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            return model.autoregressive_infer_cfg(
+                B=batch, label_B=label, cfg=1.5, top_k=900, top_p=0.95, g_seed=0
+            )
+
+    return size, run
+
+
+def _row(
+    name: str,
+    size: float,
+    call: Callable[[], object],
+    batch: int,
+    rounds: int,
+    baseline: float | None,
+) -> float:
+    """Time, print, and return the seconds of an image."""
+    is_gpu = torch.cuda.is_available()
+    call() if is_gpu else None
+    if is_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        call()
+        if is_gpu:
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    seconds = sorted(taken)[len(taken) // 2] / batch
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20
+        if is_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    )
+    share = f"{seconds / baseline:6.2f}" if baseline else "      "
+    print(f"  {name:30} {size:14.0f}  {seconds:16.3f}  {share}  {peak:8.0f}", flush=True)
+    return seconds

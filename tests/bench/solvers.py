@@ -1,0 +1,59 @@
+"""Structure in few steps: solvers and steps against the default, 25 Euler steps, on digits.
+
+Quality is the share of generated digits that a classifier reads as asked, and the agreement of the
+drawn hierarchy with the one found in the image again (its chance is in brackets).
+"""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from nvg.agreement import chance, pair_agreement
+from nvg.autoencoder import from_pixels
+from nvg.guidance import Solver
+from nvg.structure import build_leaves
+from tests.bench.digits import Digits
+from tests.bench.measure import machine
+
+EACH, SEED, SHOWN_STAGE = 50, 11, 2
+CASES = [
+    (Solver.EULER, 25),
+    (Solver.EULER, 8),
+    (Solver.EULER, 4),
+    (Solver.EULER, 2),
+    (Solver.EULER, 1),
+    (Solver.MIDPOINT, 4),
+    (Solver.MIDPOINT, 2),
+    (Solver.MIDPOINT, 1),
+    (Solver.HEUN, 4),
+    (Solver.HEUN, 2),
+]
+
+
+def main() -> None:
+    """Print the table."""
+    digits = Digits()
+    geometry = digits.autoencoder.config.geometry
+    by_chance = chance(geometry)[SHOWN_STAGE]
+    print(f"solvers: {10 * EACH} digits a row; {machine()}")
+    print(
+        f"  solver    steps  calls  read as asked  agreement ({by_chance:.2f})  seconds  of first"
+    )
+    first = None
+    for solver, steps in CASES:
+        config = replace(digits.recipe.sample, solver=solver, flow_steps=steps)
+        began = time.perf_counter()
+        batches = list(digits.generators.batches(digits.labels(EACH), SEED, config))
+        seconds = time.perf_counter() - began
+        first = first or seconds
+        pixels = torch.cat([images for _, images in batches])
+        drawn = torch.cat([made.leaves for made, _ in batches]).long()
+        with torch.no_grad():
+            found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+        agreed = float(pair_agreement(drawn, found, geometry)[:, SHOWN_STAGE].mean())
+        calls = steps * (1 if solver is Solver.EULER else 2)
+        print(
+            f"  {solver.value:9} {steps:5d}  {calls:5d}  {digits.read(pixels, EACH):13.1%}"
+            f"  {agreed:16.3f}  {seconds:7.1f}  {seconds / first:8.2f}"
+        )
