@@ -35,6 +35,10 @@ check: lint types test
 demo *args:
     python -m cli.demo "$@"
 
+# The pictures of docs/GALLERY.md, from what the demo left
+gallery:
+    python -m cli.gallery
+
 # The benchmarks
 bench *args:
     python -m tests.bench "$@"

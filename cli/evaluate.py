@@ -50,6 +50,7 @@ def generation_verb(
     weights: Annotated[Path | None, typer.Option(help="Local weights of the extractor")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
+    real: Annotated[int | None, typer.Option(min=1, help="At most so many real images")] = None,
     which: Annotated[
         WeightsName, typer.Option("--generator-weights", help="Average or last weights")
     ] = WeightsName.EMA,
@@ -64,6 +65,7 @@ def generation_verb(
 
     wanted = Evaluation(
         number=number,
+        real=real,
         seed=seed,
         extractor=extractor,
         weights=weights,

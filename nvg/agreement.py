@@ -1,4 +1,4 @@
-"""How far two hierarchies of one grid agree, stage by stage.
+"""How far two hierarchies of one grid agree, and how coherent one is, stage by stage.
 
 Legend: B image, N position, S stage.
 """
@@ -28,6 +28,20 @@ def chance(geometry: Geometry) -> list[float]:
     """The agreement of unrelated maps: the share of the other positions a cluster has room for."""
     size = [geometry.positions >> stage for stage in range(geometry.stages)]
     return [(each - 1) / (geometry.positions - 1) for each in size[:-1]] + [1.0]
+
+
+def coherence(leaves_BN: Tensor, geometry: Geometry) -> Tensor:
+    """Share of side-by-side positions that lie in one cluster, at each stage, [S].
+
+    Structure of real images is coherent; that of a poor sampler is scattered.
+    """
+    found = []
+    for stage in range(geometry.stages):
+        map_BDD = labels(leaves_BN, stage, geometry.K).unflatten(1, (geometry.grid, geometry.grid))
+        beside = (map_BDD[:, :, 1:] == map_BDD[:, :, :-1]).double().mean()
+        below = (map_BDD[:, 1:] == map_BDD[:, :-1]).double().mean()
+        found.append((beside + below) / 2)
+    return torch.stack(found)
 
 
 def _same(label_BN: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from nvg.progress import progress
 from pipeline.blocks import RowImages
 from pipeline.generate import Generators, load_generators
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.sources import open_source, split_rows
+from pipeline.sources import Row, open_source, split_rows
 
 REPORT, PICTURE = "generation.json", "generation.png"
 BATCH = 64
@@ -38,6 +38,8 @@ class Evaluation:
 
     number: int = 50_000
     """Generated images, shared out evenly over the classes."""
+    real: int | None = None
+    """At most so many real images, evenly out of all; precision and recall take the square."""
     seed: int = 0
     extractor: str
     weights: Path | None = None
@@ -59,7 +61,7 @@ def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str
     labels = balanced(len(generators.classes), wanted.number)
     size = generators.detokenizer.config.image_size
     source = open_source(data.data)
-    rows, kept = split_rows(source.rows, data.data.heldout)
+    rows, kept = (_evenly(part, wanted.real) for part in split_rows(source.rows, data.data.heldout))
     images = RowImages(source, rows, size)
     real = _reference(images, extractor, data, size)
     made, shown = _generated(generators, labels, wanted.seed, recipe, extractor)
@@ -100,6 +102,13 @@ def balanced(classes: int, number: int) -> list[int]:
     return sorted(ids[n % len(ids)] for n in range(number))
 
 
+def _evenly(rows: list[Row], most: int | None) -> list[Row]:
+    """At most so many rows, evenly out of all."""
+    if most is None or len(rows) <= most:
+        return rows
+    return [rows[n * len(rows) // most] for n in range(most)]
+
+
 def _generated(
     generators: Generators, labels: list[int], seed: int, recipe: Recipe, extractor: Extractor
 ) -> tuple[Features, bytes]:
@@ -127,6 +136,7 @@ def _reference(images: RowImages, extractor: Extractor, data: Recipe, size: int)
     facts = [
         images.source.fingerprint(),
         str(data.data.heldout),
+        str(len(images)),
         str(size),
         extractor.name,
         extractor.weights,

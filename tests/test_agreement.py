@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nvg.agreement import chance, pair_agreement
+from nvg.agreement import chance, coherence, pair_agreement
 from nvg.geometry import Geometry
 from tests.makers import random_leaves
 
@@ -34,3 +34,10 @@ def test_half_of_a_split_by_hand() -> None:
     other = torch.tensor([[0, 2, 1, 3]])
     found = pair_agreement(one, other, Geometry(2))
     assert found.tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_coherence_by_hand() -> None:
+    """Positions in order: halves, rows and so on, at last nothing together."""
+    rows = torch.arange(16).view(1, 16)
+    found = coherence(rows, Geometry(4))
+    assert found.tolist() == pytest.approx([1.0, (1 + 2 / 3) / 2, 0.5, 1 / 3, 0.0])

@@ -22,7 +22,8 @@ FLAGS = {
     "--break-lock --dry-run/--no-dry-run",
     "import-weights": "file --from --out",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
-    "evaluate generation": "run --data --extractor --weights -n --seed --generator-weights --out "
+    "evaluate generation": "run --data --extractor --weights -n --seed --real "
+    "--generator-weights --out "
     "--set-data --set",
     "export": "store --out --format",
     "inspect": "store --row --png --stats --segments",

@@ -65,6 +65,8 @@ def test_the_report_says_how_to_repeat_it(folder: Path, tmp_path: Path) -> None:
     assert "8 real, held out" in said
     assert evaluate(folder, *flags)[0] == 0
     assert json.loads((tmp_path / "generation.json").read_text()) == report
+    assert evaluate(folder, *flags, "--real", 6)[0] == 0
+    assert json.loads((tmp_path / "generation.json").read_text())["real"] == 6
 
 
 def test_features_of_real_images_are_cached(

@@ -51,8 +51,13 @@ def main() -> None:
             found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
         asked = reference.leaves.long().expand(EACH, -1)
         agreed += pair_agreement(asked, found, geometry).mean(0) / len(rows)
-    print("  agreement of samples with the map asked for, by stage; and by chance")
+    print(
+        "  agreement by stage: of samples with the map asked for, of the reference rebuilt, chance"
+    )
     print("    asked     " + " ".join(f"{value:5.2f}" for value in agreed.tolist()))
+    with torch.no_grad():
+        again = _rebuilt_agreement(digits, rows)
+    print("    rebuilt   " + " ".join(f"{value:5.2f}" for value in again))
     print("    chance    " + " ".join(f"{value:5.2f}" for value in chance(geometry)))
 
 
@@ -62,6 +67,18 @@ def _reference(digits: Digits, row: int) -> Sequences:
         torch.from_numpy(array[row][:1].astype("int64")) for array in (store.leaves, store.content)
     )
     return Sequences(leaves, content, torch.tensor([-1]))
+
+
+def _rebuilt_agreement(digits: Digits, rows: list[int]) -> list[float]:
+    """What a perfect sampler could reach: the references through decoder and encoder."""
+    geometry = digits.autoencoder.config.geometry
+    references = [_reference(digits, row) for row in rows]
+    leaves, content = (
+        torch.cat([getattr(each, name) for each in references]) for name in ("leaves", "content")
+    )
+    pixels = digits.generators.detokenizer.decode(content, leaves)
+    found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+    return pair_agreement(leaves, found, geometry).mean(0).tolist()
 
 
 def _variation(digits: Digits, label: int, control: Control | None) -> float:

@@ -1,7 +1,8 @@
 """Structure in few steps: solvers and steps against the default, 25 Euler steps, on digits.
 
-Quality is the share of generated digits that a classifier reads as asked, and the agreement of the
-drawn hierarchy with the one found in the image again (its chance is in brackets).
+Quality is the share of generated digits that a classifier reads as asked, the agreement of the
+drawn hierarchy with the one found in the image again (its chance is in brackets), and the coherence
+of the drawn one (that of real digits is in brackets).
 """
 
 import time
@@ -9,9 +10,10 @@ from dataclasses import replace
 
 import torch
 
-from nvg.agreement import chance, pair_agreement
+from nvg.agreement import chance, coherence, pair_agreement
 from nvg.autoencoder import from_pixels
 from nvg.guidance import Solver
+from nvg.store import open_store
 from nvg.structure import build_leaves
 from tests.bench.digits import Digits
 from tests.bench.measure import machine
@@ -37,8 +39,11 @@ def main() -> None:
     geometry = digits.autoencoder.config.geometry
     by_chance = chance(geometry)[SHOWN_STAGE]
     print(f"solvers: {10 * EACH} digits a row; {machine()}")
+    real = torch.from_numpy(open_store(digits.store).leaves[:].astype("int64")).flatten(0, 1)
+    coherent = float(coherence(real, geometry)[SHOWN_STAGE])
     print(
-        f"  solver    steps  calls  read as asked  agreement ({by_chance:.2f})  seconds  of first"
+        f"  solver    steps  calls  read as asked  agreement ({by_chance:.2f})"
+        f"  coherence ({coherent:.2f})  seconds  of first"
     )
     first = None
     for solver, steps in CASES:
@@ -55,5 +60,6 @@ def main() -> None:
         calls = steps * (1 if solver is Solver.EULER else 2)
         print(
             f"  {solver.value:9} {steps:5d}  {calls:5d}  {digits.read(pixels, EACH):13.1%}"
-            f"  {agreed:16.3f}  {seconds:7.1f}  {seconds / first:8.2f}"
+            f"  {agreed:16.3f}  {float(coherence(drawn, geometry)[SHOWN_STAGE]):16.3f}"
+            f"  {seconds:7.1f}  {seconds / first:8.2f}"
         )

@@ -1,0 +1,139 @@
+"""The pictures of docs/GALLERY.md, made from what ./justw demo left: ./justw gallery."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from cli.demo import OUT, RECIPE
+from nvg.control import Control, Keep, edit_region, keep_stages
+from nvg.drawing import leaves_of_regions
+from nvg.files import write_atomic
+from nvg.geometry import Geometry
+from nvg.picture import Tile, hierarchy, png_bytes, sheet, structure_tile, tiles_of
+from nvg.sequence import Sequences
+from nvg.store import open_store
+from pipeline.generate import Generators, load_generators
+from pipeline.recipe import load_recipe
+
+FOLDER = Path("docs/gallery")
+SHOWN, SEED, SIDE = 8, 3, 48
+REFERENCE_ROW, CLASSES = 3, (5, 3, 9, 0)  # the row's own class, then others
+Row = tuple[str, list[Tile]]
+
+
+class Gallery:
+    """The demo's generators and a reference."""
+
+    def __init__(self, folder: Path) -> None:
+        self.generators: Generators = load_generators(folder / "generator")
+        self.config = load_recipe(RECIPE).sample
+        self.geometry: Geometry = self.generators.detokenizer.config.geometry
+        store = open_store(f"{folder}/digits.vgs")
+        leaves, content = (
+            torch.from_numpy(array[REFERENCE_ROW][:1].astype("int64"))
+            for array in (store.leaves, store.content)
+        )
+        self.reference = Sequences(leaves, content, torch.tensor([-1]))
+        self.label = int(store.label[REFERENCE_ROW])
+
+    def tiles(self, label: int, control: Control | None) -> list[Tile]:
+        """Samples of a digit."""
+        return tiles_of(self.generators.images([label] * SHOWN, SEED, self.config, control))
+
+    def shown_reference(self) -> Tile:
+        """The reference as its tokens have it."""
+        detokenizer = self.generators.detokenizer
+        return tiles_of(detokenizer.decode(self.reference.content, self.reference.leaves))[0]
+
+    def shapes(self) -> list[Row]:
+        """Drawn masks, and what each digit makes of them."""
+        rows = []
+        for name, drawn in shapes().items():
+            leaves, stages = leaves_of_regions(_on_grid(drawn, self.geometry.grid), self.geometry)
+            control = Control(leaves.expand(SHOWN, -1), stages)
+            label = leaves.numpy() >> (self.geometry.K - stages + 1)
+            asked = structure_tile(label, stages - 1, self.geometry.grid)
+            mask = np.repeat(drawn[..., None] * 255, 3, -1).astype(np.uint8)
+            for digit in (0, 1, 6):
+                rows.append((f"{name}: {digit}", [mask, asked, *self.tiles(digit, control)]))
+        return rows
+
+    def structure(self) -> list[Row]:
+        """All maps of a reference, other classes."""
+        control = keep_stages(
+            self.reference, self.geometry, Keep.STRUCTURE, self.geometry.stages, SHOWN
+        )
+        first = self.shown_reference()
+        return [(f"as {digit}", [first, *self.tiles(digit, control)]) for digit in CLASSES]
+
+    def stages(self, what: Keep, digit: int) -> list[Row]:
+        """The first stages of a reference kept, one more in every row."""
+        first, rows = self.shown_reference(), []
+        for kept in range(self.geometry.stages + 1):
+            control = None
+            if kept:
+                control = keep_stages(self.reference, self.geometry, what, kept, SHOWN)
+            rows.append((f"{kept} kept", [first, *self.tiles(digit, control)]))
+        return rows
+
+    def region(self) -> list[Row]:
+        """The right half drawn anew."""
+        redrawn = torch.zeros(self.geometry.grid, self.geometry.grid, dtype=torch.bool)
+        redrawn[:, self.geometry.grid // 2 :] = True
+        control = edit_region(self.reference, self.geometry, redrawn.flatten(), SHOWN)
+        first = self.shown_reference()
+        return [(f"as {digit}", [first, *self.tiles(digit, control)]) for digit in CLASSES]
+
+
+def shapes() -> dict[str, np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+    """A disc, a bar and a half, 64 pixels a side."""
+    made = {}
+    for name, box in {
+        "disc": (18, 8, 46, 56),
+        "bar": (26, 4, 40, 60),
+        "half": (32, 0, 64, 64),
+    }.items():
+        image = Image.new("L", (64, 64))
+        draw = ImageDraw.Draw(image)
+        (draw.ellipse if name == "disc" else draw.rectangle)(box, fill=1)
+        made[name] = np.asarray(image, np.int64)
+    return made
+
+
+def _on_grid(
+    drawn: np.ndarray[tuple[int, int], np.dtype[np.int64]], grid: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    cells = drawn.reshape(grid, 64 // grid, grid, 64 // grid).mean((1, 3))
+    return (cells > 0.5).astype(np.int64)
+
+
+def main() -> None:
+    """Write every picture."""
+    if not (OUT / "generator" / "content.safetensors").exists():
+        print(
+            f"gallery: {OUT} holds no trained generators: run ./justw demo first", file=sys.stderr
+        )
+        raise SystemExit(2)
+    gallery = Gallery(OUT)
+    own, other = gallery.label, (gallery.label + 4) % 10
+    sheets = {
+        "shapes": gallery.shapes(),
+        "structure": gallery.structure(),
+        "stages-own-class": gallery.stages(Keep.ALL, own),
+        "stages-other-class": gallery.stages(Keep.ALL, other),
+        "region": gallery.region(),
+    }
+    for name, rows in sheets.items():
+        picture = sheet([tiles for _, tiles in rows], SIDE, names=[title for title, _ in rows])
+        write_atomic(FOLDER / f"{name}.png", png_bytes(picture))
+    reference = gallery.reference
+    drawn = hierarchy(gallery.generators.detokenizer, reference.leaves, reference.content)
+    write_atomic(FOLDER / "hierarchy.png", png_bytes(drawn))
+    print(f"wrote {len(sheets) + 1} pictures to {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()
