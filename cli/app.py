@@ -126,24 +126,29 @@ def tokenize(
 def inspect(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
     row: Annotated[int | None, typer.Option(help="Show one image")] = None,
+    key: Annotated[str | None, typer.Option(help="Show the image of this key")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw that image's hierarchy")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Measure the structure per stage")] = False,
     segments: Annotated[
         str | None, typer.Option(help="With --stats: folder of label maps to compare with")
     ] = None,
 ) -> None:
     """Show what a store holds, or one image's structure and tokens."""
-    from nvg.inspection import row_lines, store_lines, structure_lines
     from nvg.store import open_store
-    from pipeline.segments import store_regions
+    from nvg.survey import find_key
+    from pipeline.inspect import look, measured
 
     if segments and not stats:
         raise InputError("--segments only serves --stats: add it")
+    if key is not None and row is not None:
+        raise InputError("--key and --row both name an image: give one")
     opened = open_store(store)
-    lines = store_lines(opened) if row is None else row_lines(opened, row)
-    if stats:
-        lines += structure_lines(opened, store_regions(opened, segments))
-    typer.echo("\n".join(lines))
+    if key is not None:
+        row = find_key(opened, key)
+    more = measured(opened, segments) if stats else []
+    look(opened, row, as_json)
+    typer.echo("\n".join(more), nl=bool(more))
     if png:
         from nvg.detokenize import draw_row
 

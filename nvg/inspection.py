@@ -13,11 +13,11 @@ from nvg.errors import InputError
 from nvg.generators import store_quantizer
 from nvg.geometry import labels
 from nvg.progress import progress
-from nvg.store import FEATURES, OK, Store
+from nvg.store import OK, Store
 from nvg.structure import measure_structure, share_explained
-from nvg.usage import stage_uses, use_lines
+from nvg.survey import Survey, survey
+from nvg.usage import use_lines
 
-MOST_ROWS = 20_000  # rows the usage statistics are taken from
 MOST_MEASURED = 2_000  # rows whose structure is measured
 MEASURED_BATCH = 100
 
@@ -27,53 +27,58 @@ RegionReader = Callable[[str, int, int], np.ndarray[Any, Any]]
 
 def store_lines(store: Store) -> list[str]:
     """A summary: identity, counts, bytes per image, errors by reason, tokens per stage."""
-    facts, geometry = store.manifest, store.geometry
+    return survey_lines(survey(store))
+
+
+def survey_lines(found: Survey) -> list[str]:
+    """The same of a survey."""
     state = (
         "finished"
-        if store.finished
-        else (f"UNFINISHED, {len(store.committed())} of {store.chunks} chunks")
+        if found.finished
+        else (f"UNFINISHED, {found.committed} of {found.chunks} chunks")
     )
-    size = _bytes(store)
-    index = store.index
-    status = np.asarray(index["status"])
     lines = [
-        f"store       {store.path} ({state})",
-        f"images      {len(store)} in {store.chunks} chunks of {facts['chunk_rows']}, "
-        f"{len(facts['classes'])} classes, views: {', '.join(facts['views'])}",
-        f"geometry    grid {geometry.grid}x{geometry.grid}, stages 0..{geometry.K}, "
-        f"{geometry.tokens} tokens, codebook {facts['codebook_size']} x {facts['latent_dim']}",
-        f"tokenizer   {facts['tokenizer'][:16]}",
-        *_feature_lines(store),
-        f"size        {size / 1e6:.2f} MB, {size / max(len(index), 1):.0f} bytes per image",
-        f"errors      {int((status != OK).sum())}",
+        f"store       {found.path} ({state})",
+        f"images      {found.rows} in {found.chunks} chunks of {found.chunk_rows}, "
+        f"{found.classes} classes, views: {', '.join(found.views)}",
+        f"geometry    grid {found.grid}x{found.grid}, stages 0..{found.last_stage}, "
+        f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
+        f"tokenizer   {found.tokenizer[:16]}",
+        *_feature_lines(found),
+        f"size        {found.bytes / 1e6:.2f} MB, {found.bytes_per_image:.0f} bytes per image",
+        f"errors      {found.errors}",
     ]
-    reasons, counts = np.unique(np.asarray(index["reason"])[status != OK], return_counts=True)
-    lines += [
-        f"            {count} x {reason}" for reason, count in zip(reasons, counts, strict=True)
-    ]
-    return lines + use_lines(stage_uses(store, MOST_ROWS))
+    lines += [f"            {count} x {reason}" for reason, count in found.reasons.items()]
+    return lines + use_lines(found.stages)
 
 
-def _feature_lines(store: Store) -> list[str]:
+def _feature_lines(found: Survey) -> list[str]:
     """Which features are kept, if any."""
-    facts = store.manifest.get(FEATURES)
+    facts = found.features
     if not facts:
         return []
     return [
         f"features    {facts['model']}, {facts['dims']} of {facts['width']} components in a byte "
-        f"each: {facts['dims'] * store.geometry.positions} bytes a view, "
+        f"each: {facts['dims'] * found.grid**2} bytes a view, "
         f"{facts['kept']:.1%} of the variance"
     ]
 
 
-def row_lines(store: Store, row: int) -> list[str]:
-    """One image: its index entry, then structure map and tokens of each stage."""
+def row_entry(store: Store, row: int) -> dict[str, Any]:
+    """The index entry of an image; InputError for a row that is not there."""
     if not 0 <= row < len(store):
         raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
-    entry = store.index.filter(np.asarray(store.index["row"]) == row).to_pylist()
-    if not entry:
+    entries: list[dict[str, Any]] = store.index.filter(
+        np.asarray(store.index["row"]) == row
+    ).to_pylist()
+    if not entries:
         raise InputError(f"row {row} is not committed yet in {store.path}")
-    (facts,) = entry
+    return entries[0]
+
+
+def row_lines(store: Store, row: int) -> list[str]:
+    """One image: its index entry, then structure map and tokens of each stage."""
+    facts = row_entry(store, row)
     lines = [
         f"row {row}: {facts['key']}, class {facts['class']} ({facts['label']}), "
         f"{facts['width']}x{facts['height']}, {facts['status']} {facts['reason']}".rstrip()
@@ -142,11 +147,3 @@ def _map_lines(label_N: np.ndarray[Any, Any], grid: int) -> list[str]:
         "    " + " ".join(f"{label:>{width}}" for label in line)
         for line in label_N.reshape(grid, grid)
     ]
-
-
-def _bytes(store: Store) -> int:
-    """Bytes of arrays, index and commit records; the tokenizer's weights are not counted."""
-    files = store.fs.find(store.root, detail=True)
-    return sum(
-        int(info["size"]) for name, info in files.items() if not name.endswith(".safetensors")
-    )

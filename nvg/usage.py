@@ -12,6 +12,8 @@ import torch
 from nvg.metrics import stage_entropy, stage_hits, stage_usage
 from nvg.store import Store
 
+SHOWN_CODES = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageUse:
@@ -27,6 +29,8 @@ class StageUse:
     """Of its tokens, in bits."""
     error: float
     """Mean squared latent residual after it."""
+    top: list[tuple[int, float]]
+    """The most used codewords, each with its share of the stage's tokens."""
 
 
 def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
@@ -56,9 +60,17 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
             reach=float(reach),
             entropy=abs(float(entropy_S[stage])),
             error=float(error_S[stage]),
+            top=_top(hits_SK[stage]),
         )
         for stage, reach in enumerate(stage_usage(hits_SK))
     ]
+
+
+def _top(hits_K: torch.Tensor) -> list[tuple[int, float]]:
+    """The most used codewords, the lowest first of equals."""
+    order_K = hits_K.argsort(descending=True, stable=True)[:SHOWN_CODES]
+    total = int(hits_K.sum())
+    return [(int(code), int(hits_K[code]) / total) for code in order_K if hits_K[code] > 0]
 
 
 def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

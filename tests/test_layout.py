@@ -27,6 +27,7 @@ COVERED_BY: dict[str, str] = {
     "nvg/convolutional.py": "tests/test_autoencoder.py",
     "nvg/dead_codes.py": "tests/test_autoencoder_learner.py",
     "nvg/vision.py": "tests/test_features.py",
+    "pipeline/inspect.py": "tests/test_inspection.py",
     "pipeline/steps.py": "tests/test_cluster.py",
     "pipeline/offline.py": "tests/test_run.py",
     "pipeline/sources/base.py": "tests/test_sources.py",
