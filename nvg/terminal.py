@@ -15,9 +15,11 @@ from nvg.picture import structure_tile
 from nvg.store import OK, Store
 from nvg.survey import Survey
 
-BAR = 16  # characters
+BAR = 10  # characters
 BLOCKS = " ▏▎▍▌▋▊▉█"
-MAPS_ABREAST = 3
+MAPS_ABREAST = 4
+COMPACT_GRID = 16  # from here on a position is half a character
+MOST_CODES = 2  # that a line names
 MOST_TOKENS = 12  # of a stage, that a line shows
 
 
@@ -58,11 +60,13 @@ def _stages(found: Survey) -> Table:
         "residual",
         "most used",
     ):
-        table.add_column(name, justify="left" if name in ("", "most used") else "right")
+        table.add_column(
+            name, justify="left" if name in ("", "most used") else "right", no_wrap=True
+        )
     worst = max((use.error for use in found.stages), default=1.0)
     most = np.log2(found.codebook_size)
     for use in found.stages:
-        top = ", ".join(f"{code} ({share:.0%})" for code, share in use.top)
+        top = ", ".join(f"{code} ({share:.0%})" for code, share in use.top[:MOST_CODES])
         table.add_row(
             str(use.stage),
             str(use.clusters),
@@ -107,7 +111,7 @@ def _tokens(store: Store, entry: dict[str, Any], content: np.ndarray[Any, Any]) 
     """Token ids by stage; below each the two of its children stand in the next line."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for name in ("stage", "residual", "tokens: cluster j has the children 2j, 2j + 1"):
-        table.add_column(name, justify="right" if name != "tokens" else "left")
+        table.add_column(name, justify="left" if name.startswith("tokens") else "right")
     for stage in range(store.geometry.stages):
         tokens = content[store.geometry.stage_slice(stage)].tolist()
         text = " ".join(f"{j}:{token}" for j, token in enumerate(tokens[:MOST_TOKENS]))
@@ -117,12 +121,18 @@ def _tokens(store: Store, entry: dict[str, Any], content: np.ndarray[Any, Any]) 
 
 
 def map_blocks(label_N: np.ndarray[Any, Any], stage: int, grid: int) -> Text:
-    """A structure map, two positions to a character: the upper half and the lower."""
+    """A structure map in square blocks: two characters a position, or half of one in large maps."""
     colours = structure_tile(np.asarray(label_N), stage, grid)
     text = Text()
+    if grid < COMPACT_GRID:
+        for line in colours:
+            for colour in line:
+                text.append("  ", style=f"on {_rgb(colour)}")
+            text.append("\n")
+        return text
     for upper, lower in zip(colours[::2], colours[1::2], strict=True):
         for one, other in zip(upper, lower, strict=True):
-            text.append("▀▀", style=f"{_rgb(one)} on {_rgb(other)}")
+            text.append("▀", style=f"{_rgb(one)} on {_rgb(other)}")
         text.append("\n")
     return text
 

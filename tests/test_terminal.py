@@ -53,14 +53,18 @@ def test_bars_are_proportional() -> None:
 
 
 def test_maps_have_the_pictures_colours() -> None:
-    """Two positions to a character, upper over lower, both colours of the tile."""
+    """Small ones two characters a position; large ones two positions to a character."""
     label = np.arange(16) % 4
-    tile = structure_tile(label, 2, 4)
+    red, green, blue = structure_tile(label, 2, 4)[0, 0]
     text = rendered(map_blocks(label, 2, 4))
-    red, green, blue = tile[0, 0]
-    below = tile[1, 0]
-    assert f"38;2;{red};{green};{blue};48;2;{below[0]};{below[1]};{below[2]}m" in text
-    assert text.count("▀▀") == 8 or text.count("▀") == 16
+    assert text.count(f"48;2;{red};{green};{blue}m  ") == 4
+    assert len(text.strip().splitlines()) == 4
+    label = np.arange(256) // 64
+    tile = structure_tile(label, 2, 16)
+    one, other = tile[0, 0], tile[1, 0]
+    text = rendered(map_blocks(label, 2, 16))
+    assert f"38;2;{one[0]};{one[1]};{one[2]};48;2;{other[0]};{other[1]};{other[2]}m" in text
+    assert text.count("▀") == 128
 
 
 @pytest.mark.parametrize("row", [0, 3])
