@@ -128,6 +128,10 @@ def inspect(
     row: Annotated[int | None, typer.Option(help="Show one image")] = None,
     key: Annotated[str | None, typer.Option(help="Show the image of this key")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw that image's hierarchy")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page over several images, that opens offline")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="With --html: which rows, as 0-11,40")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Measure the structure per stage")] = False,
     segments: Annotated[
@@ -141,6 +145,8 @@ def inspect(
 
     if segments and not stats:
         raise InputError("--segments only serves --stats: add it")
+    if rows and not html:
+        raise InputError("--rows only serves --html: add it")
     if key is not None and row is not None:
         raise InputError("--key and --row both name an image: give one")
     opened = open_store(store)
@@ -154,6 +160,11 @@ def inspect(
 
         draw_row(opened, row or 0, png)
         typer.echo(f"wrote {png}")
+    if html:
+        from pipeline.inspect import write_page
+
+        write_page(opened, [row] if row is not None else None, rows, html)
+        typer.echo(f"wrote {html}")
 
 
 @app.command()

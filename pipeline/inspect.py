@@ -1,16 +1,26 @@
 """The inspecting verb: a store or one of its images, for a terminal, a pipe, or a program."""
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 
+from nvg.config import build
+from nvg.errors import InputError
+from nvg.files import require_file_place, write_atomic
 from nvg.inspection import row_entry, row_lines, structure_lines, survey_lines
+from nvg.page import Originals, page_html, select_rows
 from nvg.store import OK, Store
 from nvg.survey import survey
 from nvg.terminal import row_view, survey_view
+from pipeline.blocks import decode_rows
+from pipeline.recipe import DataConfig
 from pipeline.segments import store_regions
+from pipeline.sources import Row, open_source
+from pipeline.views import Crops
 
 
 def look(store: Store, row: int | None, as_json: bool) -> None:
@@ -35,6 +45,28 @@ def _row_facts(store: Store, row: int) -> dict[str, object]:
         "leaves": store.leaves[row].tolist(),
         "content": store.content[row].tolist(),
     }
+
+
+def write_page(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Write a page over chosen rows, or those a text names; originals where they can be reached."""
+    require_file_place(out)
+    rows = chosen or select_rows(store, text)
+    write_atomic(out, page_html(store, rows, originals(store, rows)))
+
+
+def originals(store: Store, rows: list[int]) -> Originals:
+    """The centre crops of rows out of the store's own source; none where it cannot be read."""
+    size = int(store.manifest["image_size"])
+    found: Originals = {}
+    with contextlib.suppress(InputError, KeyError, OSError):
+        source = open_source(build(DataConfig, store.manifest["recipe"]["data"]))
+        entries = [row_entry(store, row) for row in rows]
+        wanted = [Row(entry["key"], entry["label"]) for entry in entries]
+        block = decode_rows(source, wanted, Crops(size))
+        for n, row in enumerate(rows):
+            if block["reason"][n] == "":
+                found[row] = block["pixels"][n, 0].transpose(1, 2, 0)
+    return found
 
 
 def measured(store: Store, segments: str | None) -> list[str]:

@@ -1,0 +1,109 @@
+"""Some images of a store as one page that opens offline: structure, canvases, tokens, all linked.
+
+Legend: B image, N position, T content token, D pixel row or column.
+"""
+
+import base64
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nvg.detokenize import WEIGHTS, load_detokenizer
+from nvg.errors import InputError
+from nvg.picture import png_bytes, tiles_of
+from nvg.store import OK, Store
+
+MOST_IMAGES = 200  # of one page; each takes a few kilobytes per stage
+
+# row -> uint8 [D, D, 3], for the rows whose image could be read again
+Originals = dict[int, np.ndarray[Any, Any]]
+
+
+def page_html(store: Store, rows: list[int], originals: Originals | None = None) -> bytes:
+    """A page over these rows of a store. It asks for nothing outside itself.
+
+    InputError for no rows, or more than MOST_IMAGES.
+    """
+    if not rows or len(rows) > MOST_IMAGES:
+        raise InputError(f"a page holds 1..{MOST_IMAGES} images, not {len(rows)}: select others")
+    geometry = store.geometry
+    data = {
+        "path": store.path,
+        "facts": f"{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
+        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}; "
+        f"{len(rows)} of them on this page",
+        "grid": geometry.grid,
+        "K": geometry.K,
+        "images": _images(store, rows, originals or {}),
+    }
+    # No "<" survives, so nothing in a key can end the script or begin another.
+    text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
+    template = files("nvg").joinpath("page.html").read_text(encoding="utf-8")
+    return template.replace("DATA", text, 1).encode()
+
+
+def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
+    """Rows from `0-11,40`; without a text `count` of them, evenly. InputError for others."""
+    total = len(store)
+    if text is None:
+        known = np.asarray(store.index["row"]).tolist()
+        return (
+            [known[n * len(known) // count] for n in range(count)] if len(known) > count else known
+        )
+    rows: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise InputError(f"--rows {text!r} is not of the form 0-11,40")
+        rows += range(int(first), int(last or first) + 1)
+    beyond = [row for row in rows if row >= total]
+    if beyond:
+        raise InputError(f"row {beyond[0]} is out of range: {store.path} has rows 0..{total - 1}")
+    return rows
+
+
+def _images(store: Store, rows: list[int], originals: Originals) -> list[dict[str, Any]]:
+    index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
+    by_row = {entry["row"]: entry for entry in index}
+    missing = [row for row in rows if row not in by_row]
+    if missing:
+        raise InputError(f"row {missing[0]} is not committed yet in {store.path}")
+    good = [row for row in rows if by_row[row]["status"] == OK]
+    pictures = _canvases(store, good)
+    found = []
+    for row in rows:
+        entry = {name: by_row[row][name] for name in _SHOWN}
+        if row in pictures:
+            entry["leaves"] = store.leaves[row, 0].tolist()
+            entry["content"] = store.content[row, 0].tolist()
+            entry["canvases"] = pictures[row]
+            if row in originals:
+                entry["original"] = _uri(originals[row])
+        found.append(entry)
+    return found
+
+
+_SHOWN = ("row", "key", "label", "class", "width", "height", "status", "reason", "stage_error")
+
+
+def _canvases(store: Store, rows: list[int]) -> dict[int, list[str]]:
+    """The decoded canvas after each stage as pictures, by row."""
+    if not rows:
+        return {}
+    detokenizer = load_detokenizer(store.read(WEIGHTS))
+    leaves = torch.from_numpy(store.leaves.oindex[rows, 0].astype("int64"))
+    content = torch.from_numpy(store.content.oindex[rows, 0].astype("int64"))
+    stages = [
+        tiles_of(detokenizer.decode(content, leaves, stage))
+        for stage in range(store.geometry.stages)
+    ]
+    return {row: [_uri(tiles[n]) for tiles in stages] for n, row in enumerate(rows)}
+
+
+def _uri(tile: np.ndarray[Any, Any]) -> str:
+    data = base64.b64encode(png_bytes(Image.fromarray(tile))).decode()
+    return f"data:image/png;base64,{data}"
