@@ -168,6 +168,20 @@ def inspect(
 
 
 @app.command()
+def view(
+    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
+    against: Annotated[
+        str | None, typer.Option(help="Another store of the same source, shown beside it")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, help="Port on this machine, 0 for a free one")] = 8642,
+) -> None:
+    """Browse a store in a web browser; on this machine only, until Ctrl-C."""
+    from pipeline.inspect import browse
+
+    browse(store, against, port)
+
+
+@app.command()
 def export(
     store: Annotated[str, typer.Argument(help="Finished store (path or URL)")],
     out: Annotated[Path, typer.Option(help="File to write; a folder for webdataset")],

@@ -30,16 +30,29 @@ def page_html(store: Store, rows: list[int], originals: Originals | None = None)
     """
     if not rows or len(rows) > MOST_IMAGES:
         raise InputError(f"a page holds 1..{MOST_IMAGES} images, not {len(rows)}: select others")
+    images = image_records(store, rows, originals or {})
+    classes = sorted({image["class"] for image in images})
+    data = {**page_facts(store, classes), "images": images}
+    data["facts"] += f"; {len(rows)} of them on this page"
+    return filled(data)
+
+
+def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
+    """What the page says of a store, and needs to know of it."""
     geometry = store.geometry
-    data = {
+    state = "" if store.finished else "UNFINISHED, "
+    return {
         "path": store.path,
-        "facts": f"{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
-        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}; "
-        f"{len(rows)} of them on this page",
+        "facts": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
+        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}",
         "grid": geometry.grid,
         "K": geometry.K,
-        "images": _images(store, rows, originals or {}),
+        "classes": classes,
     }
+
+
+def filled(data: dict[str, Any]) -> bytes:
+    """The template with its data."""
     # No "<" survives, so nothing in a key can end the script or begin another.
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
     template = files("nvg").joinpath("page.html").read_text(encoding="utf-8")
@@ -66,7 +79,8 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     return rows
 
 
-def _images(store: Store, rows: list[int], originals: Originals) -> list[dict[str, Any]]:
+def image_records(store: Store, rows: list[int], originals: Originals) -> list[dict[str, Any]]:
+    """Index entry, leaves, tokens and pictures of rows, as the page takes them."""
     index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
     by_row = {entry["row"]: entry for entry in index}
     missing = [row for row in rows if row not in by_row]

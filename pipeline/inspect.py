@@ -13,9 +13,10 @@ from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.inspection import row_entry, row_lines, structure_lines, survey_lines
 from nvg.page import Originals, page_html, select_rows
-from nvg.store import OK, Store
+from nvg.store import OK, Store, open_store
 from nvg.survey import survey
 from nvg.terminal import row_view, survey_view
+from nvg.view_server import HOST, Browser, serve
 from pipeline.blocks import decode_rows
 from pipeline.recipe import DataConfig
 from pipeline.segments import store_regions
@@ -67,6 +68,19 @@ def originals(store: Store, rows: list[int]) -> Originals:
             if block["reason"][n] == "":
                 found[row] = block["pixels"][n, 0].transpose(1, 2, 0)
     return found
+
+
+def browse(path: str, against: str | None, port: int) -> None:
+    """Serve a store to a web browser on this machine until Ctrl-C."""
+    store, other = open_store(path), open_store(against) if against else None
+    if other is not None and other.geometry != store.geometry:
+        raise InputError(
+            f"{against} has another grid than {path}: its images cannot be shown beside these"
+        )
+    server = serve(Browser(store, other, originals), port)
+    print(f"http://{HOST}:{server.server_port}/ shows {path}; Ctrl-C ends it", flush=True)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 def measured(store: Store, segments: str | None) -> list[str]:

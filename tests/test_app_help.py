@@ -27,6 +27,7 @@ FLAGS = {
     "--set-data --set",
     "export": "store --out --format",
     "inspect": "store --row --key --png --html --rows --json --stats --segments",
+    "view": "store --against --port",
     "verify": "store",
     "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
     "--mask --tokenizer --weights --set",
