@@ -127,11 +127,18 @@ def inspect(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
     row: Annotated[int | None, typer.Option(help="Show one image")] = None,
     key: Annotated[str | None, typer.Option(help="Show the image of this key")] = None,
-    png: Annotated[Path | None, typer.Option(help="Draw that image's hierarchy")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Draw hierarchies of that image, or of --rows")
+    ] = None,
+    stats_png: Annotated[
+        Path | None, typer.Option(help="Chart use, entropy and residual per stage")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page over several images, that opens offline")
     ] = None,
-    rows: Annotated[str | None, typer.Option(help="With --html: which rows, as 0-11,40")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="With --png and --html: which rows, as 0-11,40")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Measure the structure per stage")] = False,
     segments: Annotated[
@@ -141,12 +148,14 @@ def inspect(
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
     from nvg.survey import find_key
-    from pipeline.inspect import look, measured
+    from pipeline.inspect import look, measured, write_charts, write_page, write_sheet
 
     if segments and not stats:
         raise InputError("--segments only serves --stats: add it")
-    if rows and not html:
-        raise InputError("--rows only serves --html: add it")
+    if rows and not (html or png):
+        raise InputError("--rows only serves --png and --html: add one")
+    if rows and (row is not None or key is not None):
+        raise InputError("--rows and a single image cannot both be shown: give one")
     if key is not None and row is not None:
         raise InputError("--key and --row both name an image: give one")
     opened = open_store(store)
@@ -155,16 +164,11 @@ def inspect(
     more = measured(opened, segments) if stats else []
     look(opened, row, as_json)
     typer.echo("\n".join(more), nl=bool(more))
-    if png:
-        from nvg.detokenize import draw_row
-
-        draw_row(opened, row or 0, png)
-        typer.echo(f"wrote {png}")
-    if html:
-        from pipeline.inspect import write_page
-
-        write_page(opened, [row] if row is not None else None, rows, html)
-        typer.echo(f"wrote {html}")
+    chosen = [row] if row is not None else None
+    for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
+        if path:
+            write(opened, chosen, rows, path)
+            typer.echo(f"wrote {path}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.inspection import row_entry, row_lines, structure_lines, survey_lines
 from nvg.page import Originals, page_html, select_rows
+from nvg.sheet import hierarchy_sheet, usage_charts
 from nvg.store import OK, Store, open_store
 from nvg.survey import survey
 from nvg.terminal import row_view, survey_view
@@ -53,6 +54,19 @@ def write_page(store: Store, chosen: list[int] | None, text: str | None, out: Pa
     require_file_place(out)
     rows = chosen or select_rows(store, text)
     write_atomic(out, page_html(store, rows, originals(store, rows)))
+
+
+def write_sheet(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Draw the hierarchies of chosen rows, of those a text names, or of the first good one."""
+    require_file_place(out)
+    rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
+    write_atomic(out, hierarchy_sheet(store, rows, originals(store, rows)))
+
+
+def write_charts(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Chart the store's tokens by stage, whatever rows are shown."""
+    require_file_place(out)
+    write_atomic(out, usage_charts(survey(store)))
 
 
 def originals(store: Store, rows: list[int]) -> Originals:

@@ -26,7 +26,7 @@ FLAGS = {
     "--generator-weights --out "
     "--set-data --set",
     "export": "store --out --format",
-    "inspect": "store --row --key --png --html --rows --json --stats --segments",
+    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",
     "view": "store --against --port",
     "verify": "store",
     "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "

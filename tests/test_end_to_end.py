@@ -70,9 +70,9 @@ def test_both_trainings_ran_to_the_last_step(made: tuple[Path, dict[str, Result]
 
 
 def test_inspect_draws_the_hierarchy(made: tuple[Path, dict[str, Result]]) -> None:
-    """Structure over canvas for the five stages: tiles of 96 below a header, beside two names."""
-    names = 8 + len("structure") * 7
-    assert png_size(made[0] / "row.png") == (names + 5 * 100, 18 + 2 * 100)
+    """Original, five maps, canvases, residuals: tiles of 96 below a header, beside three names."""
+    names = 8 + len("residual") * 7
+    assert png_size(made[0] / "row.png") == (names + 6 * 100, 18 + 3 * 100)
 
 
 def test_sample_draws_what_was_asked_for(made: tuple[Path, dict[str, Result]]) -> None:
