@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from nvg.autoencoder import Detokenizer
 from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.errors import InputError
 from nvg.picture import png_bytes, tiles_of
@@ -79,15 +80,22 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     return rows
 
 
-def image_records(store: Store, rows: list[int], originals: Originals) -> list[dict[str, Any]]:
-    """Index entry, leaves, tokens and pictures of rows, as the page takes them."""
+def image_records(
+    store: Store, rows: list[int], originals: Originals, detokenizer: Detokenizer | None = None
+) -> list[dict[str, Any]]:
+    """Index entry, leaves, tokens and pictures of rows, as the page takes them.
+
+    The store's own decoder, unless one that was loaded before is given.
+    """
     index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
     by_row = {entry["row"]: entry for entry in index}
     missing = [row for row in rows if row not in by_row]
     if missing:
         raise InputError(f"row {missing[0]} is not committed yet in {store.path}")
     good = [row for row in rows if by_row[row]["status"] == OK]
-    pictures = _canvases(store, good)
+    stages = list(range(store.geometry.stages))
+    detokenizer = detokenizer or load_detokenizer(store.read(WEIGHTS))
+    pictures = canvas_uris(store, good, stages, detokenizer) if good else {}
     found = []
     for row in rows:
         entry = {name: by_row[row][name] for name in _SHOWN}
@@ -104,18 +112,14 @@ def image_records(store: Store, rows: list[int], originals: Originals) -> list[d
 _SHOWN = ("row", "key", "label", "class", "width", "height", "status", "reason", "stage_error")
 
 
-def _canvases(store: Store, rows: list[int]) -> dict[int, list[str]]:
-    """The decoded canvas after each stage as pictures, by row."""
-    if not rows:
-        return {}
-    detokenizer = load_detokenizer(store.read(WEIGHTS))
+def canvas_uris(
+    store: Store, rows: list[int], stages: list[int], detokenizer: Detokenizer
+) -> dict[int, list[str]]:
+    """The decoded canvas after each of these stages as pictures, by row."""
     leaves = torch.from_numpy(store.leaves.oindex[rows, 0].astype("int64"))
     content = torch.from_numpy(store.content.oindex[rows, 0].astype("int64"))
-    stages = [
-        tiles_of(detokenizer.decode(content, leaves, stage))
-        for stage in range(store.geometry.stages)
-    ]
-    return {row: [_uri(tiles[n]) for tiles in stages] for n, row in enumerate(rows)}
+    tiles = [tiles_of(detokenizer.decode(content, leaves, stage)) for stage in stages]
+    return {row: [_uri(each[n]) for each in tiles] for n, row in enumerate(rows)}
 
 
 def _uri(tile: np.ndarray[Any, Any]) -> str:

@@ -4,6 +4,7 @@ Everything it answers comes from the store (and its own source, for originals); 
 """
 
 import base64
+import contextlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -16,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.errors import InputError
-from nvg.page import Originals, filled, image_records, page_facts
-from nvg.store import Store
+from nvg.page import Originals, canvas_uris, filled, image_records, page_facts
+from nvg.store import OK, Store
 
 HOST = "127.0.0.1"
 MOST_LISTED = 200
@@ -38,6 +40,9 @@ class Browser:
         self.store, self.other, self.originals = store, other, originals
         self.index: pa.Table = store.index
         self.lock = Lock()  # one decoder, many requests
+        self.decoders = {
+            each.path: load_detokenizer(each.read(WEIGHTS)) for each in (store, other) if each
+        }
 
     def page(self) -> bytes:
         """The page itself, without images."""
@@ -78,10 +83,12 @@ class Browser:
 
     def thumb(self, row: int) -> str:
         """The final canvas of an image as a data URI."""
-        canvases = self._record(self.store, row).get("canvases")
-        if not canvases:
+        entries = self.index.filter(pc.equal(self.index["row"], row)).to_pylist()
+        if not entries or entries[0]["status"] != OK:
             raise InputError(f"row {row} has no tokens to draw")
-        return str(canvases[-1])
+        last, decoder = self.store.geometry.K, self.decoders[self.store.path]
+        with self.lock:
+            return canvas_uris(self.store, [row], [last], decoder)[row][0]
 
     def same(self, query: Query) -> list[dict[str, Any]]:
         """Images that use a token at a stage too, of the first MOST_SEARCHED readable ones."""
@@ -108,7 +115,7 @@ class Browser:
             raise InputError(f"row {row} is out of range: {store.path} has 0..{len(store) - 1}")
         with self.lock:
             originals = self.originals(store, [row]) if self.originals else {}
-            return image_records(store, [row], originals)[0]
+            return image_records(store, [row], originals, self.decoders[store.path])[0]
 
 
 def serve(browser: Browser, port: int) -> ThreadingHTTPServer:
@@ -136,7 +143,8 @@ def serve(browser: Browser, port: int) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(data)))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            self.wfile.write(data)
+            with contextlib.suppress(ConnectionError):  # the page has moved on
+                self.wfile.write(data)
 
         def log_message(self, format: str, *values: Any) -> None:
             """Requests are not told."""

@@ -14,6 +14,7 @@ from tests.bench import (
     structure,
     tokenize,
     train,
+    view,
 )
 
 BENCHMARKS = {
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "tokenize": tokenize.main,
     "train": train.main,
     "loader": loader.main,
+    "view": view.main,
     "sample": sample.main,
     "solvers": solvers.main,  # of the demo's digits, as the next
     "control": control.main,
