@@ -22,6 +22,7 @@ from nvg.geometry import as_int64
 REFINERS = 4  # distinct phi over all stages, partially shared as in VAR
 BLEND = 0.5  # share of the convolution in phi, as in VAR
 COMMITMENT = 0.25  # weight of the encoder's side of the quantiser loss, as in VAR
+LEAST_SHARE = 1e-12  # of a codeword in the entropy of all
 ENTROPY_TEMPERATURE = 0.01  # of squared distances, as in Open-MAGVIT2
 
 
@@ -225,7 +226,8 @@ class ResidualQuantizer(nn.Module, ABC):
                 own = own - (share_RV * log_RV).sum()
                 share_V, count = share_V + share_RV.sum(0), count + len(log_RV)
             mean_V = share_V / count
-            return own / count + torch.xlogy(mean_V, mean_V).sum()
+            # A codeword that no residual is near has share 0, whose logarithm has no gradient.
+            return own / count + torch.xlogy(mean_V, mean_V.clamp(min=LEAST_SHARE)).sum()
 
     def _logits(self, latents: Tensor, leaves: Tensor, canvases: list[Tensor]) -> list[Tensor]:
         """Minus the squared distance of each pooled residual to each codeword [B, n, V].

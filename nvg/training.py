@@ -103,7 +103,11 @@ def train_loop(
         for number in range(start, config.steps):
             batch = watch.next(batches)
             torch.manual_seed(step_seed(config.seed, number))
-            metrics = task.step(number, batch)
+            try:
+                metrics = task.step(number, batch)
+            except ValueError:  # weights that are no numbers any more fail before a loss is seen
+                guard.settle()
+                raise
             guard.look(number, metrics, batch)
             window.add(metrics)
             done, last, stopping = number + 1, number + 1 == config.steps, world.any(stop())

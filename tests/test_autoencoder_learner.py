@@ -12,7 +12,7 @@ from nvg.checkpoint import CheckpointError
 from nvg.config import ConfigError, build
 from nvg.dead_codes import DeadCodes
 from nvg.discriminator import Discriminator
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
 from nvg.losses import LossConfig
 from nvg.perceptual import RANDOM
 from nvg.residual import Quantized
@@ -154,6 +154,13 @@ def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
     moved = differing(state_of(tmp_path / "run"), tiny_autoencoder(3).state_dict())
     assert moved
     assert {name.split(".")[0] for name in moved} == {"quantizer"}
+
+
+def test_weights_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
+    """With the step and the images, though the next step's structure fails first."""
+    training = AutoencoderTraining(steps=20, batch_size=4, warmup=0, lr=1e30, clip=1e30)
+    with pytest.raises(WorkError, match=r"step \d+: .*is not a number any more"):
+        fit(tmp_path / "run", training)
 
 
 def test_bad_settings_are_named() -> None:

@@ -121,3 +121,17 @@ def test_canvases_from_tokens_are_those_of_quantising(pyramid: str) -> None:
         assert torch.allclose(error[:, stage], expected, atol=1e-6)
         assert torch.equal(canvas, quantizer.canvas(content, leaves, stage))
     assert isinstance(quantizer, MultiGranularityQuantizer | ScalePyramidQuantizer)
+
+
+@PYRAMIDS
+def test_entropy_has_a_gradient_where_codewords_are_far(pyramid: str) -> None:
+    """A codeword whose share underflows to 0 must not make the gradient of the others no number."""
+    quantizer, latents, leaves = case(pyramid)
+    with torch.no_grad():
+        quantizer.codebook[3:] += 1e3
+    moving = latents.clone().requires_grad_()
+    quantizer(moving, leaves, with_entropy=True).entropy.backward()
+    assert moving.grad is not None
+    assert quantizer.codebook.grad is not None
+    assert bool(moving.grad.isfinite().all())
+    assert bool(quantizer.codebook.grad.isfinite().all())
