@@ -25,6 +25,7 @@ from nvg.config import require_share
 from nvg.dead_codes import DeadCodes
 from nvg.discriminator import Discriminator
 from nvg.distributed import device
+from nvg.errors import WorkError
 from nvg.image_batch import ImageBatch
 from nvg.losses import LossConfig, autoencoder_loss
 from nvg.metrics import stage_hits, stage_usage
@@ -148,9 +149,15 @@ class AutoencoderLearner:
         images = from_pixels(pixels)
         set_lr(self.optimizer, training.lr * cosine(number, training.steps, training.warmup))
         with self._autocast():
-            rebuilt, quantized = model(
-                images, segments, number < training.index_steps, training.loss.entropy > 0
-            )
+            try:
+                rebuilt, quantized = model(
+                    images, segments, number < training.index_steps, training.loss.entropy > 0
+                )
+            except ValueError as error:  # structure is built of numbers only
+                raise WorkError(
+                    f"step {number + 1}: {error}, at images {self.rows(batch)}; the newest "
+                    "checkpoint is from before: lower the learning rate"
+                ) from error
             rebuilt = rebuilt.float()
             judged: Metrics = {}
             if self.adversary:

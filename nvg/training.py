@@ -105,7 +105,7 @@ def train_loop(
             torch.manual_seed(step_seed(config.seed, number))
             try:
                 metrics = task.step(number, batch)
-            except ValueError:  # weights that are no numbers any more fail before a loss is seen
+            except (ValueError, WorkError):  # perhaps of weights that the step before spoilt
                 guard.settle()
                 raise
             guard.look(number, metrics, batch)
