@@ -39,6 +39,10 @@ demo *args:
 gallery:
     python -m cli.gallery
 
+# Debian's Chromium, for the browser tests (asks for the rights to install)
+browser:
+    apt-get install -y --no-install-recommends chromium
+
 # The benchmarks
 bench *args:
     python -m tests.bench "$@"

@@ -10,7 +10,7 @@ from nvg.checkpoint import load_weights, read_config
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.picture import hierarchy, png_bytes
-from nvg.store import OK, Store
+from nvg.store import OK, Store, StoreError
 
 WEIGHTS = "detokenizer.safetensors"
 
@@ -20,6 +20,17 @@ def load_detokenizer(source: Path | bytes) -> Detokenizer:
     model = Detokenizer(read_config(AutoencoderConfig, source))
     load_weights(model, source)
     return model.eval()
+
+
+def store_detokenizer(store: Store) -> Detokenizer:
+    """The decoder a store carries; StoreError when it has lost it."""
+    try:
+        return load_detokenizer(store.read(WEIGHTS))
+    except FileNotFoundError:
+        raise StoreError(
+            f"{store.path} has lost its {WEIGHTS}, which draws its tokens: mend it with "
+            "`nvgctl tokenize ... --resume`"
+        ) from None
 
 
 def draw_row(store: Store, row: int, png: Path) -> None:
@@ -33,5 +44,5 @@ def draw_row(store: Store, row: int, png: Path) -> None:
         raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
     leaves = torch.from_numpy(store.leaves[row])
     content = torch.from_numpy(store.content[row].astype("int64"))
-    picture = hierarchy(load_detokenizer(store.read(WEIGHTS)), leaves, content)
+    picture = hierarchy(store_detokenizer(store), leaves, content)
     write_atomic(png, png_bytes(picture))

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from nvg.autoencoder import Detokenizer
-from nvg.detokenize import WEIGHTS, load_detokenizer
+from nvg.detokenize import store_detokenizer
 from nvg.errors import InputError
 from nvg.picture import png_bytes, tiles_of
-from nvg.store import OK, Store
+from nvg.progress import note
+from nvg.store import OK, Store, StoreError
 
 MOST_IMAGES = 200  # of one page; each takes a few kilobytes per stage
 
@@ -31,21 +32,32 @@ def page_html(store: Store, rows: list[int], originals: Originals | None = None)
     """
     if not rows or len(rows) > MOST_IMAGES:
         raise InputError(f"a page holds 1..{MOST_IMAGES} images, not {len(rows)}: select others")
-    images = image_records(store, rows, originals or {})
+    images = image_records(store, rows, originals or {}, decoder_of(store))
     classes = sorted({image["class"] for image in images})
     data = {**page_facts(store, classes), "images": images}
     data["facts"] += f"; {len(rows)} of them on this page"
     return filled(data)
 
 
+def decoder_of(store: Store) -> Detokenizer | None:
+    """A store's decoder; None, and a word about it, when it has lost it."""
+    try:
+        return store_detokenizer(store)
+    except StoreError as error:
+        note(str(error))
+        return None
+
+
 def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
     """What the page says of a store, and needs to know of it."""
     geometry = store.geometry
     state = "" if store.finished else "UNFINISHED, "
+    errors = len(store.index) - len(store.ok_rows())
     return {
         "path": store.path,
         "facts": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
-        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}",
+        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}, "
+        f"{errors:,} error rows",
         "grid": geometry.grid,
         "K": geometry.K,
         "classes": classes,
@@ -85,7 +97,7 @@ def image_records(
 ) -> list[dict[str, Any]]:
     """Index entry, leaves, tokens and pictures of rows, as the page takes them.
 
-    The store's own decoder, unless one that was loaded before is given.
+    `detokenizer` is the store's own, loaded before; without one there are maps and no canvases.
     """
     index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
     by_row = {entry["row"]: entry for entry in index}
@@ -94,17 +106,17 @@ def image_records(
         raise InputError(f"row {missing[0]} is not committed yet in {store.path}")
     good = [row for row in rows if by_row[row]["status"] == OK]
     stages = list(range(store.geometry.stages))
-    detokenizer = detokenizer or load_detokenizer(store.read(WEIGHTS))
-    pictures = canvas_uris(store, good, stages, detokenizer) if good else {}
+    pictures = canvas_uris(store, good, stages, detokenizer) if good and detokenizer else {}
     found = []
     for row in rows:
         entry = {name: by_row[row][name] for name in _SHOWN}
-        if row in pictures:
+        if row in good:
             entry["leaves"] = store.leaves[row, 0].tolist()
             entry["content"] = store.content[row, 0].tolist()
+        if row in pictures:
             entry["canvases"] = pictures[row]
-            if row in originals:
-                entry["original"] = _uri(originals[row])
+        if row in originals:
+            entry["original"] = _uri(originals[row])
         found.append(entry)
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from nvg.detokenize import WEIGHTS, load_detokenizer
+from nvg.detokenize import store_detokenizer
 from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.page import Originals
@@ -35,7 +35,7 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
         if row not in entries or entries[row]["status"] != OK:
             reason = entries[row]["reason"] if row in entries else "it is not committed yet"
             raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
-    geometry, detokenizer = store.geometry, load_detokenizer(store.read(WEIGHTS))
+    geometry, detokenizer = store.geometry, store_detokenizer(store)
     leaves = torch.from_numpy(np.stack([store.leaves[row, 0] for row in rows]).astype("int64"))
     content = torch.from_numpy(np.stack([store.content[row, 0] for row in rows]).astype("int64"))
     canvases = [tiles_of(detokenizer.decode(content, leaves, s)) for s in range(geometry.stages)]

@@ -17,9 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nvg.detokenize import WEIGHTS, load_detokenizer
 from nvg.errors import InputError
-from nvg.page import Originals, canvas_uris, filled, image_records, page_facts
+from nvg.page import Originals, canvas_uris, decoder_of, filled, image_records, page_facts
 from nvg.store import OK, Store
 
 HOST = "127.0.0.1"
@@ -40,9 +39,7 @@ class Browser:
         self.store, self.other, self.originals = store, other, originals
         self.index: pa.Table = store.index
         self.lock = Lock()  # one decoder, many requests
-        self.decoders = {
-            each.path: load_detokenizer(each.read(WEIGHTS)) for each in (store, other) if each
-        }
+        self.decoders = {each.path: decoder_of(each) for each in (store, other) if each}
 
     def page(self) -> bytes:
         """The page itself, without images."""
@@ -87,6 +84,8 @@ class Browser:
         if not entries or entries[0]["status"] != OK:
             raise InputError(f"row {row} has no tokens to draw")
         last, decoder = self.store.geometry.K, self.decoders[self.store.path]
+        if decoder is None:
+            raise InputError(f"{self.store.path} has lost its decoder")
         with self.lock:
             return canvas_uris(self.store, [row], [last], decoder)[row][0]
 

@@ -20,12 +20,15 @@ from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.page import page_html, select_rows
 from nvg.picture import structure_tile
-from nvg.store import Store
-from tests.makers import empty_store, index_table, random_arrays, write_rows
+from nvg.sheet import hierarchy_sheet
+from nvg.store import Store, StoreError
+from tests.makers import empty_store, index_table, make_store, random_arrays, write_rows
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NASTY = "a/</script><script>window.hit=1</script>\"'&é漢.png"
-in_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: install Debian's `chromium`")
+in_browser = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium: ./justw browser installs Debian's"
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,7 @@ def test_the_page_holds_the_stores_numbers(odd: Store) -> None:
     """Leaves, tokens, a picture for each stage; an error row its reason."""
     originals = {1: np.full((8, 8, 3), 7, np.uint8)}
     data = embedded(page_html(odd, [0, 1, 5], originals))
+    assert data["facts"].endswith("1 error rows; 3 of them on this page")
     first, second, bad = data["images"]
     assert (data["grid"], data["K"]) == (4, 4)
     assert first["key"] == NASTY
@@ -75,6 +79,20 @@ def test_nothing_of_the_data_is_markup(odd: Store) -> None:
     assert "</script><script>window" not in page
     assert re.findall(r"https?://", page) == []
     assert "default-src 'none'" in page
+
+
+def test_a_store_without_decoder_still_shows_its_maps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loss is told; leaves and tokens are there, canvases are not; a sheet says the remedy."""
+    store = make_store(tmp_path / "a.vgs", 4)
+    (tmp_path / "a.vgs" / "detokenizer.safetensors").unlink()
+    (image,) = embedded(page_html(store, [0]))["images"]
+    assert image["leaves"] == store.leaves[0, 0].tolist()
+    assert "canvases" not in image
+    assert "has lost its detokenizer.safetensors" in capsys.readouterr().err
+    with pytest.raises(StoreError, match="--resume"):
+        hierarchy_sheet(store, [0], {})
 
 
 def test_rows_are_selected(odd: Store) -> None:
@@ -154,6 +172,19 @@ def test_hovering_lights_the_family(view: tuple[Any, list[str]], odd: Store) -> 
     assert page.locator("[data-part=path] button").count() == 3
     page.locator("canvas[data-part=map]").click(position={"x": 5, "y": 5})
     assert page.locator("#stage-number").text_content() == "3"
+
+
+@in_browser
+def test_the_keyboard_walks_through_clusters(view: tuple[Any, list[str]]) -> None:
+    """Down and up on the focused map, Enter to the children."""
+    page, _ = view
+    page.locator("canvas[data-part=map]").focus()
+    for key, last in (("ArrowDown", "0"), ("ArrowDown", "1"), ("ArrowDown", "1"), ("ArrowUp", "0")):
+        page.locator("canvas[data-part=map]").press(key)
+        text = page.locator("[data-part=path] button").last.text_content()
+        assert text.startswith(f"stage 1, {last}:")
+    page.locator("canvas[data-part=map]").press("Enter")
+    page.get_by_text("structure, 4 clusters").wait_for()
 
 
 @in_browser
