@@ -231,7 +231,7 @@ class Store:
         return verify(self, progress)
 
     def _table(self, name: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self.read(name)))
+        return read_parquet(self.read(name))
 
     def _write_json(self, name: str, value: Any) -> None:
         write_bytes(self.fs, f"{self.root}/{name}", json_bytes(value))
@@ -251,6 +251,14 @@ def store_exists(path: str) -> bool:
 def digest(values: np.ndarray[Any, Any]) -> str:
     """SHA-256 of an array's bytes in C order."""
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """A Parquet file's bytes as a table.
+
+    Not by `read_table`: the threads that read ahead for it may abort a process that ends soon.
+    """
+    return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
 def _part_name(chunk: int) -> str:

@@ -85,9 +85,9 @@ def survey(store: Store) -> Survey:
 def find_key(store: Store, key: str) -> int:
     """The row of an image by its key; InputError naming a like one when there is none."""
     keys = store.index["key"]
-    at = pc.index(keys, key).as_py()
-    if at >= 0:
-        return int(store.index["row"][at].as_py())
+    at = np.flatnonzero(pc.equal(keys, key).to_numpy())
+    if len(at):
+        return int(store.index["row"][int(at[0])].as_py())
     tail = key.rsplit("/", 1)[-1]
     like = keys.filter(pc.match_substring(keys, tail)).to_pylist()[:1] if tail else []
     hint = f"; there is {like[0]!r}" if like else "; keys are paths within the source"

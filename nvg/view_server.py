@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from nvg.errors import InputError
 from nvg.page import Originals, canvas_uris, decoder_of, filled, image_records, page_facts
 from nvg.store import OK, Store
+from nvg.survey import find_key
 
 HOST = "127.0.0.1"
 MOST_LISTED = 200
@@ -72,10 +73,7 @@ class Browser:
             if self.other is None:
                 raise InputError("there is no other store beside this one")
             key = self._record(self.store, row)["key"]
-            at = pc.index(self.other.index["key"], key).as_py()
-            if at < 0:
-                raise InputError(f"{self.other.path} has no image {key!r}")
-            store, row = self.other, int(self.other.index["row"][at].as_py())
+            store, row = self.other, find_key(self.other, key)
         return self._record(store, row)
 
     def thumb(self, row: int) -> str:

@@ -18,7 +18,7 @@ from nvg.detokenize import WEIGHTS
 from nvg.files import write_bytes
 from nvg.progress import note, progress
 from nvg.repair import sweep, withdraw_damaged
-from nvg.store import FEATURES, ORDER, Store, StoreError, open_store, store_exists
+from nvg.store import FEATURES, ORDER, Store, StoreError, open_store, read_parquet, store_exists
 from nvg.store_layout import complete_layout, create_store
 from pipeline.recipe import Recipe
 from pipeline.segments import open_segments
@@ -79,8 +79,7 @@ def _kept_order(store: Store) -> list[Row]:
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
-        table = pq.read_table(pa.BufferReader(data))
-        return _rows(table)
+        return _rows(read_parquet(data))
     if store.finished:
         rows = _rows(store.index)
         data = order_bytes(rows)
