@@ -77,6 +77,8 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     total = len(store)
     if text is None:
         known = np.asarray(store.index["row"]).tolist()
+        if not known:
+            raise InputError(f"{store.path} has no rows yet: tokenize some, then look again")
         return (
             [known[n * len(known) // count] for n in range(count)] if len(known) > count else known
         )

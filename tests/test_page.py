@@ -105,6 +105,8 @@ def test_rows_are_selected(odd: Store) -> None:
             select_rows(odd, text)
     with pytest.raises(InputError, match=r"holds 1\.\.200 images, not 0"):
         page_html(odd, [])
+    with pytest.raises(InputError, match="has no rows yet"):
+        select_rows(empty_store(f"memory://{id(odd)}", 4), None)
     with pytest.raises(InputError, match="not 201"):
         page_html(odd, [0] * 201)
 
