@@ -13,10 +13,10 @@ from nvg.drawing import leaves_of_regions
 from nvg.files import write_atomic
 from nvg.geometry import Geometry
 from nvg.picture import Tile, hierarchy, png_bytes, sheet, structure_tile, tiles_of
-from nvg.sequence import Sequences
 from nvg.store import open_store
 from pipeline.generate import Generators, load_generators
 from pipeline.recipe import load_recipe
+from pipeline.references import load_reference
 
 FOLDER = Path("docs/gallery")
 SHOWN, SEED, SIDE = 8, 3, 48
@@ -31,13 +31,10 @@ class Gallery:
         self.generators: Generators = load_generators(folder / "generator")
         self.config = load_recipe(RECIPE).sample
         self.geometry: Geometry = self.generators.detokenizer.config.geometry
-        store = open_store(f"{folder}/digits.vgs")
-        leaves, content = (
-            torch.from_numpy(array[REFERENCE_ROW][:1].astype("int64"))
-            for array in (store.leaves, store.content)
-        )
-        self.reference = Sequences(leaves, content, torch.tensor([-1]))
-        self.label = int(store.label[REFERENCE_ROW])
+        store = f"{folder}/digits.vgs"
+        identity = self.generators.tokenizer
+        self.reference = load_reference(f"{store}:{REFERENCE_ROW}", identity, None)
+        self.label = int(open_store(store).label[REFERENCE_ROW])
 
     def tiles(self, label: int, control: Control | None) -> list[Tile]:
         """Samples of a digit."""

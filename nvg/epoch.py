@@ -80,7 +80,7 @@ class StreamEpoch:
         if not parts:
             none = np.empty(0, np.int64)
             return gather(self.reader.room(0), none, none, self.pin)
-        return parts[0] if len(parts) == 1 else joined(parts)
+        return parts[0] if len(parts) == 1 else Sequences.join(parts)
 
     def close(self) -> None:
         """Wait for the window that is being read, and drop it."""
@@ -125,9 +125,3 @@ def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
     made = torch.empty((len(rows), *values.shape[1:]), dtype=kind, pin_memory=True)
     values.take(rows, 0, out=made.numpy(), mode="clip")
     return made
-
-
-def joined(parts: list[Sequences]) -> Sequences:
-    """One batch of several."""
-    names = [name for name in vars(parts[0]) if getattr(parts[0], name) is not None]
-    return Sequences(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

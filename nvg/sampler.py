@@ -123,14 +123,10 @@ def sample_images(
     control: Control | None = None,
 ) -> Sequences:
     """All sequences at once, see `sample_batches`."""
-    parts = list(
-        sample_batches(content, structure, quantizer, labels, seed, config, batch_size, control)
-    )
-    leaves = torch.cat([part.leaves.long() for part in parts])
-    return Sequences(
-        leaves.to(quantizer.geometry.leaf_dtype),
-        torch.cat([part.content for part in parts]),
-        torch.cat([part.label for part in parts]),
+    return Sequences.join(
+        list(
+            sample_batches(content, structure, quantizer, labels, seed, config, batch_size, control)
+        )
     )
 
 

@@ -30,6 +30,14 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.label)
 
+    @staticmethod
+    def join(parts: "list[Sequences]") -> "Sequences":
+        """One batch of several that have the same parts."""
+        names = [name for name, value in vars(parts[0]).items() if value is not None]
+        return Sequences(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        )
+
     def check(self, geometry: Geometry) -> "Sequences":
         """Itself; ValueError naming both shapes where a part does not fit the geometry."""
         batch = len(self.label)

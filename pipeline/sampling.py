@@ -139,10 +139,8 @@ def _write_files(
 
 def _write_stages(folder: Path, generators: Generators, parts: list[Sequences]) -> None:
     """stages.png, and NUMBER.gif of each of the first images: canvas and structure by stage."""
-    leaves, content = (
-        torch.cat([getattr(part, name) for part in parts]).cpu()[:MOST_STAGED]
-        for name in ("leaves", "content")
-    )
+    whole = Sequences.join(parts)
+    leaves, content = (part.cpu()[:MOST_STAGED] for part in (whole.leaves, whole.content))
     detokenizer = generators.detokenizer.cpu()
     picture = hierarchy(detokenizer, leaves.long(), content)
     write_atomic(folder / "stages.png", png_bytes(picture))

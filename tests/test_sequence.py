@@ -53,3 +53,15 @@ def test_on_a_device_all_parts_index() -> None:
     assert moved.leaves[2].tolist() == list(range(16))
     assert moved.content.unique().tolist() == [40_000]
     assert moved.label.tolist() == [-1, 0, 1]
+
+
+def test_batches_are_joined_part_by_part() -> None:
+    """In order, parts that are not there stay away; small integers keep their kind."""
+    one, other = sequences(2), sequences(3)
+    whole = Sequences.join([one, other])
+    assert len(whole) == 5
+    assert whole.leaves.dtype == one.leaves.dtype
+    assert torch.equal(whole.content, torch.cat([one.content, other.content]))
+    assert torch.equal(whole.label[2:], other.label)
+    assert whole.row is None
+    assert whole.features is None

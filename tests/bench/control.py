@@ -13,6 +13,7 @@ from nvg.control import Control, Keep, keep_stages
 from nvg.sequence import Sequences
 from nvg.store import open_store
 from nvg.structure import build_leaves
+from pipeline.references import load_reference
 from tests.bench.digits import Digits
 from tests.bench.measure import machine
 
@@ -62,21 +63,15 @@ def main() -> None:
 
 
 def _reference(digits: Digits, row: int) -> Sequences:
-    store = open_store(digits.store)
-    leaves, content = (
-        torch.from_numpy(array[row][:1].astype("int64")) for array in (store.leaves, store.content)
-    )
-    return Sequences(leaves, content, torch.tensor([-1]))
+    return load_reference(f"{digits.store}:{row}", digits.generators.tokenizer, None)
 
 
 def _rebuilt_agreement(digits: Digits, rows: list[int]) -> list[float]:
     """What a perfect sampler could reach: the references through decoder and encoder."""
     geometry = digits.autoencoder.config.geometry
-    references = [_reference(digits, row) for row in rows]
-    leaves, content = (
-        torch.cat([getattr(each, name) for each in references]) for name in ("leaves", "content")
-    )
-    pixels = digits.generators.detokenizer.decode(content, leaves)
+    whole = Sequences.join([_reference(digits, row) for row in rows])
+    leaves = whole.leaves
+    pixels = digits.generators.detokenizer.decode(whole.content, leaves)
     found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
     return pair_agreement(leaves, found, geometry).mean(0).tolist()
 
