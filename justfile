@@ -18,7 +18,7 @@ fmt:
 lint:
     ruff format --check
     ruff check
-    codespell nvg pipeline cli tests docs README.md CHANGELOG.md CONTRIBUTING.md
+    codespell --skip tests/golden nvg pipeline cli tests docs README.md CHANGELOG.md CONTRIBUTING.md
 
 # Static types (mypy, strict)
 types:

@@ -73,11 +73,11 @@ def import_weights(
     out: Annotated[Path, typer.Option(help="Run directory to write")],
 ) -> None:
     """Turn published tokenizer weights into an autoencoder to start from."""
-    from nvg.import_var import import_var
-    from nvg.train_autoencoder import leave_autoencoder
+    from nvg.tokenizer.autoencoder import save_autoencoder
+    from nvg.tokenizer.import_var import import_var
 
     model = import_var(file)
-    leave_autoencoder(model, out)
+    save_autoencoder(model, out)
     config = model.config
     typer.echo(
         f"wrote {out}: {kind.value}'s encoder and decoder for {config.image_size} pixels, codebook "
@@ -104,9 +104,9 @@ def tokenize(
     dry_run: DryRun = False,
 ) -> None:
     """Turn every image of a recipe's source into tokens, once."""
-    from pipeline.estimate import plan_lines
-    from pipeline.offline import Mode, tokenize_dataset
-    from pipeline.run import Engine
+    from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+    from pipeline.tokenize.engine import Engine
+    from pipeline.tokenize.estimate import plan_lines
 
     if address and engine is not EngineName.RAY:
         raise InputError("--address names a Ray cluster: use --engine ray")
@@ -114,7 +114,7 @@ def tokenize(
     if dry_run:
         typer.echo("\n".join(plan_lines(loaded, out)))
         return
-    mode = Mode.EXTEND if extend else Mode.RESUME if resume else Mode.NEW
+    mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     where = Engine(engine.value)
     report = tokenize_dataset(
         loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock
@@ -147,7 +147,7 @@ def inspect(
 ) -> None:
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
-    from nvg.survey import find_key
+    from nvg.view.summary import find_key
     from pipeline.inspect import look, measured, write_charts, write_page, write_sheet
 
     if segments and not stats:
@@ -192,8 +192,8 @@ def export(
     kind: Annotated[ExportName, typer.Option("--format", help="What to write")],
 ) -> None:
     """Write a store's tokens as Parquet, Arrow or WebDataset shards."""
-    from nvg.export import ExportFormat, export_store
     from nvg.store import open_store
+    from nvg.store.export import ExportFormat, export_store
 
     count = export_store(open_store(store), ExportFormat(kind.value), out)
     typer.echo(f"wrote {count} images to {out}")

@@ -14,8 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from nvg.errors import InputError
+from nvg.files import require_file_place, write_atomic
+from nvg.store.format import OK
+from nvg.store.store import Store
+from nvg.view.decoder import store_detokenizer
+from nvg.view.figures import hierarchy, png_bytes
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -46,14 +52,13 @@ def main() -> None:
 
 def run(out: Path) -> bool:
     """All steps into `out`; whether the generated digits can be read."""
-    from nvg.detokenize import draw_row
-    from nvg.inspection import row_lines, store_lines
     from nvg.store import open_store
-    from pipeline.fit import fit_autoencoder, fit_generator
-    from pipeline.offline import Mode, tokenize_dataset
+    from nvg.view.text import row_lines, store_lines
     from pipeline.recipe import load_recipe
-    from pipeline.run import Engine
-    from pipeline.sampling import Request, draw_samples
+    from pipeline.sample import Request, draw_samples
+    from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+    from pipeline.tokenize.engine import Engine
+    from pipeline.train import fit_autoencoder, fit_generator
 
     recipe = load_recipe(RECIPE)
     autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
@@ -61,7 +66,7 @@ def run(out: Path) -> bool:
     with timed("1/6 train the autoencoder"):
         say(fit_autoencoder(recipe, autoencoder, resume=True))
     with timed("2/6 tokenize with Ray"):
-        report = tokenize_dataset(recipe, autoencoder, store, Engine.RAY, Mode.RESUME)
+        report = tokenize_dataset(recipe, autoencoder, store, Engine.RAY, PassMode.RESUME)
         say(report.lines()[:1])
     with timed("3/6 verify and inspect the store"):
         opened = open_store(store)
@@ -86,7 +91,7 @@ def run(out: Path) -> bool:
 
 def read_generated(recipe: "Recipe", generator: Path) -> tuple[float, float]:
     """Generate `PER_CLASS` digits of each class and let the classifier read them."""
-    from pipeline.generate import load_generators
+    from nvg.sampling.generators import load_generators
 
     labels = [digit for digit in range(10) for _ in range(PER_CLASS)]
     pixels = load_generators(generator).images(labels, SEED + 1, recipe.sample)
@@ -97,7 +102,7 @@ def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[fl
     """Share read right of (real held-out digits, generated digits uint8 [B, 3, D, D])."""
     from sklearn.svm import SVC
 
-    from pipeline.blocks import RowImages
+    from pipeline.images.blocks import RowImages
     from pipeline.sources import open_source, split_rows
 
     source = open_source(recipe.data)
@@ -143,3 +148,18 @@ def _peak_gib() -> float:
 
 if __name__ == "__main__":
     main()
+
+
+def draw_row(store: Store, row: int, png: Path) -> None:
+    """Draw the hierarchy and the canvases of one row of a store. InputError for a bad row."""
+    require_file_place(png)
+    if not 0 <= row < len(store):
+        raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
+    entries = store.index.filter(store.index["row"].to_numpy() == row).to_pylist()
+    if not entries or entries[0]["status"] != OK:
+        reason = entries[0]["reason"] if entries else "it is not committed yet"
+        raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
+    leaves = torch.from_numpy(store.leaves[row])
+    content = torch.from_numpy(store.content[row].astype("int64"))
+    picture = hierarchy(store_detokenizer(store), leaves, content)
+    write_atomic(png, png_bytes(picture))

@@ -33,7 +33,7 @@ def reconstruction_verb(
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
-    from pipeline.evaluate import evaluate_reconstruction
+    from pipeline.evaluate_reconstruction import evaluate_reconstruction
 
     recipe = read_recipe(data, settings)
     lines = evaluate_reconstruction(run, recipe, out, extractor, weights, vgg, most)

@@ -8,13 +8,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from cli.demo import OUT, RECIPE
-from nvg.control import Control, Keep, edit_region, keep_stages
-from nvg.drawing import leaves_of_regions
 from nvg.files import write_atomic
 from nvg.geometry import Geometry
-from nvg.picture import Tile, hierarchy, png_bytes, sheet, structure_tile, tiles_of
+from nvg.sampling.control import Condition, Control, condition_on_stages, edit_region
+from nvg.sampling.generators import Generators, load_generators
 from nvg.store import open_store
-from pipeline.generate import Generators, load_generators
+from nvg.structure.drawn import leaves_of_regions
+from nvg.view.figures import Tile, hierarchy, png_bytes, sheet, structure_tile, tiles_of
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference
 
@@ -60,19 +60,19 @@ class Gallery:
 
     def structure(self) -> list[Row]:
         """All maps of a reference, other classes."""
-        control = keep_stages(
-            self.reference, self.geometry, Keep.STRUCTURE, self.geometry.stages, SHOWN
+        control = condition_on_stages(
+            self.reference, self.geometry, Condition.STRUCTURE, self.geometry.stages, SHOWN
         )
         first = self.shown_reference()
         return [(f"as {digit}", [first, *self.tiles(digit, control)]) for digit in CLASSES]
 
-    def stages(self, what: Keep, digit: int) -> list[Row]:
+    def stages(self, what: Condition, digit: int) -> list[Row]:
         """The first stages of a reference kept, one more in every row."""
         first, rows = self.shown_reference(), []
         for kept in range(self.geometry.stages + 1):
             control = None
             if kept:
-                control = keep_stages(self.reference, self.geometry, what, kept, SHOWN)
+                control = condition_on_stages(self.reference, self.geometry, what, kept, SHOWN)
             rows.append((f"{kept} kept", [first, *self.tiles(digit, control)]))
         return rows
 
@@ -119,8 +119,8 @@ def main() -> None:
     sheets = {
         "shapes": gallery.shapes(),
         "structure": gallery.structure(),
-        "stages-own-class": gallery.stages(Keep.ALL, own),
-        "stages-other-class": gallery.stages(Keep.ALL, other),
+        "stages-own-class": gallery.stages(Condition.ALL, own),
+        "stages-other-class": gallery.stages(Condition.ALL, other),
         "region": gallery.region(),
     }
     for name, rows in sheets.items():

@@ -38,7 +38,7 @@ def sample(
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""
-    from pipeline.sampling import Request, draw_samples
+    from pipeline.sample import Request, draw_samples
 
     request = Request(
         labels=label or [],

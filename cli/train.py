@@ -23,7 +23,7 @@ def train_autoencoder_verb(
     dry_run: DryRun = False,
 ) -> None:
     """Train the tokenizer on a recipe's images."""
-    from pipeline.fit import fit_autoencoder, plan_autoencoder
+    from pipeline.train import fit_autoencoder, plan_autoencoder
 
     loaded = read_recipe(recipe, settings)
     lines = plan_autoencoder(loaded) if dry_run else fit_autoencoder(loaded, out, resume, start)
@@ -45,7 +45,7 @@ def train_generator_verb(
     dry_run: DryRun = False,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
-    from pipeline.fit import fit_generator, fit_on_ray, plan_generator
+    from pipeline.train import fit_generator, fit_on_ray, plan_generator
 
     if address and not workers:
         raise InputError("--address names a Ray cluster: say how many --workers train there")

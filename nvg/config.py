@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import logging
 import tomllib
 import types
 import typing
@@ -14,6 +15,11 @@ import tomli_w
 from nvg.errors import InputError
 
 Config = TypeVar("Config")
+
+FORMER_NAME = "was"  # key of a field's metadata
+
+
+log = logging.getLogger("nvg")
 
 
 class ConfigError(InputError):
@@ -43,8 +49,20 @@ def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any
 
 
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:
-    """A dataclass `kind` from nested tables; the strictness of `load`."""
-    return typing.cast(Config, _dataclass(kind, table, ""))
+    """A dataclass `kind` from nested tables; the strictness of `load`.
+
+    Keys by their former names (see `renamed`) are read, with one warning for all of them.
+    """
+    former: list[str] = []
+    config = typing.cast(Config, _dataclass(kind, table, "", former))
+    if former:
+        log.warning("old names in the recipe, read for one more version: %s", ", ".join(former))
+    return config
+
+
+def renamed(default: Any, was: str) -> Any:
+    """A dataclass field that recipes may still call `was`."""
+    return dataclasses.field(default=default, metadata={FORMER_NAME: was})
 
 
 def as_table(config: Any) -> dict[str, Any]:
@@ -98,19 +116,20 @@ def _apply(table: dict[str, Any], override: str) -> None:
     table[keys[-1]] = value
 
 
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
+def _dataclass(kind: Any, value: Any, where: str, former: list[str]) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where or 'recipe'} must be a section, not {value!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
+    value = _with_new_names(fields, value, prefix, former)
     for key in value:
         if key not in fields:
             raise ConfigError(f"unknown key {prefix}{key}; known there: {', '.join(fields)}")
     built = {}
     for name, field in fields.items():
         if name in value:
-            built[name] = _convert(hints[name], value[name], prefix + name)
+            built[name] = _convert(hints[name], value[name], prefix + name, former)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"missing key {prefix}{name}")
     try:
@@ -121,16 +140,31 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
         raise ConfigError(f"{where or 'recipe'}: {error}") from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _with_new_names(
+    fields: dict[str, Any], value: Mapping[str, Any], prefix: str, former: list[str]
+) -> dict[str, Any]:
+    """The section with the fields' own names; which ones had a former name is added to `former`."""
+    table = dict(value)
+    for name, field in fields.items():
+        old = field.metadata.get(FORMER_NAME)
+        if old in table:
+            if name in table:
+                raise ConfigError(f"{prefix}{old} is the old name of {prefix}{name}: give one")
+            table[name] = table.pop(old)
+            former.append(f"{prefix}{old} (now {name})")
+    return table
+
+
+def _convert(hint: Any, value: Any, where: str, former: list[str]) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _dataclass(hint, value, where)
+        return _dataclass(hint, value, where, former)
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-        return _convert(inner, value, where)
+        return _convert(inner, value, where, former)
     if origin is tuple and isinstance(value, list):
         inner = typing.get_args(hint)[0]
-        return tuple(_convert(inner, item, f"{where}[{n}]") for n, item in enumerate(value))
+        return tuple(_convert(inner, item, f"{where}[{n}]", former) for n, item in enumerate(value))
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         choices = [member.value for member in hint]
         if value in choices:

@@ -52,7 +52,7 @@ class World:
             dist.barrier()
 
 
-def device() -> torch.device:
+def default_device() -> torch.device:
     """The accelerator when there is one: this process's own, where several share a machine."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -62,17 +62,17 @@ def device() -> torch.device:
 @contextmanager
 def joined() -> Iterator[World]:
     """The world that the environment describes; leaves it again if it was entered here."""
-    where, entered = device(), False
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
+    device, entered = default_device(), False
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=TIMEOUT)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         entered = True
     try:
         if dist.is_initialized():
-            yield World(dist.get_rank(), dist.get_world_size(), where)
+            yield World(dist.get_rank(), dist.get_world_size(), device)
         else:
-            yield World(0, 1, where)
+            yield World(0, 1, device)
     finally:
         if entered:
             dist.destroy_process_group()

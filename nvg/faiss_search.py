@@ -1,6 +1,6 @@
 """FAISS on torch tensors, on a CPU or a GPU; the only file that imports it.
 
-Legend: M query, V base vector, C channel, k neighbour.
+Legend: M vector of a flat list, V code, C channel, k nearest candidate.
 
 FAISS is optional (`pip install .[cpu]` or `.[gpu]`): importing this file does not need it.
 """

@@ -1,6 +1,6 @@
 """Geometry of the hierarchy: stages, leaf labels, structure maps and bit embedding (Eq. 6, 7).
 
-Legend: B image, N position, S stage, K structure channel, T token of the content sequence.
+Legend: B image of a batch, N position, S stage, K structure channel, T token.
 
 One leaf label per position holds the structure map of every stage: the labels are a permutation of
 0..N-1 whose K bits, most significant first, say on which side of each split a position lies.

@@ -1,6 +1,6 @@
 """The record that travels: leaves, content and label of a batch of images.
 
-Legend: B image, N position, T content token, P component of a feature.
+Legend: B image of a batch, N position, T token, P component of a stored feature.
 """
 
 from dataclasses import dataclass

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from nvg import __version__
 from nvg.config import as_table
-from nvg.distributed import device
+from nvg.distributed import default_device
 from nvg.errors import InputError
-from nvg.extractor import Extractor, load_extractor
-from nvg.fidelity import Features, fidelity
 from nvg.files import write_atomic
-from nvg.picture import png_bytes, samples
+from nvg.metrics.generation import Features, fidelity
+from nvg.pretrained.inception import Extractor, load_extractor
 from nvg.progress import progress
-from pipeline.blocks import RowImages
-from pipeline.generate import Generators, load_generators
+from nvg.sampling.generators import Generators, load_generators
+from nvg.view.figures import png_bytes, samples
+from pipeline.images.blocks import RowImages
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.sources import Row, open_source, split_rows
 
@@ -55,7 +55,7 @@ def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str
     Real held-out images against the others are the floor, where some are kept aside. The lines to
     print. InputError when anything is missing.
     """
-    extractor = load_extractor(wanted.extractor, wanted.weights, device())
+    extractor = load_extractor(wanted.extractor, wanted.weights, default_device())
     generators = load_generators(run, raw=wanted.raw)
     recipe = load_recipe(run / "config.toml", wanted.settings)
     labels = balanced(len(generators.classes), wanted.number)
@@ -163,7 +163,7 @@ def _features(images: RowImages, extractor: Extractor) -> Features:
     def batches() -> Iterator[Tensor]:
         for start in progress(starts, desc="real images", unit="batch"):
             rows = np.arange(start, min(start + BATCH, len(images)))
-            yield images.batch(rows).tensors(device())[0]
+            yield images.batch(rows).tensors(default_device())[0]
 
     return Features.of(extractor, batches())
 

@@ -11,30 +11,33 @@ from rich.console import Console
 from nvg.config import build
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
-from nvg.inspection import row_entry, row_lines, structure_lines, survey_lines
-from nvg.page import Originals, page_html, select_rows
-from nvg.sheet import hierarchy_sheet, usage_charts
-from nvg.store import OK, Store, open_store
-from nvg.survey import survey
-from nvg.terminal import row_view, survey_view
-from nvg.view_server import HOST, Browser, serve
-from pipeline.blocks import decode_rows
+from nvg.store import Store, open_store
+from nvg.store.format import OK
+from nvg.view.html import Originals, page_html, select_rows
+from nvg.view.server import HOST, Browser, serve
+from nvg.view.sheets import hierarchy_sheet, usage_charts
+from nvg.view.summary import summarize
+from nvg.view.terminal import row_view, survey_view
+from nvg.view.text import row_entry, row_lines, structure_lines, survey_lines
+from pipeline.images.blocks import decode_rows
+from pipeline.images.crops import Crops
+from pipeline.images.label_maps import store_regions
 from pipeline.recipe import DataConfig
-from pipeline.segments import store_regions
 from pipeline.sources import Row, open_source
-from pipeline.views import Crops
 
 
 def look(store: Store, row: int | None, as_json: bool) -> None:
     """Print a store, or one image of it: in colour where that can be seen, plain in a pipe."""
     if as_json:
-        print(json.dumps(_row_facts(store, row) if row is not None else asdict(survey(store))))
+        print(json.dumps(_row_facts(store, row) if row is not None else asdict(summarize(store))))
     elif not sys.stdout.isatty():
-        print("\n".join(row_lines(store, row) if row is not None else survey_lines(survey(store))))
+        print(
+            "\n".join(row_lines(store, row) if row is not None else survey_lines(summarize(store)))
+        )
     elif row is not None:
         Console().print(row_view(store, row_entry(store, row)))
     else:
-        Console().print(survey_view(survey(store)))
+        Console().print(survey_view(summarize(store)))
 
 
 def _row_facts(store: Store, row: int) -> dict[str, object]:
@@ -66,7 +69,7 @@ def write_sheet(store: Store, chosen: list[int] | None, text: str | None, out: P
 def write_charts(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
     """Chart the store's tokens by stage, whatever rows are shown."""
     require_file_place(out)
-    write_atomic(out, usage_charts(survey(store)))
+    write_atomic(out, usage_charts(summarize(store)))
 
 
 def originals(store: Store, rows: list[int]) -> Originals:

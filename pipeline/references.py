@@ -1,6 +1,6 @@
 """What a user gives to steer sampling: a drawn picture, a mask, a row of a store, an image.
 
-Legend: N latent position, D pixel row or column.
+Legend: N position, D row or column of pixels or of the grid.
 """
 
 import re
@@ -11,18 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nvg.checkpoint import fingerprint
-from nvg.control import Control, Keep, edit_region, keep_stages, require_stages
-from nvg.drawing import leaves_of_regions
 from nvg.errors import InputError
 from nvg.geometry import Geometry
+from nvg.sampling.control import (
+    Condition,
+    Control,
+    condition_on_stages,
+    edit_region,
+    require_stages,
+)
 from nvg.sequence import Sequences
 from nvg.store import open_store
 from nvg.structure import grid_labels
-from nvg.train_autoencoder import load_autoencoder
-from pipeline.images import ImageError, cut, decode, open_picture
-from pipeline.segments import label_map
-from pipeline.views import Crops
+from nvg.structure.drawn import leaves_of_regions
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.weights import fingerprint
+from pipeline.images.crops import Crops
+from pipeline.images.decode import ImageError, cut, decode, open_picture
+from pipeline.images.label_maps import label_map
 
 DETAIL = 8  # samples of a picture along a latent position's side, whose majority counts
 WHITE = 127  # above: white
@@ -37,7 +43,7 @@ def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int
     leaves_N, stages = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
     if keep:
         what, stages = parse_keep(keep)
-        if what is not Keep.STRUCTURE:
+        if what is not Condition.STRUCTURE:
             raise InputError("a picture has structure only: --keep structure:M, not all:M")
         require_stages(stages, geometry)
     return Control(leaves_N.expand(count, -1), stages)
@@ -54,15 +60,15 @@ def reference_control(
         return edit_region(reference, geometry, torch.from_numpy(marked_N), count)
     if not keep:
         raise InputError("--reference needs --keep structure:M or all:M, or a --mask")
-    return keep_stages(reference, geometry, *parse_keep(keep), count)
+    return condition_on_stages(reference, geometry, *parse_keep(keep), count)
 
 
-def parse_keep(text: str) -> tuple[Keep, int]:
+def parse_keep(text: str) -> tuple[Condition, int]:
     """`structure:M` or `all:M`, M first stages."""
     what, _, number = text.partition(":")
-    if what not in list(Keep) or not number.isdecimal():
+    if what not in list(Condition) or not number.isdecimal():
         raise InputError(f"--keep {text!r} is neither structure:M nor all:M")
-    return Keep(what), int(number)
+    return Condition(what), int(number)
 
 
 def load_reference(text: str, identity: str, tokenizer: Path | None) -> Sequences:

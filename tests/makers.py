@@ -10,23 +10,24 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from nvg.autoencoder import Autoencoder
-from nvg.autoencoder_config import AutoencoderConfig
-from nvg.autoencoder_learner import AutoencoderTraining
-from nvg.backbone import TransformerConfig
-from nvg.checkpoint import fingerprint, weights_bytes
-from nvg.feature_codec import FeatureCodec, fit_codec
-from nvg.generator_config import GeneratorConfig, GeneratorTraining
+from nvg.generator.backbone import TransformerConfig
 from nvg.geometry import Geometry, canonical
-from nvg.guidance import SamplerConfig
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.store import CODEC, FEATURES, Arrays, Store
-from nvg.store_layout import create_store
+from nvg.sampling.guidance import SamplerConfig
+from nvg.store import Store
+from nvg.store.feature_codec import FeatureCodec, fit_codec
+from nvg.store.format import CODEC, FEATURES, Arrays
+from nvg.store.layout import create_store
 from nvg.structure import build_leaves
-from pipeline.images import cut
+from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.generator.config import GeneratorConfig, GeneratorTraining
+from nvg.weights import fingerprint, weights_bytes
+from pipeline.images.crops import Crops
+from pipeline.images.decode import cut
 from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, TokenizeConfig
 from pipeline.sources import Row
-from pipeline.views import Crops
 
 CLASSES = ("ant", "bee", "cat")
 

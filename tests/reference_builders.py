@@ -161,7 +161,7 @@ def mean_point(points: Sequence[Point]) -> list[Fraction]:
     return [Fraction(sum(column), len(points)) for column in zip(*points, strict=True)]
 
 
-def halve(
+def balanced_split(
     part: Sequence[int], labels: Sequence[int], points: Sequence[Point]
 ) -> tuple[list[int], list[int]]:
     """Two halves of a cluster of several regions: whole ones as far as they go, then one is cut."""
@@ -197,7 +197,7 @@ def segment_leaves(latents_NC: Latents, labels: Sequence[int]) -> list[int]:
     def arrange(part: list[int]) -> list[int]:
         part = sorted(part)
         if len({labels[position] for position in part}) > 1:
-            first, second = halve(part, labels, points)
+            first, second = balanced_split(part, labels, points)
             return arrange(first) + arrange(second)
         if len(part) == 1:
             return part

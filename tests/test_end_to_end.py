@@ -11,7 +11,7 @@ from cli.app import app
 from nvg.config import dump
 from nvg.store import open_store
 from tests.makers import tiny_recipe, write_image_folder
-from tests.test_generate import png_size
+from tests.nvg.sampling.test_generators import png_size
 
 STEPS = 10
 COMMANDS = {  # @ is the directory of this run

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.blocks import decode_rows
+from pipeline.images.blocks import decode_rows
+from pipeline.images.crops import Crops
 from pipeline.recipe import DataConfig, SourceKind, View
 from pipeline.sources import open_source
-from pipeline.views import Crops
 from tests.makers import Listed
 
 REAL_DATA = os.environ.get("NVG_TEST_DATA", "")

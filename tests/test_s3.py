@@ -11,15 +11,15 @@ import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from nvg.loader import Mode as LoaderMode
-from nvg.loader import SequenceLoader
-from nvg.store import StoreError, open_store
-from nvg.store_lock import writer_lock
-from pipeline.offline import Mode, tokenize_dataset
+from nvg.loader import LoaderMode, SequenceLoader
+from nvg.store import open_store
+from nvg.store.format import StoreError
+from nvg.store.lock import writer_lock
 from pipeline.recipe import DataConfig, Recipe, SourceKind
-from pipeline.run import Engine
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
-from tests.test_run import ROWS, TOKENIZE, photos
+from tests.pipeline.tokenize.test_engine import ROWS, TOKENIZE, photos
 
 # moto and botocore use what newer Pythons will drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -80,7 +80,7 @@ def objects(url: str) -> dict[str, bytes]:
     return {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
 
 
-def run(recipe: Recipe, tokenizer: Path, out: str, mode: Mode = Mode.NEW) -> None:
+def run(recipe: Recipe, tokenizer: Path, out: str, mode: PassMode = PassMode.NEW) -> None:
     tokenize_dataset(recipe, tokenizer, out, Engine.INLINE, mode)
 
 
@@ -147,7 +147,7 @@ def test_a_put_that_is_refused_ends_the_pass(
         run(local[0], tokenizer, f"{bucket}/a.vgs")
     half = open_store(f"{bucket}/a.vgs")
     assert not half.finished
-    run(local[0], tokenizer, f"{bucket}/a.vgs", Mode.RESUME)
+    run(local[0], tokenizer, f"{bucket}/a.vgs", PassMode.RESUME)
     assert objects(f"{bucket}/a.vgs") == files_below(local[1])
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_object_is_found_and_mended(
     fs.invalidate_cache()
     faults = open_store(out).verify()
     assert {fault.split(":")[0] for fault in faults} == {"chunk 0", "chunk 3"}
-    run(local[0], tokenizer, out, Mode.RESUME)
+    run(local[0], tokenizer, out, PassMode.RESUME)
     assert objects(out) == files_below(local[1])
 
 

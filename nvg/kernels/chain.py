@@ -1,6 +1,6 @@
 """Compiled structure construction: a nearest-neighbour chain per image, and pair swaps.
 
-Legend: n cluster of a level, C channel (padded to a multiple of UNROLL), N position.
+Legend: n cluster of a stage, C channel, N position.
 
 Under a strict order of the pairs, Alg. 1 merges mutual nearest neighbours again and again. A chain
 that steps from a cluster to its nearest one ends in such a pair, after at most 1.5 n scans a level.
@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from nvg.kernels.frame import channel_extremes, frame
 from nvg.kernels.jit import Array, kernel
+from nvg.kernels.lattice import channel_extremes, frame
 from nvg.kernels.scan import (
     BLOCK,
     FAR,

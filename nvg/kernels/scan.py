@@ -1,6 +1,6 @@
 """Scans of one cluster against many, and what they can and cannot tell.
 
-Legend: n cluster, C channel (padded to a multiple of UNROLL).
+Legend: n cluster of a stage, C channel.
 
 A scan is float32 over columns [C, n], a vector of clusters at a time. It takes differences of
 integers, so its error is a known share of the distance: whatever lies within twice that share of

@@ -1,6 +1,6 @@
 """2-opt for the pairs of one level: exchange clusters while that lowers the variance.
 
-Legend: n cluster of the level, C channel (padded to a multiple of UNROLL).
+Legend: n cluster of a stage, C channel.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The builders by name, and the one way to call them: latents and options -> leaves.
 
-Legend: B image, N position, C latent channel.
+Legend: B image of a batch, N position, C channel.
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """Greedy structure from FAISS neighbours, for grids whose key matrix no longer fits.
 
-Legend: n cluster of the level, m row of it that is asked about, k candidate, C latent channel.
+Legend: n cluster of a stage, m cluster still asked about, k nearest candidate, C channel.
 
 Each cluster keeps its k nearest candidates, ranked by the exact key. The k-th float32 distance,
 less its error, bounds all clusters not listed: a candidate is the nearest for certain while its

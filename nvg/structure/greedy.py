@@ -1,6 +1,6 @@
 """The paper's greedy structure (Alg. 1) by whichever backend is fastest: all give the same leaves.
 
-Legend: B image, N position, C latent channel.
+Legend: B image of a batch, N position, C channel.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The integer lattice on which structure is built: what makes every backend agree to the bit.
 
-Legend: B image, N position, C latent channel.
+Legend: B image of a batch, N position, C channel.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nvg.geometry import last_stage
-from nvg.kernels.frame import frames
+from nvg.kernels.lattice import frames
 
 
 class LatentsError(ValueError):

@@ -2,7 +2,7 @@
 
 For study: it shows what greedy gives away, at seconds per image of 256 positions.
 
-Legend: B image, N position, n cluster of the level, C latent channel.
+Legend: B image of a batch, N position, n cluster of a stage, C channel.
 """
 
 import networkx

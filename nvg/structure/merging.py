@@ -1,6 +1,6 @@
 """What every builder that merges pairs level by level has in common.
 
-Legend: B image, N position, n cluster of the level, M member of a cluster, C latent channel.
+Legend: B image of a batch, N position, n cluster of a stage, J member of a cluster, C channel.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ def merge_pairs(point_BnC: Tensor, pairing: Pairing) -> Tensor:
     Clusters are indexed by their smallest position, and a merged one is the sum of its two.
     """
     batch, positions, _ = point_BnC.shape
-    members_BnM = torch.arange(positions, device=point_BnC.device).expand(batch, positions)
-    members_BnM = members_BnM.unsqueeze(-1)
+    members_BnJ = torch.arange(positions, device=point_BnC.device).expand(batch, positions)
+    members_BnJ = members_BnJ.unsqueeze(-1)
     while point_BnC.shape[1] > 1:
         left_Bn, right_Bn = pairing(point_BnC)
         point_BnC = rows(point_BnC, left_Bn) + rows(point_BnC, right_Bn)
-        members_BnM = torch.cat((rows(members_BnM, left_Bn), rows(members_BnM, right_Bn)), dim=-1)
-    return leaf_order(members_BnM.squeeze(1)).to(leaf_dtype(positions))
+        members_BnJ = torch.cat((rows(members_BnJ, left_Bn), rows(members_BnJ, right_Bn)), dim=-1)
+    return leaf_order(members_BnJ.squeeze(1)).to(leaf_dtype(positions))
 
 
 def rows(values_BnC: Tensor, index_Bm: Tensor) -> Tensor:

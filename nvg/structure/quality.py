@@ -1,10 +1,14 @@
 """How good a hierarchy is: what its clusters explain of the latents, and where their borders lie.
 
-Legend: B image, N position, n cluster, M member of a cluster, C latent channel, S stage.
+Legend: B image of a batch, N position, n cluster of a stage, J member of a cluster, C channel, S
+stage.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -56,9 +60,9 @@ def _variance(latents_BNC: Tensor, leaves_BN: Tensor) -> Tensor:
     sorted_BNC = latents_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(latents_BNC))
     variances = []
     for stage in range(last_stage(positions) + 1):
-        cluster_BnMC = rearrange(sorted_BNC, "b (n m) c -> b n m c", n=1 << stage)
-        deviation_BnMC = cluster_BnMC - cluster_BnMC.mean(2, keepdim=True)
-        variances.append(deviation_BnMC.square().mean())
+        cluster_BnJC = rearrange(sorted_BNC, "b (n m) c -> b n m c", n=1 << stage)
+        deviation_BnJC = cluster_BnJC - cluster_BnJC.mean(2, keepdim=True)
+        variances.append(deviation_BnJC.square().mean())
     return torch.stack(variances)
 
 
@@ -104,3 +108,7 @@ def _check(latents: Tensor, leaves: Tensor, segments: Tensor | None) -> None:
 
 def _square(positions: int) -> int:
     return round(positions**0.5) ** 2
+
+
+# key, width and height of an image -> its regions on the latent grid, int32 [L]
+RegionReader = Callable[[str, int, int], np.ndarray[Any, Any]]

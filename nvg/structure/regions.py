@@ -1,6 +1,6 @@
 """Structure given from outside: fixed halves of the grid, or a user's label map.
 
-Legend: B image, N position, C latent channel, D grid or map row or column.
+Legend: B image of a batch, N position, C channel, D row or column of pixels or of the grid.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Greedy structure in torch, on any device: rounds of mutual nearest neighbours, a batch at a time.
 
-Legend: B image, N position, n cluster of the level, m cluster still alive, C latent channel.
+Legend: B image of a batch, N position, n cluster of a stage, m cluster still asked about, C
+channel.
 
 Under a strict order of the pairs, merging every pair of mutual nearest neighbours again and again
 equals Alg. 1, which takes the globally closest pair each time. It batches well: 12 to 18 rounds a

@@ -59,7 +59,7 @@ class ParquetSource(_TableSource):
     kind, suffix = "Parquet", ".parquet"
 
     def _list(self, file: Place) -> tuple[Any, list[int]]:
-        with _parquet(file) as reader:
+        with parquet_bytes(file) as reader:
             schema = reader.schema_arrow
             if "label" not in schema.names:
                 return schema, [-1] * int(reader.metadata.num_rows)
@@ -74,7 +74,7 @@ class ParquetSource(_TableSource):
             wanted, _, number = key.rpartition(":")
             row = int(number)
             if wanted != name or reader is None:
-                name, reader, images = wanted, _parquet(by_name[wanted]), []
+                name, reader, images = wanted, parquet_bytes(by_name[wanted]), []
             if not first <= row < first + len(images):
                 group, first = _row_group(reader, row)
                 table = reader.read_row_group(group, columns=[self.column])
@@ -109,7 +109,7 @@ def _bytes(image: dict[str, bytes] | None) -> bytes | OSError:
     return data if data is not None else OSError("the row holds no image bytes")
 
 
-def _parquet(file: Place) -> Any:
+def parquet_bytes(file: Place) -> Any:
     """A reader of a Parquet file, which closes what it opened."""
     import pyarrow.parquet as pq
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from nvg.backend import Backend
-from nvg.codewords import nearest_code
+from nvg.quantizer.nearest import nearest_code
 from tests.bench.measure import interleaved, machine
 
 CODES, CHANNELS, TOKENS, IMAGES, ROUNDS = 4096, 32, 511, 16, 5

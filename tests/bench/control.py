@@ -7,13 +7,13 @@ in the sample again; the baseline is chance.
 
 import torch
 
-from nvg.agreement import chance, pair_agreement
-from nvg.autoencoder import from_pixels
-from nvg.control import Control, Keep, keep_stages
+from nvg.sampling.control import Condition, Control, condition_on_stages
 from nvg.sequence import Sequences
 from nvg.store import open_store
 from nvg.structure import build_leaves
+from nvg.tokenizer.autoencoder import from_pixels
 from pipeline.references import load_reference
+from tests.bench.agreement import chance, pair_agreement
 from tests.bench.digits import Digits
 from tests.bench.measure import machine
 
@@ -29,14 +29,14 @@ def main() -> None:
     print(f"control: {len(rows)} references x {EACH} samples; {machine()}")
     for name, shift in (("own class", 0), ("another class", 1)):
         print(f"  {name}: variation by stages kept, share of free samples")
-        for what in Keep:
+        for what in Condition:
             curve = []
             for stages in range(1, geometry.stages + 1):
                 kept = free = 0.0
                 for row in rows:
                     label = (int(store.label[row]) + shift) % 10
                     reference = _reference(digits, row)
-                    control = keep_stages(reference, geometry, what, stages, EACH)
+                    control = condition_on_stages(reference, geometry, what, stages, EACH)
                     kept += _variation(digits, label, control)
                     free += _variation(digits, label, None)
                 curve.append(kept / free)
@@ -44,7 +44,9 @@ def main() -> None:
     agreed = torch.zeros(geometry.stages, dtype=torch.float64)
     for row in rows:
         reference = _reference(digits, row)
-        control = keep_stages(reference, geometry, Keep.STRUCTURE, geometry.stages, EACH)
+        control = condition_on_stages(
+            reference, geometry, Condition.STRUCTURE, geometry.stages, EACH
+        )
         pixels = digits.generators.images(
             [int(store.label[row])] * EACH, SEED, digits.recipe.sample, control
         )

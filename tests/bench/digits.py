@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from cli.demo import OUT, RECIPE, read_digits
-from nvg.autoencoder import Autoencoder
-from nvg.guidance import SamplerConfig
-from nvg.train_autoencoder import load_autoencoder
-from pipeline.generate import Generators, load_generators
+from nvg.sampling.generators import Generators, load_generators
+from nvg.sampling.guidance import SamplerConfig
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from pipeline.recipe import Recipe, load_recipe
 
 

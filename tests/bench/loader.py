@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from nvg.geometry import canonical
-from nvg.loader import Mode, SequenceLoader
+from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
 from tests.bench.loader_peers import BATCH, LEAVES, PEERS, ROWS, TOKENS, Batch, Reader, Samples, Way
 from tests.bench.measure import machine
@@ -102,10 +102,10 @@ def write_stores(folder: Path, samples: Samples) -> None:
         store.finish()
 
 
-def ours(path: Path, mode: Mode) -> Iterator[Batch]:
+def ours(path: Path, mode: LoaderMode) -> Iterator[Batch]:
     """Our loader; from memory its second epoch, since the first one preloads."""
     loader = SequenceLoader(open_store(str(path)), BATCH, 0, drop_last=False, mode=mode)
-    if mode is Mode.MEMORY:
+    if mode is LoaderMode.MEMORY:
         for _ in loader:
             pass
     return ((batch.leaves, batch.content, batch.label) for batch in loader)
@@ -113,7 +113,7 @@ def ours(path: Path, mode: Mode) -> Iterator[Batch]:
 
 OURS = [
     Way(f"{mode.value}, chunks of {rows}", str(rows), partial(ours, mode=mode), rows)
-    for mode in (Mode.MEMORY, Mode.STREAM)
+    for mode in (LoaderMode.MEMORY, LoaderMode.STREAM)
     for rows in (1024, 4096)
 ]
 READERS = {

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import torch
 
-from nvg.autoencoder import Detokenizer
-from nvg.autoencoder_config import AutoencoderConfig
-from nvg.backbone import TransformerConfig
-from nvg.control import Control
-from nvg.distributed import device
-from nvg.generators import GeneratorShape, Part
-from nvg.guidance import Noise, SamplerConfig
+from nvg.distributed import default_device
+from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampler import sample
-from pipeline.presets import PRESETS
+from nvg.sampling.control import Control
+from nvg.sampling.guidance import Noise, SamplerConfig
+from nvg.sampling.sampler import sample
+from nvg.tokenizer.autoencoder import Detokenizer
+from nvg.tokenizer.config import AutoencoderConfig
+from pipeline.recipe.presets import PRESETS
 from tests.bench.measure import machine
 
 DEPTHS_ON_CPU, DEPTHS = (16,), (16, 20, 24)
@@ -35,24 +35,24 @@ ROUNDS_ON_CPU, ROUNDS = 1, 5
 
 def main() -> None:
     """Print a row for each size and way."""
-    where = device()
-    is_gpu = where.type == "cuda"
+    device = default_device()
+    is_gpu = device.type == "cuda"
     batch, rounds = (BATCH_ON_GPU, ROUNDS) if is_gpu else (1, ROUNDS_ON_CPU)
     print(f"sample: 256x256, batch {batch}, guided; {machine()}")
     print("  model                          parameters (M)  seconds an image  of VAR  peak MiB")
-    detokenizer = Detokenizer(AutoencoderConfig()).to(where).eval()
+    detokenizer = Detokenizer(AutoencoderConfig()).to(device).eval()
     for depth in DEPTHS if is_gpu else DEPTHS_ON_CPU:
-        baseline = _var(depth, batch, where)
+        baseline = _var(depth, batch, device)
         first = None
         if baseline:
             size, call = baseline
             first = _row(f"VAR-d{depth}", size, call, batch, rounds, None)
-        for name, size, call in _ours(depth, detokenizer, batch, where):
+        for name, size, call in _ours(depth, detokenizer, batch, device):
             _row(name, size, call, batch, rounds, first)
 
 
 def _ours(
-    depth: int, detokenizer: Detokenizer, batch: int, where: torch.device
+    depth: int, detokenizer: Detokenizer, batch: int, device: torch.device
 ) -> list[tuple[str, float, Callable[[], object]]]:
     """NVG of a depth: content alone, the whole with 25 steps, with 4."""
     content, structure = (
@@ -65,21 +65,21 @@ def _ours(
             latent_scale=1.0,
         )
         .build(part)
-        .to(where)
+        .to(device)
         .eval()
-        for part in Part
+        for part in GeneratorKind
     )
     quantizer = detokenizer.quantizer
     assert isinstance(quantizer, MultiGranularityQuantizer)
-    label = torch.zeros(batch, dtype=torch.int64, device=where)
-    given = Control(torch.arange(256, device=where).expand(batch, -1), structure=9)
+    label = torch.zeros(batch, dtype=torch.int64, device=device)
+    given = Control(torch.arange(256, device=device).expand(batch, -1), structure=9)
 
     def call(steps: int, control: Control | None) -> Callable[[], object]:
         config = SamplerConfig(flow_steps=steps)
 
         def run() -> object:
-            noise = Noise(0, range(batch), where)
-            with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            noise = Noise(0, range(batch), device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 made = sample(content, structure, quantizer, label, noise, config, control)  # type: ignore[arg-type]
                 return detokenizer.decode(made.content, made.leaves)
 
@@ -93,7 +93,7 @@ def _ours(
     ]
 
 
-def _var(depth: int, batch: int, where: torch.device) -> tuple[float, Callable[[], object]] | None:
+def _var(depth: int, batch: int, device: torch.device) -> tuple[float, Callable[[], object]] | None:
     """VAR of a depth out of a checkout, or nothing."""
     checkout = os.environ.get("VAR_CHECKOUT")
     if not checkout:
@@ -102,7 +102,7 @@ def _var(depth: int, batch: int, where: torch.device) -> tuple[float, Callable[[
     package = types.ModuleType("models")
     package.__path__ = [str(Path(checkout) / "models")]
     sys.modules.setdefault("models", package)
-    vae = importlib.import_module("models.vqvae").VQVAE(ch=160, test_mode=True).to(where)
+    vae = importlib.import_module("models.vqvae").VQVAE(ch=160, test_mode=True).to(device)
     made = importlib.import_module("models.var").VAR(
         vae_local=vae,
         depth=depth,
@@ -113,12 +113,12 @@ def _var(depth: int, batch: int, where: torch.device) -> tuple[float, Callable[[
         patch_nums=(1, 2, 3, 4, 5, 6, 8, 10, 13, 16),
         num_classes=CLASSES,
     )
-    model = made.to(where).eval()
+    model = made.to(device).eval()
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    label = torch.zeros(batch, dtype=torch.int64, device=where)
+    label = torch.zeros(batch, dtype=torch.int64, device=device)
 
     def run() -> object:
-        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             return model.autoregressive_infer_cfg(
                 B=batch, label_B=label, cfg=1.5, top_k=900, top_p=0.95, g_seed=0
             )

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import torch
 
-from nvg.agreement import chance, coherence, pair_agreement
-from nvg.autoencoder import from_pixels
-from nvg.guidance import Solver
+from nvg.sampling.guidance import Solver
 from nvg.store import open_store
 from nvg.structure import build_leaves
+from nvg.tokenizer.autoencoder import from_pixels
+from tests.bench.agreement import chance, coherence, pair_agreement
 from tests.bench.digits import Digits
 from tests.bench.measure import machine
 

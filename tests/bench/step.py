@@ -5,12 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nvg.autoencoder import from_pixels
-from nvg.autoencoder_config import AutoencoderConfig
-from nvg.autoencoder_learner import AutoencoderLearner, AutoencoderTraining
-from nvg.codewords import nearest_code
-from nvg.image_batch import ImageBatch
+from nvg.quantizer.nearest import nearest_code
 from nvg.structure import build_leaves
+from nvg.tokenizer.autoencoder import from_pixels
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.image_batch import ImageBatch
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from tests.bench.codewords import plain
 from tests.bench.measure import interleaved, machine
 
@@ -36,7 +37,7 @@ def main() -> None:
             latent_dim=channels,
             codebook_size=CODES,
         )
-        learner = AutoencoderLearner(config, AutoencoderTraining(warmup=0))
+        learner = AutoencoderTrainer(config, AutoencoderTraining(warmup=0))
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (batch, 3, size, size), generator=generator).byte()
         images = ImageBatch(pixels.numpy())
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def _calls(
-    learner: AutoencoderLearner, images: ImageBatch, latents: Tensor
+    learner: AutoencoderTrainer, images: ImageBatch, latents: Tensor
 ) -> dict[str, Callable[[], object]]:
     codebook = learner.model.quantizer.codebook.detach()
     vectors = learner.model.quantizer.residuals(latents, build_leaves(latents))

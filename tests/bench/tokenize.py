@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nvg.autoencoder_config import AutoencoderConfig
-from nvg.train_autoencoder import load_autoencoder
-from pipeline.blocks import decode_rows
-from pipeline.plan import make_manifest, plan_chunks, plan_rows, prepare_store
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.config import AutoencoderConfig
+from pipeline.images.blocks import decode_rows
+from pipeline.images.crops import Crops
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig
-from pipeline.run import Engine, run_chunks
 from pipeline.sources import open_source
-from pipeline.steps import Steps
-from pipeline.tokenize import ChunkDecoder
-from pipeline.views import Crops
+from pipeline.tokenize.chunk import ChunkDecoder
+from pipeline.tokenize.engine import Engine, run_chunks
+from pipeline.tokenize.manifest import make_manifest, prepare_store
+from pipeline.tokenize.plan import plan_chunks, plan_rows
+from pipeline.tokenize.ray_steps import Steps
 from tests.bench.measure import interleaved, machine
 from tests.makers import Listed, image_bytes, smooth_image, tiny_recipe, write_autoencoder
 

@@ -13,16 +13,16 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nvg.autoencoder_config import AutoencoderConfig
-from nvg.backbone import TransformerConfig
-from nvg.distributed import World, device
-from nvg.generator_config import GeneratorTraining
-from nvg.generators import Part, shape_of
-from nvg.learner import Learner
+from nvg.distributed import World, default_device
+from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import GeneratorKind
+from nvg.seeding import step_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.train_generator import GeneratorTask
-from nvg.training import step_seed
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.training.generator.config import GeneratorTraining
+from nvg.training.generator.train import GeneratorTrainer, shape_of
+from nvg.training.generator.trainer import GeneratorState
 from tests.bench.measure import interleaved, machine
 from tests.makers import make_store, tiny_autoencoder
 
@@ -37,8 +37,8 @@ ENCODER_ON_CPU = AutoencoderConfig(
 
 def main() -> None:
     """Print the table for the content generator, the larger part of training."""
-    where = device()
-    is_gpu = where.type == "cuda"
+    device = default_device()
+    is_gpu = device.type == "cuda"
     config, batch = ON_GPU if is_gpu else ON_CPU
     encoder = AutoencoderConfig() if is_gpu else ENCODER_ON_CPU
     with tempfile.TemporaryDirectory() as folder:
@@ -49,45 +49,45 @@ def main() -> None:
             codebook_size=encoder.codebook_size,
             chunk_rows=batch,
         )
-        task = _task(store, config, batch, World(0, 1, where))
-        _report(task, encoder, batch, where)
+        task = _task(store, config, batch, World(0, 1, device))
+        _report(task, encoder, batch, device)
 
 
-def _task(store: Store, config: TransformerConfig, batch: int, world: World) -> GeneratorTask:
+def _task(store: Store, config: TransformerConfig, batch: int, world: World) -> GeneratorTrainer:
     training = replace(GeneratorTraining(), batch_size=batch, warmup=0)
-    learner = Learner(Part.CONTENT, shape_of(config, store), training, world)
+    learner = GeneratorState(GeneratorKind.CONTENT, shape_of(config, store), training, world)
     learner.start(None)
-    return GeneratorTask([learner], store, world, None)
+    return GeneratorTrainer([learner], store, world, None)
 
 
 def _report(
-    task: GeneratorTask, encoder: AutoencoderConfig, batch: int, where: torch.device
+    task: GeneratorTrainer, encoder: AutoencoderConfig, batch: int, device: torch.device
 ) -> None:
-    tokenizer = tiny_autoencoder(0, encoder).to(where)
+    tokenizer = tiny_autoencoder(0, encoder).to(device)
     side = encoder.image_size
-    pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=where)
+    pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
     batches = task.batches()
 
     def cached() -> None:
         task.step(0, next(batches))
-        _settle(where)
+        _settle(device)
 
     def from_images() -> None:
         leaves, content, _ = tokenizer.tokenize(pixels)
         label = torch.zeros(batch, dtype=torch.int64)
         task.step(0, [Sequences(leaves.cpu(), content.cpu() % 16, label)])
-        _settle(where)
+        _settle(device)
 
     seconds = interleaved({"cached": cached, "images": from_images}, ROUNDS)
     operations = _operations(task, batches)
-    best = _best_rate(where)
+    best = _best_rate(device)
     tokens = batch * encoder.geometry.positions / seconds["cached"]
     print(f"train: one step of the content generator, batch {batch}; {machine()}")
     print(
         f"  cached tokens {seconds['cached']:.3f} s, images tokenized on the fly "
         f"{seconds['images']:.3f} s: {seconds['images'] / seconds['cached']:.2f} times as long"
     )
-    print(f"  waiting for data: {_wait_share(task, batches, where):.3%} of the time")
+    print(f"  waiting for data: {_wait_share(task, batches, device):.3%} of the time")
     print(
         f"  {tokens:.0f} tokens/s, {operations / 1e9:.1f} GFLOP a step = "
         f"{operations / seconds['cached'] / best:.1%} of the {best / 1e12:.2f} TFLOP/s of a "
@@ -95,12 +95,12 @@ def _report(
     )
 
 
-def _settle(where: torch.device) -> None:
-    if where.type == "cuda":
+def _settle(device: torch.device) -> None:
+    if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _operations(task: GeneratorTask, batches: Iterator[list[Sequences]]) -> float:
+def _operations(task: GeneratorTrainer, batches: Iterator[list[Sequences]]) -> float:
     """Forward and backward of one step."""
     with FlopCounterMode(display=False) as counter:
         task.step(step_seed(0, 0) % 1000, next(batches))
@@ -108,7 +108,7 @@ def _operations(task: GeneratorTask, batches: Iterator[list[Sequences]]) -> floa
 
 
 def _wait_share(
-    task: GeneratorTask, batches: Iterator[list[Sequences]], where: torch.device
+    task: GeneratorTrainer, batches: Iterator[list[Sequences]], device: torch.device
 ) -> float:
     waited, began = 0.0, time.perf_counter()
     for number in range(WAITED):
@@ -116,17 +116,17 @@ def _wait_share(
         batch = next(batches)
         waited += time.perf_counter() - before
         task.step(number, batch)
-    _settle(where)
+    _settle(device)
     return waited / (time.perf_counter() - began)
 
 
-def _best_rate(where: torch.device) -> float:
+def _best_rate(device: torch.device) -> float:
     """FLOP/s of a large matrix product, bfloat16 on a GPU, as training uses it."""
-    size, kind = (8192, torch.bfloat16) if where.type == "cuda" else (2048, torch.float32)
-    left = torch.randn(size, size, device=where, dtype=kind)
+    size, kind = (8192, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
+    left = torch.randn(size, size, device=device, dtype=kind)
 
     def product() -> None:
         left @ left
-        _settle(where)
+        _settle(device)
 
     return 2 * size**3 / interleaved({"product": product}, ROUNDS)["product"]

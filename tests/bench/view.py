@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from nvg.page import image_records
 from nvg.store import Store, open_store
-from nvg.survey import survey
-from nvg.view_server import Browser
+from nvg.view.html import image_records
+from nvg.view.server import Browser
+from nvg.view.summary import summarize
 from tests.bench.measure import machine
 from tests.makers import empty_store, index_table, random_arrays
 
@@ -70,6 +70,6 @@ def _look(path: str) -> dict[str, float]:
     timed("list with search", lambda: browser.listed({"search": "n0000123", "count": "48"}))
     timed("picture of the last row", lambda: image_records(store, [len(store) - 1], {}))
     timed("images with a token", lambda: browser.same({"stage": "3", "code": "5", "row": "0"}))
-    timed("inspect", lambda: survey(store))
+    timed("inspect", lambda: summarize(store))
     found["grown by (MiB)"] = (psutil.Process().memory_info().rss - before) / 2**20
     return found

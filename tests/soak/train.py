@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nvg.config import dump
 from tests.makers import make_store, tiny_recipe
-from tests.test_training import lines_of
+from tests.nvg.training.test_loop import lines_of
 
 STEPS, CHECKPOINT_EVERY = 6000, 20
 LONGEST_LIFE = 3.0  # seconds from the first new checkpoint to the kill

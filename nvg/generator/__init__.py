@@ -1,0 +1,1 @@
+"""The generators (Sec. 2.2): the transformer both share, content, structure."""

@@ -1,0 +1,76 @@
+"""The transformer block both generators share: FLUX single-stream, and what surrounds it (A.4).
+
+Legend: B image of a batch, T token, W width, H head, E head channel.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from nvg.generator.rope import Rotation, rotate
+
+MLP_RATIO = 4
+NORM_EPS = 1e-6
+
+
+class Modulation(nn.Module):
+    """SiLU and one linear from the condition to `parts` vectors, zero at the start of training."""
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.linear = nn.Linear(width, parts * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, condition_BW: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(F.silu(condition_BW)).unsqueeze(1).chunk(self.parts, dim=-1)
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP side by side between two linears (w -> 3w + 4w, w + 4w -> w).
+
+    Modulated pre-norm, QK-norm before the rotary embedding, one gated residual.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        head_width = width // heads
+        self.modulation = Modulation(width, 3)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.linear_in = nn.Linear(width, (3 + MLP_RATIO) * width)
+        self.query_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
+        self.key_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
+        self.linear_out = nn.Linear((1 + MLP_RATIO) * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, token_BTW: Tensor, condition_BW: Tensor, rotation: Rotation) -> Tensor:
+        shift, scale, gate = self.modulation(condition_BW)
+        hidden = self.linear_in(self.norm(token_BTW) * (1 + scale) + shift)
+        qkv, mlp = hidden.split((3 * self.width, MLP_RATIO * self.width), dim=-1)
+        query, key, value = rearrange(qkv, "b t (n h e) -> n b h t e", n=3, h=self.heads)
+        query = rotate(self.query_norm(query), rotation)
+        key = rotate(self.key_norm(key), rotation)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        joined = torch.cat(
+            (rearrange(mixed, "b h t e -> b t (h e)"), F.gelu(mlp, approximate="tanh")), dim=-1
+        )
+        return token_BTW + gate * self.dropout(self.linear_out(joined))
+
+
+class OutputLayer(nn.Module):
+    """Modulated norm and a linear to `channels`, zero at the start of training."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(width, 2)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.linear = nn.Linear(width, channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, token_BTW: Tensor, condition_BW: Tensor) -> Tensor:
+        shift, scale = self.modulation(condition_BW)
+        return self.linear(self.norm(token_BTW) * (1 + scale) + shift)

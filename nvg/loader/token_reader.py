@@ -1,0 +1,92 @@
+"""Reads the good rows of a store, chunk by chunk, and notices when a chunk is not what it was.
+
+Legend: M vector of a flat list, X view, N position, T token, P component of a stored feature.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nvg.store import Store
+from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, StoreError, digest
+
+READERS = 2  # threads; decompression lets go of the interpreter's lock
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows in memory: leaves [M, X, N], content [M, X, T], label [M], and their numbers row [M]."""
+
+    leaves: np.ndarray[Any, Any]
+    content: np.ndarray[Any, Any]
+    label: np.ndarray[Any, Any]
+    row: np.ndarray[Any, Any]
+    features: np.ndarray[Any, Any] | None = None
+    """Coded features [M, X, N, P], where they are read."""
+
+
+class TokenReader:
+    """The good rows of a finished store, counted by chunk; with its features on demand."""
+
+    def __init__(self, store: Store, with_features: bool = False) -> None:
+        store.require_finished()
+        self.store = store
+        self.is_good = np.asarray(store.index["status"]) == OK
+        names = (*ARRAYS, FEATURES) if with_features else ARRAYS
+        self.arrays = {name: store.group[name] for name in names}
+        starts = np.arange(0, len(store), store.manifest["chunk_rows"])
+        self.counts = np.add.reduceat(self.is_good.astype(np.int64), starts)
+        """Good rows of each chunk."""
+
+    def room(self, rows: int) -> Tokens:
+        """Room for so many rows."""
+        made: dict[str, Any] = {
+            name: np.empty((rows, *array.shape[1:]), array.dtype)
+            for name, array in self.arrays.items()
+        }
+        return Tokens(**made, row=np.empty(rows, np.int64))
+
+    def read(self, chunks: Iterable[int]) -> Tokens:
+        """The good rows of these chunks, one chunk after another. StoreError for a damaged one."""
+        chunks = list(chunks)
+        tokens = self.room(int(self.counts[chunks].sum()))
+        ends = np.cumsum(self.counts[chunks])
+        with ThreadPoolExecutor(READERS) as pool:
+            starts = ends - self.counts[chunks]
+            list(pool.map(lambda c, s, e: self._fill(tokens, c, s, e), chunks, starts, ends))
+        return tokens
+
+    def _fill(self, tokens: Tokens, chunk: int, start: int, end: int) -> None:
+        rows = self.store.chunk_slice(chunk)
+        try:
+            found = {name: array[rows] for name, array in self.arrays.items()}
+        except Exception as error:  # of any codec or storage
+            raise self._damaged(chunk, str(error).splitlines()[0]) from error
+        good = self.is_good[rows]
+        for name in self.arrays:
+            getattr(tokens, name)[start:end] = found[name][good]
+        tokens.row[start:end] = rows.start + np.flatnonzero(good)
+        if end > start and not self._is_plausible(tokens, start, end):
+            self._check(chunk, found)
+
+    def _is_plausible(self, tokens: Tokens, start: int, end: int) -> bool:
+        """Whether leaves can be permutations, and tokens are there: a lost chunk reads as zeros."""
+        leaves = tokens.leaves[start:end]
+        size = leaves.shape[-1]
+        is_permuted = (leaves.sum(-1, dtype=np.int64) == size * (size - 1) // 2).all()
+        return bool(is_permuted) and bool(tokens.content[start:end].any())
+
+    def _check(self, chunk: int, found: Arrays) -> None:
+        """StoreError unless the arrays are those that were committed."""
+        wanted = self.store.commit_record(chunk)["sha256"]
+        if any(digest(found[name]) != wanted[name] for name in self.arrays):
+            raise self._damaged(chunk, "it does not match its checksum")
+
+    def _damaged(self, chunk: int, reason: str) -> StoreError:
+        return StoreError(
+            f"{self.store.path}: chunk {chunk} is damaged ({reason}): mend it with "
+            "`nvgctl tokenize ... --resume`"
+        )

@@ -1,0 +1,83 @@
+"""How close generated images are to real ones, from features; torch-fidelity does the sums.
+
+Legend: B image of a batch, F feature channel, L logit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nvg.errors import InputError
+from nvg.metrics.frechet import Moments, frechet_distance
+from nvg.pretrained.inception import Extractor
+
+KID_SUBSET = 1000  # images, fewer where there are not so many
+KID_SUBSETS = 100
+NEIGHBOURS = 3  # of precision and recall
+SPLITS = 10  # of the inception score
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of a set of images: values [B, F], and class logits [B, L] where the network gives some."""
+
+    values: Tensor
+    logits: Tensor | None
+
+    @staticmethod
+    def of(extractor: Extractor, batches: Any) -> "Features":
+        """Features of batches of uint8 images [B, 3, D, D], on the CPU."""
+        found = [extractor.both(pixels) for pixels in batches]
+        if not found:
+            raise InputError("there are no images to take features of")
+        logits = [each for _, each in found if each is not None]
+        return Features(
+            torch.cat([values.cpu() for values, _ in found]),
+            torch.cat([each.cpu() for each in logits]) if len(logits) == len(found) else None,
+        )
+
+
+def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, Any]:
+    """Every measure by name; those of classes only where the network gives logits.
+
+    Precision is the share of generated images within the real ones' manifold, recall the reverse.
+    InputError when there are too few images for any.
+    """
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    fewest = min(len(made.values), len(real.values))
+    if fewest <= NEIGHBOURS + 1:
+        raise InputError(f"{fewest} images are too few to compare: use more than {NEIGHBOURS + 1}")
+    found: dict[str, Any] = {
+        "frechet": frechet_distance(_moments(made), _moments(real)),
+        "frechet_name": extractor.distance_name,
+    }
+    subset = min(KID_SUBSET, fewest)
+    pair = made.values.float(), real.values.float()
+    kernel = kid_features_to_metric(
+        *pair, kid_subsets=KID_SUBSETS, kid_subset_size=subset, verbose=False
+    )
+    found["kid"] = kernel["kernel_inception_distance_mean"]
+    found["kid_std"] = kernel["kernel_inception_distance_std"]
+    found["kid_subset"] = subset
+    manifold = prc_features_to_metric(
+        *pair, prc_neighborhood=NEIGHBOURS, save_cpu_ram=False, verbose=False
+    )
+    found["precision"] = float(manifold["precision"])
+    found["recall"] = float(manifold["recall"])
+    if made.logits is not None:
+        splits = min(SPLITS, len(made.logits))
+        score = isc_features_to_metric(made.logits, splits=splits)
+        found["inception_score"] = score["inception_score_mean"]
+        found["inception_score_std"] = score["inception_score_std"]
+    return found
+
+
+def _moments(features: Features) -> Moments:
+    moments = Moments()
+    moments.add(features.values)
+    return moments

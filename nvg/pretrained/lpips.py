@@ -1,0 +1,73 @@
+"""LPIPS (Zhang et al. 2018): distance of two images in the features of VGG16.
+
+Legend: B image of a batch, D row or column of pixels or of the grid.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nvg.errors import InputError
+
+RANDOM = "random"  # instead of a weights file: an untrained VGG16, for trials without weights
+LEAST_SIDE = 16  # pixels that are left something of by VGG16's four poolings
+
+
+class Perceptual(nn.Module):
+    """LPIPS with the library's own heads on a VGG16 from a local file, frozen.
+
+    `vgg` is a file of torchvision's VGG16 weights, or RANDOM. InputError where it cannot be used,
+    or images of `side` pixels cannot.
+    """
+
+    def __init__(self, vgg: str, side: int) -> None:
+        super().__init__()
+        if side < LEAST_SIDE:
+            raise InputError(
+                f"images of {side} pixels are too small for LPIPS: it needs {LEAST_SIDE}"
+            )
+        self.distance = _untrained()
+        if vgg != RANDOM:
+            _fill(self.distance.net, Path(vgg))
+        self.name = "lpips" if vgg != RANDOM else "lpips, VGG16 with random weights"
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Perceptual":
+        """Stays in evaluation: the heads hold a dropout."""
+        return super().train(False)
+
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        """Distance of each pair [B], from images [B, 3, D, D] in [-1, 1]."""
+        found: Tensor = self.distance(images, others)
+        return found.flatten(1).mean(1)
+
+
+def _untrained() -> Any:
+    """LPIPS around a VGG16 that is the same in every process."""
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # of torchvision's old arguments, which lpips uses
+            import lpips
+
+            torch.manual_seed(0)
+            return lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    except ImportError:
+        raise InputError('LPIPS needs lpips: pip install -e ".[metrics]"') from None
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    """Put a file's convolutions where LPIPS, which cuts VGG16 in slices, has them."""
+    if not path.is_file():
+        raise InputError(
+            f"{path} is no file: it should hold torchvision's VGG16 weights (or say {RANDOM!r})"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        names = network.state_dict().keys()  # slice3.14.weight is features.14.weight
+        network.load_state_dict({n: state[f"features.{n.partition('.')[2]}"] for n in names})
+    except Exception as error:  # whatever a foreign file causes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} does not hold torchvision's VGG16 weights: {reason}") from error

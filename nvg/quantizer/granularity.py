@@ -1,0 +1,66 @@
+"""Multi-granularity residual quantiser (Sec. 2.1, Eq. 4, 5): latents + leaves <-> content tokens.
+
+Legend: B image of a batch, N position, n cluster of a stage, C channel, T token.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import reduce
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from nvg.geometry import Geometry, as_int64, labels, leaf_order
+from nvg.quantizer.residual import ResidualQuantizer
+
+
+class MultiGranularityQuantizer(ResidualQuantizer):
+    """Turns latents into 2N-1 tokens: a token for each cluster of every stage."""
+
+    def __init__(self, codebook_size: int, latent_dim: int, geometry: Geometry) -> None:
+        super().__init__(codebook_size, latent_dim, geometry, geometry.grid)
+        self.geometry = geometry
+
+    def pool(self, values_BNC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
+        """Avg(R, s_i): mean of every cluster, [B, 2^stage, C]; a gather, so deterministic."""
+        order_BN = leaf_order(leaves_BN)
+        sorted_BNC = values_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(values_BNC))
+        return reduce(sorted_BNC, "b (n m) c -> b n c", "mean", n=self.geometry.clusters(stage))
+
+    def scatter(self, values_BnC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
+        """a(c_i, s_i): every cluster's value at its positions, [B, N, C]."""
+        label_BN = labels(leaves_BN, stage, self.geometry.K)
+        channels = values_BnC.shape[-1]
+        return values_BnC.gather(1, label_BN.unsqueeze(-1).expand(-1, -1, channels))
+
+    @torch.no_grad()
+    def teacher_canvases(
+        self, content: Tensor, leaves: Tensor, stages: list[Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
+        """Every image's canvas before its stage, for each vector of stages [B]; and the last one.
+
+        What a generator sees and aims at, rebuilt from tokens in one pass. All [B, N, C].
+        """
+        canvas = self.empty_canvas(len(leaves))
+        before = [canvas] * len(stages)
+        for i in range(self.geometry.stages):
+            before = [
+                torch.where((stage == i).view(-1, 1, 1), canvas, kept)
+                for stage, kept in zip(stages, before, strict=True)
+            ]
+            tokens = content[:, self.geometry.stage_slice(i)]
+            canvas = self.add_stage(canvas, tokens, labels(leaves, i, self.geometry.K), i)
+        return before, canvas
+
+    def add_stage(self, canvas: Tensor, tokens: Tensor, structure: Tensor, stage: int) -> Tensor:
+        """Canvas [B, N, C] + phi_i(a(c_i, s_i)), from tokens [B, 2^i] and structure map [B, N]."""
+        code_BN = as_int64(tokens).gather(1, structure)
+        return canvas + self.refine(F.embedding(code_BN, self.codebook), stage)
+
+
+def load_quantizer(data: bytes, geometry: Geometry) -> MultiGranularityQuantizer:
+    """Codebook and phi of a store, frozen: all that training needs of the tokenizer."""
+    weights = load_tensors(data)
+    codes, channels = weights["codebook"].shape
+    quantizer = MultiGranularityQuantizer(codes, channels, geometry)
+    quantizer.load_state_dict(weights)
+    return quantizer.requires_grad_(False).eval()

@@ -1,0 +1,1 @@
+"""Sampling (Alg. 2): structure and content stage by stage, guided and controlled."""

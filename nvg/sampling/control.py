@@ -1,0 +1,136 @@
+"""What may be given instead of drawn when sampling (Sec. 3.2, B.4): structure, tokens, a region.
+
+Legend: B image of a batch, N position, n cluster of a stage, T token.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from nvg.errors import InputError
+from nvg.geometry import Geometry, labels
+from nvg.sampling.structure import Kept
+from nvg.sequence import Sequences
+
+KEPT_SHARE = 0.5  # of a cluster's positions that must be kept for it to keep its token
+
+
+class Condition(StrEnum):
+    """What the first stages take from a reference (the two rows of Fig. 8)."""
+
+    STRUCTURE = "structure"
+    ALL = "all"
+    """Structure and content."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """Parts of a batch of images that are given; by default nothing is."""
+
+    leaves: Tensor
+    """[B, N], int64; a picture's may be arbitrary below its last given stage."""
+    structure: int = 0
+    """How many first stages take their map from `leaves`."""
+    content: Tensor | None = None
+    """[B, 2N-1]."""
+    tokens: int = 0
+    """How many first stages take their tokens from `content`."""
+    region: Tensor | None = None
+    """Positions [B, N] that keep their path and their tokens; the others are drawn."""
+
+    def map(self, stage: int, K: int) -> Tensor | None:
+        """The structure map [B, N] of a stage, where it is given."""
+        return labels(self.leaves, stage, K) if stage < self.structure else None
+
+    @property
+    def kept(self) -> Kept | None:
+        """Positions whose path is given."""
+        return None if self.region is None else Kept(self.region, self.leaves)
+
+    def replace(self, drawn_Bn: Tensor, structure_BN: Tensor, stage: int, last: int) -> Tensor:
+        """The tokens of a stage [B, n]: given ones in the place of drawn ones."""
+        if self.content is None:
+            return drawn_Bn
+        start = (1 << stage) - 1
+        given_Bn = self.content[:, start : 2 * start + 1]
+        if stage < self.tokens:
+            return given_Bn
+        if self.region is None:
+            return drawn_Bn
+        # A cluster's positions that are kept come from one cluster of the reference.
+        own_BN = given_Bn.gather(1, labels(self.leaves, stage, last))
+        order_BN = structure_BN.argsort(dim=1, stable=True)
+        kept_Bnm, own_Bnm = (
+            each.gather(1, order_BN).unflatten(1, (1 << stage, -1))
+            for each in (self.region, own_BN)
+        )
+        first_Bn1 = kept_Bnm.byte().argmax(-1, keepdim=True)
+        share_Bn = kept_Bnm.float().mean(-1)
+        return torch.where(share_Bn >= KEPT_SHARE, own_Bnm.gather(-1, first_Bn1)[..., 0], drawn_Bn)
+
+    def to(self, device: torch.device) -> "Control":
+        """The control on a device."""
+        content, region = (
+            None if part is None else part.to(device) for part in (self.content, self.region)
+        )
+        return Control(self.leaves.to(device), self.structure, content, self.tokens, region)
+
+    def part(self, start: int, stop: int) -> "Control":
+        """The control of these images."""
+        content, region = (
+            None if part is None else part[start:stop] for part in (self.content, self.region)
+        )
+        return Control(self.leaves[start:stop], self.structure, content, self.tokens, region)
+
+
+def condition_on_stages(
+    reference: Sequences, geometry: Geometry, what: Condition, stages: int, count: int
+) -> Control:
+    """`count` images that share the first `stages` stages of one reference.
+
+    InputError when there are not so many stages.
+    """
+    require_stages(stages, geometry)
+    leaves, content = _repeated(reference, geometry, count)
+    tokens = stages if what is Condition.ALL else 0
+    return Control(leaves, stages, content, tokens)
+
+
+def edit_region(reference: Sequences, geometry: Geometry, redrawn_N: Tensor, count: int) -> Control:
+    """`count` images that keep one reference but where `redrawn` [N] is true.
+
+    InputError when that is everywhere or nowhere.
+    """
+    if bool(redrawn_N.all()) or not bool(redrawn_N.any()):
+        which = "every" if bool(redrawn_N.all()) else "no"
+        raise InputError(f"the mask marks {which} position: mark the region to draw anew in white")
+    leaves, content = _repeated(reference, geometry, count)
+    region = (~redrawn_N).to(leaves.device).expand(count, -1)
+    return Control(leaves, content=content, region=region)
+
+
+def require_stages(stages: int, geometry: Geometry) -> None:
+    """InputError unless so many first stages exist."""
+    if not 1 <= stages <= geometry.stages:
+        raise InputError(
+            f"{stages} stages cannot be kept: a grid of {geometry.grid}x{geometry.grid} has "
+            f"1..{geometry.stages}"
+        )
+
+
+def _repeated(reference: Sequences, geometry: Geometry, count: int) -> tuple[Tensor, Tensor]:
+    """Leaves and content of a reference, as many times."""
+    if len(reference) != 1:
+        raise ValueError(f"a reference is one image, not {len(reference)}")
+    positions = reference.leaves.shape[-1]
+    if positions != geometry.positions:
+        raise InputError(
+            f"the reference has {positions} positions, the generators {geometry.positions}: use "
+            "one of the same grid"
+        )
+    leaves, content = (
+        part.long().expand(count, -1) for part in (reference.leaves, reference.content)
+    )
+    return leaves, content

@@ -1,0 +1,132 @@
+"""A generator run put to work: class labels -> sequences -> images."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nvg.distributed import default_device
+from nvg.errors import InputError
+from nvg.files import write_atomic
+from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.content import ContentGenerator
+from nvg.generator.structure_flow import StructureGenerator
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.control import Control
+from nvg.sampling.guidance import SamplerConfig
+from nvg.sampling.sampler import sample_batches
+from nvg.sequence import Sequences
+from nvg.store.store import Store
+from nvg.tokenizer.autoencoder import Detokenizer
+from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
+from nvg.weights import load_weights, read_config, read_header
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Generators:
+    """Everything that turns class labels into images."""
+
+    content: ContentGenerator
+    structure: StructureGenerator
+    detokenizer: Detokenizer
+    classes: list[str]
+    tokenizer: str
+    """Fingerprint of the tokenizer they were trained with."""
+
+    def batches(
+        self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
+    ) -> Iterator[tuple[Sequences, torch.Tensor]]:
+        """Tokens and images uint8 [B, 3, D, D] of class ids, batch by batch.
+
+        Image i depends on (seed, i) and what `control` gives it, whatever the batch.
+        """
+        quantizer = self.detokenizer.quantizer
+        assert isinstance(quantizer, MultiGranularityQuantizer)  # stores hold no scales
+        batches = sample_batches(
+            self.content, self.structure, quantizer, labels, seed, config, BATCH, control
+        )
+        for made in batches:
+            yield made, self.detokenizer.decode(made.content, made.leaves)
+
+    def images(
+        self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
+    ) -> torch.Tensor:
+        """The images alone, all at once."""
+        return torch.cat([pixels for _, pixels in self.batches(labels, seed, config, control)])
+
+
+def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -> Generators:
+    """The generators of a run directory, or of `weights`, a checkpoint of it.
+
+    The average weights where there are some, unless `raw`. InputError when a part is missing or
+    does not belong.
+    """
+    weights = weights or run
+    wanted = [weights / f"{part.value}.safetensors" for part in GeneratorKind]
+    for path in (*wanted, run / DETOKENIZER_FILE, run / CLASSES):
+        if not path.exists():
+            raise InputError(
+                f"{path.parent} holds no {path.name}: train it with "
+                f"`nvgctl train generator ... --out {run}`"
+            )
+    device = default_device()
+    classes = json.loads((run / CLASSES).read_text())
+    models = {}
+    for part, plain in zip(GeneratorKind, wanted, strict=True):
+        average = plain.with_stem(f"{plain.stem}-ema")
+        path = average if average.exists() and not raw else plain
+        shape = read_config(GeneratorShape, path)
+        if shape.classes != len(classes):
+            raise InputError(
+                f"{path} knows {shape.classes} classes, {run / CLASSES} {len(classes)}: train both "
+                "generators on one store"
+            )
+        model = shape.build(part)
+        load_weights(model, path)
+        models[part] = model.to(device).eval()
+        if weights == run:
+            _check_tokenizer(path, run / DETOKENIZER_FILE)
+    content, structure = models[GeneratorKind.CONTENT], models[GeneratorKind.STRUCTURE]
+    assert isinstance(content, ContentGenerator)
+    assert isinstance(structure, StructureGenerator)
+    detokenizer = load_detokenizer(run / DETOKENIZER_FILE).to(device)
+    identity = read_header(run / DETOKENIZER_FILE).get("tokenizer", "")
+    return Generators(content, structure, detokenizer, classes, identity)
+
+
+def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
+    """Ids of classes given by name or number; all when none is named, -1 where there are none."""
+    if not wanted:
+        return list(range(len(classes))) or [-1]
+    ids = []
+    for name in wanted:
+        if name in classes:
+            ids.append(classes.index(name))
+        elif name.isdecimal() and int(name) < len(classes):
+            ids.append(int(name))
+        else:
+            known = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
+            raise InputError(f"unknown class {name!r}: there are {len(classes)} ({known})")
+    return ids
+
+
+def _check_tokenizer(generator: Path, detokenizer: Path) -> None:
+    wanted, found = (read_header(path).get("tokenizer", "") for path in (generator, detokenizer))
+    if wanted != found:
+        raise InputError(
+            f"{generator} was trained on tokens of tokenizer {wanted[:12]}, but {detokenizer} is "
+            f"{found[:12]}: train both generators on one store"
+        )
+
+
+CLASSES = "classes.json"  # names by class id, in a run directory
+
+
+def save_decoder(directory: Path, store: Store) -> None:
+    """What turns tokens of this store into pictures, and the names of its classes."""
+    write_atomic(directory / DETOKENIZER_FILE, store.read(DETOKENIZER_FILE))
+    write_atomic(directory / CLASSES, json.dumps(store.manifest["classes"]).encode())

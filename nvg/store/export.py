@@ -1,0 +1,131 @@
+"""A store in other people's formats: Parquet, Arrow, WebDataset. Error rows are left out.
+
+Legend: R row of the store, X view, N position, T token.
+"""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nvg.progress import progress
+from nvg.store.format import OK, StoreError
+from nvg.store.store import Store
+
+COLUMNS = ("row", "key", "label", "class", "width", "height")
+
+
+class ExportFormat(StrEnum):
+    """What a store can be turned into."""
+
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    WEBDATASET = "webdataset"
+
+
+def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
+    """Write the good rows of a finished store to `out`, chunk by chunk; returns how many.
+
+    Parquet and Arrow (a stream, as `datasets` keeps it) are one file with the columns of the index,
+    leaves [X, N] and content [X, T]; WebDataset is a folder of shards, one per chunk, whose samples
+    have .leaves.npy, .content.npy, .cls and .json. StoreError when `out` exists.
+    """
+    store.require_finished()
+    if out.exists():
+        raise StoreError(f"{out} exists: remove it, or choose another --out")
+    chunks = progress(_tables(store), total=store.chunks, desc="export", unit="chunk")
+    if kind is ExportFormat.WEBDATASET:
+        return _write_shards(chunks, out)
+    count = 0
+    with _open_table(kind, _schema(store), out) as writer:
+        for table in chunks:
+            writer.write_table(table)
+            count += len(table)
+    return count
+
+
+def _schema(store: Store) -> pa.Schema:
+    index = store.index.schema
+    return pa.schema(
+        [index.field(name) for name in COLUMNS]
+        + [_field("leaves", store.leaves), _field("content", store.content)]
+    )
+
+
+def _field(name: str, array: Any) -> pa.Field:
+    """A fixed-size list of fixed-size lists, [X, N] or [X, T]."""
+    _, views, length = array.shape
+    return pa.field(name, pa.list_(pa.list_(pa.from_numpy_dtype(array.dtype), length), views))
+
+
+def _tables(store: Store) -> Iterator[pa.Table]:
+    """The good rows of each chunk, with their tokens."""
+    schema, index = _schema(store), store.index
+    for chunk in range(store.chunks):
+        part = store.chunk_slice(chunk)
+        entries = index.slice(part.start, part.stop - part.start)
+        good = np.flatnonzero(np.asarray(entries["status"]) == OK)
+        columns = [entries[name].take(good) for name in COLUMNS]
+        for name in ("leaves", "content"):
+            values_RXT = getattr(store, name)[part][good]
+            kind = schema.field(name).type
+            flat = pa.FixedSizeListArray.from_arrays(
+                pa.array(values_RXT.ravel()), values_RXT.shape[2]
+            )
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, kind.list_size).cast(kind))
+        yield pa.table(columns, schema=schema)
+
+
+@contextmanager
+def _open_table(kind: ExportFormat, schema: pa.Schema, out: Path) -> Iterator[Any]:
+    """A writer of tables; `out` appears when all is written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f"{out.name}.tmp")
+    try:
+        if kind is ExportFormat.PARQUET:
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                yield writer
+        else:
+            with pa.ipc.new_stream(temporary, schema) as writer:
+                yield writer
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_shards(tables: Iterator[pa.Table], out: Path) -> int:
+    """One tar per chunk; a sample's name is its row, nine digits."""
+    temporary = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
+    temporary.mkdir(parents=True)
+    count = 0
+    for number, table in enumerate(tables):
+        with tarfile.open(temporary / f"{number:05d}.tar", "w") as shard:
+            for entry in table.to_pylist():
+                name, facts = f"{entry['row']:09d}", {k: entry[k] for k in COLUMNS}
+                for array in ("leaves", "content"):
+                    kind = table.schema.field(array).type.value_type.value_type.to_pandas_dtype()
+                    buffer = io.BytesIO()
+                    np.save(buffer, np.array(entry[array], dtype=kind))
+                    _add(shard, f"{name}.{array}.npy", buffer.getvalue())
+                _add(shard, f"{name}.cls", str(entry["label"]).encode())
+                _add(shard, f"{name}.json", json.dumps(facts).encode())
+        count += len(table)
+    os.replace(temporary, out)
+    return count
+
+
+def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    shard.addfile(member, io.BytesIO(data))

@@ -1,0 +1,82 @@
+"""What a store consists of (docs/FORMAT.md): names, schema, and how its files become bytes."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nvg.errors import InputError
+
+FORMAT = "nvg-store"
+
+
+VERSION = 1
+
+
+ARRAYS = ("leaves", "content", "label")
+
+
+FEATURES = "features"  # an array that stores tokenized with [tokenize.features] have too
+
+
+TOKENIZER_FILE = "tokenizer.safetensors"  # codebook and phi
+CODEC = "features.safetensors"
+
+
+ORDER = "rows.parquet"  # of an extended store: key and label of every row
+
+
+OK, ERROR = "ok", "error"
+
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int32()),
+        ("class", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("stage_error", pa.list_(pa.float32())),
+    ]
+)
+
+
+Manifest = dict[str, Any]
+
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class StoreError(InputError):
+    """A store that cannot be used as asked; the message names it and the remedy."""
+
+
+def digest(values: np.ndarray[Any, Any]) -> str:
+    """SHA-256 of an array's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """A Parquet file's bytes as a table.
+
+    Not by `read_table`: the threads that read ahead for it may abort a process that ends soon.
+    """
+    return pq.ParquetFile(pa.BufferReader(data)).read()
+
+
+def part_name(chunk: int) -> str:
+    """Where the index rows of a committed chunk are until the store is finished."""
+    return f"commits/{chunk:05d}.parquet"
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

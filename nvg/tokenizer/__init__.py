@@ -1,0 +1,1 @@
+"""Images <-> (leaves, content): the autoencoder around the quantizer."""

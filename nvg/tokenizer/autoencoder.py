@@ -1,0 +1,120 @@
+"""The tokenizer: encoder and decoder around the residual quantiser (Sec. 2.1, A.5).
+
+Legend: B image of a batch, N position, T token, S stage, D row or column of pixels or of the
+grid.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nvg.files import write_atomic
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.quantizer.residual import Quantized, ResidualQuantizer
+from nvg.quantizer.scale import ScalePyramidQuantizer
+from nvg.structure import build_leaves
+from nvg.tokenizer.config import AutoencoderConfig, Pyramid
+from nvg.tokenizer.encoder_decoder import Decoder, Encoder
+from nvg.weights import CheckpointError, load_weights, read_config, weights_bytes
+
+
+def _quantizer(config: AutoencoderConfig) -> ResidualQuantizer:
+    codes, channels, geometry = config.codebook_size, config.latent_dim, config.geometry
+    if config.pyramid is Pyramid.SCALE:
+        return ScalePyramidQuantizer(codes, channels, geometry.grid)
+    return MultiGranularityQuantizer(codes, channels, geometry)
+
+
+class Detokenizer(nn.Module):
+    """Tokens -> images: codebook, refiners and decoder; all a sampler or a viewer needs."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.quantizer = _quantizer(config)
+        self.decoder = Decoder(config)
+
+    @torch.no_grad()
+    def decode(self, content: Tensor, leaves: Tensor, stage: int | None = None) -> Tensor:
+        """Pixels uint8 [B, 3, D, D] of the canvas after `stage` (the last by default)."""
+        return to_pixels(self.decoder(self.quantizer.canvas(content, leaves, stage)))
+
+
+class Autoencoder(Detokenizer):
+    """Images <-> (leaves, content): the tokenizer."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__(config)
+        self.encoder = Encoder(config)
+
+    def forward(
+        self,
+        images: Tensor,
+        segments: Tensor | None = None,
+        ibq: bool = False,
+        with_entropy: bool = False,
+    ) -> tuple[Tensor, Quantized]:
+        """Reconstruction [B, 3, D, D] of images in [-1, 1], and what the quantiser did.
+
+        `segments` [B, N] are label maps, for a builder that takes them; the other options are the
+        quantiser's.
+        """
+        latents = self.encoder(images).float()
+        leaves = self.leaves(latents, segments)
+        quantized = self.quantizer(latents, leaves, ibq, with_entropy)
+        return self.decoder(quantized.canvas), quantized
+
+    @torch.no_grad()
+    def tokenize(
+        self, pixels: Tensor, segments: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels uint8 [B, 3, D, D] -> leaves [B, N], content [B, 2N-1], stage error [B, K+1]."""
+        latents = self.encoder(from_pixels(pixels))
+        leaves = self.leaves(latents, segments)
+        return (leaves, *self.quantizer.measure(latents, leaves))
+
+    def leaves(self, latents: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Leaves [B, N] of latents [B, N, C] by the builder that the config names.
+
+        Scales have no structure: positions in order stand in for it.
+        """
+        if self.config.pyramid is Pyramid.SCALE:
+            positions = self.config.geometry.positions
+            return torch.arange(positions, device=latents.device).expand(len(latents), -1)
+        options = {} if segments is None else {"segments": segments}
+        return build_leaves(latents, self.config.builder, **options)
+
+
+def from_pixels(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Float in [-1, 1] -> uint8 0..255, rounded and clipped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+AUTOENCODER_FILE = "autoencoder.safetensors"
+
+
+def save_autoencoder(model: Autoencoder, out: Path) -> None:
+    """Write a model as a run directory; CheckpointError where one is already."""
+    if (out / AUTOENCODER_FILE).exists():
+        raise CheckpointError(f"{out / AUTOENCODER_FILE} exists: choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model.config))
+
+
+def load_autoencoder(path: Path) -> Autoencoder:
+    """The autoencoder of a run directory or a weights file, in eval mode, on the CPU."""
+    file = path / AUTOENCODER_FILE if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise CheckpointError(
+            f"{path} holds no {AUTOENCODER_FILE}: finish the run with "
+            "`nvgctl train autoencoder ... --resume`, or name a weights file"
+        )
+    model = Autoencoder(read_config(AutoencoderConfig, file))
+    load_weights(model, file)
+    return model.eval()

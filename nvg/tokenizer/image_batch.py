@@ -1,0 +1,39 @@
+"""What the autoencoder is fed: pixels, and label maps where the structure is given.
+
+Legend: B image of a batch, N position, D row or column of pixels or of the grid.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images in memory, those that could not be read left out."""
+
+    pixels: Array
+    """uint8 [B, 3, D, D]."""
+    segments: Array | None = None
+    """Region of every latent position, int32 [B, N], for builders that take label maps."""
+    keys: tuple[str, ...] = ()
+    """Names of the images, where they have some."""
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Both on a device."""
+        segments = None if self.segments is None else torch.from_numpy(self.segments).to(device)
+        return torch.from_numpy(self.pixels).to(device), segments
+
+
+class Images(Protocol):
+    """Random access to images; unreadable ones are left out of a batch."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Array) -> ImageBatch:
+        """The readable images among `rows`."""

@@ -1,0 +1,1 @@
+"""Training loops: optimizer, schedule, checkpoints, run directories."""

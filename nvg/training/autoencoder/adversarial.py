@@ -1,0 +1,160 @@
+"""The adversarial side of the autoencoder's training (A.5): a discriminator that learns before it.
+
+Legend: B image of a batch, D row or column of pixels or of the grid, L logit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nvg.config import require_share
+from nvg.training.autoencoder.diffaugment import augment, blur
+from nvg.training.autoencoder.discriminator import DiscriminatorKind, build_discriminator
+from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.optim import adamw, cosine, set_lr
+from nvg.weights import load_weights, weights_bytes
+
+LECAM_DECAY = 0.999
+LEAST_BALANCE, MOST_BALANCE = 0.015, 1e4  # of the adaptive weight, as in VAR's tokenizer trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """The discriminator and how it is used; the defaults are those of VAR's tokenizer trainer."""
+
+    kind: DiscriminatorKind = DiscriminatorKind.NONE
+    weights: str = ""
+    """Local file with the weights of `model`, for `dino`."""
+    model: str = "vit_small_patch16_224.dino"
+    weight: float = 0.4
+    adaptive: bool = True
+    """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
+    start: float = 0.2
+    """Share of the steps after which it begins."""
+    ramp: float = 0.02
+    """Share of the steps over which its weight grows; over two of these a blur of images fades."""
+    consistency: float = 8.0
+    """Weight of the difference of two augmentations' logits (bCR)."""
+    augment: float = 1.0
+    """Probability that a batch is augmented."""
+    lecam: float = 0.0
+    """Weight of LeCam's regulariser; Open-MAGVIT2 uses 0.05."""
+
+    def __post_init__(self) -> None:
+        require_share(self, "start", "ramp", "augment")
+        for name in ("weight", "consistency", "lecam"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.kind is DiscriminatorKind.DINO and not self.weights:
+            raise ValueError("kind dino needs weights: a local file; patch needs none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The course of a training run, which the discriminator shares."""
+
+    steps: int
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    clip: float
+
+
+class DiscriminatorTrainer(nn.Module):
+    """A discriminator with its optimiser and schedule."""
+
+    mean_real: Tensor
+    mean_fake: Tensor
+
+    def __init__(self, config: DiscriminatorConfig, pace: Schedule, device: torch.device) -> None:
+        super().__init__()
+        self.config, self.pace = config, pace
+        self.discriminator = build_discriminator(config.kind, config.model, config.weights)
+        for name in ("mean_real", "mean_fake"):
+            self.register_buffer(name, torch.zeros(()))
+        self.to(device)
+        self.optimizer = adamw(self.discriminator, pace.lr, pace.betas, pace.weight_decay)
+        self.begin = round(config.start * pace.steps)
+        self.grow = max(round(config.ramp * pace.steps), 1)
+
+    def weight(self, step: int) -> float:
+        """What the term weighs at a step, before balancing: 0 until it begins, then a ramp."""
+        return self.config.weight * min(max((step - self.begin + 1) / self.grow, 0.0), 1.0)
+
+    def discriminator_step(self, step: int, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """One step of the discriminator on images [B, 3, D, D]; its terms, zeros before it begins.
+
+        Hinge loss mean relu(1 - real) + mean relu(1 + fake), consistency, LeCam.
+        """
+        names = ("d_loss", "d_real", "d_fake", "d_consistency", "d_lecam", "d_norm")
+        if step < self.begin:
+            return dict.fromkeys(names, real.new_zeros(()))
+        self.discriminator.requires_grad_(True)
+        set_lr(self.optimizer, self.pace.lr * self._factor(step))
+        both = torch.cat((real, fake.detach()))
+        logit_BL = self._logits(step, both)
+        real_BL, fake_BL = logit_BL.chunk(2)
+        hinge = F.relu(1 - real_BL).mean() + F.relu(1 + fake_BL).mean()
+        apart = logit_BL.new_zeros(())
+        if self.config.consistency:
+            apart = F.mse_loss(self._logits(step, both), logit_BL)
+        lecam = self._lecam(real_BL, fake_BL)
+        loss = hinge + self.config.consistency * apart + self.config.lecam * lecam
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.pace.clip)
+        self.optimizer.step()
+        found = (loss, real_BL.mean(), fake_BL.mean(), apart, lecam, norm)
+        return {name: value.detach() for name, value in zip(names, found, strict=True)}
+
+    def generator_loss(self, step: int, fake: Tensor) -> Tensor:
+        """What the autoencoder minimises: minus the mean logit of its reconstructions."""
+        if step < self.begin:
+            return fake.new_zeros(())
+        self.discriminator.requires_grad_(False)
+        return -self._logits(step, fake).mean()
+
+    def adaptive_weight(self, loss: Tensor, term: Tensor, layer: nn.Parameter) -> Tensor:
+        """Norm of the loss's gradient at the decoder's last layer over that of the term."""
+        if not (self.config.adaptive and term.requires_grad and layer.requires_grad):
+            return loss.new_ones(())
+        ours, theirs = (
+            torch.autograd.grad(each, layer, retain_graph=True)[0].norm() for each in (loss, term)
+        )
+        return (ours / (theirs + 1e-6)).clamp(LEAST_BALANCE, MOST_BALANCE).detach()
+
+    def files(self) -> dict[str, bytes]:
+        """Weights, averages and optimiser state."""
+        return {
+            "discriminator.safetensors": weights_bytes(self.state_dict(), self.config),
+            "discriminator-optimizer.safetensors": optimizer_bytes(self.optimizer),
+        }
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take back what `files` gave."""
+        load_weights(self, checkpoint / "discriminator.safetensors")
+        load_optimizer(self.optimizer, checkpoint / "discriminator-optimizer.safetensors")
+
+    def _logits(self, step: int, images: Tensor) -> Tensor:
+        """Logits [B, L] of images, augmented and blurred as the step asks for."""
+        if torch.rand(()) < self.config.augment:
+            images = augment(images)
+        faded = (step - self.begin) / (2 * self.grow)
+        sigma = (images.shape[-1] / 2) ** 0.5 * max(1 - faded, 0.0)
+        logits: Tensor = self.discriminator(blur(images, sigma))
+        return logits.float()
+
+    def _factor(self, step: int) -> float:
+        """Its own cosine, from where it begins to the end."""
+        return cosine(step - self.begin, self.pace.steps - self.begin, self.grow)
+
+    def _lecam(self, real_BL: Tensor, fake_BL: Tensor) -> Tensor:
+        """Logits beyond the other side's running mean, squared (Tseng et al. 2021)."""
+        with torch.no_grad():
+            for mean, logits in ((self.mean_real, real_BL), (self.mean_fake, fake_BL)):
+                mean.lerp_(logits.mean(), 1 - LECAM_DECAY)
+        beyond = F.relu(real_BL - self.mean_fake).square().mean()
+        return beyond + F.relu(self.mean_real - fake_BL).square().mean()

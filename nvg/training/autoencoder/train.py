@@ -1,0 +1,92 @@
+"""Training of the autoencoder (A.5)."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from nvg.files import write_atomic
+from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
+from nvg.seeding import step_rows, step_seed
+from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.image_batch import ImageBatch, Images
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.autoencoder.trainer import AutoencoderTrainer
+from nvg.training.autoencoder.validation import Validation
+from nvg.training.loop import train_loop
+from nvg.training.run_dir import Run
+from nvg.weights import weights_bytes
+
+
+def train_autoencoder(
+    model_config: AutoencoderConfig,
+    training: AutoencoderTraining,
+    images: Images,
+    heldout: Images | None,
+    run: Run,
+    start_from: Path | None = None,
+) -> Reconstruction | None:
+    """Train to the end, or on from the newest checkpoint; leaves `autoencoder.safetensors`.
+
+    A new run starts from fresh weights, or from those of the run or file `start_from`. Returns the
+    held-out measures, None without held-out images.
+    """
+    torch.manual_seed(step_seed(training.seed, -1))
+    learner = AutoencoderTrainer(model_config, training)
+    fetch = _Prefetch(images, training)
+    start = run.start_step()
+    if start:
+        learner.restore(run.checkpoints.path(start))
+    elif start_from:
+        learner.adopt(load_autoencoder(start_from))
+    else:
+        usage = learner.initialize(fetch.batches())
+        run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
+
+    task = _AutoencoderTask(learner, Validation(heldout if heldout else images, run))
+    batches = map(fetch, range(start, training.steps))
+    train_loop(run, training, start, batches, task, "autoencoder")
+    model = learner.averaged()
+    write_atomic(run.directory / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model_config))
+    if heldout is None or not len(heldout):
+        return None
+    return reconstruction_metrics(model, heldout)
+
+
+class _AutoencoderTask:
+    """The learner as the loop drives it."""
+
+    def __init__(self, learner: AutoencoderTrainer, probe: Validation) -> None:
+        self.learner, self.probe = learner, probe
+        self.step, self.state, self.rows = learner.step, learner.state, learner.rows
+
+    def checkpointed(self, number: int) -> None:
+        """Look at the average weights where it is time to."""
+        every = self.learner.training.sample_every
+        if every and number % every == 0:
+            self.probe.look(self.learner.averaged(), number)
+
+
+class _Prefetch:
+    """Decodes the next step's images in a thread while the current step computes."""
+
+    def __init__(self, images: Images, training: AutoencoderTraining) -> None:
+        self.images, self.training = images, training
+        self.pool = ThreadPoolExecutor(1)
+        self.ahead: dict[int, Future[ImageBatch]] = {}
+
+    def __call__(self, step: int) -> ImageBatch:
+        future = self.ahead.pop(step, None) or self.pool.submit(self._read, step)
+        if step + 1 < self.training.steps:
+            self.ahead[step + 1] = self.pool.submit(self._read, step + 1)
+        return future.result()
+
+    def batches(self) -> Iterator[ImageBatch]:
+        """The batches of the first epoch, which initialise the codebook."""
+        yield from map(self._read, range(-(-len(self.images) // self.training.batch_size)))
+
+    def _read(self, step: int) -> ImageBatch:
+        rows = step_rows(len(self.images), self.training.batch_size, self.training.seed, step)
+        return self.images.batch(rows)

@@ -1,0 +1,165 @@
+"""The autoencoder in training: its losses, its adversary, average weights, dead codewords (A.5)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from nvg.distributed import default_device
+from nvg.errors import WorkError
+from nvg.pretrained.lpips import Perceptual
+from nvg.quantizer.codebook import DeadCodes, start_codebook
+from nvg.quantizer.usage import stage_hits, stage_usage
+from nvg.tokenizer.autoencoder import Autoencoder, from_pixels
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.image_batch import ImageBatch
+from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.autoencoder.discriminator import DiscriminatorKind
+from nvg.training.autoencoder.losses import autoencoder_loss
+from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.loop import Metrics
+from nvg.training.optim import cosine, ema_update, set_lr
+from nvg.weights import CheckpointError, load_weights, weights_bytes
+
+MOST_NAMED = 8  # images of a batch that an error names
+
+
+class AutoencoderTrainer:
+    """The autoencoder with its optimiser, and all that judges it."""
+
+    def __init__(self, config: AutoencoderConfig, training: AutoencoderTraining) -> None:
+        self.training, self.device = training, default_device()
+        self.model = Autoencoder(config).to(self.device)
+        for part in training.frozen:
+            getattr(self.model, part.value).requires_grad_(False)
+        self.optimizer = training.optimizer(self.model)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.dead = DeadCodes(config.codebook_size, training.dead_code_after, self.device)
+        self.perceptual = None
+        if training.loss.perceptual:
+            measure = Perceptual(training.loss.vgg, config.image_size)
+            self.perceptual = measure.to(self.device)
+        self.discriminator = None
+        if training.discriminator.kind is not DiscriminatorKind.NONE:
+            pace = Schedule(
+                steps=training.steps,
+                lr=training.lr,
+                betas=(training.betas[0], training.betas[1]),
+                weight_decay=training.weight_decay,
+                clip=training.clip,
+            )
+            self.discriminator = DiscriminatorTrainer(training.discriminator, pace, self.device)
+
+    @torch.no_grad()
+    def initialize(self, batches: Iterable[ImageBatch]) -> list[float]:
+        """Start the codebook from residuals of real images under the fresh encoder.
+
+        Returns the share of it that each stage then uses on the last batch, see `stage_usage`.
+        """
+        quantizer, init = self.model.quantizer, self.training.codebook_init
+        size, pool, count = self.model.config.codebook_size, [], 0
+        for batch in batches:
+            pixels, segments = batch.tensors(self.device)
+            latents = self.model.encoder(from_pixels(pixels))
+            leaves = self.model.leaves(latents, segments)
+            pool.append(quantizer.residuals(latents, leaves))
+            count += len(pool[-1])
+            if count >= init.wants(size):
+                break
+        generator = torch.default_generator
+        quantizer.codebook.copy_(start_codebook(torch.cat(pool), size, init, generator))
+        self.average["quantizer.codebook"].copy_(quantizer.codebook)
+        hits_SV = stage_hits(quantizer.encode(latents, leaves), quantizer.layout, size)
+        return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
+
+    def adopt(self, model: Autoencoder) -> None:
+        """Start from the weights of another autoencoder; CheckpointError where it is not alike."""
+        own, found = self.model.config, model.config
+        if replace(found, builder=own.builder, dropout=own.dropout) != own:
+            raise CheckpointError(
+                "the weights to start from are of another [autoencoder.model] than the recipe's"
+            )
+        self.model.load_state_dict(model.state_dict())
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def step(self, number: int, batch: ImageBatch) -> Metrics:
+        """One optimiser step on a batch; the adversary's comes first."""
+        training, model = self.training, self.model
+        pixels, segments = batch.tensors(self.device)
+        images = from_pixels(pixels)
+        set_lr(self.optimizer, training.lr * cosine(number, training.steps, training.warmup))
+        with self._autocast():
+            try:
+                rebuilt, quantized = model(
+                    images, segments, number < training.ibq_steps, training.loss.entropy > 0
+                )
+            except ValueError as error:  # structure is built of numbers only
+                raise WorkError(
+                    f"step {number + 1}: {error}, at images {self.rows(batch)}; the newest "
+                    "checkpoint is from before: lower the learning rate"
+                ) from error
+            rebuilt = rebuilt.float()
+            judged: Metrics = {}
+            if self.discriminator:
+                judged = self.discriminator.discriminator_step(number, images, rebuilt)
+            loss, visible, terms = autoencoder_loss(
+                training.loss, images, rebuilt, quantized, self.perceptual
+            )
+            if self.discriminator:
+                share, judged["g_loss"] = self._adversarial(number, rebuilt, visible)
+                loss, judged["adaptive_weight"] = loss + share * judged["g_loss"], share
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        self.optimizer.step()
+        revived = self.dead.revive(quantized, model.quantizer.codebook, self.optimizer)
+        ema_update(self.average, model.state_dict(), number, training.ema)
+        return {"loss": loss, **terms, **judged, "norm": norm, "revived": revived}
+
+    def averaged(self) -> Autoencoder:
+        """A model of the average weights, in eval mode."""
+        model = Autoencoder(self.model.config).to(self.device)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Weights, their average, optimiser state, idle codewords; the adversary's, if any."""
+        config = self.model.config
+        files = {
+            "model.safetensors": weights_bytes(self.model.state_dict(), config),
+            "average.safetensors": weights_bytes(self.average, config),
+            "optimizer.safetensors": optimizer_bytes(self.optimizer),
+            "idle.safetensors": save({"idle": self.dead.idle.cpu()}),
+        }
+        return files | (self.discriminator.files() if self.discriminator else {}), {}
+
+    def rows(self, batch: ImageBatch) -> str:
+        """Keys of the images, where they are known."""
+        return ", ".join(batch.keys[:MOST_NAMED]) or "unknown"
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take back what `files` gave."""
+        load_weights(self.model, checkpoint / "average.safetensors")
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        load_weights(self.model, checkpoint / "model.safetensors")
+        load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
+        self.dead.idle.copy_(load_file(checkpoint / "idle.safetensors")["idle"])
+        if self.discriminator:
+            self.discriminator.restore(checkpoint)
+
+    def _autocast(self) -> torch.autocast:
+        """bfloat16 on a GPU; the quantiser stays in float32 by itself."""
+        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
+
+    def _adversarial(self, number: int, rebuilt: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """What the adversarial term weighs at this step, and the term."""
+        assert self.discriminator is not None
+        term = self.discriminator.generator_loss(number, rebuilt)
+        last = next(self.model.decoder.layers[-1].parameters())
+        balance = self.discriminator.adaptive_weight(visible, term, last)
+        return self.discriminator.weight(number) * balance, term

@@ -1,0 +1,115 @@
+"""Weights and training state as safetensors + JSON: nothing that needs unpickling."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
+from torch import Tensor
+
+from nvg.distributed import like, whole
+from nvg.errors import WorkError
+from nvg.files import write_atomic
+from nvg.weights import CheckpointError
+
+
+class Checkpoints:
+    """Training checkpoints `step-NNNNNNNN/` in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def steps(self) -> list[int]:
+        """Steps that have a complete checkpoint, ascending."""
+        return sorted(
+            int(path.name.removeprefix("step-")) for path in self.directory.glob("step-*")
+        )
+
+    def best(self) -> int | None:
+        """The step of the lowest score among those that are there."""
+        known: dict[int, float] = {}
+        for step in self.steps():
+            with contextlib.suppress(CheckpointError):  # a damaged one is not the best
+                score = self.state(step).get("score")
+                known |= {} if score is None else {step: score}
+        return min(known, key=lambda step: (known[step], -step)) if known else None
+
+    def path(self, step: int) -> Path:
+        """The directory of one checkpoint."""
+        return self.directory / f"step-{step:08d}"
+
+    def save(
+        self,
+        step: int,
+        files: dict[str, bytes],
+        state: dict[str, Any],
+        keep: int = 2,
+        score: float = math.inf,
+    ) -> None:
+        """Write all files beside, then rename the directory into place.
+
+        The newest `keep` stay, and the one of the lowest score; the others are dropped after.
+        """
+        staging = self.directory / f"writing-{os.getpid()}"
+        for old in self.directory.glob("writing-*"):  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        staging.mkdir(parents=True)
+        facts = {"step": step, "score": score if math.isfinite(score) else None, **state}
+        text = json.dumps(facts, indent=1).encode()
+        try:
+            for name, data in {**files, "state.json": text}.items():
+                write_atomic(staging / name, data)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise WorkError(
+                f"the checkpoint of step {step} cannot be written to {self.directory}: "
+                f"{error.strerror or error}; make room, then go on with --resume"
+            ) from error
+        if self.path(step).exists():
+            shutil.rmtree(self.path(step))
+        staging.rename(self.path(step))
+        best = self.best()
+        for old_step in self.steps()[:-keep]:
+            if old_step != best:
+                shutil.rmtree(self.path(old_step))
+
+    def state(self, step: int) -> dict[str, Any]:
+        """The JSON state of one checkpoint."""
+        path = self.path(step) / "state.json"
+        try:
+            state: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
+        return state
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
+    """Per-parameter optimiser state as safetensors; hyper-parameters come from the config."""
+    tensors: dict[str, Tensor] = {}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            tensors[f"{index}.{name}"] = whole(torch.as_tensor(value)).detach().cpu().contiguous()
+    return save(tensors)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Restore what `optimizer_bytes` saved, parted as the parameters are."""
+    state: dict[int, dict[str, Tensor]] = {}
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except (OSError, SafetensorError):
+        raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        parted = like(tensor, parameters[int(index)]) if tensor.ndim else tensor
+        state.setdefault(int(index), {})[name] = parted
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,38 @@
+"""What every training has: its length, optimizer settings, how often it logs and saves."""
+
+from dataclasses import dataclass
+
+import torch
+
+from nvg.config import require_positive
+from nvg.training.optim import adamw
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """What every training has: its length, optimiser, seed, and how often it reports and saves."""
+
+    steps: int
+    batch_size: int
+    lr: float
+    warmup: int
+    betas: tuple[float, ...]
+    weight_decay: float
+    clip: float
+    seed: int = 0
+    log_every: int = 50
+    checkpoint_every: int = 1000
+    keep: int = 2
+    """Newest checkpoints that stay; the one of the lowest loss stays too."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")
+        for name in ("lr", "warmup", "weight_decay", "clip", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {list(self.betas)}")
+
+    def optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
+        """AdamW for a module, with these hyper-parameters."""
+        return adamw(module, self.lr, (self.betas[0], self.betas[1]), self.weight_decay)

@@ -1,0 +1,1 @@
+"""Training of the generators (Sec. 2.2, A.5)."""

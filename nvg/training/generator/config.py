@@ -1,0 +1,68 @@
+"""What a recipe says about the generators: their sizes, their training, the ablation's switches."""
+
+from dataclasses import dataclass, field
+
+from nvg.config import renamed, require_positive, require_share
+from nvg.generator.backbone import TransformerConfig
+from nvg.generator.variants import Variant
+from nvg.loader import LoaderMode
+from nvg.training.config import LoopConfig
+
+REFERENCE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorTraining(LoopConfig):
+    """How to train both generators; the defaults are the paper's d16 (A.5), lr for batch 256."""
+
+    steps: int = 333_000
+    batch_size: int = 768
+    lr: float = 1e-4
+    warmup: int = 1000
+    betas: tuple[float, ...] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    clip: float = 2.0
+    decay_start: float = 0.8
+    class_dropout_prob: float = renamed(0.1, was="null_share")
+    """How many labels become the null class, for classifier-free guidance."""
+    accumulate: int = 1
+    """Micro-batches per step in each process; they and the processes share `batch_size`."""
+    ema: float = 0.9999
+    """Decay of the average weights, 0 for none; they follow faster in the first steps."""
+    sharded: bool = False
+    """Several processes part weights and optimiser state (FSDP2) instead of copying them (DDP)."""
+    align: float = 0.0
+    """Weight of the content generator's alignment with the store's features, 0.5 in REPA."""
+    align_block: int = 8
+    loader: LoaderMode = LoaderMode.AUTO
+    sample_every: int = 0
+    """Steps between two pictures of samples, 0 for none; needs both generators."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self, "class_dropout_prob", "decay_start", "ema")
+        require_positive(self, "accumulate", "align_block")
+        if self.align < 0:
+            raise ValueError(f"align must be at least 0, not {self.align}")
+        if self.sample_every < 0 or self.sample_every % self.checkpoint_every:
+            raise ValueError(
+                f"sample_every {self.sample_every} must be a multiple of checkpoint_every "
+                f"{self.checkpoint_every}: a picture is drawn from a checkpoint"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """Both generators, their training, and the switches of the paper's ablation."""
+
+    content: TransformerConfig
+    structure: TransformerConfig
+    train: GeneratorTraining = GeneratorTraining()
+    variant: Variant = field(default_factory=Variant)
+
+    def __post_init__(self) -> None:
+        if self.train.align and self.train.align_block > self.content.depth:
+            raise ValueError(
+                f"train.align_block {self.train.align_block} is beyond the content generator's "
+                f"{self.content.depth} blocks"
+            )

@@ -1,0 +1,59 @@
+"""Optimiser and learning-rate schedules (A.5)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+FINAL_SHARE = 0.1  # WSD decays to a tenth of the peak
+EMA_WARMUP = 10  # an average follows quickly while there is little to average
+
+
+def adamw(
+    module: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW; decay on matrices and filters only, not on biases, norms, embeddings' 1-D parts."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    on_gpu = all(parameter.is_cuda for parameter in parameters)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=on_gpu)
+
+
+def wsd(step: int, steps: int, warmup: int, decay_start: float) -> float:
+    """Warmup-stable-decay factor at `step` of `steps`: linear up, constant, linear to a tenth.
+
+    The decay begins at the share `decay_start` of training (paper: 0.8; d24 at 200 of 350 epochs).
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    start = decay_start * steps
+    if step < start:
+        return 1.0
+    return 1.0 - (1.0 - FINAL_SHARE) * (step - start) / max(steps - start, 1)
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up, then a half cosine from 1 to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+@torch.no_grad()
+def ema_update(
+    average: dict[str, Tensor], weights: dict[str, Tensor], step: int, decay: float
+) -> None:
+    """Move average weights towards the weights of a step; quickly in the first steps."""
+    decay = min(decay, (1 + step) / (EMA_WARMUP + step))
+    for name, value in weights.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - decay)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every parameter group the learning rate `lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

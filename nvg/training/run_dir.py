@@ -1,0 +1,132 @@
+"""A run directory: config.toml (resolved), metrics.jsonl, tensorboard/ and checkpoints/."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nvg.config import ConfigError, as_table, dump, load
+from nvg.errors import InputError
+from nvg.training.checkpoint import Checkpoints
+
+# What may change from one life of a run to the next: where and how often, not what is computed.
+FREE = {
+    f"{section}.train.{key}"
+    for section in ("autoencoder", "generator")
+    for key in (
+        "accumulate",
+        "sharded",
+        "loader",
+        "keep",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+    )
+}
+
+
+class RunError(InputError):
+    """A run directory that cannot be used as asked; the message names it and the remedy."""
+
+
+class Run:
+    """A run directory, new or to be continued.
+
+    `decisive` names the sections of the config that must stay the same while it is continued, but
+    for the keys FREE; `name` keeps several runs of one directory apart; of several processes one
+    `writes`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Any,
+        resume: bool,
+        decisive: tuple[str, ...],
+        name: str = "",
+        writes: bool = True,
+    ) -> None:
+        self.directory, self.name, self.writes = directory, name, writes
+        self._board: Any = None
+        self.metrics_path = directory / f"metrics{'-' * bool(name)}{name}.jsonl"
+        self.checkpoints = Checkpoints(directory / "checkpoints" / name)
+        saved = directory / "config.toml"
+        if directory.exists() and not directory.is_dir():
+            raise RunError(f"{directory} is a file: choose another --out")
+        if saved.exists():
+            self._check_same(saved, config, decisive)
+            if self.checkpoints.steps() and not resume:
+                raise RunError(
+                    f"{directory} holds a run: continue it with --resume, or choose another --out"
+                )
+        if writes:
+            directory.mkdir(parents=True, exist_ok=True)
+            dump(config, saved)
+
+    def _check_same(self, saved: Path, config: Any, decisive: tuple[str, ...]) -> None:
+        """RunError unless both agree; a key that is newer than the run counts as its default."""
+        try:
+            before, now = (
+                {name: as_table(recipe).get(name) for name in decisive}
+                for recipe in (load(type(config), saved), config)
+            )
+            different = ", ".join(sorted(set(_differences(before, now)) - FREE))
+        except ConfigError as error:
+            different = str(error)
+        if different:
+            raise RunError(
+                f"{self.directory} holds a run of another recipe (differs in {different}): use "
+                "that recipe, or choose another --out"
+            )
+
+    def start_step(self) -> int:
+        """The step of the newest checkpoint, 0 for a new run; later metric lines are dropped."""
+        steps = self.checkpoints.steps()
+        start = steps[-1] if steps else 0
+        if self.writes and self.metrics_path.exists():
+            lines = self.metrics_path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
+            self.metrics_path.write_text("".join(kept) if start else "")
+        return start
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append one JSON line to the metrics; numbers go to TensorBoard too, where it is there."""
+        if not self.writes:
+            return
+        with self.metrics_path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        board = self._open_board(step)
+        for name, value in values.items():
+            if board and isinstance(value, int | float):
+                board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what TensorBoard holds back."""
+        if self._board:
+            self._board.close()
+
+    def _open_board(self, step: int) -> Any:
+        """A writer that hides what an earlier life of this run logged beyond its checkpoint."""
+        if self._board is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                self._board = False
+            else:
+                folder = str(self.directory / "tensorboard" / self.name)
+                self._board = SummaryWriter(folder, purge_step=step)
+        return self._board
+
+
+def _step_of(line: str) -> int:
+    step: int = json.loads(line)["step"]
+    return step
+
+
+def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Dotted names of the keys whose values differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before.keys() | now.keys():
+            yield from _differences(before.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+    elif before != now:
+        yield where

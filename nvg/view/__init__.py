@@ -1,0 +1,1 @@
+"""Looking at stores: text, figures, pages, a local server."""

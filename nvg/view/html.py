@@ -1,0 +1,142 @@
+"""Some images of a store as one page that opens offline: structure, canvases, tokens, all linked.
+
+Legend: B image of a batch, N position, T token, D row or column of pixels or of the grid.
+"""
+
+import base64
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nvg.errors import InputError
+from nvg.progress import note
+from nvg.store import Store
+from nvg.store.format import OK, StoreError
+from nvg.tokenizer.autoencoder import Detokenizer
+from nvg.view.decoder import store_detokenizer
+from nvg.view.figures import png_bytes, tiles_of
+
+MOST_IMAGES = 200  # of one page; each takes a few kilobytes per stage
+
+# row -> uint8 [D, D, 3], for the rows whose image could be read again
+Originals = dict[int, np.ndarray[Any, Any]]
+
+
+def page_html(store: Store, rows: list[int], originals: Originals | None = None) -> bytes:
+    """A page over these rows of a store. It asks for nothing outside itself.
+
+    InputError for no rows, or more than MOST_IMAGES.
+    """
+    if not rows or len(rows) > MOST_IMAGES:
+        raise InputError(f"a page holds 1..{MOST_IMAGES} images, not {len(rows)}: select others")
+    images = image_records(store, rows, originals or {}, decoder_of(store))
+    classes = sorted({image["class"] for image in images})
+    data = {**page_facts(store, classes), "images": images}
+    data["facts"] += f"; {len(rows)} of them on this page"
+    return filled(data)
+
+
+def decoder_of(store: Store) -> Detokenizer | None:
+    """A store's decoder; None, and a word about it, when it has lost it."""
+    try:
+        return store_detokenizer(store)
+    except StoreError as error:
+        note(str(error))
+        return None
+
+
+def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
+    """What the page says of a store, and needs to know of it."""
+    geometry = store.geometry
+    state = "" if store.finished else "UNFINISHED, "
+    errors = len(store.index) - len(store.ok_rows())
+    return {
+        "path": store.path,
+        "facts": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
+        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}, "
+        f"{errors:,} error rows",
+        "grid": geometry.grid,
+        "K": geometry.K,
+        "classes": classes,
+    }
+
+
+def filled(data: dict[str, Any]) -> bytes:
+    """The template with its data."""
+    # No "<" survives, so nothing in a key can end the script or begin another.
+    text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
+    template = files("nvg.view").joinpath("page.html").read_text(encoding="utf-8")
+    return template.replace("DATA", text, 1).encode()
+
+
+def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
+    """Rows from `0-11,40`; without a text `count` of them, evenly. InputError for others."""
+    total = len(store)
+    if text is None:
+        known = np.asarray(store.index["row"]).tolist()
+        if not known:
+            raise InputError(f"{store.path} has no rows yet: tokenize some, then look again")
+        return (
+            [known[n * len(known) // count] for n in range(count)] if len(known) > count else known
+        )
+    rows: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise InputError(f"--rows {text!r} is not of the form 0-11,40")
+        rows += range(int(first), int(last or first) + 1)
+    beyond = [row for row in rows if row >= total]
+    if beyond:
+        raise InputError(f"row {beyond[0]} is out of range: {store.path} has rows 0..{total - 1}")
+    return rows
+
+
+def image_records(
+    store: Store, rows: list[int], originals: Originals, detokenizer: Detokenizer | None = None
+) -> list[dict[str, Any]]:
+    """Index entry, leaves, tokens and pictures of rows, as the page takes them.
+
+    `detokenizer` is the store's own, loaded before; without one there are maps and no canvases.
+    """
+    index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
+    by_row = {entry["row"]: entry for entry in index}
+    missing = [row for row in rows if row not in by_row]
+    if missing:
+        raise InputError(f"row {missing[0]} is not committed yet in {store.path}")
+    good = [row for row in rows if by_row[row]["status"] == OK]
+    stages = list(range(store.geometry.stages))
+    pictures = canvas_uris(store, good, stages, detokenizer) if good and detokenizer else {}
+    found = []
+    for row in rows:
+        entry = {name: by_row[row][name] for name in _SHOWN}
+        if row in good:
+            entry["leaves"] = store.leaves[row, 0].tolist()
+            entry["content"] = store.content[row, 0].tolist()
+        if row in pictures:
+            entry["canvases"] = pictures[row]
+        if row in originals:
+            entry["original"] = _uri(originals[row])
+        found.append(entry)
+    return found
+
+
+_SHOWN = ("row", "key", "label", "class", "width", "height", "status", "reason", "stage_error")
+
+
+def canvas_uris(
+    store: Store, rows: list[int], stages: list[int], detokenizer: Detokenizer
+) -> dict[int, list[str]]:
+    """The decoded canvas after each of these stages as pictures, by row."""
+    leaves = torch.from_numpy(store.leaves.oindex[rows, 0].astype("int64"))
+    content = torch.from_numpy(store.content.oindex[rows, 0].astype("int64"))
+    tiles = [tiles_of(detokenizer.decode(content, leaves, stage)) for stage in stages]
+    return {row: [_uri(each[n]) for each in tiles] for n, row in enumerate(rows)}
+
+
+def _uri(tile: np.ndarray[Any, Any]) -> str:
+    data = base64.b64encode(png_bytes(Image.fromarray(tile))).decode()
+    return f"data:image/png;base64,{data}"

@@ -1,0 +1,103 @@
+"""Sheets for print: images with their hierarchies, and charts of a store's tokens.
+
+Legend: N position, D row or column of pixels or of the grid, S stage.
+"""
+
+import io
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from nvg.errors import InputError
+from nvg.geometry import labels
+from nvg.store import Store
+from nvg.store.format import OK
+from nvg.view.decoder import store_detokenizer
+from nvg.view.figures import INK, WHITE, Tile, png_bytes, sheet, structure_tile, tiles_of
+from nvg.view.html import Originals
+from nvg.view.summary import StoreSummary
+
+SIDE = 96
+MOST_ROWS = 32  # images of one sheet
+BLUE = (11, 87, 208)
+
+
+def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> bytes:
+    """A PNG: for each image the original, its maps, its canvases, the energy left after each stage.
+
+    Colours of a map keep to their parents' hues. InputError for rows without tokens.
+    """
+    if not rows or len(rows) > MOST_ROWS:
+        raise InputError(f"a sheet holds 1..{MOST_ROWS} images, not {len(rows)}: select others")
+    entries = {entry["row"]: entry for entry in store.index.to_pylist() if entry["row"] in rows}
+    for row in rows:
+        if row not in entries or entries[row]["status"] != OK:
+            reason = entries[row]["reason"] if row in entries else "it is not committed yet"
+            raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
+    geometry, detokenizer = store.geometry, store_detokenizer(store)
+    leaves = torch.from_numpy(np.stack([store.leaves[row, 0] for row in rows]).astype("int64"))
+    content = torch.from_numpy(np.stack([store.content[row, 0] for row in rows]).astype("int64"))
+    canvases = [tiles_of(detokenizer.decode(content, leaves, s)) for s in range(geometry.stages)]
+    lines: list[list[Tile]] = []
+    names: list[str] = []
+    blank = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for n, row in enumerate(rows):
+        maps = [labels(leaves[n], s, geometry.K).numpy() for s in range(geometry.stages)]
+        lines.append(
+            [originals.get(row, blank)]
+            + [structure_tile(label, s, geometry.grid) for s, label in enumerate(maps)]
+        )
+        lines.append([blank] + [canvases[s][n] for s in range(geometry.stages)])
+        error = entries[row]["stage_error"]
+        lines.append([blank] + [_energy(value, max(error)) for value in error])
+        names += [f"row {row}", "canvas", "residual"]
+    headers = ["original" if originals else ""]
+    headers += [f"stage {s}: {geometry.clusters(s)}" for s in range(geometry.stages)]
+    return png_bytes(sheet(lines, SIDE, headers, names))
+
+
+def _energy(value: float, most: float) -> Tile:
+    """A bar as high as the share of the largest residual, with the number above."""
+    image = Image.new("RGB", (SIDE, SIDE), WHITE)
+    draw, room = ImageDraw.Draw(image), SIDE - 20
+    high = round(room * value / max(most, 1e-12))
+    draw.rectangle((SIDE // 3, SIDE - high, 2 * SIDE // 3, SIDE), fill=BLUE)
+    draw.text((SIDE // 4, SIDE - high - 16), f"{value:.4f}", INK, ImageFont.load_default(12))
+    return np.asarray(image)
+
+
+def usage_charts(found: StoreSummary) -> bytes:
+    """A PNG of three charts by stage: codewords used, entropy of tokens, residual.
+
+    InputError where no image is readable, or matplotlib is missing.
+    """
+    if not found.stages:
+        raise InputError(f"{found.path} has no tokenized row to chart yet")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError('charts need matplotlib: pip install -e ".[plots]"') from None
+    stages = [use.stage for use in found.stages]
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    used, entropy, error = figure.subplots(1, 3)
+    used.bar(stages, [100 * use.codes / found.codebook_size for use in found.stages])
+    used.plot(stages, [100 * use.reach for use in found.stages], "k.-", label="of what draws allow")
+    used.set(title="codewords used (%)", xlabel="stage", ylim=(0, 105))
+    used.legend(frameon=False)
+    entropy.plot(stages, [use.entropy for use in found.stages], "o-")
+    most = [np.log2(min(found.codebook_size, use.clusters * found.rows)) for use in found.stages]
+    entropy.plot(stages, most, "k:", label="most there can be")
+    entropy.set(title="entropy of tokens (bits)", xlabel="stage", ylim=(0, None))
+    entropy.legend(frameon=False)
+    error.plot(stages, [use.error for use in found.stages], "o-")
+    error.set(title="mean squared residual", xlabel="stage", ylim=(0, None))
+    for axes in (used, entropy, error):
+        axes.grid(alpha=0.3)
+        axes.set_xticks(stages)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()

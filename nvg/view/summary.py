@@ -1,0 +1,102 @@
+"""Everything one screen says of a store, gathered once: for a terminal, plain text, or JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from nvg.errors import InputError
+from nvg.store import Store
+from nvg.store.format import FEATURES, OK
+from nvg.view.token_stats import StageUse, stage_uses
+
+MOST_ROWS = 20_000  # rows the usage statistics are taken from
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSummary:
+    """A store at a glance."""
+
+    path: str
+    finished: bool
+    rows: int
+    committed: int
+    """Chunks."""
+    chunks: int
+    chunk_rows: int
+    classes: int
+    views: list[str]
+    grid: int
+    last_stage: int
+    tokens: int
+    codebook_size: int
+    latent_dim: int
+    builder: str
+    source: str
+    tokenizer: str
+    features: dict[str, Any] | None
+    bytes: int
+    """Of arrays, index and commit records; the tokenizer's weights are not counted."""
+    indexed: int
+    """Rows that have an index entry, all when finished."""
+    errors: int
+    reasons: dict[str, int]
+    """Error rows by reason."""
+    stages: list[StageUse]
+    """Over the first readable rows, `MOST_ROWS` at most."""
+
+    @property
+    def bytes_per_image(self) -> float:
+        """Of the rows that are there."""
+        return self.bytes / max(self.indexed, 1)
+
+
+def summarize(store: Store) -> StoreSummary:
+    """Look at a store, finished or not."""
+    facts, geometry, index = store.manifest, store.geometry, store.index
+    status = np.asarray(index["status"])
+    reasons, counts = np.unique(np.asarray(index["reason"])[status != OK], return_counts=True)
+    return StoreSummary(
+        path=store.path,
+        finished=store.finished,
+        rows=len(store),
+        committed=len(store.committed()),
+        chunks=store.chunks,
+        chunk_rows=facts["chunk_rows"],
+        classes=len(facts["classes"]),
+        views=list(facts["views"]),
+        grid=geometry.grid,
+        last_stage=geometry.K,
+        tokens=geometry.tokens,
+        codebook_size=facts["codebook_size"],
+        latent_dim=facts["latent_dim"],
+        builder=facts["builder"],
+        source=facts["source"],
+        tokenizer=facts["tokenizer"],
+        features=facts.get(FEATURES),
+        bytes=_bytes(store),
+        indexed=len(index),
+        errors=int((status != OK).sum()),
+        reasons={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
+        stages=stage_uses(store, MOST_ROWS),
+    )
+
+
+def find_key(store: Store, key: str) -> int:
+    """The row of an image by its key; InputError naming a like one when there is none."""
+    keys = store.index["key"]
+    at = np.flatnonzero(pc.equal(keys, key).to_numpy())
+    if len(at):
+        return int(store.index["row"][int(at[0])].as_py())
+    tail = key.rsplit("/", 1)[-1]
+    like = keys.filter(pc.match_substring(keys, tail)).to_pylist()[:1] if tail else []
+    hint = f"; there is {like[0]!r}" if like else "; keys are paths within the source"
+    raise InputError(f"{store.path} has no image {key!r}{hint}")
+
+
+def _bytes(store: Store) -> int:
+    files = store.fs.find(store.root, detail=True)
+    return sum(
+        int(info["size"]) for name, info in files.items() if not name.endswith(".safetensors")
+    )

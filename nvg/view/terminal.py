@@ -1,0 +1,142 @@
+"""A store on a terminal: colours, bars, structure maps as blocks.
+
+Legend: N position.
+"""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nvg.geometry import labels
+from nvg.store import Store
+from nvg.store.format import OK
+from nvg.view.figures import structure_tile
+from nvg.view.summary import StoreSummary
+
+BAR = 10  # characters
+BLOCKS = " ▏▎▍▌▋▊▉█"
+MAPS_ABREAST = 4
+COMPACT_GRID = 16  # from here on a position is half a character
+MOST_CODES = 2  # that a line names
+MOST_TOKENS = 12  # of a stage, that a line shows
+
+
+def survey_view(found: StoreSummary) -> RenderableType:
+    """One screen: what the store is, errors, each stage's use of the codebook."""
+    facts = Table.grid(padding=(0, 2))
+    state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"
+    facts.add_row("store", Text(found.path, style="bold"), state)
+    facts.add_row("images", f"{found.rows:,}", f"{found.committed} of {found.chunks} chunks")
+    facts.add_row("views", ", ".join(found.views), f"{found.classes} classes")
+    facts.add_row(
+        "geometry",
+        f"{found.grid}x{found.grid}, stages 0..{found.last_stage}",
+        f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
+    )
+    facts.add_row("structure", found.builder, f"tokenizer {found.tokenizer[:16]}")
+    size = f"{found.bytes / 1e6:,.2f} MB"
+    facts.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
+    if found.features:
+        facts.add_row("features", Text(str(found.features["model"])), "kept for alignment")
+    color = "red" if found.errors else "green"
+    facts.add_row("errors", f"[{color}]{found.errors:,}", "")
+    for reason, count in found.reasons.items():
+        facts.add_row("", f"[red]{count:,} x", Text(reason))
+    return Group(facts, Text(""), _stages(found))
+
+
+def _stages(found: StoreSummary) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in (
+        "stage",
+        "clusters",
+        "codes",
+        "of reach",
+        "",
+        "entropy",
+        "",
+        "residual",
+        "most used",
+    ):
+        table.add_column(
+            name, justify="left" if name in ("", "most used") else "right", no_wrap=True
+        )
+    worst = max((use.error for use in found.stages), default=1.0)
+    most = np.log2(found.codebook_size)
+    for use in found.stages:
+        top = ", ".join(f"{code} ({share:.0%})" for code, share in use.top[:MOST_CODES])
+        table.add_row(
+            str(use.stage),
+            str(use.clusters),
+            str(use.codes),
+            f"{use.reach:.0%}",
+            Text(bar(use.reach), style="green"),
+            f"{use.entropy:.2f} bits",
+            Text(bar(use.entropy / most), style="cyan"),
+            Text(f"{bar(use.error / max(worst, 1e-12))} {use.error:.4f}", style="yellow"),
+            top,
+        )
+    return table
+
+
+def bar(share: float) -> str:
+    """A bar of BAR characters at most, in eighths."""
+    eighths = round(min(max(share, 0.0), 1.0) * BAR * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (BLOCKS[rest] if rest else "")).ljust(BAR)
+
+
+def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
+    """One image: its index entry, its maps as coloured blocks, its tokens by stage."""
+    title = Text(f"row {entry['row']}: ", style="bold").append(entry["key"])
+    title.append(f"  class {entry['class']} ({entry['label']}), {entry['width']}x{entry['height']}")
+    if entry["status"] != OK:
+        return Group(title, Text(f"{entry['status']}: {entry['reason']}", style="red"))
+    leaves, content = store.leaves[entry["row"], 0], store.content[entry["row"], 0]
+    geometry = store.geometry
+    maps = Table.grid(padding=(0, 3))
+    shown: list[RenderableType] = []
+    for stage in range(1, geometry.stages):
+        head = Text(f"stage {stage}, {geometry.clusters(stage)} clusters", style="bold")
+        blocks = map_blocks(labels(leaves, stage, geometry.K), stage, geometry.grid)
+        shown.append(Group(head, blocks, Text("")))
+    for start in range(0, len(shown), MAPS_ABREAST):
+        maps.add_row(*shown[start : start + MAPS_ABREAST])
+    return Group(title, Text(""), maps, _tokens(store, entry, content))
+
+
+def _tokens(store: Store, entry: dict[str, Any], content: np.ndarray[Any, Any]) -> Table:
+    """Token ids by stage; below each the two of its children stand in the next line."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("stage", "residual", "tokens: cluster j has the children 2j, 2j + 1"):
+        table.add_column(name, justify="left" if name.startswith("tokens") else "right")
+    for stage in range(store.geometry.stages):
+        tokens = content[store.geometry.stage_slice(stage)].tolist()
+        text = " ".join(f"{j}:{token}" for j, token in enumerate(tokens[:MOST_TOKENS]))
+        more = f" .. {len(tokens) - 1}" if len(tokens) > MOST_TOKENS else ""
+        table.add_row(str(stage), f"{entry['stage_error'][stage]:.4f}", Text(text + more))
+    return table
+
+
+def map_blocks(label_N: np.ndarray[Any, Any], stage: int, grid: int) -> Text:
+    """A structure map in square blocks: two characters a position, or half of one in large maps."""
+    colours = structure_tile(np.asarray(label_N), stage, grid)
+    text = Text()
+    if grid < COMPACT_GRID:
+        for line in colours:
+            for colour in line:
+                text.append("  ", style=f"on {_rgb(colour)}")
+            text.append("\n")
+        return text
+    for upper, lower in zip(colours[::2], colours[1::2], strict=True):
+        for one, other in zip(upper, lower, strict=True):
+            text.append("▀", style=f"{_rgb(one)} on {_rgb(other)}")
+        text.append("\n")
+    return text
+
+
+def _rgb(colour: np.ndarray[Any, Any]) -> str:
+    return f"rgb({colour[0]},{colour[1]},{colour[2]})"

@@ -1,0 +1,91 @@
+"""What a store's tokens use of the codebook, stage by stage.
+
+Legend: B image of a batch, X view, S stage, V code, T token.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from nvg.quantizer.usage import stage_entropy, stage_hits, stage_usage
+from nvg.store import Store
+
+SHOWN_CODES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageUse:
+    """One stage's share in a store."""
+
+    stage: int
+    clusters: int
+    codes: int
+    """How many codewords it uses."""
+    reach: float
+    """The same as a share of the most its draws allow."""
+    entropy: float
+    """Of its tokens, in bits."""
+    error: float
+    """Mean squared latent residual after it."""
+    top: list[tuple[int, float]]
+    """The most used codewords, each with its share of the stage's tokens."""
+
+
+def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
+    """Each stage's use over the readable images of a store, or the first `most` of them.
+
+    Chunk by chunk, every view. Empty without such an image.
+    """
+    geometry, codes = store.geometry, store.manifest["codebook_size"]
+    good = store.ok_rows()[:most]
+    if not len(good):
+        return []
+    hits_SV = torch.zeros(geometry.stages, codes, dtype=torch.int64)
+    for chunk in range(store.chunks):
+        rows = store.chunk_slice(chunk)
+        inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
+        if len(inside):
+            content_BXT = store.content[rows][inside].astype(np.int64)
+            flat = torch.from_numpy(content_BXT.reshape(-1, geometry.tokens))
+            hits_SV += stage_hits(flat, geometry, codes)
+    entropy_S = stage_entropy(hits_SV)
+    error_S = mean_stage_error(store.index, geometry.stages)
+    return [
+        StageUse(
+            stage=stage,
+            clusters=geometry.clusters(stage),
+            codes=int((hits_SV[stage] > 0).sum()),
+            reach=float(reach),
+            entropy=abs(float(entropy_S[stage])),
+            error=float(error_S[stage]),
+            top=_top(hits_SV[stage]),
+        )
+        for stage, reach in enumerate(stage_usage(hits_SV))
+    ]
+
+
+def _top(hits_K: torch.Tensor) -> list[tuple[int, float]]:
+    """The most used codewords, the lowest first of equals."""
+    order_K = hits_K.argsort(descending=True, stable=True)[:SHOWN_CODES]
+    total = int(hits_K.sum())
+    return [(int(code), int(hits_K[code]) / total) for code in order_K if hits_K[code] > 0]
+
+
+def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean squared latent residual after each stage over the readable rows of an index, [S]."""
+    error = index["stage_error"].drop_null().combine_chunks()
+    mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (
+        np.asarray(error.flatten(), dtype=np.float64).reshape(-1, stages).mean(0)
+    )
+    return mean
+
+
+def use_lines(uses: list[StageUse]) -> list[str]:
+    """A table of them."""
+    return ["stage  clusters  codes used  of reach  entropy (bits)  residual"] * bool(uses) + [
+        f"{use.stage:5d}  {use.clusters:8d}  {use.codes:10d}  {use.reach:8.1%}"
+        f"  {use.entropy:14.2f}  {use.error:8.4f}"
+        for use in uses
+    ]

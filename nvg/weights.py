@@ -1,0 +1,85 @@
+"""Weights as safetensors, with the config they belong to in the header: nothing is unpickled."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nvg.config import ConfigError, as_table, build
+from nvg.distributed import whole
+from nvg.errors import InputError
+
+Config = TypeVar("Config")
+
+
+HEADER = "nvg"  # the key of our facts in a safetensors header
+
+
+HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
+
+
+class CheckpointError(InputError):
+    """Weights or training state that cannot be used; the message names the file."""
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of every weight: the identity of a tokenizer."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def weights_bytes(state: dict[str, Tensor], config: Any, **facts: str) -> bytes:
+    """Weights as one safetensors blob; their config and further facts go into the header."""
+    tensors = {k: whole(v).detach().cpu().contiguous() for k, v in state.items()}
+    header = json.dumps({"config": as_table(config), **facts}, sort_keys=True)
+    return save(tensors, metadata={HEADER: header})  # several keys would be written in any order
+
+
+def read_header(source: Path | bytes) -> dict[str, Any]:
+    """The header facts of a safetensors file or blob; CheckpointError if it is not one."""
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = file.read(min(size, HEADER_LIMIT))
+        else:
+            size = int.from_bytes(source[:8], "little")
+            header = source[8 : 8 + min(size, HEADER_LIMIT)]
+        facts: dict[str, Any] = json.loads(json.loads(header)["__metadata__"][HEADER])
+        return facts
+    except KeyError:
+        raise CheckpointError(f"{_name(source)} was not written by nvgctl") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {_name(source)}: {error.strerror}") from None
+    except (ValueError, AttributeError, TypeError):
+        raise CheckpointError(f"{_name(source)} is not a safetensors file") from None
+
+
+def read_config(kind: type[Config], source: Path | bytes) -> Config:
+    """The config stored beside the weights."""
+    try:
+        return build(kind, read_header(source)["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{_name(source)} holds weights of another kind: {error}") from None
+
+
+def load_weights(module: nn.Module, source: Path | bytes) -> None:
+    """Fill a module from a safetensors file; CheckpointError where names or shapes differ."""
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+        module.load_state_dict(load_tensors(data))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{_name(source)} does not fit the model: {first}") from error
+
+
+def _name(source: Path | bytes) -> str:
+    return str(source) if isinstance(source, Path) else "the weights"

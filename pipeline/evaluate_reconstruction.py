@@ -1,0 +1,166 @@
+"""The evaluation verb: images -> tokens -> images, measured and looked at.
+
+Legend: B image of a batch, D row or column of pixels or of the grid.
+"""
+
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nvg.distributed import default_device
+from nvg.errors import InputError
+from nvg.files import write_atomic
+from nvg.metrics.frechet import Moments, frechet_distance
+from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
+from nvg.pretrained.inception import Extractor, load_extractor
+from nvg.pretrained.lpips import Perceptual
+from nvg.progress import progress
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, to_pixels
+from nvg.view.figures import png_bytes, stage_sheet
+from nvg.weights import fingerprint
+from pipeline.images.blocks import RowImages
+from pipeline.images.label_maps import open_segments
+from pipeline.recipe import Recipe
+from pipeline.sources import open_source, split_rows
+
+SHOWN = 8  # images in the picture
+REPORT, PICTURE = "reconstruction.json", "reconstruction.png"
+
+
+def evaluate_reconstruction(
+    run: Path,
+    recipe: Recipe,
+    out: Path | None,
+    extractor: str,
+    weights: Path | None,
+    vgg: str | None,
+    most: int | None,
+) -> list[str]:
+    """Measure an autoencoder on a recipe's held-out images, or on all where none are kept aside.
+
+    Leaves REPORT and PICTURE in `out`; the lines to print. Without `weights` (and unless the
+    extractor is a user's own) no Frechet distance, without `vgg` no LPIPS is measured.
+    """
+    model = load_autoencoder(run).to(default_device())
+    images = _images(recipe, model, most)
+    network = None
+    if weights or ":" in extractor:
+        network = load_extractor(extractor, weights, default_device())
+    perceptual = Perceptual(vgg, model.config.image_size).to(default_device()) if vgg else None
+    judge = Judge(network, perceptual)
+    with progress(total=len(images), desc="rebuild", unit="image") as bar:
+
+        def watch(pixels: Tensor, rebuilt: Tensor) -> None:
+            judge.look(pixels, rebuilt)
+            bar.update(len(pixels))
+
+        measures = reconstruction_metrics(model, images, watch)
+    report = {
+        "autoencoder": str(run),
+        "tokenizer": fingerprint(model),
+        "pyramid": model.config.pyramid.value,
+        "tokens": model.quantizer.layout.tokens,
+        "data": {"source": recipe.data.source.value, "heldout": recipe.data.heldout},
+        "skipped": len(images.skipped),
+        **asdict(measures),
+        **judge.results(),
+    }
+    folder = out or (run if run.is_dir() else run.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / REPORT, json.dumps(report, indent=1).encode())
+    write_atomic(folder / PICTURE, _picture(model, images))
+    return [*_lines(measures, judge), f"wrote {folder / REPORT} and {folder / PICTURE}"]
+
+
+def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
+    source = open_source(recipe.data)
+    rows, kept = split_rows(source.rows, recipe.data.heldout)
+    rows = (kept or rows)[:most]
+    if not rows:
+        raise InputError(f"{recipe.data.path} has no images to rebuild")
+    return RowImages(source, rows, model.config.image_size, open_segments(recipe))
+
+
+class Judge:
+    """Measures that compare a batch with what is left of it."""
+
+    def __init__(self, extractor: Extractor | None, perceptual: Perceptual | None) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own imports
+            from torchmetrics.functional.image import structural_similarity_index_measure
+
+        self.extractor, self.perceptual = extractor, perceptual
+        self.similarity: Any = structural_similarity_index_measure
+        self.real, self.rebuilt = Moments(), Moments()
+        self.sums = {"ssim": 0.0, "lpips": 0.0}
+        self.count = 0
+
+    @torch.no_grad()
+    def look(self, pixels: Tensor, rebuilt: Tensor) -> None:
+        """Count uint8 images and their reconstructions, both [B, 3, D, D]."""
+        one, other = (each.float() / 255 for each in (pixels, rebuilt))
+        each_B = self.similarity(other, one, data_range=1.0, reduction="none")
+        self.sums["ssim"] += float(each_B.sum())
+        self.count += len(pixels)
+        if self.perceptual:
+            self.sums["lpips"] += float(self.perceptual(2 * other - 1, 2 * one - 1).sum())
+        if self.extractor:
+            self.real.add(self.extractor(pixels))
+            self.rebuilt.add(self.extractor(rebuilt))
+
+    def results(self) -> dict[str, Any]:
+        """What was measured, with the names of the networks that did."""
+        found: dict[str, Any] = {"ssim": self.sums["ssim"] / self.count}
+        if self.perceptual:
+            found["lpips"] = {
+                "value": self.sums["lpips"] / self.count,
+                "network": self.perceptual.name,
+            }
+        if self.extractor:
+            found["frechet"] = {
+                "value": frechet_distance(self.rebuilt, self.real),
+                "name": self.extractor.distance_name,
+                "extractor": self.extractor.name,
+                "weights_sha256": self.extractor.weights,
+            }
+        return found
+
+
+@torch.no_grad()
+def _picture(model: Autoencoder, images: RowImages) -> bytes:
+    """Originals, then what is decoded from the canvas after each stage."""
+    pixels, segments = images.batch(np.arange(min(SHOWN, len(images)))).tensors(default_device())
+    leaves, content, _ = model.tokenize(pixels, segments)
+    stages = [
+        to_pixels(model.decoder(canvas)) for canvas in model.quantizer.canvases(content, leaves)
+    ]
+    return png_bytes(stage_sheet(pixels, stages))
+
+
+def _lines(measures: Reconstruction, judge: Judge) -> list[str]:
+    found = judge.results()
+    lines = [
+        f"{measures.images} images: PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
+        f"SSIM {found['ssim']:.4f}",
+    ]
+    if "lpips" in found:
+        lines.append(f"{found['lpips']['network']}: {found['lpips']['value']:.4f}")
+    if "frechet" in found:
+        lines.append(f"r{found['frechet']['name']}: {found['frechet']['value']:.4f}")
+    lines += [
+        f"codebook use {measures.usage:.1%}, of the first stage {measures.stage_share[0]:.2%}",
+        "stage  PSNR (dB)  residual  codes used  of reach  in effect",
+    ]
+    for stage, psnr in enumerate(measures.stage_psnr):
+        lines.append(
+            f"{stage:5d}  {psnr:9.2f}  {measures.stage_error[stage]:8.4f}"
+            f"  {measures.stage_share[stage]:10.1%}  {measures.stage_usage[stage]:8.1%}"
+            f"  {measures.stage_perplexity[stage]:9.1f}"
+        )
+    return lines

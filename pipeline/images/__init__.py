@@ -1,0 +1,1 @@
+"""Bytes of images -> pixels: decode, crop, label maps."""

@@ -1,0 +1,93 @@
+"""Decode and crop: bytes of an image -> pixels of its views.
+
+Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFORMANCE.md), and its
+pixels are those that the field's reference statistics are made of. JPEG's draft mode is faster for
+small images only, and gives others.
+
+Legend: X view.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from nvg.errors import InputError
+from pipeline.images.crops import Window
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
+MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
+
+Result = TypeVar("Result")
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class ImageError(InputError):
+    """An image that cannot be used; the message is the reason the index keeps."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """An RGB image from file bytes of any mode (grey, palette, alpha, CMYK, 16 bit)."""
+    return open_picture(data, _to_rgb)
+
+
+def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
+    """What `use` makes of the picture in file bytes. ImageError when either cannot be done."""
+    if not data:
+        raise ImageError("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no reason to refuse an image
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(f"too many pixels: {image.width}x{image.height}")
+            image.load()
+            return use(image)
+    except UnidentifiedImageError:
+        raise ImageError("not an image") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too many pixels") from None
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged data
+        raise ImageError(
+            f"damaged: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits a channel
+        values = np.asarray(image, dtype=np.float64)
+        deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
+        top = 65535.0 if deep else 255.0
+        image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:
+    """The windows' pixels, uint8 [V, 3, size, size]: ADM's resize, then a crop for each.
+
+    ADM halves by box while twice too large, then resizes bicubically. ImageError for a strip whose
+    long side would take too many pixels.
+    """
+    larger = {window.whole: _resize(image, window.whole, size) for window in windows}
+    pixels = np.empty((len(windows), 3, size, size), np.uint8)
+    for n, window in enumerate(windows):
+        left, top = window.left, window.top
+        square = larger[window.whole].crop((left, top, left + size, top + size))
+        crop = np.asarray(square).transpose(2, 0, 1)
+        pixels[n] = crop[..., ::-1] if window.flip else crop
+    return pixels
+
+
+def _resize(image: Image.Image, whole: tuple[int, int], size: int) -> Image.Image:
+    if max(image.size) * size * size > MOST_PIXELS * min(image.size):
+        raise ImageError(f"too long and narrow: {image.width}x{image.height}")
+    while min(image.size) >= 2 * min(whole):
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    return image.resize(whole, Image.Resampling.BICUBIC)

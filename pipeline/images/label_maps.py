@@ -1,0 +1,116 @@
+"""Label maps beside the images: one picture per image, cropped like it, on the latent grid.
+
+Legend: X view, N position, D row or column of pixels or of the grid.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nvg.errors import InputError
+from nvg.store import Store
+from nvg.structure import grid_labels, takes_segments
+from nvg.structure.quality import RegionReader
+from pipeline.images.crops import Crops, Window
+from pipeline.images.decode import ImageError, Pixels, open_picture
+from pipeline.recipe import Recipe, TokenizeConfig, View
+from pipeline.sources import Place, digest
+
+Labels = np.ndarray[Any, np.dtype[np.int32]]
+
+
+class SegmentMaps:
+    """The folder of label maps that `data.segments` names: `KEY.png` for the image KEY.*.
+
+    Any picture serves: palette and grey values are labels as they are, colours count as one label
+    each, alpha is left out. A map of another size is stretched over its image.
+    """
+
+    def __init__(self, folder: str, image_size: int, grid: int) -> None:
+        self.folder = Path(folder).expanduser().absolute()  # workers may stand elsewhere
+        self.image_size, self.grid = image_size, grid
+        if not self.folder.is_dir():
+            raise InputError(f"data.segments {folder} is not a folder of label maps")
+
+    def path(self, key: str) -> Path:
+        """Where the map of an image lies; a row of a Parquet file `F:7` has `F/7.png`."""
+        return self.folder / PurePosixPath(re.sub(r":(\d+)$", r"/\1", key)).with_suffix(".png")
+
+    def fingerprint(self, keys: Sequence[str]) -> str:
+        """SHA-256 over the maps' sizes, to notice that some have changed."""
+        return digest(f"{key}\t{Place(self.path(key)).size()}" for key in keys)
+
+    def read(self, key: str, windows: Sequence[Window]) -> Labels:
+        """Labels [X, D, D] of windows of an image. ImageError without a map."""
+        path = self.path(key)
+        try:
+            label = label_map(path.read_bytes())
+        except OSError as error:
+            raise ImageError(f"no label map: {path}: {error.strerror or error}") from None
+        except ImageError as error:
+            raise ImageError(f"damaged label map: {path}: {error}") from None
+        return np.stack([self._cut(label, window) for window in windows])
+
+    def _cut(self, label: Labels, window: Window) -> Labels:
+        """The nearest label of each pixel of a window, [D, D]."""
+        (wide, high), pixel = window.whole, np.arange(self.image_size) + 0.5
+        row = ((pixel + window.top) * label.shape[0] / high).astype(np.int64)
+        column = ((pixel + window.left) * label.shape[1] / wide).astype(np.int64)
+        return label[row][:, column[::-1] if window.flip else column]
+
+    def on_grid(self, label_XDD: Labels) -> Labels:
+        """The views of one map, int32 [X, D, D], on the latent grid [X, N], by majority."""
+        positions = self.grid**2
+        maps = torch.from_numpy(np.ascontiguousarray(label_XDD))
+        found: Labels = grid_labels(maps, len(label_XDD), positions).to(torch.int32).numpy()
+        return found
+
+
+def open_segments(recipe: Recipe) -> SegmentMaps | None:
+    """The label maps a recipe's builder needs; None when it needs none. InputError if missing."""
+    model = recipe.autoencoder.model
+    if not takes_segments(model.builder):
+        return None
+    if not recipe.data.segments:
+        raise InputError(
+            f"data.segments is missing: builder {model.builder!r} needs a folder of label maps, "
+            "one KEY.png for each image"
+        )
+    return SegmentMaps(recipe.data.segments, model.image_size, model.geometry.grid)
+
+
+def store_regions(store: Store, folder: str | None) -> RegionReader | None:
+    """Reads the regions, int32 [N], in the first view of a store's images, if a folder is given."""
+    if folder is None:
+        return None
+    facts = store.manifest["recipe"].get("tokenize", {})
+    views = tuple(View(name) for name in facts.get("views", TokenizeConfig.views))
+    resize = facts.get("resize", TokenizeConfig.resize)
+    crops = Crops(store.manifest["image_size"], views, resize)
+    maps = SegmentMaps(folder, crops.size, store.geometry.grid)
+
+    def regions(key: str, width: int, height: int) -> Labels:
+        first = crops.windows(width, height, key)[:1]
+        return maps.on_grid(maps.read(key, first))[0]
+
+    return regions
+
+
+def label_map(data: bytes) -> Labels:
+    """Labels int32 [D, D'] of a picture's bytes. ImageError when it is not one."""
+    return open_picture(data, _labels)
+
+
+def _labels(image: Image.Image) -> Labels:
+    if image.mode == "LA":
+        image = image.getchannel("L")
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
+        colour: Pixels = np.asarray(image.convert("RGB"))
+        red, green, blue = (colour[..., n].astype(np.int32) for n in range(3))
+        return red << 16 | green << 8 | blue
+    return np.asarray(image).astype(np.int32)

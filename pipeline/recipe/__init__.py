@@ -1,0 +1,23 @@
+"""A recipe: one TOML file for one dataset."""
+
+from pipeline.recipe.schema import (
+    AutoencoderSection,
+    DataConfig,
+    FeaturesConfig,
+    Recipe,
+    SourceKind,
+    TokenizeConfig,
+    View,
+    load_recipe,
+)
+
+__all__ = [
+    "AutoencoderSection",
+    "DataConfig",
+    "FeaturesConfig",
+    "Recipe",
+    "SourceKind",
+    "TokenizeConfig",
+    "View",
+    "load_recipe",
+]

@@ -1,0 +1,105 @@
+"""A recipe: everything one dataset needs, from data to sampling, in one TOML file."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from nvg.config import build, read_table, require_positive
+from nvg.sampling.guidance import SamplerConfig
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.generator.config import GeneratorConfig
+from pipeline.recipe.presets import expand
+
+
+class SourceKind(StrEnum):
+    """Where images come from."""
+
+    DIGITS = "digits"
+    FOLDER = "folder"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    WEBDATASET = "webdataset"
+    MANIFEST = "manifest"
+
+
+class View(StrEnum):
+    """What of an image is stored: ADM's centre crop or its mirror image, ten-crop, random crops."""
+
+    CENTER = "center"
+    FLIP = "flip"
+    TEN = "ten-crop"
+    RANDOM = "random-crop"
+    RANDOM_FLIP = "random-crop-flip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, and how many of them are kept aside for measuring."""
+
+    source: SourceKind
+    path: str = ""
+    heldout: int = 0
+    segments: str = ""
+    """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Features of every view, kept beside its tokens for alignment (REPA)."""
+
+    weights: str
+    """Local file with the weights of `model`."""
+    model: str = "vit_base_patch14_dinov2"
+    """A vision transformer by its name in timm; it is shown a patch for each latent position."""
+    dims: int = 64
+    """Components a patch is kept in, a byte each."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "dims")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeConfig:
+    """How the offline pass runs. A chunk is the unit of work, of commit and of resume."""
+
+    chunk_rows: int = 1024
+    batch_size: int = 64
+    views: tuple[View, ...] = (View.CENTER,)
+    """A row of the store has all of them; the loader draws one. Random crops may be repeated."""
+    resize: float = 1.1
+    """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
+    features: FeaturesConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "chunk_rows", "batch_size")
+        fixed = [view for view in self.views if view not in (View.RANDOM, View.RANDOM_FLIP)]
+        if not self.views or len(set(fixed)) != len(fixed):
+            raise ValueError("views must name at least one view, each once (random crops excepted)")
+        if not 1 <= self.resize <= 4:
+            raise ValueError(f"resize must be between 1 and 4, not {self.resize}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderSection:
+    """The tokenizer and its training."""
+
+    model: AutoencoderConfig
+    train: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One dataset's whole path."""
+
+    data: DataConfig
+    autoencoder: AutoencoderSection
+    generator: GeneratorConfig
+    tokenize: TokenizeConfig = field(default_factory=TokenizeConfig)
+    sample: SamplerConfig = field(default_factory=SamplerConfig)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe at `path` with overrides and its preset resolved; ConfigError names the key."""
+    return build(Recipe, expand(read_table(path, overrides)))

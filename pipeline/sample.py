@@ -1,0 +1,186 @@
+"""The sampling verb: what is asked for -> images, as a picture, files, or an array to evaluate.
+
+Legend: B image of a batch, D row or column of pixels or of the grid.
+"""
+
+import io
+import zipfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nvg.errors import InputError
+from nvg.files import require_file_place, write_atomic
+from nvg.sampling.control import Control
+from nvg.sampling.generators import Generators, class_ids, load_generators
+from nvg.sequence import Sequences
+from nvg.view.figures import hierarchy, png_bytes, samples, stage_frames, tiles_of
+from pipeline.recipe import load_recipe
+from pipeline.references import load_reference, picture_control, reference_control
+
+MOST_PICTURED = 4096  # images in one picture
+FRAME_MILLISECONDS = 600
+MOST_STAGED = 16  # images whose stages are drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which images, and where they go; at least one place."""
+
+    labels: list[str] = field(default_factory=list)
+    """Classes by name or id, all by default."""
+    number: int = 8
+    """Images of each class."""
+    seed: int = 0
+    settings: list[str] = field(default_factory=list)
+    """Overrides of the run's recipe, such as sample.top_p=0.8."""
+    raw: bool = False
+    """The last weights instead of the average ones."""
+    structure: Path | None = None
+    """A drawn picture whose regions the first stages follow."""
+    reference: str | None = None
+    """STORE.vgs:ROW, or an image file."""
+    keep: str | None = None
+    """structure:M or all:M: what the first M stages take from it."""
+    mask: Path | None = None
+    """White where the reference is drawn anew."""
+    tokenizer: Path | None = None
+    """The autoencoder, for a reference image."""
+    png: Path | None = None
+    folder: Path | None = None
+    npz: Path | None = None
+    stages: Path | None = None
+
+    def check(self) -> None:
+        """InputError for what cannot be asked together, before any work."""
+        if not (self.png or self.folder or self.npz or self.stages):
+            raise InputError("nothing to write: name --png, --folder, --npz or --stages")
+        if self.structure and self.reference:
+            raise InputError("--structure and --reference both give structure: name one")
+        for name in ("keep", "mask", "tokenizer"):
+            if (
+                getattr(self, name)
+                and not self.reference
+                and (name != "keep" or not self.structure)
+            ):
+                raise InputError(f"--{name} says what is done with a --reference: name one")
+        for path in (self.png, self.npz):
+            if path:
+                require_file_place(path)
+        for path in (self.folder, self.stages):
+            if path and path.is_file():
+                raise InputError(f"{path} is a file: name a folder")
+
+
+def draw_samples(run: Path, request: Request) -> list[str]:
+    """Generate what is asked for; the lines to print."""
+    request.check()
+    recipe = load_recipe(run / "config.toml", request.settings)
+    generators = load_generators(run, raw=request.raw)
+    ids = class_ids(generators.classes, request.labels)
+    labels = [label for label in ids for _ in range(request.number)]
+    control = _control(generators, request, len(labels))
+    batches = generators.batches(labels, request.seed, recipe.sample, control)
+    pictured: list[Tensor] = []
+    staged: list[Sequences] = []
+    with ExitStack() as stack:
+        array = stack.enter_context(_ArrayFile(request.npz, len(labels))) if request.npz else None
+        done = 0
+        for made, pixels in batches:
+            if request.png and done < MOST_PICTURED:
+                pictured.append(pixels.cpu())
+            if request.stages and done < MOST_STAGED:
+                staged.append(made)
+            if request.folder:
+                _write_files(request.folder, generators.classes, made, pixels, done)
+            if array:
+                array.add(pixels)
+            done += len(pixels)
+    names = [generators.classes[label] if label >= 0 else "" for label in ids]
+    if request.png:
+        pixels = torch.cat(pictured)[:MOST_PICTURED]
+        write_atomic(request.png, png_bytes(samples(pixels, names, request.number)))
+    if request.stages:
+        _write_stages(request.stages, generators, staged)
+    written = (request.png, request.folder, request.npz, request.stages)
+    return [f"wrote {path}" for path in written if path]
+
+
+def _control(generators: Generators, request: Request, count: int) -> Control | None:
+    """What is given instead of drawn."""
+    geometry = generators.detokenizer.config.geometry
+    device = next(generators.content.parameters()).device
+    if request.structure:
+        control = picture_control(request.structure, request.keep, geometry, count)
+    elif request.reference:
+        reference = load_reference(request.reference, generators.tokenizer, request.tokenizer)
+        control = reference_control(reference, request.keep, request.mask, geometry, count)
+    else:
+        return None
+    return control.to(device)
+
+
+def _write_files(
+    folder: Path, classes: list[str], made: Sequences, pixels: Tensor, start: int
+) -> None:
+    """One PNG an image, NUMBER.png in a folder of its class."""
+    for offset, tile in enumerate(tiles_of(pixels)):
+        label = int(made.label[offset])
+        name = f"{label:04d}" if label >= 0 and classes else ""
+        data = png_bytes(Image.fromarray(tile))
+        write_atomic(folder / name / f"{start + offset:06d}.png", data)
+
+
+def _write_stages(folder: Path, generators: Generators, parts: list[Sequences]) -> None:
+    """stages.png, and NUMBER.gif of each of the first images: canvas and structure by stage."""
+    whole = Sequences.join(parts)
+    leaves, content = (part.cpu()[:MOST_STAGED] for part in (whole.leaves, whole.content))
+    detokenizer = generators.detokenizer.cpu()
+    picture = hierarchy(detokenizer, leaves.long(), content)
+    write_atomic(folder / "stages.png", png_bytes(picture))
+    for number, frames in enumerate(stage_frames(detokenizer, leaves.long(), content)):
+        buffer = io.BytesIO()
+        first, *rest = frames
+        first.save(
+            buffer, "gif", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0
+        )
+        write_atomic(folder / f"{number:04d}.gif", buffer.getvalue())
+
+
+class _ArrayFile:
+    """An .npz with `arr_0` uint8 [B, D, D, 3], as the ADM evaluator reads it, as it grows."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.count = path, count
+        self.partial = path.with_name(f"{path.name}.tmp")
+
+    def __enter__(self) -> "_ArrayFile":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.archive = zipfile.ZipFile(self.partial, "w", allowZip64=True)
+        self.member: Any = None
+        return self
+
+    def add(self, pixels: Tensor) -> None:
+        """Append a batch uint8 [B, 3, D, D]."""
+        values = np.ascontiguousarray(pixels.cpu().permute(0, 2, 3, 1).numpy())
+        if self.member is None:
+            self.member = self.archive.open("arr_0.npy", "w", force_zip64=True)
+            shape = (self.count, *values.shape[1:])
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(self.member, header)
+        self.member.write(values.tobytes())
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self.member is not None:
+            self.member.close()
+        self.archive.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The offline pass: a dataset of images -> a store of sequences."""

@@ -1,0 +1,143 @@
+"""One chunk of images -> sequences -> store. Plain functions; the engine only decides where.
+
+Legend: B image of a batch, X view, N position, T token, S stage, P component of a stored feature,
+D row or column of pixels or of the grid.
+"""
+
+import time
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from einops import rearrange
+
+from nvg.distributed import default_device
+from nvg.store import open_store
+from nvg.store.format import ERROR, FEATURES, OK
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
+from nvg.tokenizer.image_batch import ImageBatch
+from pipeline.images.blocks import Block, decode_rows
+from pipeline.images.label_maps import open_segments
+from pipeline.recipe import Recipe
+from pipeline.sources import Source
+from pipeline.tokenize.features import FeatureEncoder, FeatureJob
+from pipeline.tokenize.plan import ChunkTask, recipe_crops
+
+USED = ("pixels", "segments")  # columns that tokens take the place of
+
+
+class ChunkDecoder:
+    """Turns a task into a block of pixels; travels to workers without the list of all rows."""
+
+    def __init__(self, source: Source, recipe: Recipe, classes: list[str]) -> None:
+        self.source = copy(source)
+        self.source.rows, self.source.classes = [], classes
+        self.crops = recipe_crops(recipe)
+        self.maps = open_segments(recipe)
+
+    def __call__(self, task: ChunkTask) -> Block:
+        """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
+
+        Seconds are a row's share of the chunk's.
+        """
+        began = time.perf_counter()
+        block = decode_rows(self.source, task.rows, self.crops, self.maps)
+        rows = np.arange(task.start, task.start + len(task.rows))
+        seconds = _share(began, len(rows))
+        return {
+            "chunk": np.full(len(rows), task.chunk),
+            "row": rows,
+            "decode_seconds": seconds,
+        } | block
+
+
+class ChunkTokenizer:
+    """Holds the encoder and turns decoded blocks into tokens; one per worker process.
+
+    With `features` it also keeps features of the images, see `pipeline.features`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Path,
+        batch_size: int,
+        threads: int | None = None,
+        features: FeatureJob | None = None,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = default_device()
+        self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
+        self.batch_size = batch_size
+        self.features = FeatureEncoder(features, self.device) if features else None
+
+    def __call__(self, block: Block) -> Block:
+        """Replace the columns USED by leaves [B, X, N], content [B, X, T], stage_error [B, S].
+
+        And by features [B, X, N, P], where they are kept.
+        """
+        began = time.perf_counter()
+        pixels = block["pixels"]
+        geometry = self.model.config.geometry
+        count, views = pixels.shape[:2]
+        leaves = np.zeros((count, views, geometry.positions), geometry.leaf_name)
+        content = np.zeros((count, views, geometry.tokens), np.uint16)
+        error = np.full((count, geometry.stages), np.nan, np.float32)
+        dims = self.features.dims if self.features else 0
+        features = np.zeros((count, views, geometry.positions, dims), np.uint8)
+        has_maps = "segments" in block
+        good = np.flatnonzero(block["reason"] == "")
+        for start in range(0, len(good), self.batch_size):
+            rows = good[start : start + self.batch_size]
+            batch = ImageBatch(
+                rearrange(pixels[rows], "b v c y x -> (b v) c y x"),
+                rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
+            )
+            images, segments = batch.tensors(self.device)
+            found = self.model.tokenize(images, segments)
+            parts = [part.cpu() for part in found]
+            split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
+            leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
+            if self.features:
+                codes = self.features(images).cpu().numpy()
+                features[rows] = rearrange(codes, "(b v) n p -> b v n p", v=views)
+        kept = {name: column for name, column in block.items() if name not in USED}
+        made = {"leaves": leaves, "content": content, "stage_error": error}
+        made |= {FEATURES: features} if self.features else {}
+        return kept | made | {"encode_seconds": _share(began, count)}
+
+
+def commit_chunk(block: Block, store_path: str) -> Block:
+    """Write a tokenized block to the store; returns its counts and seconds, one row."""
+    began = time.perf_counter()
+    store = open_store(store_path, writable=True)
+    good = block["reason"] == ""
+    index = pa.table(
+        {
+            "row": block["row"],
+            "key": block["key"],
+            "label": block["label"],
+            "class": block["class"],
+            "width": block["width"],
+            "height": block["height"],
+            "status": np.where(good, OK, ERROR),
+            "reason": block["reason"],
+            "stage_error": pa.array(
+                [list(e) if ok else None for e, ok in zip(block["stage_error"], good, strict=True)],
+                pa.list_(pa.float32()),
+            ),
+        }
+    )
+    arrays = {name: block[name] for name in store.arrays}
+    store.write_chunk(int(block["chunk"][0]), arrays, index)
+    seconds = {name: block[name].sum() for name in ("decode_seconds", "encode_seconds")}
+    seconds["commit_seconds"] = time.perf_counter() - began
+    counts = {"rows": len(good), "errors": int((~good).sum())}
+    return {name: np.array([value]) for name, value in (counts | seconds).items()}
+
+
+def _share(began: float, rows: int) -> np.ndarray[Any, Any]:
+    return np.full(rows, (time.perf_counter() - began) / max(rows, 1))

@@ -1,0 +1,125 @@
+"""The offline pass: every image of a recipe's source into a store, begun, resumed or extended."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from nvg.errors import WorkError
+from nvg.progress import progress
+from nvg.store import Store
+from nvg.store.lock import writer_lock
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.config import Pyramid
+from pipeline.cluster import require_listener
+from pipeline.recipe import Recipe
+from pipeline.sources import SourceError, open_source
+from pipeline.tokenize.chunk import ChunkDecoder
+from pipeline.tokenize.engine import Engine, run_chunks
+from pipeline.tokenize.estimate import chunk_bytes
+from pipeline.tokenize.extend import extend_store
+from pipeline.tokenize.features import prepare_features
+from pipeline.tokenize.manifest import make_manifest, prepare_store
+from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
+from pipeline.tokenize.ray_steps import Steps
+from pipeline.tokenize.report import Report, Work, make_report
+
+
+class PassMode(StrEnum):
+    """What a pass finds at its --out, and does with it."""
+
+    NEW = "new"
+    RESUME = "resume"
+    EXTEND = "extend"
+
+
+def tokenize_dataset(
+    recipe: Recipe,
+    tokenizer: Path,
+    out: str,
+    engine: Engine = Engine.INLINE,
+    mode: PassMode = PassMode.NEW,
+    *,
+    address: str | None = None,
+    break_lock: bool = False,
+) -> Report:
+    """Tokenize every image of the recipe's source into the store `out`, and finish the store.
+
+    RESUME skips committed chunks, and makes damaged ones anew; EXTEND adds the images that the
+    source has gained. `address` names a Ray cluster. One process at a time writes a store;
+    `break_lock` takes over a lock that a dead one left on object storage. Raises SourceError,
+    StoreError, CheckpointError on input that cannot be used; a bad image is counted and leaves an
+    error row.
+    """
+    out = out if "://" in out else os.path.abspath(out)  # workers may stand elsewhere
+    chunk_bytes(recipe)  # refuses chunks that are too large
+    if engine is Engine.RAY:
+        require_listener(address)
+    source = open_source(recipe.data)
+    model = load_autoencoder(tokenizer)
+    if model.config != recipe.autoencoder.model:
+        raise SourceError(
+            f"{tokenizer} was trained with another [autoencoder.model] than the recipe's: use its "
+            "own recipe"
+        )
+    if model.config.pyramid is not Pyramid.GRANULARITY:
+        raise SourceError(
+            f"{tokenizer} is a scale pyramid, for comparison only: its tokens have no structure "
+            "that a store could hold"
+        )
+    with _room(out), writer_lock(out, break_lock):
+        if mode is PassMode.EXTEND:
+            extend_store(out, recipe, source, model)
+        plan = plan_rows(recipe, source, out)
+        features = prepare_features(recipe, source, plan.rows, out)
+        facts, files = (features.facts, features.files()) if features else (None, {})
+        manifest = make_manifest(recipe, source, model, plan, facts)
+        store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
+        work = Work(engine.value)
+        if not store.finished:
+            decode = ChunkDecoder(source, recipe, plan.classes)
+            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
+            tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
+            work = _run_tasks(steps, store, tasks, engine, address)
+            store.finish()
+        report = make_report(store, work)
+    report.write()
+    return report
+
+
+@contextmanager
+def _room(out: str) -> Iterator[None]:
+    """WorkError when what is written to does not take any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise WorkError(
+            f"{out}: no space is left to write to: free some, then go on with --resume"
+        ) from error
+
+
+def _run_tasks(
+    steps: Steps, store: Store, tasks: list[ChunkTask], engine: Engine, address: str | None
+) -> Work:
+    """Process the chunks that have no commit record yet, whatever order they finish in."""
+    done = set(store.committed())
+    todo = [task for task in tasks if task.chunk not in done]
+    if not todo:
+        return Work(engine.value)
+    total, errors = sum(len(task.rows) for task in tasks), 0
+    with progress(total=total, desc="tokenize", unit="image", smoothing=0.05) as bar:
+        bar.update(total - sum(len(task.rows) for task in todo))
+        began = time.monotonic()
+        work, counted = run_chunks(steps, todo, engine, address)
+        for counts in counted:
+            work.add(counts)
+            errors += int(counts["errors"].sum())
+            bar.set_postfix(errors=errors)
+            bar.update(int(counts["rows"].sum()))
+        work.elapsed = time.monotonic() - began
+    return work

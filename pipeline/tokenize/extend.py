@@ -1,0 +1,65 @@
+"""Add the images that a source has gained to a finished store: old rows stay, new ones follow."""
+
+from nvg.store import Store, open_store
+from nvg.store.format import FEATURES, StoreError
+from nvg.store.layout import declare_rows
+from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.weights import fingerprint
+from pipeline.recipe import Recipe
+from pipeline.sources import Row, Source
+from pipeline.tokenize.manifest import make_manifest, source_fingerprint
+from pipeline.tokenize.plan import Plan, order_bytes
+
+
+def extend_store(out: str, recipe: Recipe, source: Source, model: Autoencoder) -> None:
+    """Declare the store at `out` unfinished, with the rows of images it does not hold yet.
+
+    The order of its rows, no longer that of the source, is kept in `rows.parquet`. A kill before
+    the manifest is written changes nothing; after it, resuming does the rest. Nothing happens when
+    the source has gained nothing. StoreError when the store is not finished, or lacks an image.
+    """
+    store = open_store(out, writable=True)
+    if store.manifest["source"] == source_fingerprint(recipe, source):
+        return
+    if not store.finished:
+        raise StoreError(f"{out} is unfinished: complete it with --resume, then extend it")
+    if recipe.data.heldout:
+        raise StoreError(
+            f"{out} cannot be extended with data.heldout = {recipe.data.heldout}: which images are "
+            "kept aside depends on how many there are"
+        )
+    store.require_tokenizer(fingerprint(model))
+    plan = _longer_plan(store, source)
+    manifest = make_manifest(recipe, source, model, plan, store.manifest.get(FEATURES))
+    grown = ("rows", "classes", "source", "order", "versions")
+    for key in manifest:
+        if key not in grown and store.manifest.get(key) != manifest[key]:
+            raise StoreError(
+                f"{out} cannot be extended: it was made with another recipe ({key} differs); use "
+                "that recipe"
+            )
+    declare_rows(store, order_bytes(plan.rows), {key: manifest[key] for key in grown[:-1]})
+
+
+def _longer_plan(store: Store, source: Source) -> Plan:
+    """The store's rows, then the source's new ones in its order; new classes after the old."""
+    index = store.index
+    keys, labels = index["key"].to_pylist(), index["label"].to_pylist()
+    known = set(keys)
+    lost = known - {row.key for row in source.rows}
+    if lost:
+        raise StoreError(
+            f"{store.path} holds {len(lost)} images that the source has lost, such as {min(lost)}: "
+            "restore them, or tokenize anew"
+        )
+    classes = list(store.manifest["classes"])
+    classes += [name for name in source.classes if name not in set(classes)]
+    ids = {name: label for label, name in enumerate(classes)}
+    names = source.classes
+    new = [
+        Row(row.key, ids[names[row.label]] if row.label >= 0 else -1)
+        for row in source.rows
+        if row.key not in known
+    ]
+    old = [Row(key, label) for key, label in zip(keys, labels, strict=True)]
+    return Plan(old + new, classes, is_extended=True)

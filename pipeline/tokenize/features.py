@@ -1,0 +1,128 @@
+"""Features of images for alignment (REPA): a vision transformer's patches, in a few bytes each.
+
+Legend: B image of a batch, N position, P component of a stored feature, M vector of a flat list,
+F feature channel.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nvg.distributed import default_device
+from nvg.pretrained.vit import VisionTransformer
+from nvg.progress import progress
+from nvg.store import open_store, store_exists
+from nvg.store.feature_codec import FeatureCodec, fit_codec
+from nvg.store.format import CODEC, FEATURES, StoreError
+from nvg.tokenizer.autoencoder import from_pixels
+from pipeline.images.blocks import RowImages
+from pipeline.images.decode import ImageError
+from pipeline.recipe import Recipe
+from pipeline.sources import Row, Source
+
+SAMPLED_IMAGES = 1024  # that the codec is fitted to, evenly over the rows
+PATCHES_AN_IMAGE = 64
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """All that is needed to make a store's features; travels to workers."""
+
+    model: str
+    weights: Path
+    grid: int
+    codec: bytes
+    facts: dict[str, Any]
+    """What the manifest says of them."""
+
+    def files(self) -> dict[str, bytes]:
+        """What a store carries, to turn bytes into features again."""
+        return {CODEC: self.codec}
+
+
+class FeatureEncoder:
+    """The transformer and the codec on one device."""
+
+    def __init__(self, job: FeatureJob, device: torch.device) -> None:
+        self.transformer = VisionTransformer(job.model, job.weights, job.grid).to(device)
+        self.codec = FeatureCodec.from_bytes(job.codec).to(device)
+        self.dims = self.codec.shape.dims
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels [B, 3, D, D] -> codes [B, N, P], uint8."""
+        return self.codec.encode(self.transformer(from_pixels(pixels)))
+
+
+def prepare_features(
+    recipe: Recipe, source: Source, rows: list[Row], out: str
+) -> FeatureJob | None:
+    """The job of a recipe that keeps features, with the codec of the store at `out`.
+
+    A store that has none yet gets one fitted to images of its rows. StoreError when the store there
+    was made with other features; InputError when the weights cannot be used.
+    """
+    config = recipe.tokenize.features
+    if config is None:
+        return None
+    weights, grid = Path(config.weights).absolute(), recipe.autoencoder.model.geometry.grid
+    transformer = VisionTransformer(config.model, weights, grid).to(default_device())
+    identity = hashlib.sha256(weights.read_bytes()).hexdigest()
+    facts: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
+    codec = _kept_codec(out, facts)
+    if codec is None:
+        samples = _sample(transformer, recipe, source, rows)
+        fitted = fit_codec(samples, config.dims)
+        kept = round(fitted.kept(samples), 6)
+        codec, facts = fitted.to_bytes(), {**facts, "width": transformer.width, "kept": kept}
+    else:
+        facts = open_store(out).manifest[FEATURES]
+    return FeatureJob(config.model, weights, grid, codec, facts)
+
+
+def _kept_codec(out: str, facts: dict[str, Any]) -> bytes | None:
+    """The codec of the store at `out`; None where there is no store, or its codec is damaged."""
+    if not store_exists(out):
+        return None
+    store = open_store(out)
+    kept = store.manifest.get(FEATURES, {})
+    for key, value in facts.items():
+        if kept.get(key) != value:
+            raise StoreError(
+                f"{out} was begun with other features ({key} differs): use its own "
+                "[tokenize.features], or choose another --out"
+            )
+    try:
+        data = store.read(CODEC)
+    except FileNotFoundError:
+        return None
+    intact = hashlib.sha256(data).hexdigest() == store.manifest["weights"][CODEC]
+    return data if intact else None
+
+
+@torch.no_grad()
+def _sample(
+    transformer: VisionTransformer, recipe: Recipe, source: Source, rows: list[Row]
+) -> Tensor:
+    """Patches [M, F] of images spread evenly over the rows; unreadable ones are left out."""
+    every = max(1, len(rows) // SAMPLED_IMAGES)
+    images = RowImages(source, rows[::every][:SAMPLED_IMAGES], recipe.autoencoder.model.image_size)
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    starts = range(0, len(images), BATCH)
+    for start in progress(starts, desc="fit features", unit="batch", leave=False):
+        picked = torch.arange(start, min(start + BATCH, len(images))).numpy()
+        try:
+            pixels = images.batch(picked).tensors(default_device())[0]
+        except ImageError:
+            continue
+        patches_BNF = transformer(from_pixels(pixels))
+        count = min(PATCHES_AN_IMAGE, patches_BNF.shape[1])
+        chosen = torch.randperm(patches_BNF.shape[1], generator=generator)[:count]
+        found.append(patches_BNF[:, chosen].flatten(0, 1).cpu())
+    return torch.cat(found) if found else torch.empty(0, transformer.width)

@@ -1,0 +1,128 @@
+"""The manifest of a store, and a store made ready for its missing chunks."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from nvg import __version__
+from nvg.config import as_table
+from nvg.progress import note, progress
+from nvg.store.format import FEATURES, StoreError
+from nvg.store.layout import complete_layout, create_store
+from nvg.store.repair import sweep, withdraw_damaged
+from nvg.store.store import Store, open_store, store_exists
+from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
+from nvg.weights import fingerprint, weights_bytes
+from pipeline.images.label_maps import open_segments
+from pipeline.recipe import Recipe
+from pipeline.sources.base import Source, digest
+from pipeline.tokenize.plan import Plan, order_bytes, recipe_crops
+
+PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
+
+
+def make_manifest(
+    recipe: Recipe,
+    source: Source,
+    model: Autoencoder,
+    plan: Plan,
+    features: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What identifies a store and explains it; the same inputs give the same manifest.
+
+    `features` says which ones are kept beside the tokens, see `pipeline.features`.
+    """
+    config = model.config
+    order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else ""
+    return {
+        "grid": config.geometry.grid,
+        "K": config.geometry.K,
+        "codebook_size": config.codebook_size,
+        "latent_dim": config.latent_dim,
+        "builder": config.builder,
+        "rows": len(plan.rows),
+        "chunk_rows": recipe.tokenize.chunk_rows,
+        "views": recipe_crops(recipe).names(),
+        "image_size": config.image_size,
+        "preprocessing": recipe_crops(recipe).describe(),
+        "classes": plan.classes,
+        **({"order": order} if order else {}),
+        "source": source_fingerprint(recipe, source),
+        "tokenizer": fingerprint(model),
+        **({FEATURES: features} if features else {}),
+        "recipe": {"data": as_table(recipe.data), "tokenize": _tokenize_table(recipe)},
+        "versions": {
+            "nvg": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+        },
+    }
+
+
+def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
+    """The section as a table; where features' weights lie does not matter, what they are does."""
+    table = as_table(recipe.tokenize)
+    table.get(FEATURES, {}).pop("weights", None)
+    return table
+
+
+def source_fingerprint(recipe: Recipe, source: Source) -> str:
+    """What tells that the images, or the label maps that structure is made from, have changed."""
+    maps = open_segments(recipe)
+    if maps is None:
+        return source.fingerprint()
+    return digest([source.fingerprint(), maps.fingerprint([row.key for row in source.rows])])
+
+
+def prepare_store(
+    out: str,
+    manifest: dict[str, Any],
+    model: Autoencoder,
+    resume: bool,
+    files: Mapping[str, bytes] | None = None,
+) -> Store:
+    """A store ready for the missing chunks: a new one, or with `resume` the one that is there.
+
+    It carries the tokenizer's weights, and `files`. What is there is read again first, and chunks
+    that are damaged count as missing.
+
+    StoreError when one is there and `resume` is not given, or it has another recipe, source or
+    tokenizer.
+    """
+    files = {**_weights(model, manifest["tokenizer"]), **(files or {})}
+    if not (resume and store_exists(out)):
+        return create_store(out, manifest, files)
+    store = open_store(out, writable=True)
+    store.require_tokenizer(manifest["tokenizer"])
+    if store.manifest["recipe"] == manifest["recipe"] and (
+        store.manifest["source"] != manifest["source"]
+    ):
+        raise StoreError(
+            f"{out} cannot be resumed: the images of its source have changed; restore them, add "
+            "new ones by --extend, or choose another --out"
+        )
+    for key in manifest:
+        if key not in ("versions", "weights") and store.manifest.get(key) != manifest[key]:
+            raise StoreError(
+                f"{out} cannot be resumed: it was begun with another recipe ({key} differs); use "
+                "that recipe, or choose another --out"
+            )
+    sweep(store)
+    complete_layout(store, files)
+    damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
+    if damaged:
+        note(f"{out}: made anew, because damaged: chunks {', '.join(map(str, damaged))}")
+    return store
+
+
+def _weights(model: Autoencoder, identity: str) -> dict[str, bytes]:
+    """The weights a store carries: what training needs, and what turns tokens into pixels."""
+    decoding = {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.")}
+    parts = {"tokenizer.safetensors": model.quantizer.state_dict(), DETOKENIZER_FILE: decoding}
+    return {
+        name: weights_bytes(state, model.config, tokenizer=identity)
+        for name, state in parts.items()
+    }

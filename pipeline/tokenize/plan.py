@@ -1,0 +1,86 @@
+"""Recipe -> deterministic list of chunk tasks, and the manifest they fill. Pure but for listing."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nvg.files import write_bytes
+from nvg.store import Store, open_store, store_exists
+from nvg.store.format import ORDER, StoreError, read_parquet
+from pipeline.images.crops import Crops
+from pipeline.recipe import Recipe
+from pipeline.sources import Row, Source, split_rows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which images become the rows of a store, in which order, and the names of their classes."""
+
+    rows: list[Row]
+    classes: list[str]
+    is_extended: bool = False
+
+
+@dataclass(frozen=True)
+class ChunkTask:
+    """One chunk: which rows of the store it fills, from which images."""
+
+    chunk: int
+    start: int
+    rows: tuple[Row, ...]
+
+
+def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
+    """Consecutive runs of `chunk_rows` rows, in order; the last may be shorter."""
+    return [
+        ChunkTask(chunk, start, tuple(rows[start : start + chunk_rows]))
+        for chunk, start in enumerate(range(0, len(rows), chunk_rows))
+    ]
+
+
+def plan_rows(recipe: Recipe, source: Source, out: str = "") -> Plan:
+    """The rows a recipe asks for, or those that an extended store at `out` has or is to have."""
+    if out and store_exists(out) and "order" in (store := open_store(out, writable=True)).manifest:
+        return Plan(_kept_order(store), list(store.manifest["classes"]), is_extended=True)
+    return Plan(split_rows(source.rows, recipe.data.heldout)[0], source.classes)
+
+
+def order_bytes(rows: list[Row]) -> bytes:
+    """The file that keeps the order of an extended store's rows."""
+    table = pa.table(
+        {"key": [row.key for row in rows], "label": pa.array([r.label for r in rows], pa.int32())}
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _kept_order(store: Store) -> list[Row]:
+    """The rows of an extended store; a lost list is made anew from the index of a finished one."""
+    try:
+        data = store.read(ORDER)
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+        return _rows(read_parquet(data))
+    if store.finished:
+        rows = _rows(store.index)
+        data = order_bytes(rows)
+        if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+            write_bytes(store.fs, f"{store.root}/{ORDER}", data)
+            return rows
+    raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize anew")
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    pairs = zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True)
+    return [Row(key, label) for key, label in pairs]
+
+
+def recipe_crops(recipe: Recipe) -> Crops:
+    """The views that a recipe stores."""
+    tokenize = recipe.tokenize
+    return Crops(recipe.autoencoder.model.image_size, tokenize.views, tokenize.resize)

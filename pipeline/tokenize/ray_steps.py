@@ -1,0 +1,141 @@
+"""What Ray's workers do to a chunk: steps over rows that Ray carries without looking inside."""
+
+import logging
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.images.blocks import Block
+from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
+from pipeline.tokenize.features import FeatureJob
+from pipeline.tokenize.plan import ChunkTask
+
+CHUNK = "chunk"  # the one column that Ray sees: a chunk in some state, pickled
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to every chunk; travels to workers."""
+
+    decode: ChunkDecoder
+    tokenizer: Path
+    batch_size: int
+    store_path: str
+    features: FeatureJob | None = None
+
+
+class Step(ABC):
+    """A step over rows of Ray. What it raises travels on in its place: Ray keeps the text only."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        found = pickle.loads(row[CHUNK][0])
+        if not isinstance(found, Exception):
+            try:
+                found = self.work(found)
+            except Exception as error:
+                found = portable(error)
+        return {CHUNK: np.array([pickle.dumps(found)], dtype=object)}
+
+    @abstractmethod
+    def work(self, chunk: Any) -> Block:
+        """The step itself."""
+
+
+class Decode(Step):
+    def work(self, chunk: ChunkTask) -> Block:
+        """The pixels of a task."""
+        return self.steps.decode(chunk)
+
+
+class Encode(Step):
+    threads: int | None = None
+
+    @cached_property
+    def encode(self) -> ChunkTokenizer:
+        """The encoder, loaded once for an actor."""
+        steps = self.steps
+        return ChunkTokenizer(steps.tokenizer, steps.batch_size, self.threads, steps.features)
+
+    def work(self, chunk: Block) -> Block:
+        """The tokens of pixels."""
+        return self.encode(chunk)
+
+
+class Commit(Step):
+    def work(self, chunk: Block) -> Block:
+        """The counts of tokens that are written."""
+        return commit_chunk(chunk, self.steps.store_path)
+
+
+class WholeChunk(Encode):
+    threads = 1
+
+    def work(self, chunk: Any) -> Block:
+        """All three."""
+        return commit_chunk(self.encode(self.steps.decode(chunk)), self.steps.store_path)
+
+
+def portable(error: Exception) -> Exception:
+    """The error, or its words where it does not survive the journey."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], workers: int, _cpus: int) -> Iterator[Block]:
+    """One actor per core does all steps of a chunk: pixels and tokens never leave its process."""
+    import ray
+
+    actors = ray.data.ActorPoolStrategy(size=workers)
+    counts = _task_rows(tasks).map_batches(
+        WholeChunk, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_cpus=1
+    )
+    return _results(counts)
+
+
+def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], workers: int, cpus: int) -> Iterator[Block]:
+    """Decode tasks -> one encoder actor per GPU -> commit tasks; a block stays one chunk.
+
+    Ray holds decoding back while its object store is full of pixels that no encoder has taken.
+    """
+    import ray
+
+    actors = ray.data.ActorPoolStrategy(size=workers)
+    committers = ray.data.TaskPoolStrategy(size=max(1, cpus // 4))
+    counts = (
+        _task_rows(tasks)
+        .map_batches(Decode(steps), batch_size=1, num_cpus=1)
+        .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_gpus=1)
+        .map_batches(Commit(steps), batch_size=1, num_cpus=1, compute=committers)
+    )
+    return _results(counts)
+
+
+def _task_rows(tasks: list[ChunkTask]) -> Any:
+    """A dataset whose rows are chunks, each in a block of its own: nothing splits or joins them."""
+    import ray
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    items = [{CHUNK: pickle.dumps(task)} for task in tasks]
+    return ray.data.from_items(items, override_num_blocks=len(items))
+
+
+def _results(counts: Any) -> Iterator[Block]:
+    """The counts as they arrive; what a worker raised is raised here, as it was there."""
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
+    for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
+        found = pickle.loads(row[CHUNK][0])
+        if isinstance(found, Exception):
+            raise found
+        yield found

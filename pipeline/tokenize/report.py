@@ -1,0 +1,94 @@
+"""The report of a pass: what was made, what went wrong, how fast, and what the tokens are like."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import fsspec
+import numpy as np
+
+from nvg.files import json_bytes, write_bytes
+from nvg.store import Store
+from nvg.store.format import ERROR
+from nvg.view.token_stats import StageUse, stage_uses, use_lines
+from pipeline.images.blocks import Block
+
+STEPS = ("decode", "encode", "commit")
+
+
+@dataclass
+class Work:
+    """What the workers of one pass did; `seconds` are summed over all of them."""
+
+    engine: str
+    resources: str = ""
+    images: int = 0
+    elapsed: float = 0.0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    def add(self, counts: Block) -> None:
+        """Count a committed chunk."""
+        self.images += int(counts["rows"].sum())
+        for step in STEPS:
+            self.seconds[step] += float(counts[f"{step}_seconds"].sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A finished store, and the pass that finished it."""
+
+    store: str
+    rows: int
+    errors: int
+    errors_by_kind: dict[str, int]
+    work: Work
+    stages: list[StageUse]
+
+    def lines(self) -> list[str]:
+        """One screen."""
+        work = self.work
+        lines = [f"{self.store}: {self.rows} images, {self.errors} errors"]
+        lines += [f"  {count} x {kind}" for kind, count in self.errors_by_kind.items()]
+        if work.images:
+            rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
+            lines += [
+                f"this pass: {work.images} images in {work.elapsed:.0f} s, "
+                f"{work.images / max(work.elapsed, 1e-9):.1f} images/s ({work.engine}, "
+                f"{work.resources})",
+                f"images/s of one worker: {rates}",
+            ]
+        return lines + use_lines(self.stages)
+
+    def rates(self) -> dict[str, float]:
+        """Images per second of one worker, for each step that took time."""
+        return {step: self.work.images / s for step, s in self.work.seconds.items() if s > 0}
+
+    def write(self) -> None:
+        """Write `NAME.report.json` beside the store, whose own bytes know no time.
+
+        One is kept when this pass found nothing to do.
+        """
+        fs, root = fsspec.core.url_to_fs(self.store)
+        if not self.work.images and fs.exists(f"{root}.report.json"):
+            return
+        facts: dict[str, Any] = asdict(self) | {"images_per_second_of_a_worker": self.rates()}
+        write_bytes(fs, f"{root}.report.json", json_bytes(facts))
+
+
+def make_report(store: Store, work: Work) -> Report:
+    """The report of a finished store."""
+    return Report(
+        store=store.path,
+        rows=len(store),
+        errors=store.manifest["errors"],
+        errors_by_kind=errors_by_kind(store),
+        work=work,
+        stages=stage_uses(store),
+    )
+
+
+def errors_by_kind(store: Store) -> dict[str, int]:
+    """How many error rows each reason has, its details left out; the most frequent first."""
+    index = store.index
+    reasons = np.asarray(index["reason"])[np.asarray(index["status"]) == ERROR]
+    return dict(Counter(str(reason).partition(":")[0] for reason in reasons).most_common())

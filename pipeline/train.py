@@ -1,0 +1,170 @@
+"""The training verbs: recipe + directories -> a trained run, and the lines that sum it up."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nvg.distributed import joined
+from nvg.errors import InputError
+from nvg.files import write_atomic
+from nvg.generator.config import GeneratorKind
+from nvg.sampling.generators import class_ids, load_generators, save_decoder
+from nvg.store import open_store
+from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
+from nvg.training.autoencoder.train import train_autoencoder
+from nvg.training.autoencoder.validation import reconstruction_picture
+from nvg.training.generator.train import shape_of, train_generator
+from nvg.training.run_dir import Run
+from nvg.view.figures import png_bytes, samples
+from nvg.weights import fingerprint
+from pipeline.cluster import NOTES, REFUSED
+from pipeline.images.blocks import RowImages
+from pipeline.images.label_maps import open_segments
+from pipeline.recipe import Recipe
+from pipeline.sources import open_source, split_rows
+
+
+def plan_autoencoder(recipe: Recipe) -> list[str]:
+    """What training the autoencoder would do."""
+    rows, heldout = split_rows(open_source(recipe.data).rows, recipe.data.heldout)
+    with torch.device("meta"):
+        model = Autoencoder(recipe.autoencoder.model)
+    training, geometry = recipe.autoencoder.train, recipe.autoencoder.model.geometry
+    return [
+        f"{len(rows)} images to train on, {len(heldout)} held out",
+        f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
+        f"{training.steps} steps of {training.batch_size} images "
+        f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
+    ]
+
+
+def fit_autoencoder(
+    recipe: Recipe, out: Path, resume: bool, start_from: Path | None = None
+) -> list[str]:
+    """Train the autoencoder into `out`; leaves weights, metrics and reconstructions.png.
+
+    A new run starts from the weights of `start_from`, where that is given.
+    """
+    source = open_source(recipe.data)
+    rows, kept = split_rows(source.rows, recipe.data.heldout)
+    size = recipe.autoencoder.model.image_size
+    maps = open_segments(recipe)
+    images = RowImages(source, rows, size, maps)
+    heldout = RowImages(source, kept, size, maps) if kept else None
+    run = Run(out, recipe, resume, ("data", "autoencoder"))
+    measures = train_autoencoder(
+        recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from
+    )
+    model = load_autoencoder(out)
+    write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
+    lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(model)[:16]}"]
+    for key, reason in images.skipped.items():
+        lines.append(f"skipped {key}: {reason}")
+    if measures:
+        stages = " ".join(f"{error:.3f}" for error in measures.stage_error)
+        lines += [
+            f"held out ({measures.images}): PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
+            f"codebook use {measures.usage:.1%}, of the first stage {measures.stage_share[0]:.1%}",
+            f"PSNR after each stage: {' '.join(f'{value:.2f}' for value in measures.stage_psnr)}",
+            f"latent residual after each stage: {stages}",
+        ]
+    return lines
+
+
+def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[str]:
+    """What training the generators would do."""
+    store = open_store(store_path)
+    training = recipe.generator.train
+    lines = [f"{len(store)} images in {store_path}"]
+    for part in _parts(only):
+        shape = shape_of(getattr(recipe.generator, part.value), store, recipe.generator.variant)
+        with torch.device("meta"):
+            model = shape.build(part)
+        lines.append(f"{part.value}: {_millions(model)} M parameters")
+    epochs = training.steps * training.batch_size / max(len(store), 1)
+    return [*lines, f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)"]
+
+
+def fit_generator(
+    recipe: Recipe, store_path: str, out: Path, only: str | None, resume: bool
+) -> list[str]:
+    """Train the generators on a store into `out`."""
+    parts = _parts(only)
+    with joined() as world:
+        store = open_store(store_path)
+        store.require_finished()
+        if world.is_main:
+            run = Run(out, recipe, resume, ("generator",), only or "")
+            save_decoder(out, store)
+        world.wait()
+        if not world.is_main:
+            run = Run(out, recipe, True, ("generator",), only or "", writes=False)
+        sampler = sample_checkpoints(recipe, out, run) if len(parts) == len(GeneratorKind) else None
+        train_generator(recipe.generator, store, parts, run, world, sampler)
+        if not world.is_main:
+            return []
+    return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
+
+
+def fit_on_ray(
+    recipe: Recipe,
+    store_path: str,
+    out: Path,
+    only: str | None,
+    resume: bool,
+    workers: int,
+    address: str | None,
+) -> list[str]:
+    """The same in several processes of a Ray cluster, where `out` and the store can be reached."""
+    from pipeline.cluster import require_listener, train_on_ray
+
+    require_listener(address)
+    open_store(store_path).require_finished()
+    Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
+    location = store_path if "://" in store_path else str(Path(store_path).absolute())
+    job = {"recipe": recipe, "store": location, "out": str(out.absolute()), "only": only}
+    train_on_ray(train_worker, {**job, "resume": resume}, workers, address)
+    names = [out / f"{part.value}.safetensors" for part in _parts(only)]
+    return [f"{name}: trained on {store_path} by {workers} workers" for name in names]
+
+
+def _parts(only: str | None) -> list[GeneratorKind]:
+    return [GeneratorKind(only)] if only else list(GeneratorKind)
+
+
+def _millions(model: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}"
+
+
+def train_worker(job: dict[str, Any]) -> None:
+    """One process of the run; one that is started again resumes.
+
+    What the input is to blame for would only be met again: it is left for the driver to say.
+    """
+
+    out = Path(job["out"])
+    resume = job["resume"] or (out / "checkpoints").exists()
+    try:
+        fit_generator(job["recipe"], job["store"], out, job["only"], resume)
+    except InputError as error:
+        (out / NOTES / REFUSED).write_text(str(error))
+
+
+SHOWN_CLASSES, SHOWN = 10, 8  # of a picture drawn in training
+
+
+def sample_checkpoints(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:
+    """Draws `samples/step-N.png` from the checkpoint of step N: a row for each of a few classes."""
+
+    def sample(step: int) -> None:
+        generators = load_generators(out, run.checkpoints.path(step))
+        ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
+        labels = [label for label in ids for _ in range(SHOWN)]
+        pixels = generators.images(labels, 0, recipe.sample)
+        names = [generators.classes[label] if label >= 0 else "" for label in ids]
+        path = out / "samples" / f"step-{step:08d}.png"
+        write_atomic(path, png_bytes(samples(pixels, names, SHOWN)))
+
+    return sample

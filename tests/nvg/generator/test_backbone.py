@@ -1,0 +1,147 @@
+"""The trunk: sizes the paper states, rotary ids, and what it is conditioned on."""
+
+import pytest
+import torch
+from torch import nn
+
+from nvg.generator.backbone import (
+    CLASS_KIND,
+    IMAGE_KIND,
+    STRUCTURE_KIND,
+    Backbone,
+    TransformerConfig,
+)
+from nvg.generator.content import ContentGenerator
+from nvg.generator.structure_flow import StructureGenerator
+from nvg.geometry import Geometry, bit_embedding
+from tests.nvg.generator.test_layers import randomize
+
+# B image, N position, C input channel, A id axis
+CLASSES = 3
+PAPER = Geometry(16)
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def small(grid: int = 4, depth: int = 2, inputs: int = 5, outputs: int = 3) -> Backbone:
+    """A backbone whose every parameter is random."""
+    config = TransformerConfig(depth=depth, width=64, heads=2)
+    backbone = Backbone(config, Geometry(grid), CLASSES, inputs, outputs)
+    randomize(backbone)
+    return backbone.eval()
+
+
+@pytest.mark.parametrize(("d", "millions"), [(16, 255), (20, 497), (24, 856)])
+def test_content_generator_has_the_published_size(d: int, millions: int) -> None:
+    """255M, 497M, 856M parameters for width 64 d, d heads, ImageNet's classes (results table)."""
+    config = TransformerConfig(depth=d, width=64 * d, heads=d)
+    with torch.device("meta"):
+        model = ContentGenerator(config, PAPER, 1000, 4096, 32, 1.0)
+    assert count(model) == pytest.approx(millions * 1e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("d", "millions"), [(16, 64), (20, 125), (24, 215)])
+def test_structure_generator_has_the_published_size(d: int, millions: int) -> None:
+    """64M, 125M, 215M parameters for width 32 d and d / 2 heads (results table)."""
+    config = TransformerConfig(depth=d, width=32 * d, heads=d // 2)
+    with torch.device("meta"):
+        model = StructureGenerator(config, PAPER, 1000, 32, 1.0)
+    assert count(model) == pytest.approx(millions * 1e6, rel=0.01)
+
+
+@pytest.mark.parametrize("d", [16, 20, 24])
+def test_the_blocks_hold_61440_d_cubed_weights(d: int) -> None:
+    """The backbone's matrices are 15 d w^2 = 61,440 d^3 (A.4)."""
+    config = TransformerConfig(depth=d, width=64 * d, heads=d)
+    with torch.device("meta"):
+        backbone = Backbone(config, PAPER, 1000, 32, 32)
+    matrices = [p.numel() for p in backbone.blocks.parameters() if p.ndim == 2]
+    assert sum(matrices) == 61_440 * d**3
+
+
+def test_width_must_be_a_multiple_of_heads() -> None:
+    """A width that the heads cannot share is an error with both numbers."""
+    with pytest.raises(ValueError, match=r"width 64 .* heads 3"):
+        TransformerConfig(depth=1, width=64, heads=3)
+
+
+@pytest.mark.parametrize("kind", [IMAGE_KIND, STRUCTURE_KIND])
+def test_the_class_token_comes_first_and_is_all_zero(kind: int) -> None:
+    """Token 0 has the class kind and zeros on every other axis, whatever the tokens' kind is."""
+    embedding_BNK = torch.full((2, 16, 4), 2)
+    ids = small().token_ids(embedding_BNK, kind)
+    assert ids.shape == (2, 1 + 16, 1 + 4 + 2)
+    assert (CLASS_KIND, *ids[0, 0, 1:].tolist()) == (0,) * 7
+    assert not ids[:, 0].any()
+
+
+@pytest.mark.parametrize("kind", [IMAGE_KIND, STRUCTURE_KIND])
+def test_position_tokens_carry_kind_structure_row_and_column(kind: int) -> None:
+    """Axes: kind, the K channels of the bit embedding, row, column, in row-major order."""
+    labels_BN = torch.arange(16).flip(0).repeat(2, 1) >> 2
+    ids = small().token_ids(bit_embedding(labels_BN, 2, 4), kind)
+    for position in range(16):
+        label = (15 - position) >> 2
+        channels = [2 * (label >> 1), 2 * (label & 1), 1, 1]
+        expected = [kind, *channels, position // 4, position % 4]
+        assert ids[1, 1 + position].tolist() == expected
+
+
+def test_class_image_and_structure_tokens_are_told_apart() -> None:
+    """The first rotary axis has three different ids (A.4)."""
+    assert len({CLASS_KIND, IMAGE_KIND, STRUCTURE_KIND}) == 3
+
+
+def test_the_condition_is_class_plus_stage() -> None:
+    """Class embedding + stage embedding drive the modulation; class `classes` is the null one."""
+    backbone = small()
+    got = backbone.condition(torch.tensor([0, CLASSES]), torch.tensor([4, 2]))
+    classes, stages = backbone.class_embedding.weight, backbone.stage_embedding.weight
+    assert classes.shape == (CLASSES + 1, 64)
+    assert stages.shape == (5, 64)
+    assert backbone.null_class == CLASSES
+    assert torch.equal(got, torch.stack((classes[0] + stages[4], classes[CLASSES] + stages[2])))
+
+
+def run(backbone: Backbone, label: int, stage: int) -> torch.Tensor:
+    """The output for one random image."""
+    values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    labels, stages = torch.tensor([label]), torch.tensor([stage])
+    return backbone(values, labels, backbone.condition(labels, stages), ids)[0]
+
+
+def test_output_has_one_row_per_position() -> None:
+    """The class token is dropped from the output."""
+    assert run(small(), 0, 0).shape == (1, 16, 3)
+
+
+@pytest.mark.parametrize(("label", "stage"), [(1, 0), (CLASSES, 0), (0, 3)])
+def test_output_depends_on_class_and_stage(label: int, stage: int) -> None:
+    """Another class, the null class or another stage gives another output."""
+    backbone = small()
+    assert not torch.allclose(run(backbone, label, stage), run(backbone, 0, 0), atol=1e-3)
+
+
+def test_the_class_token_is_seen_by_the_positions() -> None:
+    """With the same modulation, another class token alone changes the output."""
+    backbone = small()
+    values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    condition = backbone.condition(torch.tensor([0]), torch.tensor([0]))
+    one, other = (backbone(values, torch.tensor([c]), condition, ids)[0] for c in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_tap_gives_the_tokens_after_its_block() -> None:
+    """Number 2 of 2 is what the output layer gets, number 0 what the first block gets."""
+    backbone = small(depth=2)
+    values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    label = torch.tensor([0])
+    condition = backbone.condition(label, label)
+    output, last = backbone(values, label, condition, ids, 2)
+    assert torch.equal(backbone.output(last, condition), output)
+    assert torch.equal(backbone(values, label, condition, ids, 0)[1], backbone.input(values))

@@ -1,0 +1,161 @@
+"""Any sequence of stops, resumes and world sizes: each epoch holds each sample exactly once."""
+
+import json
+import uuid
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from nvg.loader import LoaderMode, LoaderState, SequenceLoader
+from nvg.sequence import Sequences
+from nvg.store import Store
+from tests.makers import make_store
+from tests.nvg.loader.test_loader import numbered_store, rows_of
+
+light = settings(deadline=None, max_examples=80)
+MODES = st.sampled_from([LoaderMode.MEMORY, LoaderMode.STREAM])
+BAD = (0, 17, 18, 40)
+
+
+def loaders(
+    store: Store, batch: int, world: int, state: LoaderState | None, mode: LoaderMode, seed: int
+) -> list[SequenceLoader]:
+    """All ranks, at a state if there is one."""
+    made = [
+        SequenceLoader(store, batch, seed, rank, world, drop_last=False, mode=mode, window=2)
+        for rank in range(world)
+    ]
+    for loader in made:
+        if state is not None:
+            loader.load_state_dict(state)
+    return made
+
+
+@light
+@given(
+    rows=st.integers(1, 70),
+    seed=st.integers(0, 2**40),
+    mode=MODES,
+    stretches=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 12)), max_size=12
+    ),
+)
+def test_every_epoch_holds_every_sample_once(
+    rows: int, seed: int, mode: LoaderMode, stretches: list[tuple[int, int, int]]
+) -> None:
+    """Stretches of (world size, batch, steps): each begins where the one before stopped."""
+    bad = tuple(row for row in BAD if row < rows - 1)
+    store = numbered_store(rows, 1, bad)
+    state: LoaderState | None = None
+    epochs: dict[int, list[int]] = {}
+    for world, batch, steps in [*stretches, (2, 4, 10**6)]:
+        ranks = loaders(store, batch, world, state, mode, seed)
+        iterators = [iter(loader) for loader in ranks]
+        for _ in range(steps):
+            epoch = ranks[0].epoch
+            parts = [next(iterator, None) for iterator in iterators]
+            assert len({part is None for part in parts}) == 1, "ranks disagree on the end"
+            if parts[0] is None:
+                break
+            epochs.setdefault(epoch, []).extend(rows_of([part for part in parts if part]))
+        states = [json.loads(json.dumps(loader.state_dict())) for loader in ranks]
+        assert states == states[:1] * world
+        state = states[0]
+    wanted = sorted(set(range(rows)) - set(bad))
+    *whole, last = [sorted(found) for _, found in sorted(epochs.items())] or [wanted]
+    assert all(found == wanted for found in whole)
+    assert last == wanted or ranks[0].position == 0
+
+
+@light
+@given(batch=st.integers(1, 9), window=st.integers(1, 7), seed=st.integers(0, 99))
+def test_a_streamed_order_is_the_same_for_any_batch(batch: int, window: int, seed: int) -> None:
+    """Cut at any place and read with any batch, the order is one."""
+    store = numbered_store(70, 2, BAD)
+
+    def opened(size: int) -> SequenceLoader:
+        return SequenceLoader(
+            store, size, seed, drop_last=False, mode=LoaderMode.STREAM, window=window
+        )
+
+    whole = rows_of(list(opened(66)))
+    assert sorted(whole) == sorted(set(range(70)) - set(BAD))
+    assert rows_of(list(opened(batch))) == whole
+    resumed = opened(batch)
+    resumed.load_state_dict({"seed": seed, "epoch": 0, "position": 23, "window": window})
+    assert rows_of(list(resumed)) == whole[23:]
+
+
+def test_a_window_mixes_its_chunks_and_no_others() -> None:
+    """Rows of one window come from its chunks, shuffled among each other; epochs differ."""
+    store = numbered_store(160)  # ten chunks of sixteen
+    loader = SequenceLoader(store, 160, 3, mode=LoaderMode.STREAM, window=4)
+    first, second = (np.array(rows_of(list(loader))) for _ in range(2))
+    for order in (first, second):
+        for start in range(0, 160, 64):
+            chunks = set((order[start : start + 64] // 16).tolist())
+            assert len(chunks) == min(4, 10 - start // 16)
+        switches = (np.diff(order[:64] // 16) != 0).mean()
+        assert switches > 0.5
+    assert first.tolist() != second.tolist()
+
+
+def test_streamed_batches_are_what_the_store_holds() -> None:
+    """Leaves, content and label of one image and view stay together; all views are drawn."""
+    store = numbered_store(70, 2, BAD)
+    loader = SequenceLoader(store, 9, 3, drop_last=False, mode=LoaderMode.STREAM, window=3)
+    drawn = torch.zeros(70, 2)
+    for _ in range(12):
+        for batch in loader:
+            for leaves, content, label in zip(
+                batch.leaves, batch.content, batch.label, strict=True
+            ):
+                row, view = int(label), int(content[0])
+                assert np.array_equal(leaves.numpy(), store.leaves[row, view])
+                assert np.array_equal(content.numpy(), store.content[row, view])
+                drawn[row, view] += 1
+    assert drawn.sum(1).tolist() == [0 if row in BAD else 12 for row in range(70)]
+    assert 0.4 < float(drawn[:, 0].sum() / drawn.sum()) < 0.6
+
+
+def test_two_byte_leaves_stream_across_windows() -> None:
+    """Batches that span windows are joined, in every dtype the store has."""
+    store = make_store(f"memory://{uuid.uuid4()}/a.vgs", 6, grid=32, chunk_rows=2)
+    (batch,) = SequenceLoader(store, 6, mode=LoaderMode.STREAM, window=1)
+    assert (batch.leaves.dtype, batch.content.dtype) == (torch.uint16, torch.uint16)
+    assert sorted(batch.leaves[5].tolist()) == list(range(1024))
+
+
+def test_a_state_keeps_its_mode() -> None:
+    """A loader that preloads goes on streaming where the state's did, in the same order."""
+    store = numbered_store(70)
+    streaming = SequenceLoader(store, 5, 1, mode=LoaderMode.STREAM, window=2)
+    whole = rows_of(list(SequenceLoader(store, 5, 1, mode=LoaderMode.STREAM, window=2)))
+    iterator = iter(streaming)
+    seen = rows_of([next(iterator) for _ in range(4)])
+    other = SequenceLoader(store, 5, 1, mode=LoaderMode.MEMORY)
+    other.load_state_dict(streaming.state_dict())
+    assert seen + rows_of(list(other)) == whole
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("mode", [LoaderMode.MEMORY, LoaderMode.STREAM])
+def test_a_torch_dataloader_may_carry_it(
+    workers: int, mode: LoaderMode, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With any number of worker processes each sample comes once, whole batches at a time."""
+    store = make_store(tmp_path_factory.mktemp("s") / "a.vgs", 30, bad=(3,), chunk_rows=4)
+    loader = SequenceLoader(store, 4, 2, drop_last=False, mode=mode, window=2)
+    batches: list[Sequences] = list(
+        DataLoader(loader, batch_size=None, num_workers=workers, multiprocessing_context="spawn")
+        if workers
+        else DataLoader(loader, batch_size=None)
+    )
+    assert sum(map(len, batches)) == 29
+    found = sorted(bytes(c.numpy().tobytes()) for batch in batches for c in batch.content)
+    good = [row for row in range(30) if row != 3]
+    assert found == sorted(store.content[row, 0].tobytes() for row in good)

@@ -1,0 +1,89 @@
+"""Reading the good rows of a store, and noticing what is wrong with a chunk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvg.loader import LoaderMode, SequenceLoader
+from nvg.loader.epoch import StreamEpoch
+from nvg.loader.preload import bytes_of, free_bytes, preload
+from nvg.loader.token_reader import TokenReader
+from nvg.store import Store, open_store
+from nvg.store.format import StoreError
+from tests.makers import empty_store as laid_out
+from tests.makers import index_table, make_store, random_arrays, write_rows
+from tests.nvg.store.test_repair import chunk_file, flip
+
+
+def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
+    """In the order asked for, all views, error rows left out."""
+    reader = TokenReader(store)
+    assert reader.counts.tolist() == [3, 3, 2]
+    tokens = reader.read([2, 0])
+    rows = [8, 9, 0, 1, 2]
+    assert np.array_equal(tokens.leaves, store.leaves[:][rows])
+    assert np.array_equal(tokens.content, store.content[:][rows])
+    assert np.array_equal(tokens.label, store.label[:][rows])
+
+
+def test_preloading_is_reading_all(store: Store) -> None:
+    """The whole store, and as many bytes as were foretold."""
+    reader = TokenReader(store)
+    tokens, wanted = preload(reader), reader.read(range(3))
+    for name in ("leaves", "content", "label"):
+        assert np.array_equal(getattr(tokens, name), getattr(wanted, name))
+    parts = (tokens.leaves, tokens.content, tokens.label)
+    assert bytes_of(reader) == sum(part.nbytes for part in parts)
+    assert free_bytes() > 10**6
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "a flipped bit": lambda store: flip(chunk_file(store, "content", 1)),
+    "a lost leaves file": lambda store: chunk_file(store, "leaves", 1).unlink(),
+    "a lost content file": lambda store: chunk_file(store, "content", 1).unlink(),
+    "an empty file": lambda store: chunk_file(store, "leaves", 1).write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("mode", [LoaderMode.MEMORY, LoaderMode.STREAM])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_chunk_is_named(tmp_path: Path, kind: str, mode: LoaderMode) -> None:
+    """Nothing is trained on it: the line has the chunk and the remedy."""
+    made = make_store(tmp_path / "a.vgs", 12)
+    DAMAGE[kind](tmp_path / "a.vgs")
+    loader = SequenceLoader(open_store(made.path), 12, mode=mode)
+    with pytest.raises(StoreError, match=r"a\.vgs: chunk 1 is damaged .*--resume") as caught:
+        list(loader)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_tokens_that_are_all_zero_are_no_damage(tmp_path: Path) -> None:
+    """A tokenizer may use its first code only; Zarr keeps no file for such a chunk."""
+    made = laid_out(tmp_path / "a.vgs", 8)
+    arrays = random_arrays(made)
+    arrays["content"][:] = 0
+    for chunk in range(2):
+        write_rows(made, chunk, arrays, index_table(made, arrays))
+    made.finish()
+    assert len(TokenReader(open_store(made.path)).read([0, 1]).label) == 8
+
+
+def test_only_two_windows_are_in_memory(tmp_path: Path) -> None:
+    """At no time is more than the next window read ahead."""
+    made = make_store(tmp_path / "a.vgs", 40)
+    reader, read = TokenReader(made), list[int]()
+    whole = reader.read
+
+    def counting(chunks: list[int]):  # type: ignore[no-untyped-def]
+        read.append(len(chunks))
+        return whole(chunks)
+
+    reader.read = counting  # type: ignore[method-assign,assignment]
+    epoch = StreamEpoch(reader, 0, 0, 2, 0, False)
+    for start in range(0, 40, 4):
+        epoch.take(start, start + 4)
+        assert len(read) <= start // 8 + 2
+    epoch.close()
+    assert read == [2] * 5

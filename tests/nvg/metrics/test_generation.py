@@ -1,0 +1,85 @@
+"""Measures from features: identical sets, far sets, hand-made cases, and their names."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nvg.errors import InputError
+from nvg.metrics.generation import Features, fidelity
+from nvg.pretrained.inception import Extractor
+
+CPU = torch.device("cpu")
+
+
+class Classified(nn.Module):
+    """Colour means as features; their logits tell which colour is strongest."""
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        means = pixels.float().mean((2, 3)) / 255
+        return means, 50 * means
+
+
+def classified(weights: Path | None) -> nn.Module:
+    """For MODULE:FUNCTION."""
+    return Classified()
+
+
+CLASSIFIED = f"{__name__}:classified"
+OWN = Extractor("own:net", "", Classified())
+
+
+def cloud(count: int, seed: int, shift: float = 0.0) -> Features:
+    """Normal features around a point."""
+    generator = torch.Generator().manual_seed(seed)
+    return Features(torch.randn(count, 4, generator=generator) + shift, None)
+
+
+def test_equal_sets_are_as_close_as_can_be() -> None:
+    """Distance 0, all of each within the other."""
+    one = cloud(200, 0)
+    found = fidelity(one, one, OWN)
+    assert found["frechet"] == pytest.approx(0, abs=1e-6)
+    assert (found["precision"], found["recall"]) == (1.0, 1.0)
+    assert "inception_score" not in found
+    assert found["frechet_name"] == "Frechet distance (features: own:net)"
+
+
+def test_far_sets_share_nothing() -> None:
+    """Distance about the squared shift, nothing within the other, a large kernel distance."""
+    found = fidelity(cloud(200, 0), cloud(200, 1, 10.0), OWN)
+    assert found["frechet"] == pytest.approx(400, rel=0.05)
+    assert (found["precision"], found["recall"]) == (0.0, 0.0)
+    near = fidelity(cloud(200, 0), cloud(200, 1), OWN)
+    assert found["kid"] > 100 * abs(near["kid"])
+
+
+def test_precision_and_recall_are_not_swapped() -> None:
+    """Generated images in a small part of the real ones: precise, of low recall."""
+    real = cloud(400, 0)
+    made = Features(0.05 * cloud(400, 1).values, None)
+    found = fidelity(made, real, OWN)
+    assert found["precision"] > 0.99
+    assert found["recall"] < 0.1
+
+
+def test_the_score_counts_classes() -> None:
+    """Three sure classes in equal shares score 3, one class scores 1."""
+    pixels = torch.zeros(900, 3, 2, 2, dtype=torch.uint8)
+    for n in range(900):
+        pixels[n, n % 3] = 255
+    even = Features.of(OWN, pixels.split(64))
+    one = Features.of(OWN, [pixels[::3]])
+    assert fidelity(even, even, OWN)["inception_score"] == pytest.approx(3, rel=0.1)
+    single = fidelity(one, one, OWN)
+    assert math.isclose(single["inception_score"], 1, abs_tol=1e-6)
+
+
+def test_too_few_images_are_refused() -> None:
+    """Three neighbours need five images."""
+    with pytest.raises(InputError, match="4 images are too few"):
+        fidelity(cloud(4, 0), cloud(100, 1), OWN)
+    with pytest.raises(InputError, match="no images"):
+        Features.of(OWN, [])

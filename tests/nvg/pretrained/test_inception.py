@@ -1,0 +1,102 @@
+"""Features for Frechet distances: networks from local files, a user's own, the distance itself.
+
+Weights are random here: the way they take is what is tested, no number means anything.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_fidelity import feature_extractor_inceptionv3 as inception
+
+from nvg.errors import InputError
+from nvg.metrics.frechet import Moments, frechet_distance
+from nvg.pretrained.inception import INCEPTION, load_extractor
+
+CPU = torch.device("cpu")
+
+
+class Shrink(nn.Module):
+    """The image at 2x2 pixels as 12 features."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(pixels.float() / 255, 2).flatten(1)
+
+
+def shrink(weights: Path | None) -> nn.Module:
+    """An extractor as a user writes one."""
+    return Shrink()
+
+
+def nothing(weights: Path | None) -> str:
+    """What is no network."""
+    return "nothing"
+
+
+OWN = f"{__name__}:shrink"
+
+
+def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 2048 features; only a distance of these is called FID."""
+    with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
+        patch.setattr(inception, "load_state_dict_from_url", lambda *a, **k: {})
+        patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *a: None)
+        empty = inception.FeatureExtractorInceptionV3(INCEPTION, ["2048", "logits_unbiased"])
+    torch.save(empty.state_dict(), tmp_path / "inception.pth")
+    found = load_extractor(INCEPTION, tmp_path / "inception.pth", CPU)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert found(pixels).shape == (2, 2048)
+    assert torch.equal(found(pixels), empty(pixels)[0])
+    logits = found.both(pixels)[1]
+    assert logits is not None
+    assert torch.equal(logits, empty(pixels)[1])
+    assert found.distance_name == "FID"
+    assert len(found.weights) == 64
+
+
+def test_a_users_own_extractor_is_named() -> None:
+    """Never as FID."""
+    found = load_extractor(OWN, None, CPU)
+    assert found(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape == (2, 12)
+    assert found.distance_name == f"Frechet distance (features: {OWN})"
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """Unknown names, missing and foreign weights, functions that give no network."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    for name, weights, words in (
+        ("resnet", tmp_path / "other.pth", "unknown extractor 'resnet'"),
+        (INCEPTION, None, "needs --weights: a local file"),
+        (INCEPTION, tmp_path / "none.pth", "is no file"),
+        (INCEPTION, tmp_path / "other.pth", "does not hold the weights of inception"),
+        ("no.such:thing", None, "cannot be imported"),
+        (f"{__name__}:nothing", None, "returned no torch module"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_extractor(name, weights, CPU)
+
+
+def test_moments_are_numpys() -> None:
+    """In any batches; far from the origin too."""
+    values = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 100
+    moments = Moments()
+    for part in values.split(7):
+        moments.add(part)
+    found = moments.statistics()
+    assert np.allclose(found["mu"], values.double().numpy().mean(0))
+    assert np.allclose(found["sigma"], np.cov(values.double().numpy(), rowvar=False), atol=1e-8)
+    with pytest.raises(InputError, match="0 images are too few"):
+        Moments().statistics()
+
+
+def test_distance_of_gaussians_on_a_line() -> None:
+    """|mu1 - mu2|^2 + (s1 - s2)^2 in one dimension; zero to itself."""
+    one, other = Moments(), Moments()
+    values = torch.linspace(-1, 1, 101).view(-1, 1)
+    one.add(values)
+    other.add(3 * values + 2)
+    spread = float(values.double().std())
+    assert frechet_distance(one, other) == pytest.approx(4 + (2 * spread) ** 2, rel=1e-6)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)

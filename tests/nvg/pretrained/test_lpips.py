@@ -1,0 +1,67 @@
+"""LPIPS: zero for equal images, the weights of a local file, clear words where there are none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from nvg.errors import InputError
+from nvg.pretrained.lpips import RANDOM, Perceptual
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as torchvision writes it, with random weights."""
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = torchvision.models.vgg16()
+    torch.save({k: v for k, v in network.state_dict().items() if k.startswith("features")}, path)
+    return path
+
+
+def test_distance_of_images(weights: Path) -> None:
+    """Zero to itself, symmetric, one number a pair, with a gradient; dropout stays off."""
+    images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    measure = Perceptual(RANDOM, 32).train()
+    assert measure(images[0], images[0]).tolist() == [0, 0]
+    found = measure(images[0], images[1])
+    assert torch.equal(found, measure(images[0], images[1]))
+    assert torch.allclose(found, measure(images[1], images[0]))
+    assert bool((found > 0).all())
+    moving = images[0].clone().requires_grad_()
+    measure(moving, images[1]).sum().backward()
+    assert moving.grad is not None
+    assert not any(p.requires_grad for p in measure.parameters())
+
+
+def test_the_files_weights_are_used(weights: Path) -> None:
+    """Layer by layer; the name tells when they are random."""
+    state = torch.load(weights, weights_only=True)
+    measure = Perceptual(str(weights), 32)
+    assert measure.name == "lpips"
+    assert Perceptual(RANDOM, 32).name == "lpips, VGG16 with random weights"
+    first = measure.distance.net.slice1[0].weight
+    assert torch.equal(first, state["features.0.weight"])
+    last = measure.distance.net.slice5[-2].weight
+    assert torch.equal(last, state["features.28.weight"])
+
+
+def test_random_weights_are_always_the_same() -> None:
+    """A run that resumes measures as before."""
+    first, second = (Perceptual(RANDOM, 32).distance.net.slice3[-2].weight for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_bad_weights_are_named(tmp_path: Path) -> None:
+    """A missing file, text, other weights."""
+    (tmp_path / "text.pth").write_text("no")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    for name, words in (
+        ("none.pth", "is no file"),
+        ("text.pth", "does not hold torchvision's VGG16 weights"),
+        ("other.pth", "does not hold torchvision's VGG16 weights"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Perceptual(str(tmp_path / name), 32)

@@ -1,0 +1,139 @@
+"""Exports open in other people's libraries, and hold what the store holds."""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nvg.errors import InputError
+from nvg.store import Store
+from nvg.store.export import ExportFormat, export_store
+from tests.makers import empty_store, files_below, make_store
+
+# N row, V view, L latent position, T content token
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hugging Face cache lies in the test's own folder, and nothing is looked up online."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def check(store: Store, rows: list[dict[str, Any]]) -> None:
+    """Every good row once, in order, with its key, label and tokens."""
+    good = store.ok_rows()
+    entries = store.index.filter(np.isin(np.asarray(store.index["row"]), good)).to_pylist()
+    assert len(rows) == len(good) == 8
+    for row, number, entry in zip(rows, good, entries, strict=True):
+        assert (row["row"], row["key"], row["label"]) == (number, entry["key"], entry["label"])
+        assert np.array_equal(np.array(row["leaves"]), store.leaves[number])
+        assert np.array_equal(np.array(row["content"]), store.content[number])
+
+
+def test_parquet_opens_in_datasets(store: Store, tmp_path: Path) -> None:
+    """`load_dataset("parquet")` gives the rows, without any code of ours."""
+    from datasets import load_dataset
+
+    out = tmp_path / "tokens.parquet"
+    assert export_store(store, ExportFormat.PARQUET, out) == 8
+    loaded = load_dataset("parquet", data_files=str(out), cache_dir=str(tmp_path / "cache"))
+    check(store, list(loaded["train"]))
+    shaped = loaded["train"].with_format("numpy")[0]
+    assert shaped["leaves"].shape == store.leaves.shape[1:]
+
+
+def test_arrow_opens_in_datasets(store: Store, tmp_path: Path) -> None:
+    """`Dataset.from_file` maps it into memory as it is."""
+    from datasets import Dataset
+
+    out = tmp_path / "tokens.arrow"
+    assert export_store(store, ExportFormat.ARROW, out) == 8
+    check(store, list(Dataset.from_file(str(out))))
+    with pa.memory_map(str(out)) as source:
+        leaves = pa.ipc.open_stream(source).read_all().schema.field("leaves").type
+    assert leaves == pa.list_(pa.list_(pa.uint8(), 16), 2)
+
+
+READ_SHARDS = """
+import json, sys, webdataset
+for sample in webdataset.WebDataset(sys.argv[1:], shardshuffle=False).decode():
+    leaves, content = sample["leaves.npy"], sample["content.npy"]
+    assert (leaves.dtype, content.dtype) == ("uint8", "uint16")
+    assert sample["cls"] == sample["json"]["label"]
+    print(json.dumps({**sample["json"], "leaves": leaves.tolist(), "content": content.tolist()}))
+"""
+
+
+def test_shards_open_in_webdataset(store: Store, tmp_path: Path) -> None:
+    """A sample has arrays, class and facts, decoded by the library's own rules.
+
+    In a process of its own, since the library leaves its files to the garbage collector.
+    """
+    out = tmp_path / "shards"
+    assert export_store(store, ExportFormat.WEBDATASET, out) == 8
+    shards = [str(path) for path in sorted(out.iterdir())]
+    assert len(shards) == store.chunks
+    command = [sys.executable, "-c", READ_SHARDS, *shards]
+    read = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
+    check(store, [json.loads(line) for line in read.stdout.splitlines()])
+
+
+@pytest.mark.parametrize("kind", list(ExportFormat))
+def test_an_export_is_the_same_twice_and_never_overwritten(
+    store: Store, tmp_path: Path, kind: ExportFormat
+) -> None:
+    """The bytes follow from the store alone; what is there already is not touched."""
+    for name in ("one", "two"):
+        export_store(store, kind, tmp_path / name)
+    files = [sorted(p for p in (tmp_path / n).rglob("*")) or [tmp_path / n] for n in ("one", "two")]
+    assert [f.read_bytes() for f in files[0]] == [f.read_bytes() for f in files[1]]
+    with pytest.raises(InputError, match="one exists"):
+        export_store(store, kind, tmp_path / "one")
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", list(ExportFormat))
+def test_a_killed_export_is_in_nobodys_way(
+    store: Store, tmp_path: Path, kind: ExportFormat
+) -> None:
+    """What it left under its temporary name is replaced."""
+    left = tmp_path / "out.tmp"
+    if kind is ExportFormat.WEBDATASET:
+        left.mkdir()
+        (left / "99999.tar").write_bytes(b"half")
+    else:
+        left.write_bytes(b"half")
+    export_store(store, kind, tmp_path / "out")
+    export_store(store, kind, tmp_path / "fresh")
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "fresh")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", list(ExportFormat))
+def test_only_a_finished_store_is_exported(tmp_path: Path, kind: ExportFormat) -> None:
+    """Half a dataset in another format would look like a whole one."""
+    with pytest.raises(InputError, match="--resume"):
+        export_store(empty_store(tmp_path / "part.vgs", 8), kind, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_byte_leaves_keep_their_type(tmp_path: Path) -> None:
+    """A 32x32 grid has leaves beyond 255."""
+    store = make_store(tmp_path / "large.vgs", rows=4, grid=32)
+    export_store(store, ExportFormat.WEBDATASET, tmp_path / "shards")
+    with tarfile.open(next((tmp_path / "shards").iterdir())) as shard:
+        (name,) = [n for n in shard.getnames() if n.endswith("000000000.leaves.npy")]
+        content = shard.extractfile(name)
+        assert content is not None
+        array = np.load(io.BytesIO(content.read()))
+    assert array.dtype == np.uint16
+    assert np.array_equal(array, store.leaves[0])

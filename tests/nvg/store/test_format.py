@@ -1,0 +1,47 @@
+"""docs/FORMAT.md is true: its lines run, with plain libraries, and give what the library gives."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nvg.geometry import bit_embedding, labels
+from nvg.store import open_store
+from tests.makers import make_store
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "FORMAT.md"
+
+
+def reader_lines() -> str:
+    """The Python block of the document."""
+    (block,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)
+    return str(block)
+
+
+def test_reader_is_at_most_ten_lines_and_needs_no_code_of_ours() -> None:
+    """A stranger reads the store in ten lines of zarr, pyarrow and json."""
+    lines = [line for line in reader_lines().splitlines() if line.strip()]
+    assert len(lines) <= 10
+    assert "nvg" not in re.sub(r'"[^"]*"', "", reader_lines())
+
+
+def test_reader_lines_give_what_the_library_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Structure map, bit embedding and tokens as unpacked by the document equal the library's."""
+    make_store(str(tmp_path / "digits.vgs"), rows=5, views=1)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(reader_lines(), names)
+    store = open_store(str(tmp_path / "digits.vgs"))
+    K, stage = store.geometry.K, 2
+    leaves = store.leaves[0, 0]
+    expected = labels(leaves, stage, K).reshape(store.geometry.grid, -1)
+    np.testing.assert_array_equal(np.asarray(names["structure_map"]), expected)
+    bits = bit_embedding(torch.from_numpy(leaves.astype(np.int64)), K, K)
+    np.testing.assert_array_equal(np.asarray(names["bit_embedding"]), bits.numpy())
+    tokens = store.content[0, 0][store.geometry.stage_slice(stage)]
+    np.testing.assert_array_equal(np.asarray(names["tokens"]), tokens)
+    assert str(store.index["key"][0]) in capsys.readouterr().out

@@ -1,0 +1,150 @@
+"""`--resume` mends what `verify` names: the store ends equal to one that was never disturbed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nvg.store import Store, open_store
+from nvg.store.repair import damaged_weights, withdraw_damaged
+from pipeline.recipe import Recipe
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Recipe, Path]:
+    """A recipe over twelve images, one of them bad, and its finished store of three chunks."""
+    write_image_folder(tmp_path / "images")
+    (tmp_path / "images" / "bee" / "001.jpg").write_bytes(b"no image")
+    write_autoencoder(tmp_path / "run")
+    recipe = tiny_recipe(tmp_path / "images")
+    resume(recipe, tmp_path / "tokens.vgs")
+    return recipe, tmp_path / "tokens.vgs"
+
+
+def resume(recipe: Recipe, out: Path) -> None:
+    """`nvgctl tokenize --resume`."""
+    tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, PassMode.RESUME)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def chunk_file(store: Path, array: str, chunk: int) -> Path:
+    """The file that Zarr keeps a chunk in."""
+    return next(path for path in (store / array / "c" / str(chunk)).rglob("*") if path.is_file())
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "a flipped bit in leaves": lambda store: flip(chunk_file(store, "leaves", 1)),
+    "a flipped bit in content": lambda store: flip(chunk_file(store, "content", 0)),
+    "a flipped bit in labels": lambda store: flip(store / "label" / "c" / "2"),
+    "a deleted chunk": lambda store: chunk_file(store, "leaves", 2).unlink(),
+    "all chunks of an array": lambda store: shutil.rmtree(store / "content" / "c"),
+    "a lost commit record": lambda store: (store / "commits" / "00001.json").unlink(),
+    "a damaged commit record": lambda store: flip(store / "commits" / "00001.json"),
+    "an empty commit record": lambda store: (store / "commits" / "00000.json").write_bytes(b""),
+    "a damaged index": lambda store: flip(store / "index.parquet"),
+    "an empty index": lambda store: (store / "index.parquet").write_bytes(b""),
+    "a damaged weights file": lambda store: flip(store / "tokenizer.safetensors"),
+    "a lost weights file": lambda store: (store / "detokenizer.safetensors").unlink(),
+}
+
+
+def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
+    """What killed writers leave beside the files they were writing, zarr's and our own, goes."""
+    recipe, out = made
+    before = files_below(out)
+    (out / "leaves" / "c" / "1" / "0" / "0.1b2c.partial").write_bytes(b"half")
+    (out / "commits" / "00001.json.1b2c.tmp").write_bytes(b"half")
+    resume(recipe, out)
+    assert files_below(out) == before
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_finished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> None:
+    """After the damage `verify` objects; after --resume all files are what they were."""
+    recipe, out = made
+    before = files_below(out)
+    DAMAGE[kind](out)
+    assert faults(out) != []
+    resume(recipe, out)
+    assert files_below(out) == before
+    assert faults(out) == []
+
+
+def faults(out: Path) -> list[str]:
+    return open_store(str(out)).verify()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if "index" not in kind])
+def test_an_unfinished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> None:
+    """The same where the pass was not over yet."""
+    recipe, out = made
+    before = files_below(out)
+    store = open_store(str(out), writable=True)
+    for chunk in range(store.chunks):
+        store.write_index_part(chunk, store.index_part(chunk))
+    store.reopen()
+    (out / "index.parquet").unlink()
+    store.withdraw(2)
+    (out / "commits" / "00002.parquet").unlink()
+    DAMAGE[kind](out)
+    resume(recipe, out)
+    assert files_below(out) == before
+
+
+def test_only_damaged_chunks_are_made_again(
+    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sound store is read and left alone; of a damaged one the named chunk alone is written."""
+    recipe, out = made
+    written: list[int] = []
+    write_chunk = Store.write_chunk
+
+    def spy(store: Store, chunk: int, *rest: object) -> None:
+        written.append(chunk)
+        write_chunk(store, chunk, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "write_chunk", spy)
+    resume(recipe, out)
+    assert written == []
+    assert "damaged" not in capsys.readouterr().err
+    flip(chunk_file(out, "content", 1))
+    resume(recipe, out)
+    assert written == [1]
+    assert "because damaged: chunks 1" in capsys.readouterr().err
+
+
+def test_a_kill_while_withdrawing_costs_nothing(
+    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before any of its steps, the next --resume mends the store all the same."""
+    recipe, out = made
+    before = files_below(out)
+    for step in ("write_index_part", "reopen", "withdraw"):
+        flip(chunk_file(out, "leaves", 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                withdraw_damaged(open_store(str(out), writable=True))
+        resume(recipe, out)
+        assert files_below(out) == before
+
+
+def test_damage_is_named(made: tuple[Recipe, Path]) -> None:
+    """The numbers of the withdrawn chunks, and the weights that are not the manifest's."""
+    _, out = made
+    assert damaged_weights(open_store(str(out))) == []
+    flip(chunk_file(out, "leaves", 0))
+    flip(out / "tokenizer.safetensors")
+    store = open_store(str(out), writable=True)
+    assert damaged_weights(store) == ["tokenizer.safetensors"]
+    assert withdraw_damaged(store) == [0]
+    assert store.committed() == [1, 2]

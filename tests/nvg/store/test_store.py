@@ -1,0 +1,296 @@
+"""The store: what is written comes back, chunk by chunk, and only finished work counts."""
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nvg.loader import SequenceLoader
+from nvg.store import Store, open_store
+from nvg.store.format import ARRAYS, Arrays, StoreError, digest
+from tests.makers import (
+    empty_store,
+    files_below,
+    index_table,
+    make_store,
+    random_arrays,
+    store_files,
+    tiny_autoencoder,
+    write_rows,
+)
+
+few = settings(deadline=None, max_examples=25)
+
+
+def same_arrays(store: Store, arrays: Arrays) -> bool:
+    """Whether the store holds exactly these arrays, dtype included."""
+    pairs = [(store.group[name][:], arrays[name]) for name in ARRAYS]
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+@few
+@given(
+    rows=st.integers(1, 30),
+    views=st.integers(1, 2),
+    chunk_rows=st.integers(1, 12),
+    grid=st.sampled_from([2, 4, 8]),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+)
+def test_what_is_written_comes_back(
+    rows: int, views: int, chunk_rows: int, grid: int, seed: int, data: st.DataObject
+) -> None:
+    """Arrays and index are read back exactly, for any size, and whichever rows are errors."""
+    bad = data.draw(st.sets(st.integers(0, rows - 1), max_size=rows))
+    with TemporaryDirectory() as directory:
+        path = f"{directory}/a.vgs"
+        sizes = {"grid": grid, "chunk_rows": chunk_rows, "codebook_size": 65536}
+        made = make_store(path, rows, views, seed=seed, bad=bad, **sizes)
+        arrays = random_arrays(made, seed, bad)
+        store = open_store(path)
+        assert same_arrays(store, arrays)
+        assert store.index.to_pylist() == index_table(made, arrays, bad).to_pylist()
+        assert store.ok_rows().tolist() == [row for row in range(rows) if row not in bad]
+        assert (len(store), store.geometry.grid, store.manifest["errors"]) == (rows, grid, len(bad))
+
+
+def test_many_positions_take_two_bytes_a_leaf(tmp_path: Path) -> None:
+    """A 32x32 grid (K = 10) has leaves up to 1023: stored as uint16, and read back exactly."""
+    made = make_store(tmp_path / "a.vgs", 5, 2, grid=32)
+    store = open_store(made.path)
+    assert store.leaves.dtype == np.uint16
+    assert int(store.leaves[:].max()) == 1023
+    assert same_arrays(store, random_arrays(made))
+
+
+@pytest.mark.parametrize("grid", [2, 16])
+def test_few_positions_take_one_byte_a_leaf(tmp_path: Path, grid: int) -> None:
+    """Up to 256 positions a leaf is one byte."""
+    assert empty_store(tmp_path / "a.vgs", 2, grid=grid).leaves.dtype == np.uint8
+
+
+def test_arrays_have_the_documented_shapes(store: Store) -> None:
+    """leaves [N, V, L], content [N, V, 2L-1] uint16, label [N] int32, chunked along rows only."""
+    assert (store.leaves.shape, store.leaves.chunks) == ((10, 2, 16), (4, 2, 16))
+    assert (store.content.shape, store.content.chunks) == ((10, 2, 31), (4, 2, 31))
+    assert (store.label.shape, store.label.chunks) == ((10,), (4,))
+    assert (store.content.dtype, store.label.dtype) == (np.uint16, np.int32)
+
+
+@few
+@given(rows=st.integers(1, 100), chunk_rows=st.integers(1, 40))
+def test_chunks_partition_the_rows(rows: int, chunk_rows: int) -> None:
+    """The slices of all chunks are the rows 0..N-1, in order and without overlap."""
+    store = empty_store(f"memory://{uuid.uuid4()}/a.vgs", rows, chunk_rows=chunk_rows)
+    parts = [list(range(rows))[store.chunk_slice(chunk)] for chunk in range(store.chunks)]
+    assert [row for part in parts for row in part] == list(range(rows))
+    assert all(len(part) == chunk_rows for part in parts[:-1])
+
+
+def test_a_store_lives_on_any_filesystem() -> None:
+    """The same calls work on an fsspec URL, here in memory."""
+    path = f"memory://{uuid.uuid4()}/a.vgs"
+    made = make_store(path, 10, 2, bad=(3,))
+    store = open_store(path)
+    assert same_arrays(store, random_arrays(made, bad=(3,)))
+    assert store.verify() == []
+    assert len(SequenceLoader(store, batch_size=9)) == 1
+
+
+def test_a_store_in_memory_equals_one_on_disk(tmp_path: Path) -> None:
+    """File for file, the same bytes are written wherever the store lives."""
+    path = f"memory://{uuid.uuid4()}/a.vgs"
+    made = make_store(path, 10, 2)
+    local = make_store(tmp_path / "a.vgs", 10, 2)
+    found = {name.removeprefix(f"{made.root}/"): name for name in made.fs.find(made.root)}
+    assert {key: made.fs.cat_file(name) for key, name in found.items()} == files_below(local.path)
+
+
+@pytest.mark.parametrize("name", ["with space.vgs", "year=2025.vgs", "[a-b].vgs", "a*b?.vgs"])
+def test_any_name_will_do(tmp_path: Path, name: str) -> None:
+    """A directory name with spaces or the signs of globbing is a name like any other."""
+    made = make_store(tmp_path / name, 6)
+    assert open_store(made.path).verify() == []
+
+
+def test_an_unfinished_store_knows_what_is_committed(tmp_path: Path) -> None:
+    """Only chunks that are written count, and the index shows just their rows."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    arrays = random_arrays(store)
+    assert (store.finished, store.committed(), len(store.index)) == (False, [], 0)
+    write_rows(store, 2, arrays, index_table(store, arrays))
+    write_rows(store, 0, arrays, index_table(store, arrays))
+    again = open_store(store.path)
+    assert (again.finished, again.committed()) == (False, [0, 2])
+    assert again.index["row"].to_pylist() == [0, 1, 2, 3, 8, 9]
+
+
+def test_an_index_follows_the_commits_of_one_object(tmp_path: Path) -> None:
+    """finish() shows the whole index in the very object that wrote it."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    arrays = random_arrays(store)
+    assert len(store.index) == 0
+    for chunk in range(store.chunks):
+        write_rows(store, chunk, arrays, index_table(store, arrays))
+    store.finish()
+    assert store.finished
+    assert store.index["row"].to_pylist() == list(range(10))
+
+
+def test_a_commit_record_says_what_was_written(store: Store) -> None:
+    """Rows, error count and a SHA-256 of each array's bytes."""
+    record = store.commit_record(1)
+    assert (record["chunk"], record["rows"], record["errors"]) == (1, [4, 8], 1)
+    assert record["sha256"] == {name: digest(store.group[name][4:8]) for name in ARRAYS}
+
+
+def test_finishing_needs_every_chunk(tmp_path: Path) -> None:
+    """With a chunk missing, finish() refuses, counts, and leaves the store unfinished."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    arrays = random_arrays(store)
+    for chunk in (0, 2):
+        write_rows(store, chunk, arrays, index_table(store, arrays))
+    with pytest.raises(StoreError, match="2 of 3 chunks"):
+        store.finish()
+    assert not open_store(store.path).finished
+
+
+def test_an_unfinished_store_is_no_training_data(tmp_path: Path) -> None:
+    """The loader refuses it and names the remedy."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    with pytest.raises(StoreError, match=r"0 of 3 chunks.*--resume"):
+        SequenceLoader(store, batch_size=1)
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
+def test_the_order_of_writing_leaves_no_trace(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Chunks written in any order give the same files, byte for byte."""
+    expected = make_store(tmp_path / "a.vgs", 10, 2, bad=(3,))
+    store = empty_store(tmp_path / "b.vgs", 10, 2)
+    arrays = random_arrays(store, bad=(3,))
+    for chunk in order:
+        write_rows(store, chunk, arrays, index_table(store, arrays, bad=(3,)))
+    store.finish()
+    assert files_below(store.path) == files_below(expected.path)
+
+
+def test_a_chunk_cut_off_before_its_commit_is_simply_written_again(tmp_path: Path) -> None:
+    """Other array bytes and a torn file without a commit record do not count, nor leave a trace."""
+    expected = make_store(tmp_path / "a.vgs", 10, 2)
+    store = empty_store(tmp_path / "b.vgs", 10, 2)
+    arrays, other = random_arrays(store), random_arrays(store, seed=9)
+    write_rows(store, 0, arrays, index_table(store, arrays))
+    store.group["leaves"][4:8] = other["leaves"][4:8]
+    Path(store.path, "content", "c", "1", "0").mkdir(parents=True)
+    Path(store.path, "content", "c", "1", "0", "0").write_bytes(b"torn")
+    again = open_store(store.path, writable=True)
+    assert again.committed() == [0]
+    for chunk in (1, 2):
+        write_rows(again, chunk, arrays, index_table(store, arrays))
+    again.finish()
+    assert files_below(store.path) == files_below(expected.path)
+
+
+@pytest.mark.parametrize("name", ["leaves", "content", "label"])
+def test_a_chunk_of_the_wrong_shape_is_refused(tmp_path: Path, name: str) -> None:
+    """Arrays that do not fill their rows are a ValueError and no commit: nothing is broadcast."""
+    store = empty_store(tmp_path / "a.vgs", 8, 2)
+    arrays = random_arrays(store)
+    part = {key: values[0:4] for key, values in arrays.items()} | {name: arrays[name][:1]}
+    with pytest.raises(ValueError, match=name):
+        store.write_chunk(0, part, index_table(store, arrays).slice(0, 4))
+    assert store.committed() == []
+
+
+def test_an_existing_store_is_not_overwritten(store: Store) -> None:
+    """create_store refuses, names the remedies, and leaves every file as it was."""
+    before = files_below(store.path)
+    with pytest.raises(StoreError, match=r"--resume.*--out"):
+        empty_store(store.path, 10)
+    assert files_below(store.path) == before
+
+
+def test_a_folder_of_other_files_is_not_overwritten(tmp_path: Path) -> None:
+    """create_store never deletes what it did not write: it refuses a folder that is not empty."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StoreError, match=tmp_path.name):
+        empty_store(tmp_path, 4)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+MANIFEST = {"format": "nvg-store", "version": 1, "grid": 4}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "not json",
+        "[]",
+        '"text"',
+        json.dumps(MANIFEST | {"format": "another"}),
+        json.dumps(MANIFEST | {"version": 2}),
+        json.dumps({"grid": 4}),
+    ],
+)
+def test_what_is_no_store_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+    """A folder without a manifest, or with another's, is a one-line StoreError with its path."""
+    (tmp_path / "x.vgs").mkdir()
+    if text is not None:
+        (tmp_path / "x.vgs" / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match=r"x\.vgs") as caught:
+        open_store(str(tmp_path / "x.vgs"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_missing_path_is_no_store(tmp_path: Path) -> None:
+    """So is a path that is not there."""
+    with pytest.raises(StoreError, match=r"absent\.vgs is not a store"):
+        open_store(str(tmp_path / "absent.vgs"))
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    """So is a file, say a weights file named by mistake."""
+    (tmp_path / "weights.safetensors").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"weights\.safetensors"):
+        open_store(str(tmp_path / "weights.safetensors"))
+
+
+def test_a_store_without_its_arrays_says_so(store: Store) -> None:
+    """A lost zarr.json is a StoreError when the arrays are asked for."""
+    Path(store.path, "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"zarr\.json"):
+        _ = open_store(store.path).leaves
+
+
+def test_a_store_opens_with_its_own_tokenizer_only(store: Store) -> None:
+    """The fingerprint it was made with is accepted, any other refused with both named."""
+    own = store.manifest["tokenizer"]
+    store.require_tokenizer(own)
+    with pytest.raises(StoreError, match=f"{own[:12]}.*{'f' * 12}"):
+        store.require_tokenizer("f" * 64)
+
+
+def test_a_store_carries_its_weights(store: Store) -> None:
+    """Codebook and refiners, and the decoder, are read back as they were given."""
+    for name, data in store_files(tiny_autoencoder()).items():
+        assert store.read(name) == data
+
+
+def test_a_store_may_be_moved(store: Store, tmp_path: Path) -> None:
+    """Nothing in it refers to where it lies."""
+    shutil.move(store.path, tmp_path / "elsewhere.vgs")
+    assert open_store(str(tmp_path / "elsewhere.vgs")).verify() == []
+
+
+def test_reading_does_not_write(store: Store) -> None:
+    """A store opened without `writable` refuses to be changed."""
+    with pytest.raises(ValueError, match="read"):
+        open_store(store.path).label[0] = 1

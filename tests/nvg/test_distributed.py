@@ -1,0 +1,105 @@
+"""Several processes: DDP and FSDP2 against one process, another number of them, and Ray Train."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nvg.config import dump
+from nvg.distributed import World, joined, like, whole
+from nvg.store import Store
+from tests.makers import make_store, random_codec, tiny_recipe
+from tests.nvg.training.test_loop import lines_of
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLERANCE = 2e-6  # sums of gradients are added in another order
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Forty random rows, and recipe.toml: 8 steps of batch 8, saved after each fourth.
+
+    Content is aligned with features, so that what only training has is parted and saved too.
+    """
+    recipe = tiny_recipe()
+    train = replace(
+        recipe.generator.train, steps=8, batch_size=8, log_every=1, checkpoint_every=4, lr=0.05
+    )
+    train = replace(train, align=0.5, align_block=1)
+    dump(
+        replace(recipe, generator=replace(recipe.generator, train=train)), tmp_path / "recipe.toml"
+    )
+    return make_store(tmp_path / "store.vgs", rows=40, codec=random_codec())
+
+
+def train(folder: Path, name: str, processes: int, *flags: str) -> None:
+    """`nvgctl train generator`, under torchrun for more than one process."""
+    launcher = ["-m", "cli.app"]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launcher += ["-m", "cli.app"]
+    verb = ["train", "generator", folder / "recipe.toml", "--store", folder / "store.vgs"]
+    command = [sys.executable, *launcher, *map(str, verb), "--out", str(folder / name), *flags]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def require_same(folder: Path, one: str, other: str) -> None:
+    """Losses and weights of two runs agree."""
+    losses = [
+        [line["loss"] for line in lines_of(folder / n / "metrics.jsonl")] for n in (one, other)
+    ]
+    assert len(losses[0]) == 8
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for part in ("content", "structure", "content-ema"):
+        first, second = (load_file(folder / name / f"{part}.safetensors") for name in (one, other))
+        for key, value in first.items():
+            torch.testing.assert_close(value, second[key], atol=TOLERANCE, rtol=1e-4)
+
+
+def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
+    """DDP and FSDP2 with two processes equal one process with the same two micro-batches."""
+    train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
+    train(tmp_path, "ddp", 2)
+    require_same(tmp_path, "one", "ddp")
+    train(tmp_path, "fsdp", 2, "--set", "generator.train.sharded=true")
+    require_same(tmp_path, "one", "fsdp")
+
+
+@pytest.mark.parametrize(("first", "then"), [((2, 1), (1, 2)), ((1, 2), (2, 1))])
+def test_a_run_goes_on_with_another_number_of_processes(
+    store: Store, tmp_path: Path, first: tuple[int, int], then: tuple[int, int]
+) -> None:
+    """(processes, micro-batches): the second half of the steps equals that of one process."""
+    train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
+    train(tmp_path, "moved", first[0], "--set", f"generator.train.accumulate={first[1]}")
+    shutil.rmtree(tmp_path / "moved" / "checkpoints" / "step-00000008")
+    accumulate = f"generator.train.accumulate={then[1]}"
+    train(tmp_path, "moved", then[0], "--resume", "--set", accumulate)
+    require_same(tmp_path, "one", "moved")
+
+
+def test_one_process_is_a_world_of_its_own() -> None:
+    """No process group is made, and questions answer themselves."""
+    with joined() as world:
+        assert (world.rank, world.size, world.is_main) == (0, 1, True)
+        assert world.any(True)
+        assert not world.any(False)
+        assert world.mean({"loss": 2.0}) == {"loss": 2.0}
+        world.wait()
+    assert not torch.distributed.is_initialized()
+    assert World(1, 2, torch.device("cpu")).is_main is False
+
+
+def test_plain_tensors_are_whole() -> None:
+    """Only parted ones are gathered or parted."""
+    tensor = torch.arange(3)
+    assert whole(tensor) is tensor
+    assert like(tensor, torch.zeros(3)) is tensor

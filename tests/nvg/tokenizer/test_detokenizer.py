@@ -1,0 +1,95 @@
+"""From stored tokens back to pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cli.demo import draw_row
+from nvg.errors import InputError
+from nvg.store import Store, open_store
+from nvg.tokenizer.detokenizer import load_detokenizer
+from nvg.weights import CheckpointError, weights_bytes
+from tests.makers import (
+    empty_store,
+    index_table,
+    make_store,
+    random_arrays,
+    tiny_autoencoder,
+    write_rows,
+)
+
+
+def test_a_store_decodes_as_its_tokenizer_does(store: Store) -> None:
+    """The weights that a store carries turn its rows into the pixels of the autoencoder itself."""
+    leaves = torch.from_numpy(store.leaves[:, 0])
+    content = torch.from_numpy(store.content[:, 0].astype(np.int64))
+    viewer = load_detokenizer(store.read("detokenizer.safetensors"))
+    expected = tiny_autoencoder().decode(content, leaves)
+    assert torch.equal(viewer.decode(content, leaves), expected)
+    assert len(np.unique(expected.numpy())) > 10
+
+
+def test_a_detokenizer_loads_from_a_file(store: Store) -> None:
+    """A path is as good as the bytes; the model comes in eval mode."""
+    viewer = load_detokenizer(Path(store.path, "detokenizer.safetensors"))
+    assert not viewer.training
+    assert viewer.config == tiny_autoencoder().config
+
+
+def test_a_whole_autoencoder_is_no_detokenizer(tmp_path: Path) -> None:
+    """Weights with an encoder do not fit, and the file is named."""
+    model = tiny_autoencoder()
+    file = tmp_path / "whole.safetensors"
+    file.write_bytes(weights_bytes(model.state_dict(), model.config))
+    with pytest.raises(CheckpointError, match=r"whole\.safetensors"):
+        load_detokenizer(file)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"grid": 32}])
+def test_a_row_is_drawn_view_by_view(tmp_path: Path, sizes: dict[str, int]) -> None:
+    """A second view makes the picture about twice as high; two-byte leaves are drawn too."""
+    pictures = []
+    for views in (1, 2):
+        store = make_store(tmp_path / f"{views}.vgs", 2, views, **sizes)
+        draw_row(store, 1, tmp_path / "row.png")
+        with Image.open(tmp_path / "row.png") as picture:
+            pictures.append(picture.size)
+    (width, one), (same, two) = pictures
+    assert width == same
+    assert 1.7 * one < two < 2 * one
+
+
+def test_a_picture_shows_the_row_asked_for(store: Store, tmp_path: Path) -> None:
+    """Different rows give different pictures, the same row the same bytes."""
+    for name, row in {"a": 0, "b": 1, "c": 0}.items():
+        draw_row(store, row, tmp_path / f"{name}.png")
+    first, other, again = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == again != other
+
+
+@pytest.mark.parametrize("row", [-1, 10])
+def test_a_row_that_is_not_there_is_refused(store: Store, tmp_path: Path, row: int) -> None:
+    """The error names the rows there are, and nothing is written."""
+    with pytest.raises(InputError, match=rf"row {row} .*0\.\.9"):
+        draw_row(store, row, tmp_path / "row.png")
+    assert not (tmp_path / "row.png").exists()
+
+
+def test_an_error_row_is_refused_with_its_reason(store: Store, tmp_path: Path) -> None:
+    """There is nothing to draw where the image was bad."""
+    with pytest.raises(InputError, match=r"row 3 .*not an image"):
+        draw_row(store, 3, tmp_path / "row.png")
+
+
+def test_a_row_not_yet_written_is_refused(tmp_path: Path) -> None:
+    """In an unfinished store the committed rows can be drawn, the others not."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    arrays = random_arrays(store)
+    write_rows(store, 1, arrays, index_table(store, arrays))
+    unfinished = open_store(store.path)
+    draw_row(unfinished, 4, tmp_path / "row.png")
+    with pytest.raises(InputError, match=r"row 1 .*not committed"):
+        draw_row(unfinished, 1, tmp_path / "other.png")

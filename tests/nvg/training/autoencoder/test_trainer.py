@@ -1,0 +1,182 @@
+"""The whole recipe: every loss at once, average weights, dead codewords, an exact resume."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nvg.config import ConfigError, build
+from nvg.errors import InputError, WorkError
+from nvg.pretrained.lpips import RANDOM
+from nvg.pretrained.vit import timm_library
+from nvg.quantizer.codebook import DeadCodes
+from nvg.quantizer.residual import Quantized
+from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
+from nvg.training.autoencoder.adversarial import DiscriminatorConfig
+from nvg.training.autoencoder.config import AutoencoderPart, AutoencoderTraining
+from nvg.training.autoencoder.discriminator import DiscriminatorKind
+from nvg.training.autoencoder.losses import LossConfig
+from nvg.training.autoencoder.train import train_autoencoder
+from nvg.training.autoencoder.trainer import AutoencoderTrainer
+from nvg.training.run_dir import Run
+from nvg.weights import CheckpointError
+from tests.makers import tiny_autoencoder, tiny_model, tiny_recipe, write_autoencoder
+from tests.nvg.training.autoencoder.test_train import Pictures, differing, state_of
+from tests.nvg.training.test_loop import lines_of
+
+# V codeword, C latent channel, R residual
+TERMS = ("l1", "l2", "perceptual", "quantizer", "entropy", "g_loss", "d_loss", "d_lecam")
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small transformer with random weights."""
+    path = tmp_path_factory.mktemp("vit") / "vit.pth"
+    torch.save(timm_library().create_model("test_vit").state_dict(), path)
+    return path
+
+
+def everything(kind: DiscriminatorKind, weights: Path) -> AutoencoderTraining:
+    """Eight steps with all terms; the adversary begins after two."""
+    discriminator = DiscriminatorConfig(
+        kind=kind, weights=str(weights), model="test_vit", start=0.25, ramp=0.25, lecam=0.05
+    )
+    return AutoencoderTraining(
+        steps=8,
+        batch_size=4,
+        warmup=1,
+        log_every=1,
+        checkpoint_every=4,
+        ibq_steps=3,
+        dead_code_after=2,
+        loss=LossConfig(perceptual=1.0, vgg=RANDOM, entropy=0.05),
+        discriminator=discriminator,
+    )
+
+
+def fit(
+    out: Path,
+    training: AutoencoderTraining,
+    resume: bool = False,
+    start: Path | None = None,
+    grid: int = 4,
+) -> None:
+    """Train on eight pictures."""
+    run = Run(out, tiny_recipe(), resume, ("autoencoder",))
+    train_autoencoder(tiny_model(grid), training, Pictures(8, 2 * grid), None, run, start)
+
+
+@pytest.mark.parametrize("kind", [DiscriminatorKind.DINO, DiscriminatorKind.PATCH])
+def test_every_term_is_logged_and_a_resumed_run_is_exact(
+    tmp_path: Path, transformer: Path, kind: DiscriminatorKind
+) -> None:
+    """All terms have a curve; cut after four of eight steps, all ends equal to the bit."""
+    training, grid = everything(kind, transformer), 16
+    fit(tmp_path / "whole", training, grid=grid)
+    lines = lines_of(tmp_path / "whole" / "metrics.jsonl")[1:]
+    assert len(lines) == 8
+    for name in TERMS:
+        assert all(name in line for line in lines), name
+    assert [line["d_loss"] == 0 for line in lines] == [True] * 2 + [False] * 6
+    assert lines[-1]["adaptive_weight"] > 0
+    assert any(line["revived"] > 0 for line in lines)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    (tmp_path / "cut" / AUTOENCODER_FILE).unlink()
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step-00000008")
+    fit(tmp_path / "cut", training, resume=True, grid=grid)
+    assert differing(state_of(tmp_path / "cut"), state_of(tmp_path / "whole")) == []
+    again = lines_of(tmp_path / "cut" / "metrics.jsonl")[1:]
+    assert again == lines
+
+
+def test_average_weights_follow() -> None:
+    """After a step they lie between the weights before and after; decay 0 leaves the last."""
+    images = Pictures(4).batch(torch.arange(4).numpy())
+    for decay in (0.0, 0.999):
+        torch.manual_seed(0)
+        training = AutoencoderTraining(steps=4, batch_size=4, warmup=0, lr=0.01, ema=decay)
+        learner = AutoencoderTrainer(tiny_model(), training)
+        before = learner.model.encoder.to_latent.weight.detach().clone()
+        learner.step(0, images)
+        after = learner.model.encoder.to_latent.weight.detach()
+        share = 0.1 if decay else 0.0  # (1 + 0) / (10 + 0)
+        expected = before * share + after * (1 - share)
+        found = learner.averaged().encoder.to_latent.weight
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_idle_codewords_become_residuals() -> None:
+    """Only those idle for long enough; their momentum is forgotten, the others' stays."""
+    codebook = torch.nn.Parameter(torch.zeros(4, 2))
+    optimizer = torch.optim.AdamW([codebook], lr=0.0)
+    codebook.grad = torch.ones(4, 2)
+    optimizer.step()
+    dead = DeadCodes(4, 2, torch.device("cpu"))
+    means, nothing = torch.tensor([[5.0, 6.0], [7.0, 8.0]]), torch.zeros(())
+    counts = []
+    for content in ([[0, 1]], [[0, 2]], [[0, 1]]):
+        quantized = Quantized(nothing, torch.tensor(content), nothing, nothing, means, nothing)
+        counts.append(int(dead.revive(quantized, codebook, optimizer)))
+    assert counts == [0, 1, 0]
+    assert codebook[3].tolist() in means.tolist()
+    assert not codebook[:3].any()
+    moment = optimizer.state[codebook]["exp_avg"]
+    assert bool((moment[:3] != 0).all())
+    assert not moment[3].any()
+    patient = DeadCodes(4, 0, torch.device("cpu"))
+    assert int(patient.revive(quantized, codebook, optimizer)) == 0
+
+
+def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
+    """With a rate of 0 they come out as they went in; other sizes are refused."""
+    write_autoencoder(tmp_path / "start", seed=3)
+    training = AutoencoderTraining(steps=1, batch_size=4, lr=0.0)
+    fit(tmp_path / "run", training, start=tmp_path / "start")
+    expected = tiny_autoencoder(3).state_dict()
+    assert differing(state_of(tmp_path / "run"), expected) == []
+    write_autoencoder(tmp_path / "other", config=tiny_model(4, 32))
+    with pytest.raises(CheckpointError, match="another"):
+        fit(tmp_path / "run2", training, start=tmp_path / "other")
+
+
+def test_images_too_small_for_lpips_are_refused(transformer: Path) -> None:
+    """VGG16 pools four times: 8 pixels leave nothing."""
+    with pytest.raises(InputError, match="images of 8 pixels are too small for LPIPS"):
+        AutoencoderTrainer(tiny_model(), everything(DiscriminatorKind.DINO, transformer))
+
+
+def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
+    """Only the quantiser moves, with all losses on."""
+    write_autoencoder(tmp_path / "start", seed=3)
+    training = AutoencoderTraining(
+        steps=3,
+        batch_size=4,
+        lr=0.01,
+        frozen=(AutoencoderPart.ENCODER, AutoencoderPart.DECODER),
+        dead_code_after=1,
+    )
+    fit(tmp_path / "run", training, start=tmp_path / "start")
+    moved = differing(state_of(tmp_path / "run"), tiny_autoencoder(3).state_dict())
+    assert moved
+    assert {name.split(".")[0] for name in moved} == {"quantizer"}
+
+
+def test_weights_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
+    """With the step and the images, though the next step's structure fails first."""
+    training = AutoencoderTraining(steps=20, batch_size=4, warmup=0, lr=1e30, clip=1e30)
+    with pytest.raises(WorkError, match=r"step \d+: .*(NaN|not a number).*lower the learning rate"):
+        fit(tmp_path / "run", training)
+
+
+def test_bad_settings_are_named() -> None:
+    """LPIPS without weights, negative numbers, pictures without a checkpoint."""
+    for table, words in (
+        ({"loss": {"perceptual": 1.0}}, "loss: perceptual needs vgg"),
+        ({"loss": {"l1": -1.0}}, "l1 must not be negative"),
+        ({"frozen": ["encoder", "decoder", "quantizer"]}, "nothing is left to train"),
+        ({"ibq_steps": -1}, "ibq_steps must not be negative"),
+        ({"sample_every": 3, "checkpoint_every": 2}, "sample_every 3 must be a multiple"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            build(AutoencoderTraining, table)

@@ -1,0 +1,297 @@
+"""The run directory, the loop, and what SIGINT and kill -9 leave behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from cli.app import app
+from nvg.config import dump
+from nvg.seeding import step_seed
+from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.checkpoint import Checkpoints
+from nvg.training.loop import train_loop
+from nvg.training.run_dir import Run, RunError
+from tests.makers import make_store, tiny_recipe, write_image_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+STEPS = 120
+DECISIVE = ("data", "autoencoder")
+TIMES = ("seconds", "samples_per_second", "data_wait")
+
+
+class Counting:
+    """A task whose step draws one number, and interrupts itself at step `upto`."""
+
+    def __init__(self, upto: int | None = None) -> None:
+        self.upto, self.drawn = upto, list[float]()
+
+    def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
+        assert batch == number
+        if number == self.upto:
+            raise KeyboardInterrupt
+        self.drawn.append(float(torch.rand(())))
+        return {"value": torch.tensor(float(number))}
+
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        return {"weights": b"w"}, {"fact": 1}
+
+    def rows(self, batch: int) -> str:
+        return f"row {batch}"
+
+    def checkpointed(self, number: int) -> None:
+        pass
+
+
+def seeded_loop(run: Run, steps: int, upto: int | None = None, every: int = 4) -> list[float]:
+    """A loop whose step draws one number; stops by KeyboardInterrupt before step `upto`."""
+    task = Counting(upto)
+    start = run.start_step()
+    config = AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every)
+    train_loop(run, config, start, iter(range(start, steps)), task, "test")
+    return task.drawn
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The metrics without the wall-clock times."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+def test_a_new_run_holds_its_resolved_recipe(tmp_path: Path) -> None:
+    """config.toml repeats the run: read again it is the same recipe."""
+    from nvg.config import load
+    from pipeline.recipe import Recipe
+
+    recipe = tiny_recipe("images")
+    Run(tmp_path / "run", recipe, False, DECISIVE)
+    assert load(Recipe, tmp_path / "run" / "config.toml") == recipe
+
+
+def test_a_run_without_resume_is_not_overwritten(tmp_path: Path) -> None:
+    """A directory with a checkpoint is refused unless it is to be continued."""
+    Run(tmp_path, tiny_recipe(), False, DECISIVE).checkpoints.save(1, {}, {})
+    with pytest.raises(RunError, match="--resume"):
+        Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    assert Run(tmp_path, tiny_recipe(), True, DECISIVE).checkpoints.steps() == [1]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_of_another_recipe_is_refused_by_key(tmp_path: Path, resume: bool) -> None:
+    """The message names the directory and the key that differs, and nothing is changed."""
+    Run(tmp_path, tiny_recipe(), False, DECISIVE).checkpoints.save(1, {}, {})
+    before = (tmp_path / "config.toml").read_bytes()
+    section = tiny_recipe().autoencoder
+    other = replace(section, train=replace(section.train, lr=0.5))
+    with pytest.raises(RunError, match=r"autoencoder\.train\.lr") as caught:
+        Run(tmp_path, tiny_recipe(autoencoder=other), resume, DECISIVE)
+    assert str(tmp_path) in str(caught.value)
+    assert (tmp_path / "config.toml").read_bytes() == before
+
+
+def test_sections_that_do_not_matter_may_change(tmp_path: Path) -> None:
+    """The tokenizer's run goes on when only the generators' recipe was edited."""
+    Run(tmp_path, tiny_recipe(), False, DECISIVE).checkpoints.save(1, {}, {})
+    other = replace(tiny_recipe().generator, train=replace(tiny_recipe().generator.train, lr=0.5))
+    Run(tmp_path, tiny_recipe(generator=other), True, DECISIVE)
+
+
+def test_named_runs_of_one_directory_do_not_meet(tmp_path: Path) -> None:
+    """Checkpoints and metrics of `content` are not those of `structure`."""
+    first, second = (Run(tmp_path, tiny_recipe(), False, DECISIVE, n) for n in ("a", "b"))
+    first.checkpoints.save(5, {}, {})
+    first.log(step=5)
+    assert (first.start_step(), second.start_step()) == (5, 0)
+    assert not second.metrics_path.exists()
+
+
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+    """Lines of steps that will be run again go, and so does a line cut off by a crash."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    run.checkpoints.save(4, {}, {})
+    for step in range(2, 9, 2):
+        run.log(step=step)
+    with run.metrics_path.open("a") as file:
+        file.write('{"step": 1')
+    assert run.start_step() == 4
+    assert lines_of(run.metrics_path) == [{"step": 2}, {"step": 4}]
+
+
+def test_metrics_without_a_checkpoint_are_dropped(tmp_path: Path) -> None:
+    """A run that died before its first checkpoint starts from an empty log."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    run.log(step=1)
+    assert run.start_step() == 0
+    assert run.metrics_path.read_text() == ""
+
+
+def test_the_loop_logs_the_mean_of_each_window(tmp_path: Path) -> None:
+    """Every third step and the last one: the mean since the line before."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    seeded_loop(run, 8)
+    expected = [(3, 1.0), (6, 4.0), (8, 6.5)]
+    assert [(line["step"], line["value"]) for line in lines_of(run.metrics_path)] == expected
+
+
+def test_the_loop_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> None:
+    """Every fourth step and the last one; the newest two stay, and the one of the lowest loss."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    seeded_loop(run, 14)
+    assert run.checkpoints.steps() == [4, 12, 14]
+    assert run.checkpoints.best() == 4
+    (run.checkpoints.path(4) / "state.json").write_text("damaged")
+    assert run.checkpoints.best() == 12
+
+
+@pytest.mark.parametrize("upto", [1, 4, 5, 9])
+def test_a_resumed_loop_draws_and_logs_what_an_uninterrupted_one_does(
+    tmp_path: Path, upto: int
+) -> None:
+    """Random numbers and windows of logging do not depend on where the run was cut."""
+    whole = Run(tmp_path / "whole", tiny_recipe(), False, DECISIVE)
+    drawn = seeded_loop(whole, 10)
+    cut = Run(tmp_path / "cut", tiny_recipe(), False, DECISIVE)
+    with pytest.raises(KeyboardInterrupt):
+        seeded_loop(cut, 10, upto)
+    again = seeded_loop(Run(tmp_path / "cut", tiny_recipe(), True, DECISIVE), 10)
+    assert again == drawn[-len(again) :]
+    assert len(again) == 10 - upto // 4 * 4
+    assert lines_of(cut.metrics_path) == lines_of(whole.metrics_path)
+
+
+def test_step_seeds_are_63_bits_and_distinct() -> None:
+    """No two steps of any of these seeds share their random numbers; -1 is the initialisation."""
+    seeds = [step_seed(seed, step) for seed in range(30) for step in range(-1, 300)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training verb on prepared input."""
+
+    verb: str
+    recipe: Path
+    inputs: tuple[str, ...]
+    results: tuple[str, ...]
+
+    def arguments(self, out: Path, *more: str) -> list[str]:
+        return ["train", self.verb, str(self.recipe), *self.inputs, "--out", str(out), *more]
+
+    def finish(self, out: Path, *more: str) -> None:
+        """Run to the end in this process."""
+        result = CliRunner().invoke(app, self.arguments(out, *more))
+        assert result.exit_code == 0, result.stderr
+
+    def start(self, out: Path) -> subprocess.Popen[str]:
+        """The same in a process of its own."""
+        command = [sys.executable, "-m", "cli.app", *self.arguments(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        )
+
+    def check_equal(self, one: Path, other: Path) -> None:
+        """Both runs ended with the same weights, to the bit, and the same log."""
+        for name in self.results:
+            first, second = load_file(one / name), load_file(other / name)
+            assert first.keys() == second.keys()
+            assert [key for key in first if not torch.equal(first[key], second[key])] == []
+        assert lines_of(one / "metrics.jsonl") == lines_of(other / "metrics.jsonl")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, here as in the processes that are interrupted."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Job, Path]]:
+    """Both jobs and, for each, the directory of an uninterrupted run."""
+    root = tmp_path_factory.mktemp("whole")
+    write_image_folder(root / "images")
+    make_store(root / "store.vgs", rows=10)
+    base = tiny_recipe(root / "images")
+    often = {"steps": STEPS, "log_every": 1, "checkpoint_every": 7}
+    tokenizer = replace(base.autoencoder, train=replace(base.autoencoder.train, **often))
+    generator = replace(base.generator, train=replace(base.generator.train, **often))
+    dump(replace(base, autoencoder=tokenizer, generator=generator), root / "recipe.toml")
+    names = ("content.safetensors", "structure.safetensors")
+    store = ("--store", str(root / "store.vgs"))
+    jobs = [
+        Job("autoencoder", root / "recipe.toml", (), ("autoencoder.safetensors",)),
+        Job("generator", root / "recipe.toml", store, names),
+    ]
+    for job in jobs:
+        job.finish(root / job.verb)
+    return {job.verb: (job, root / job.verb) for job in jobs}
+
+
+def stop_midway(job: Job, out: Path, number: int) -> tuple[int, str]:
+    """Send a signal after the second checkpoint; returns exit code and stderr."""
+    process = job.start(out)
+    checkpoints = Checkpoints(out / "checkpoints")
+    deadline = time.monotonic() + 120
+    while len(checkpoints.steps()) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline, "no checkpoint after two minutes"
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.wait(120), process.communicate()[1]
+
+
+@pytest.mark.parametrize("verb", ["autoencoder", "generator"])
+def test_ctrl_c_saves_the_step_and_resume_ends_bit_equal(
+    whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
+) -> None:
+    """Exit 130, one line, a checkpoint of the very step; --resume ends as if nothing happened."""
+    job, uninterrupted = whole[verb]
+    code, stderr = stop_midway(job, tmp_path / "run", signal.SIGINT)
+    assert code == 130
+    said = [line for line in stderr.replace("\r", "\n").splitlines() if "nvgctl" in line]
+    assert len(said) == 1
+    assert "--resume" in said[0]
+    assert "Traceback" not in stderr
+    steps = Checkpoints(tmp_path / "run" / "checkpoints").steps()
+    assert steps[-1] == lines_of(tmp_path / "run" / "metrics.jsonl")[-1]["step"] < STEPS
+    job.finish(tmp_path / "run", "--resume")
+    job.check_equal(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("verb", ["autoencoder", "generator"])
+def test_kill_9_loses_only_the_steps_since_the_checkpoint(
+    whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
+) -> None:
+    """Killed at any point, the run is resumed from its checkpoint and ends bit-equal."""
+    job, uninterrupted = whole[verb]
+    code, _ = stop_midway(job, tmp_path / "run", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "run" / job.results[0]).exists()
+    job.finish(tmp_path / "run", "--resume")
+    job.check_equal(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("verb", ["autoencoder", "generator"])
+def test_a_finished_run_is_resumed_to_itself(
+    whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
+) -> None:
+    """--resume on a finished run trains nothing and leaves the same weights and log."""
+    job, uninterrupted = whole[verb]
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    job.finish(tmp_path / "run", "--resume")
+    job.check_equal(tmp_path / "run", uninterrupted)

@@ -1,0 +1,147 @@
+"""Browsing a whole store: what the server answers, whom it refuses, and its page in a browser."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nvg.errors import InputError
+from nvg.store import Store
+from nvg.view.html import Originals
+from nvg.view.server import HOST, Browser, serve
+from tests.makers import make_store
+from tests.nvg.view.test_html import CHROMIUM, NASTY, browser, in_browser, odd
+
+__all__ = ["browser", "odd"]  # fixtures
+
+
+@pytest.fixture
+def address(odd: Store, tmp_path: Path) -> Iterator[str]:
+    """A server over the odd store, another of other tokens beside it."""
+    beside = make_store(tmp_path / "b.vgs", 8, seed=5)
+    server = serve(Browser(odd, beside), 0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://{HOST}:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes, str]:
+    """Status, body and type."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as reply:
+            return reply.status, reply.read(), reply.headers["Content-Type"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), error.headers["Content-Type"]
+
+
+def test_lists_are_filtered_and_parted(address: str, odd: Store) -> None:
+    """By class, status and part of the key, some at a time, with how many there are."""
+    found = json.loads(get(f"{address}/list?count=3&offset=2")[1])
+    assert found["total"] == 8
+    assert [item["row"] for item in found["items"]] == [2, 3, 4]
+    errors = json.loads(get(f"{address}/list?status=error")[1])
+    assert [(item["row"], item["thumb"]) for item in errors["items"]] == [(5, None)]
+    keyed = json.loads(get(f"{address}/list?search=IMAGE-7")[1])
+    assert [item["row"] for item in keyed["items"]] == [7]
+    name = odd.index["class"][1].as_py()
+    classed = json.loads(get(f"{address}/list?class={name}")[1])
+    assert {item["class"] for item in classed["items"]} == {name}
+
+
+def test_an_image_and_its_like_in_the_other_store(address: str, odd: Store, tmp_path: Path) -> None:
+    """Leaves and tokens of either; a picture for the list; a key the other lacks."""
+    own = json.loads(get(f"{address}/image/3")[1])
+    assert own["leaves"] == odd.leaves[3, 0].tolist()
+    other = json.loads(get(f"{address}/image/3?other=1")[1])
+    assert other["key"] == own["key"]
+    assert other["content"] != own["content"]
+    assert get(f"{address}/thumb/3")[1].startswith(b"\x89PNG")
+    status, said, _ = get(f"{address}/image/0?other=1")
+    assert status == 404
+    assert b"has no image" in said
+
+
+def test_images_with_the_same_token(address: str, odd: Store) -> None:
+    """Against a look at every row; the image itself left out."""
+    for stage in (0, 2, 4):
+        part = odd.geometry.stage_slice(stage)
+        code = int(odd.content[1, 0][part][0])
+        found = json.loads(get(f"{address}/same?stage={stage}&code={code}&row=1")[1])
+        wanted = [
+            row
+            for row in odd.ok_rows().tolist()
+            if row != 1 and code in odd.content[row, 0][part].tolist()
+        ]
+        assert [item["row"] for item in found] == wanted
+
+
+def test_nothing_else_is_served(address: str) -> None:
+    """Other paths, rows that are not there, numbers that are none, other names of this machine."""
+    for path in ("/manifest.json", "/../a.vgs", "/image/../0", "/image/99", "/thumb/5", "/list/x"):
+        status, said, kind = get(address + path)
+        assert status == 404, path
+        assert kind.startswith("text/plain")
+        assert said
+    assert get(f"{address}/list?offset=a")[0] == 404
+    assert get(f"{address}/same?stage=9")[0] == 404
+    assert get(f"{address}/", Host="evil.example:8642")[0] == 403
+    assert get(f"{address}/", Host="localhost:8642")[0] == 200
+
+
+def test_a_taken_port_is_named(odd: Store) -> None:
+    """And one that is no port."""
+    first = serve(Browser(odd), 0)
+    with first, pytest.raises(InputError, match=f"port {first.server_port} cannot be used"):
+        serve(Browser(odd), first.server_port)
+    with pytest.raises(InputError, match="port 99999 is none"):
+        serve(Browser(odd), 99999)
+
+
+def test_originals_are_asked_for(odd: Store) -> None:
+    """Row by row, of the store that is shown."""
+    asked: list[list[int]] = []
+
+    def read(store: Store, rows: list[int]) -> Originals:
+        asked.append(rows)
+        return {}
+
+    Browser(odd, originals=read).image(2)
+    assert asked == [[2]]
+
+
+@in_browser
+def test_the_page_browses(address: str, browser: Any) -> None:
+    """Lists, filters, compares with the other store; asks nobody else; odd keys stay text."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, seen = context.new_page(), []
+    page.on("request", lambda asked: seen.append(asked.url))
+    page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+    page.goto(f"{address}/")
+    page.locator("canvas[data-part=map]").wait_for()
+    assert page.locator("#panes h1").text_content() == f"row 0: {NASTY}"
+    assert page.locator("#count").text_content() == "8 images match; 1 to 8 shown"
+    page.locator("#list button").nth(3).click()
+    page.get_by_role("heading", name="row 3: image-3").wait_for()
+    page.locator("#compare").check()
+    page.locator("#panes section").nth(1).wait_for()
+    assert page.locator("#panes h1").all_text_contents() == ["row 3: image-3"] * 2
+    page.locator("canvas[data-part=map]").first.hover(position={"x": 5, "y": 5})
+    page.locator("[data-part=ask-same]").first.click()
+    page.locator("[data-part=same] span").first.wait_for()
+    page.locator("#search").fill("image-6")
+    page.get_by_text("1 images match; 1 to 1 shown").wait_for()
+    assert [url for url in seen if not url.startswith((address, "data:"))] == []
+    assert page.evaluate("window.hit") is None
+    context.close()
+
+
+assert CHROMIUM is None or Path(CHROMIUM).exists()

@@ -1,0 +1,88 @@
+"""The coloured views: what they hold, and that odd keys are text, never markup."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console, RenderableType
+
+from nvg.store import Store
+from nvg.view.figures import structure_tile
+from nvg.view.summary import summarize
+from nvg.view.terminal import BAR, bar, map_blocks, row_view, survey_view
+from nvg.view.text import row_entry
+from tests.makers import empty_store
+
+
+def rendered(view: RenderableType, width: int = 120) -> str:
+    """As a terminal with colours gets it."""
+    out = io.StringIO()
+    Console(file=out, force_terminal=True, width=width, color_system="truecolor").print(view)
+    return out.getvalue()
+
+
+def plain(view: RenderableType) -> str:
+    """Without colours."""
+    out = io.StringIO()
+    Console(file=out, width=120).print(view)
+    return out.getvalue()
+
+
+def test_one_screen_has_what_matters(store: Store) -> None:
+    """State, counts, errors by reason, a line a stage, within 40 lines."""
+    text = plain(survey_view(summarize(store)))
+    for word in ("finished", "3 of 3 chunks", "4x4, stages 0..4", "2 x", "not an image", "greedy"):
+        assert word in text
+    assert len(text.splitlines()) <= 40
+    assert sum("bits" in line for line in text.splitlines()) == 5
+
+
+def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
+    """In so many letters."""
+    assert "UNFINISHED" in plain(survey_view(summarize(empty_store(tmp_path / "a.vgs", 6))))
+
+
+def test_bars_are_proportional() -> None:
+    """Empty, half, full; beyond is cut."""
+    assert bar(0) == " " * BAR
+    assert bar(1) == "█" * BAR == bar(7)
+    assert bar(0.5) == "█" * (BAR // 2) + " " * (BAR // 2)
+    assert len(bar(0.33)) == BAR
+
+
+def test_maps_have_the_pictures_colours() -> None:
+    """Small ones two characters a position; large ones two positions to a character."""
+    label = np.arange(16) % 4
+    red, green, blue = structure_tile(label, 2, 4)[0, 0]
+    text = rendered(map_blocks(label, 2, 4))
+    assert text.count(f"48;2;{red};{green};{blue}m  ") == 4
+    assert len(text.strip().splitlines()) == 4
+    label = np.arange(256) // 64
+    tile = structure_tile(label, 2, 16)
+    one, other = tile[0, 0], tile[1, 0]
+    text = rendered(map_blocks(label, 2, 16))
+    assert f"38;2;{one[0]};{one[1]};{one[2]};48;2;{other[0]};{other[1]};{other[2]}m" in text
+    assert text.count("▀") == 128
+
+
+@pytest.mark.parametrize("row", [0, 3])
+def test_an_image_is_shown(store: Store, row: int) -> None:
+    """Every stage's map and tokens; an error row its reason."""
+    text = plain(row_view(store, row_entry(store, row)))
+    assert f"image-{row}" in text
+    if row == 3:
+        assert "error: not an image" in text
+    else:
+        assert "stage 4, 16 clusters" in text
+        assert str(store.content[0, 0, 0]) in text
+
+
+def test_odd_keys_are_text(store: Store) -> None:
+    """Brackets, quotes and other scripts come out as they are."""
+    key = "[bold]a/<b>\"'é漢"
+    entry = {**row_entry(store, 0), "key": key}
+    assert key in plain(row_view(store, entry))
+    odd = replace(summarize(store), path=key, reasons={key: 2})
+    assert plain(survey_view(odd)).count(key) == 2

@@ -1,0 +1,40 @@
+"""Use of the codebook over a store: in parts the same as at once."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nvg.store import open_store
+from nvg.view.token_stats import mean_stage_error, stage_uses, use_lines
+from tests.makers import make_store
+
+
+def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
+    """The same rows in other chunks, and only the first rows where a limit is given."""
+    stores = [
+        make_store(tmp_path / f"{size}.vgs", 23, 2, bad=(0, 5, 22), chunk_rows=size)
+        for size in (4, 7, 100)
+    ]
+    uses = [stage_uses(store) for store in stores]
+    assert uses[0] == uses[1] == uses[2]
+    assert stage_uses(stores[0], 9) == stage_uses(stores[1], 9) != uses[0]
+
+
+def test_uniform_tokens_have_full_entropy(tmp_path: Path) -> None:
+    """Many random tokens of 16 codes: all are used, with near 4 bits."""
+    last = stage_uses(make_store(tmp_path / "a.vgs", 200, 2))[-1]
+    assert (last.clusters, last.codes, last.reach) == (16, 16, 1.0)
+    assert 3.99 < last.entropy <= 4.0
+
+
+def test_a_store_without_readable_images_has_none(tmp_path: Path) -> None:
+    """No rows, no table."""
+    store = make_store(tmp_path / "a.vgs", 3, bad=(0, 1, 2))
+    assert stage_uses(store) == []
+    assert use_lines([]) == []
+
+
+def test_mean_errors_leave_error_rows_out(tmp_path: Path) -> None:
+    """Each stage's mean over the rows that have one."""
+    store = open_store(make_store(tmp_path / "a.vgs", 5, bad=(1,)).path)
+    assert np.allclose(mean_stage_error(store.index, 5), [1 / (n + 1) for n in range(5)])

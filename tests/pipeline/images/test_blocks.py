@@ -1,0 +1,144 @@
+"""Blocks of rows: what they tell of good images, and how bad ones become error rows."""
+
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.images.blocks import RowImages, decode_rows
+from pipeline.images.crops import Crops
+from pipeline.images.decode import ImageError, decode
+from pipeline.recipe import View
+from pipeline.sources import FolderSource, Row
+from tests.makers import Listed, center_crop, image_bytes, picture, write_image_folder
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds a few bytes."""
+
+    def part(name: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + crc
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+BAD_FILES = {
+    "empty": (b"", "empty file"),
+    "text": (b"<html>404 not found</html>", "not an image"),
+    "zeros": (bytes(1000), "not an image"),
+    "signature": (b"\x89PNG\r\n\x1a\n", ""),
+    "truncated jpeg": (image_bytes(picture(64), "jpeg")[:-300], "truncated"),
+    "truncated png": (image_bytes(picture(64), "png")[:600], ""),
+    "bomb": (png_header(100_000, 100_000), "too many pixels"),
+    "half a bomb": (png_header(13_000, 13_000), ""),
+    "bomb of the largest sides": (png_header(2**31 - 1, 2**31 - 1), ""),
+    "no width": (png_header(0, 10), ""),
+    "cannot be read": (OSError(5, "Input/output error"), "Input/output error"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_an_error_row(name: str) -> None:
+    """Nothing is raised: the row has a short reason in one line, and pixels of zeros."""
+    data, words = BAD_FILES[name]
+    good = image_bytes(picture(), "png")
+    source = Listed(good, data, good)
+    block = decode_rows(source, source.rows, Crops(8))
+    reasons = block["reason"].tolist()
+    assert (reasons[0], reasons[2]) == ("", "")
+    assert 0 < len(reasons[1]) <= 100
+    assert len(reasons[1].splitlines()) == 1
+    assert words in reasons[1]
+    assert not block["pixels"][1].any()
+    assert block["pixels"][0].any()
+
+
+def test_a_long_strip_is_an_error_row() -> None:
+    """A thousand bytes that would grow to gigabytes, the short side enlarged, are refused."""
+    data = image_bytes(Image.new("1", (9_000_000, 1)), "png")
+    assert len(data) < 2000
+    source = Listed(data)
+    (reason,) = decode_rows(source, source.rows, Crops(256))["reason"]
+    assert 0 < len(reason) <= 100
+
+
+@pytest.mark.parametrize("shape", [(60_000, 1), (1, 60_000)])
+def test_a_strip_is_refused_before_it_is_enlarged(shape: tuple[int, int]) -> None:
+    """To 256 pixels it would take 12 GB and minutes; the error row is there within a second."""
+    source = Listed(image_bytes(Image.new("RGB", shape), "png"))
+    began = time.perf_counter()
+    block = decode_rows(source, source.rows, Crops(256))
+    assert time.perf_counter() - began < 1
+    assert block["reason"].tolist() == [f"too long and narrow: {shape[0]}x{shape[1]}"]
+    assert not block["pixels"].any()
+
+
+def test_postscript_is_refused_whatever_its_name(tmp_path: Path) -> None:
+    """EPS would start a program (Ghostscript) on data from outside; a name ending in .jpg too."""
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "photo.jpg").write_bytes(image_bytes(picture(), "eps"))
+    source = FolderSource(tmp_path)
+    (reason,) = decode_rows(source, source.rows, Crops(8))["reason"]
+    assert reason == "not an image"
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), kind=st.sampled_from(["png", "jpeg", "gif", "webp", "bmp", "tiff"]))
+def test_damage_is_never_raised(data: st.DataObject, kind: str) -> None:
+    """A file cut short or with changed bytes in it decodes or is an error row."""
+    whole = bytearray(image_bytes(picture(), kind))
+    end = data.draw(st.integers(1, len(whole)))
+    for place in data.draw(st.lists(st.integers(len(whole) // 2, len(whole) - 1), max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    source = Listed(bytes(whole[:end]))
+    (reason,) = decode_rows(source, source.rows, Crops(8))["reason"]
+    assert len(reason.splitlines()) <= 1
+
+
+def test_a_block_tells_of_every_row(tmp_path: Path) -> None:
+    """Key, label, class, size and pixels, row by row, in the order asked for."""
+    write_image_folder(tmp_path, ["ant", "bee"], 2, 20)
+    (tmp_path / "bee" / "wide.png").write_bytes(image_bytes(picture().resize((30, 10)), "png"))
+    source = FolderSource(tmp_path)
+    block = decode_rows(source, source.rows[::-1], Crops(8, (View.CENTER, View.FLIP)))
+    assert block["key"].tolist() == [row.key for row in source.rows[::-1]]
+    assert block["label"].tolist() == [1, 1, 1, 0, 0]
+    assert block["class"].tolist() == ["bee", "bee", "bee", "ant", "ant"]
+    assert (block["width"].tolist(), block["height"].tolist()) == ([30, *[20] * 4], [10, *[20] * 4])
+    assert block["pixels"].shape == (5, 2, 3, 8, 8)
+    last = center_crop(decode((tmp_path / source.rows[0].key).read_bytes()), 8)
+    assert np.array_equal(block["pixels"][4, 0], last)
+
+
+def test_a_row_without_a_class_has_no_class_name() -> None:
+    """Label -1 means none."""
+    source = Listed(image_bytes(picture(), "png"))
+    block = decode_rows(source, [Row("0", -1)], Crops(8))
+    assert (block["label"].tolist(), block["class"].tolist()) == ([-1], [""])
+
+
+def test_training_reads_around_bad_images() -> None:
+    """The readable ones of a batch come in order; the others are remembered with their reason."""
+    files = [image_bytes(picture(seed=n), "png") for n in range(3)]
+    images = RowImages(Listed(files[0], b"text", files[1], b"", files[2]), [], 8)
+    images.rows = [Row(str(number), 0) for number in range(5)]
+    found = images.batch(np.array([4, 3, 0, 1])).pixels
+    assert np.array_equal(found[0], center_crop(decode(files[2]), 8))
+    assert np.array_equal(found[1], center_crop(decode(files[0]), 8))
+    assert (len(found), len(images)) == (2, 5)
+    assert images.skipped == {"1": "not an image", "3": "empty file"}
+
+
+def test_training_stops_at_a_batch_without_images() -> None:
+    """When nothing in a batch can be read, the error names the first image and its reason."""
+    source = Listed(b"", b"text")
+    with pytest.raises(ImageError, match="0: empty file"):
+        RowImages(source, source.rows, 8).batch(np.array([0, 1]))

@@ -1,0 +1,181 @@
+"""Label maps beside images: where they are looked for, how they are cropped, what they decide."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nvg.errors import InputError
+from nvg.geometry import labels
+from nvg.store import Store, open_store
+from nvg.view.text import structure_lines
+from pipeline.images.blocks import RowImages, decode_rows
+from pipeline.images.crops import Crops
+from pipeline.images.decode import ImageError, decode
+from pipeline.images.label_maps import SegmentMaps, label_map, open_segments, store_regions
+from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
+from pipeline.sources import open_source
+from pipeline.tokenize.dataset import tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.manifest import source_fingerprint
+from pipeline.train import fit_autoencoder
+from tests.makers import (
+    center_crop,
+    image_bytes,
+    tiny_model,
+    tiny_recipe,
+    write_autoencoder,
+    write_image_folder,
+)
+
+# B image, V view, N position, D pixel row or column
+MODEL = replace(tiny_model(), builder="segments")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Six images of 16x16 whose maps have a left and a right region, and the flip as a view."""
+    keys = write_image_folder(tmp_path / "images", ["ant", "bee"], 3, 16)
+    for key in keys:
+        path = (tmp_path / "maps" / key).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        halves = np.repeat(np.arange(2, dtype=np.uint8), 8)[None].repeat(16, 0)
+        Image.fromarray(halves).save(path)
+    plain = tiny_recipe(tmp_path / "images")
+    return replace(
+        plain,
+        data=replace(plain.data, segments=str(tmp_path / "maps")),
+        autoencoder=AutoencoderSection(model=MODEL, train=plain.autoencoder.train),
+        tokenize=TokenizeConfig(chunk_rows=4, batch_size=3, views=(View.CENTER, View.FLIP)),
+    )
+
+
+def tokenized(recipe: Recipe, folder: Path) -> Store:
+    """The store that the recipe makes with an untrained tokenizer."""
+    write_autoencoder(folder / "run", config=recipe.autoencoder.model)
+    out = str(folder / "tokens.vgs")
+    tokenize_dataset(recipe, folder / "run", out, Engine.INLINE)
+    return open_store(out)
+
+
+def test_structure_follows_the_maps(recipe: Recipe, tmp_path: Path) -> None:
+    """Two regions of half the image each are the two clusters of stage 1, in both views."""
+    store = tokenized(recipe, tmp_path)
+    maps = labels(torch.from_numpy(store.leaves[:]).long(), 1, 4)
+    halves = torch.tensor([0, 0, 1, 1]).repeat(4)
+    assert store.verify() == []
+    assert bool((maps == halves).all())
+
+
+def test_measured_against_their_maps_the_borders_agree(recipe: Recipe, tmp_path: Path) -> None:
+    """`inspect --stats --segments` finds every border at stage 1, and no other cluster border."""
+    store = tokenized(recipe, tmp_path)
+    lines = structure_lines(store, store_regions(store, recipe.data.segments))
+    assert lines[3].split()[:2] == ["1", "2"]
+    assert lines[3].split()[4:] == ["100.0%", "100.0%"]
+    assert store_regions(store, None) is None
+
+
+def test_training_reads_the_maps(recipe: Recipe, tmp_path: Path) -> None:
+    """An autoencoder trains, is measured and pictured on given structure."""
+    data = replace(recipe.data, heldout=2)
+    lines = fit_autoencoder(replace(recipe, data=data), tmp_path / "run", False)
+    assert any("held out (2)" in line for line in lines)
+
+
+def test_an_image_without_its_map_is_an_error_row(recipe: Recipe, tmp_path: Path) -> None:
+    """A missing and a damaged map each cost their image, with the reason in the index."""
+    (tmp_path / "maps" / "ant" / "001.png").unlink()
+    (tmp_path / "maps" / "bee" / "000.png").write_bytes(b"no picture")
+    entries = tokenized(recipe, tmp_path).index.to_pylist()
+    bad = {entry["key"]: entry["reason"] for entry in entries if entry["status"] != "ok"}
+    assert sorted(bad) == ["ant/001.jpg", "bee/000.png"]
+    assert "no label map" in bad["ant/001.jpg"]
+    assert "not an image" in bad["bee/000.png"]
+    images = RowImages(open_source(recipe.data), [], 8, open_segments(recipe))
+    images.rows = open_source(recipe.data).rows
+    batch = images.batch(np.arange(6))
+    assert (len(batch.pixels), len(batch.segments)) == (4, 4)  # type: ignore[arg-type]
+    assert sorted(images.skipped) == sorted(bad)
+
+
+def test_changed_maps_change_the_fingerprint(recipe: Recipe, tmp_path: Path) -> None:
+    """A store cannot be resumed over maps of another size, nor mistaken for one without maps."""
+    source = open_source(recipe.data)
+    before = source_fingerprint(recipe, source)
+    assert before != source.fingerprint()
+    (tmp_path / "maps" / "ant" / "000.png").write_bytes(b"")
+    assert source_fingerprint(recipe, source) != before
+    assert source_fingerprint(tiny_recipe(recipe.data.path), source) == source.fingerprint()
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 16), (17, 33), (300, 200)])
+@pytest.mark.parametrize("reduced", [1, 2])
+def test_a_map_is_cropped_like_its_image(
+    tmp_path: Path, shape: tuple[int, int], reduced: int
+) -> None:
+    """Where red lies on one side of the image, label 1 lies in the map, at other sizes too."""
+    wide, high = shape
+    edge = wide * 5 // 8
+    pixels = np.zeros((high, wide, 3), np.uint8)
+    pixels[:, edge:, 0] = 255
+    mask = (pixels[::reduced, ::reduced, 0] > 0).astype(np.uint8)
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    crop = center_crop(decode(image_bytes(Image.fromarray(pixels), "png")), 8)
+    label = SegmentMaps(str(tmp_path), 8, 4).read("a.jpg", Crops(8).windows(wide, high, ""))[0]
+    assert label.shape == (8, 8)
+    clear = (crop[0] < 30) | (crop[0] > 225)
+    assert clear.mean() > 0.7
+    assert np.array_equal((crop[0] > 127)[clear], (label == 1)[clear])
+
+
+@pytest.mark.parametrize(
+    ("key", "file"),
+    [
+        ("ant/b.jpg", "ant/b.png"),
+        ("ant/b.c.JPEG", "ant/b.c.png"),
+        ("train-0.parquet:17", "train-0.parquet/17.png"),
+        ("digit-0042", "digit-0042.png"),
+        ("odd:name.png", "odd:name.png"),
+    ],
+)
+def test_a_key_names_its_map(tmp_path: Path, key: str, file: str) -> None:
+    """The image's name with .png; a row of a Parquet file has its number in a folder."""
+    assert SegmentMaps(str(tmp_path), 8, 4).path(key) == tmp_path / file
+
+
+def test_pictures_of_any_kind_are_label_maps() -> None:
+    """Palette, grey, deep and one-bit values are labels; colours one label each; alpha is none."""
+    values = np.array([[0, 1], [1, 3]], np.uint8)
+    grey = Image.fromarray(values)
+    palette = Image.fromarray(values, "L").convert("P")
+    palette.putdata(values.ravel().tolist())
+    colour = np.zeros((2, 2, 3), np.uint8)
+    colour[1] = (1, 2, 3)
+    deep = Image.fromarray(values.astype(np.uint16) * 300)
+    both = Image.merge("LA", (grey, Image.new("L", (2, 2), 7)))
+    assert label_map(image_bytes(grey, "png")).tolist() == values.tolist()
+    assert label_map(image_bytes(palette, "png")).tolist() == values.tolist()
+    assert label_map(image_bytes(both, "png")).tolist() == values.tolist()
+    assert label_map(image_bytes(deep, "png")).tolist() == (values.astype(int) * 300).tolist()
+    assert label_map(image_bytes(Image.fromarray(values > 0), "png")).tolist() == [[0, 1], [1, 1]]
+    mixed = label_map(image_bytes(Image.fromarray(colour), "png"))
+    assert mixed.tolist() == [[0, 0], [0x010203, 0x010203]]
+    for data, words in ((b"text", "not an image"), (b"", "empty file")):
+        with pytest.raises(ImageError, match=words):
+            label_map(data)
+
+
+def test_only_builders_that_take_maps_ask_for_them(recipe: Recipe) -> None:
+    """Without them nothing is read; with them a missing folder is named."""
+    assert open_segments(tiny_recipe()) is None
+    lost = replace(recipe, data=replace(recipe.data, segments="/nowhere/maps"))
+    with pytest.raises(InputError, match="/nowhere/maps"):
+        open_segments(lost)
+    with pytest.raises(InputError, match=r"data\.segments is missing"):
+        open_segments(replace(recipe, data=replace(recipe.data, segments="")))
+    source = open_source(recipe.data)
+    assert "segments" not in decode_rows(source, source.rows, Crops(8))

@@ -1,0 +1,237 @@
+"""Tar shards, lists of images and Arrow files: the same images whichever way they come."""
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nvg.store import open_store
+from pipeline.recipe import DataConfig, SourceKind
+from pipeline.sources import (
+    ArrowSource,
+    FolderSource,
+    ManifestSource,
+    ParquetSource,
+    Source,
+    SourceError,
+    TarSource,
+)
+from pipeline.tokenize.dataset import tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from tests.makers import tiny_recipe, write_autoencoder, write_image_folder
+from tests.pipeline.sources.test_huggingface import IMAGE, write_parquet
+
+CLASSES = ("ant", "bee")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderSource:
+    """Six images of two classes, which every other source holds too."""
+    write_image_folder(tmp_path / "images", CLASSES, 3, 16)
+    return FolderSource(tmp_path / "images")
+
+
+def add_member(shard: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    shard.addfile(info, io.BytesIO(data))
+
+
+def write_shards(source: FolderSource, path: Path, per_shard: int = 4, label: str = "cls") -> None:
+    """The images as WebDataset shards, with their labels beside them; long names among them."""
+    path.mkdir()
+    for start in range(0, len(source.rows), per_shard):
+        with tarfile.open(path / f"part-{start:03d}.tar", "w") as shard:
+            for n, row in enumerate(source.rows[start : start + per_shard], start):
+                suffix = row.key.rpartition(".")[2]
+                name = f"{'long/' * 30 * (n % 2)}{n:06d}"
+                text = {"cls": str(row.label), "json": json.dumps({"label": CLASSES[row.label]})}
+                if label in text:
+                    add_member(shard, f"{name}.{label}", text[label].encode())
+                (data,) = source.read([row.key])
+                assert isinstance(data, bytes)
+                add_member(shard, f"{name}.{suffix}", data)
+
+
+def write_list(source: FolderSource, path: Path, labels: Sequence[object]) -> Path:
+    """The images as a list of paths, in the folder above the images."""
+    entries = [
+        {"path": f"images/{row.key}", "label": label}
+        for row, label in zip(source.rows, labels, strict=True)
+    ]
+    with path.open("w", newline="") as file:
+        if path.suffix == ".csv":
+            writer = csv.DictWriter(file, ["path", "label"])
+            writer.writeheader()
+            writer.writerows(entries)
+        else:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+    return path
+
+
+def write_tables(source: FolderSource, tmp_path: Path) -> None:
+    """The images as Parquet, and as Arrow files of both kinds."""
+    data = list(source.read([row.key for row in source.rows]))
+    labels = [row.label for row in source.rows]
+    for name in ("parquet", "stream", "random"):
+        (tmp_path / name).mkdir()
+    write_parquet(tmp_path / "parquet" / "a.parquet", data, labels, CLASSES)  # type: ignore[arg-type]
+    cells = pa.array([{"bytes": part, "path": None} for part in data], IMAGE)
+    table = pa.table({"image": cells, "label": labels})
+    features = {"label": {"names": list(CLASSES)}}
+    info = json.dumps({"info": {"features": features}})
+    table = table.replace_schema_metadata({"huggingface": info})
+    with pa.ipc.new_stream(tmp_path / "stream" / "a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    with pa.ipc.new_file(tmp_path / "random" / "a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+
+
+def everywhere(folder: FolderSource, tmp_path: Path) -> dict[str, Source]:
+    """The same images from every kind of source."""
+    write_shards(folder, tmp_path / "shards")
+    write_shards(folder, tmp_path / "named", label="json")
+    write_tables(folder, tmp_path)
+    names = [CLASSES[row.label] for row in folder.rows]
+    ids = [row.label for row in folder.rows]
+    return {
+        "tar": TarSource(tmp_path / "shards"),
+        "named tar": TarSource(tmp_path / "named"),
+        "csv": ManifestSource(write_list(folder, tmp_path / "list.csv", names)),
+        "jsonl": ManifestSource(write_list(folder, tmp_path / "list.jsonl", ids)),
+        "parquet": ParquetSource(tmp_path / "parquet"),
+        "arrow stream": ArrowSource(tmp_path / "stream"),
+        "arrow file": ArrowSource(tmp_path / "random"),
+    }
+
+
+def test_every_source_gives_the_same_images(folder: FolderSource, tmp_path: Path) -> None:
+    """Bytes and labels are those of the folder, in any order, and for a worker without the rows."""
+    expected = list(folder.read([row.key for row in folder.rows]))
+    for name, source in everywhere(folder, tmp_path).items():
+        assert [row.label for row in source.rows] == [row.label for row in folder.rows], name
+        keys = [row.key for row in source.rows]
+        assert len(set(keys)) == len(keys)
+        source.rows = []  # as a worker has it
+        assert list(source.read(keys)) == expected, name
+        assert list(source.read(keys[::-1])) == expected[::-1], name
+
+
+def test_every_source_gives_the_same_tokens(folder: FolderSource, tmp_path: Path) -> None:
+    """Leaves and content do not depend on how the pictures are packed."""
+    sources = everywhere(folder, tmp_path)
+    write_autoencoder(tmp_path / "run")
+    places = {
+        "folder": (SourceKind.FOLDER, "images"),
+        "tar": (SourceKind.WEBDATASET, "shards"),
+        "csv": (SourceKind.MANIFEST, "list.csv"),
+        "jsonl": (SourceKind.MANIFEST, "list.jsonl"),
+        "parquet": (SourceKind.PARQUET, "parquet"),
+        "arrow": (SourceKind.ARROW, "stream"),
+    }
+    assert len(sources) >= len(places)
+    stores = []
+    for name, (kind, place) in places.items():
+        recipe = tiny_recipe(data=DataConfig(source=kind, path=str(tmp_path / place)))
+        out = str(tmp_path / f"{name}.vgs")
+        tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE)
+        stores.append(open_store(out))
+    first = stores[0]
+    for other in stores[1:]:
+        for array in ("leaves", "content", "label"):
+            assert np.array_equal(getattr(first, array)[:], getattr(other, array)[:])
+
+
+def test_names_of_classes(folder: FolderSource, tmp_path: Path) -> None:
+    """Names are kept where there are some; numbers name themselves."""
+    found = {name: source.classes for name, source in everywhere(folder, tmp_path).items()}
+    named = {name for name, classes in found.items() if classes == ["ant", "bee"]}
+    assert named == {"named tar", "csv", "parquet", "arrow stream", "arrow file"}
+    assert found["tar"] == found["jsonl"] == ["0", "1"]
+
+
+def test_images_without_labels_have_none(folder: FolderSource, tmp_path: Path) -> None:
+    """No label anywhere means -1 and no classes, for unconditional use."""
+    write_shards(folder, tmp_path / "shards", label="none")
+    listed = write_list(folder, tmp_path / "list.jsonl", [None] * 6)
+    for source in (TarSource(tmp_path / "shards"), ManifestSource(listed)):
+        assert source.classes == []
+        assert {row.label for row in source.rows} == {-1}
+
+
+def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
+    """Absolute paths are taken as they are; a missing file is an error in its place."""
+    (tmp_path / "a.png").write_bytes(b"one")
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"label,path\n3,a.png\n,{tmp_path}/a.png\n1,lost.png\n")
+    source = ManifestSource(listed)
+    assert [row.label for row in source.rows] == [3, -1, 1]
+    first, second, third = source.read([row.key for row in source.rows])
+    assert (first, second) == (b"one", b"one")
+    assert isinstance(third, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("list.csv", "label\n1\n", "line 2 has no path"),
+        ("list.csv", "path,label\n", "lists no images"),
+        ("list.csv", "path,label\na.png,99999999999\n", "label 99999999999"),
+        ("list.jsonl", '{"path": "a.png"}\n{"label": 1}\n', "line 2 has no path"),
+        ("list.jsonl", '{"path": "a.png"}\n[1]\n', "line 2 is no object"),
+        ("list.jsonl", "a.png\n", "list of images"),
+        ("list.txt", "a.png\n", r"\.csv or \.jsonl"),
+    ],
+)
+def test_lists_that_cannot_be_used_are_named(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    """One line with the file, and the line in it."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SourceError, match=words) as caught:
+        ManifestSource(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_tar_shards_that_cannot_be_used_are_named(folder: FolderSource, tmp_path: Path) -> None:
+    """Compressed, cut short, or without images: one line with the shard."""
+    write_shards(folder, tmp_path / "shards")
+    whole = (tmp_path / "shards" / "part-000.tar").read_bytes()
+    with tarfile.open(tmp_path / "packed.tar", "w:gz") as shard:
+        add_member(shard, "a.png", b"x")
+    with tarfile.open(tmp_path / "texts.tar", "w") as shard:
+        add_member(shard, "a.txt", b"x")
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    for name, words in (("packed", "uncompressed"), ("texts", "no images"), ("cut", "cut.tar")):
+        with pytest.raises(SourceError, match=words) as caught:
+            TarSource(tmp_path / f"{name}.tar")
+        assert f"{name}.tar" in str(caught.value)
+
+
+def test_member_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """An index could not hold them."""
+    kind = tarfile.USTAR_FORMAT
+    with tarfile.open(tmp_path / "odd.tar", "w", format=kind, encoding="latin-1") as shard:
+        add_member(shard, "\xe9t\xe9.png", b"x")
+    with pytest.raises(SourceError, match="not UTF-8"):
+        TarSource(tmp_path / "odd.tar")
+
+
+def test_a_changed_source_has_another_fingerprint(folder: FolderSource, tmp_path: Path) -> None:
+    """A list notices a changed file, a shard its own; a member that moved is an error."""
+    sources = everywhere(folder, tmp_path)
+    before = {name: sources[name].fingerprint() for name in ("tar", "csv")}
+    (tmp_path / "images" / folder.rows[0].key).write_bytes(b"shorter")
+    keys = [row.key for row in sources["tar"].rows]
+    with tarfile.open(tmp_path / "shards" / "part-000.tar", "w") as shard:
+        add_member(shard, "other.png", b"x" * 2000)
+    assert ManifestSource(tmp_path / "list.csv").fingerprint() != before["csv"]
+    assert TarSource(tmp_path / "shards").fingerprint() != before["tar"]
+    assert all(isinstance(data, OSError) for data in sources["tar"].read(keys[:4]))

@@ -1,0 +1,121 @@
+"""`nvgctl sample`: what it writes, how it is steered, and what it refuses in one line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli.app import app
+from pipeline.train import fit_generator
+from tests.makers import make_store, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose weights have moved far, tokens.vgs beside it, to be read only."""
+    root = tmp_path_factory.mktemp("sampling")
+    generator = tiny_recipe().generator
+    far = replace(generator, train=replace(generator.train, lr=1.5, steps=8))
+    store = make_store(root / "tokens.vgs", rows=10)
+    fit_generator(tiny_recipe(generator=far), store.path, root / "run", None, False)
+    return root / "run"
+
+
+def sample(run: Path, *flags: object) -> tuple[int, str]:
+    """Exit code and output of the verb, with two flow steps."""
+    fast = ["--set", "sample.flow_steps=2"]
+    done = CliRunner().invoke(app, ["sample", str(run), *fast, *map(str, flags)])
+    return done.exit_code, done.output
+
+
+def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
+    """PNG files by class, an array, a sheet and films, of one call."""
+    flags = ("--label", "cat", "--label", 0, "-n", 2, "--seed", 3)
+    places = ("--png", "a.png", "--folder", "files", "--npz", "a.npz", "--stages", "stages")
+    named = [tmp_path / p if n % 2 else p for n, p in enumerate(places)]
+    code, said = sample(run, *flags, *named)
+    assert code == 0, said
+    array = np.load(tmp_path / "a.npz")["arr_0"]
+    assert (array.shape, array.dtype) == ((4, 8, 8, 3), np.uint8)
+    files = sorted((tmp_path / "files").rglob("*.png"), key=lambda path: path.name)
+    assert [path.relative_to(tmp_path / "files").as_posix() for path in files] == [
+        "0002/000000.png",
+        "0002/000001.png",
+        "0000/000002.png",
+        "0000/000003.png",
+    ]
+    for path, wanted in zip(files, array, strict=True):
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image), wanted)
+    with Image.open(tmp_path / "stages" / "0000.gif") as film:
+        assert getattr(film, "n_frames", 1) == 5
+    assert (tmp_path / "stages" / "stages.png").is_file()
+    assert (tmp_path / "a.png").is_file()
+    assert list(tmp_path.glob("*.tmp")) == []
+    assert len(said.strip().splitlines()[-4:]) == 4
+
+
+def test_steering_by_picture_reference_and_mask(run: Path, tmp_path: Path) -> None:
+    """Every control is a flag away, and changes the images."""
+    half = tmp_path / "half.png"
+    Image.fromarray(np.repeat([[0, 255]], 2, 0).astype(np.uint8)).save(half)
+    reference = f"{run.parent / 'tokens.vgs'}:1"
+    made = {}
+    for name, flags in {
+        "free": (),
+        "picture": ("--structure", half),
+        "structure": ("--reference", reference, "--keep", "structure:3"),
+        "all": ("--reference", reference, "--keep", "all:5"),
+        "region": ("--reference", reference, "--mask", half),
+        "raw": ("--weights", "raw"),
+        "again": (),
+    }.items():
+        code, said = sample(run, "-n", 3, "--label", "bee", "--npz", tmp_path / name, *flags)
+        assert code == 0, said
+        made[name] = np.load(tmp_path / name)["arr_0"]
+    assert np.array_equal(made["free"], made["again"])
+    for name in ("picture", "structure", "all", "region", "raw"):
+        assert not np.array_equal(made[name], made["free"]), name
+    assert (made["all"] == made["all"][:1]).all()
+
+
+def test_more_steps_and_solvers_are_settings(run: Path, tmp_path: Path) -> None:
+    """Solver, temperature and top-k are read from the recipe's section."""
+    made = []
+    for number, setting in enumerate(("solver=euler", "solver=heun", "temperature=3", "top_k=1")):
+        path = tmp_path / f"{number}.npz"
+        assert sample(run, "--npz", path, "--set", f"sample.{setting}")[0] == 0
+        made.append(np.load(path)["arr_0"])
+    assert all(not np.array_equal(made[0], other) for other in made[1:])
+
+
+def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) -> None:
+    """The thing and the remedy, exit code 2."""
+    (tmp_path / "file").write_text("x")
+    out = ("--png", tmp_path / "out.png")
+    reference = f"{run.parent / 'tokens.vgs'}:1"
+    for flags, words in (
+        ((), "nothing to write"),
+        ((*out, "--label", "dog"), "unknown class 'dog'"),
+        ((*out, "--keep", "all:2"), "--keep says what is done with a --reference"),
+        ((*out, "--mask", "m.png"), "--mask says what is done with a --reference"),
+        ((*out, "--structure", "a", "--reference", "b"), "both give structure"),
+        ((*out, "--reference", reference, "--keep", "all:9"), "9 stages cannot be kept"),
+        ((*out, "--reference", reference), "needs --keep"),
+        ((*out, "--reference", "none.vgs:1", "--keep", "all:1"), "is not a store"),
+        ((*out, "--structure", tmp_path / "file"), "not an image"),
+        ((*out, "--set", "sample.content_guidance=-1"), "guidance must not be negative"),
+        ((*out, "--set", "sample.temperature=0"), "temperature must be positive"),
+        ((*out, "--set", "sample.top_k=-1"), "top_k must be at least 0"),
+        ((*out, "--set", "sample.solver=rk4"), "sample.solver must be one of"),
+        (("--folder", tmp_path / "file"), "is a file: name a folder"),
+        (("--png", tmp_path), "is a directory"),
+    ):
+        code, said = sample(run, *flags)
+        assert code == 2, said
+        assert words in said.strip().splitlines()[-1], said
+    assert not (tmp_path / "out.png").exists()
+    assert sample(run, *out, "-n", 0)[0] == 2

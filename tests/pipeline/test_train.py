@@ -1,0 +1,250 @@
+"""The training verbs' library side: what they plan, leave on disk and say."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nvg.config import dump, load
+from nvg.errors import InputError
+from nvg.sampling.generators import load_generators
+from nvg.store.format import StoreError
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.weights import fingerprint
+from pipeline.recipe import Recipe
+from pipeline.train import fit_autoencoder, fit_generator, plan_autoencoder, plan_generator
+from tests.makers import empty_store, make_store, tiny_recipe, write_image_folder
+from tests.nvg.sampling.test_generators import png_size
+
+
+def recipe_over(tmp_path: Path, heldout: int = 0) -> Recipe:
+    """The tiny recipe over twelve images."""
+    write_image_folder(tmp_path / "images")
+    recipe = tiny_recipe(tmp_path / "images")
+    return replace(recipe, data=replace(recipe.data, heldout=heldout))
+
+
+@pytest.mark.parametrize("heldout", [0, 4])
+def test_the_autoencoder_plan_counts_images_and_epochs(tmp_path: Path, heldout: int) -> None:
+    """4 steps of 4 images; a 4x4 grid has 31 tokens; held-out images do not train."""
+    lines = plan_autoencoder(recipe_over(tmp_path, heldout))
+    count = 12 - heldout
+    assert f"{count} images to train on, {heldout} held out" in lines
+    assert any("grid 4" in line and "31 tokens" in line for line in lines)
+    assert f"4 steps of 4 images ({16 / count:.1f} epochs)" in lines
+
+
+def test_the_autoencoder_plan_counts_parameters(tmp_path: Path) -> None:
+    """The millions are those of the model that training then saves."""
+    recipe = recipe_over(tmp_path)
+    fit_autoencoder(recipe, tmp_path / "run", False)
+    count = sum(p.numel() for p in load_autoencoder(tmp_path / "run").parameters())
+    assert any(f"{count / 1e6:.2f} M parameters" in line for line in plan_autoencoder(recipe))
+
+
+@pytest.mark.parametrize("only", [None, "content", "structure"])
+def test_the_generator_plan_counts_parameters(tmp_path: Path, only: str | None) -> None:
+    """A line for each part that would be trained, with the millions that are trained then."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    lines = plan_generator(tiny_recipe(), store.path, only)
+    fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    trained = load_generators(tmp_path / "run")
+    for part in ("content", "structure"):
+        count = sum(p.numel() for p in getattr(trained, part).parameters())
+        line = f"{part}: {count / 1e6:.2f} M parameters"
+        assert (line in lines) == (only in (None, part))
+    assert "4 steps of 4 (1.6 epochs)" in lines
+
+
+def test_plans_touch_nothing(tmp_path: Path) -> None:
+    """Planning reads the source and the store and writes no file."""
+    recipe = recipe_over(tmp_path)
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    before = sorted(tmp_path.rglob("*"))
+    plan_autoencoder(recipe)
+    plan_generator(recipe, store.path, None)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_autoencoder_run_leaves_weights_log_and_picture(tmp_path: Path) -> None:
+    """The files of a run directory, and a line with the weights' fingerprint."""
+    lines = fit_autoencoder(recipe_over(tmp_path), tmp_path / "run", False)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "autoencoder.safetensors",
+        "checkpoints",
+        "config.toml",
+        "metrics.jsonl",
+        "reconstructions.png",
+        "tensorboard",
+    }
+    identity = fingerprint(load_autoencoder(tmp_path / "run"))[:16]
+    assert lines == [f"{tmp_path / 'run' / 'autoencoder.safetensors'}: tokenizer {identity}"]
+
+
+@pytest.mark.parametrize(("heldout", "shown"), [(0, 12), (3, 3)])
+def test_the_picture_shows_originals_over_reconstructions(
+    tmp_path: Path, heldout: int, shown: int
+) -> None:
+    """Two rows of 64-pixel tiles: the held-out images, or those trained on."""
+    fit_autoencoder(recipe_over(tmp_path, heldout), tmp_path / "run", False)
+    size = png_size(tmp_path / "run" / "reconstructions.png")
+    assert size == (8 + len("original") * 7 + shown * 68, 4 + 2 * 68)
+
+
+def test_held_out_measures_are_said(tmp_path: Path) -> None:
+    """Count, PSNR, MSE and codebook use, then the residual after each of the five stages."""
+    lines = fit_autoencoder(recipe_over(tmp_path, 3), tmp_path / "run", False)
+    assert any(re.search(r"held out \(3\): PSNR [\d.]+ dB, MSE [\d.]+, codebook", x) for x in lines)
+    (residuals,) = (line for line in lines if line.startswith("latent residual"))
+    assert len(re.findall(r"\d+\.\d{3}", residuals)) == 5
+
+
+def test_unreadable_images_are_skipped_and_said(tmp_path: Path) -> None:
+    """Training goes on without them, and each is named once with its reason."""
+    recipe = recipe_over(tmp_path)
+    (tmp_path / "images" / "bee" / "000.png").write_bytes(b"not an image")
+    (tmp_path / "images" / "cat" / "001.jpg").write_bytes(b"")
+    lines = fit_autoencoder(recipe, tmp_path / "run", False)
+    skipped = sorted(line for line in lines if line.startswith("skipped"))
+    assert skipped == ["skipped bee/000.png: not an image", "skipped cat/001.jpg: empty file"]
+
+
+def test_a_batch_without_any_image_stops_the_run(tmp_path: Path) -> None:
+    """With nothing to learn from, the first bad file is named."""
+    recipe = recipe_over(tmp_path)
+    for path in (tmp_path / "images").rglob("*.*"):
+        path.write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"(ant|bee|cat)/00\d\.(png|jpg): not an image"):
+        fit_autoencoder(recipe, tmp_path / "run", False)
+
+
+def test_a_generator_run_leaves_all_that_sampling_needs(tmp_path: Path) -> None:
+    """Weights of both, the decoder and the class names; a line per part."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    lines = fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "checkpoints",
+        "classes.json",
+        "config.toml",
+        "content-ema.safetensors",
+        "content.safetensors",
+        "detokenizer.safetensors",
+        "metrics.jsonl",
+        "structure-ema.safetensors",
+        "structure.safetensors",
+        "tensorboard",
+    }
+    assert [line.split(": ")[1] for line in lines] == [f"trained on {store.path}"] * 2
+
+
+def test_a_generator_run_does_not_need_the_store_any_more(tmp_path: Path) -> None:
+    """The decoder of the run is byte for byte the store's."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    saved = (tmp_path / "run" / "detokenizer.safetensors").read_bytes()
+    assert saved == store.read("detokenizer.safetensors")
+
+
+def test_an_unfinished_store_is_not_trained_on(tmp_path: Path) -> None:
+    """The message names the store and the command that completes it; no run is begun."""
+    store = empty_store(tmp_path / "tokens.vgs", rows=10)
+    with pytest.raises(StoreError, match=r"tokens\.vgs is unfinished .*tokenize.*--resume"):
+        fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_of_one_recipe_are_equal(tmp_path: Path) -> None:
+    """The same seed and store give the same generators, bit for bit."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    states = []
+    for name in ("a", "b"):
+        fit_generator(tiny_recipe(), store.path, tmp_path / name, None, False)
+        states.append(load_generators(tmp_path / name).content.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def attempt(tmp_path: Path, setting: str) -> None:
+    """Read the tiny recipe with one override and train what the override concerns."""
+    dump(recipe_over(tmp_path), tmp_path / "recipe.toml")
+    recipe = load(Recipe, tmp_path / "recipe.toml", [setting])
+    if setting.startswith("generator"):
+        store = make_store(tmp_path / "tokens.vgs", rows=10)
+        fit_generator(recipe, store.path, tmp_path / "run", None, False)
+    else:
+        fit_autoencoder(recipe, tmp_path / "run", False)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.path=3",
+        "data.source=web",
+        "data.heldout=-1",
+        "data.heldout=7",
+        "autoencoder.model.colour=1",
+        "autoencoder.model.image_size=9",
+        "autoencoder.model.base_channels=0",
+        "autoencoder.model.blocks=0",
+        "autoencoder.model.latent_dim=0",
+        "autoencoder.model.builder=magic",
+        "autoencoder.model.dropout=1.5",
+        "autoencoder.train.steps=many",
+        "autoencoder.train.lr=-1.0",
+        "autoencoder.train.betas=[0.9]",
+        "autoencoder.train.batch_size=0",
+        "autoencoder.train.log_every=0",
+        "autoencoder.train.checkpoint_every=0",
+        "autoencoder.train.seed=-1",
+        "generator.content.width=true",
+        "generator.content.heads=3",
+        "generator.content.heads=0",
+        "generator.content.dropout=2.0",
+        "generator.train.batch_size=0",
+        "generator.train.betas=[0.9]",
+        "generator.train.log_every=0",
+        "generator.train.class_dropout_prob=3.0",
+        "tokenize.chunk_rows=0",
+        "tokenize.views=[]",
+        "sample.flow_steps=0",
+        "sample.top_p=0.0",
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_key(tmp_path: Path, setting: str) -> None:
+    """Unknown, of the wrong type or out of range: an input error with the key's own name."""
+    key = setting.split("=")[0].split(".")[-1]
+    with pytest.raises(InputError, match=key):
+        attempt(tmp_path, setting)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str) -> None:
+    """A checkpoint that was cut off is refused by its path, as an input error."""
+    recipe = recipe_over(tmp_path)
+    fit_autoencoder(recipe, tmp_path / "run", False)
+    newest = tmp_path / "run" / "checkpoints" / "step-00000004" / name
+    newest.write_bytes(newest.read_bytes()[:-20])
+    with pytest.raises(InputError, match=str(newest)):
+        fit_autoencoder(recipe, tmp_path / "run", True)
+
+
+def test_a_batch_larger_than_the_store_is_refused(tmp_path: Path) -> None:
+    """Not a single batch could be made: an input error that says how many rows there are."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    recipe = tiny_recipe()
+    train = replace(recipe.generator.train, batch_size=100)
+    recipe = replace(recipe, generator=replace(recipe.generator, train=train))
+    with pytest.raises(InputError, match=r"10 .*100"):
+        fit_generator(recipe, store.path, tmp_path / "run", None, False)
+
+
+def test_heads_that_cannot_hold_the_rotary_embedding_are_refused(tmp_path: Path) -> None:
+    """64 channels in 8 heads leave none for the structure channels: an input error says so."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    recipe = tiny_recipe()
+    narrow = replace(recipe.generator, content=replace(recipe.generator.content, heads=8))
+    with pytest.raises(InputError, match="head width 8"):
+        fit_generator(replace(recipe, generator=narrow), store.path, tmp_path / "run", None, False)

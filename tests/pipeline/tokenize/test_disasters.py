@@ -1,0 +1,136 @@
+"""What may happen to a pass on one machine: each time the store ends as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nvg.config import dump
+from nvg.store import open_store, store_exists
+from pipeline.recipe import Recipe, TokenizeConfig
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from tests.makers import files_below, tiny_recipe, write_image_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+IMAGES = 60
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tokenizer: Path) -> Recipe:
+    """60 images in chunks of one, its file recipe.toml, and an undisturbed store, calm.vgs."""
+    write_image_folder(tmp_path / "images", per_class=IMAGES // 3)
+    recipe = tiny_recipe(tmp_path / "images", tokenize=TokenizeConfig(chunk_rows=1))
+    dump(recipe, tmp_path / "recipe.toml")
+    tokenize_dataset(recipe, tokenizer, str(tmp_path / "calm.vgs"))
+    return recipe
+
+
+def command(folder: Path, tokenizer: Path, out: Path | str, *flags: str) -> list[str]:
+    """The command line of a pass in one process."""
+    verb = ["tokenize", folder / "recipe.toml", "--tokenizer", tokenizer, "--out", out]
+    return [sys.executable, "-m", "cli.app", *map(str, verb), "--engine", "inline", *flags]
+
+
+FULL_DISK = """
+set -u
+mount -t tmpfs -o size={size}k none {disk}
+{run}; echo "first exit $?"
+mount -o remount,size=64m {disk}
+{run} --resume; echo "second exit $?"
+cp -r {disk}/a.vgs {kept}
+"""
+
+
+@pytest.mark.parametrize("size", [60, 200])
+def test_a_full_disk(recipe: Recipe, tokenizer: Path, tmp_path: Path, size: int) -> None:
+    """A small file system of its own runs full: one line, exit 1; with room, --resume completes."""
+    probe = ["unshare", "--user", "--map-root-user", "--mount", "true"]
+    if sys.platform != "linux" or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("this system lets no user mount a file system of their own")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run = " ".join(command(tmp_path, tokenizer, disk / "a.vgs"))
+    script = FULL_DISK.format(size=size, disk=disk, run=run, kept=tmp_path / "kept.vgs")
+    shell = [*probe[:-1], "sh", "-c", script]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
+    assert "first exit 1" in done.stdout
+    assert "second exit 0" in done.stdout, done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("nvgctl:"))
+    assert "no space is left" in line
+    assert "--resume" in line
+    assert files_below(tmp_path / "kept.vgs") == files_below(tmp_path / "calm.vgs")
+
+
+@pytest.fixture
+def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every look at the time of day is up to a year off, forwards or back; the looks taken."""
+    real, looks, randomness = time.time, list[float](), random.Random(0)
+
+    def jumping() -> float:
+        looks.append(real() + randomness.uniform(-3e7, 3e7))
+        return looks[-1]
+
+    monkeypatch.setattr(time, "time", jumping)
+    return looks
+
+
+def test_a_clock_that_jumps(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, jumping_clock: list[float]
+) -> None:
+    """Nothing is decided by the time of day, nor by the times of files."""
+    out = tmp_path / "a.vgs"
+    tokenize_dataset(recipe, tokenizer, str(out))
+    for number, file in enumerate(sorted(out.rglob("*"))):
+        at = time.time() if number % 2 else 0.0
+        os.utime(file, (at, at))
+    (out / "commits" / "00007.json").unlink()
+    tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
+    assert jumping_clock
+    assert files_below(out) == files_below(tmp_path / "calm.vgs")
+
+
+def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """The second is told who writes, whatever its flags, and the first's store is whole."""
+    out = tmp_path / "a.vgs"
+    first = subprocess.Popen(
+        command(tmp_path, tokenizer, out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (store_exists(str(out)) and open_store(str(out)).committed()):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    for flags in ([], ["--resume"], ["--extend"]):
+        second = subprocess.run(
+            command(tmp_path, tokenizer, out, *flags), cwd=ROOT, capture_output=True, text=True
+        )
+        assert second.returncode == 2
+        assert f"is being written by process {first.pid}" in second.stderr
+    first.send_signal(signal.SIGCONT)
+    first.communicate()
+    assert first.returncode == 0
+    assert files_below(out) == files_below(tmp_path / "calm.vgs")
+
+
+@pytest.mark.parametrize("flip", range(0, 100, 20))
+def test_a_flipped_bit_anywhere_in_a_chunk(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, flip: int
+) -> None:
+    """At any share of the file's length: verify names the chunk, --resume makes it anew."""
+    out = tmp_path / "calm.vgs"
+    before = files_below(out)
+    file = out / "leaves" / "c" / "11" / "0" / "0"
+    data = bytearray(file.read_bytes())
+    data[len(data) * flip // 100] ^= 1
+    file.write_bytes(data)
+    faults = open_store(str(out)).verify()
+    assert faults
+    assert all(fault.startswith("chunk 11:") for fault in faults)
+    report = tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
+    assert report.work.images == 1
+    assert files_below(out) == before

@@ -1,0 +1,279 @@
+"""The pass over a dataset: end to end, killed and resumed, refused, and the same under Ray."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvg.config import dump
+from nvg.errors import InputError
+from nvg.store import open_store
+from nvg.store.format import StoreError
+from nvg.tokenizer.autoencoder import load_autoencoder
+from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
+from pipeline.sources import open_source
+from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.manifest import make_manifest, prepare_store
+from pipeline.tokenize.plan import plan_chunks, plan_rows
+from pipeline.tokenize.report import Report
+from tests.makers import (
+    files_below,
+    picture,
+    tiny_model,
+    tiny_recipe,
+    write_autoencoder,
+    write_image_folder,
+)
+
+TOKENIZE = TokenizeConfig(chunk_rows=4, batch_size=3, views=(View.CENTER, View.FLIP))
+BAD = {"ant/bad.jpg": b"text", "bee/000.png": b"", "cat/z.gif": b"GIF89a"}
+ROWS, CHUNKS = 20, 5  # 3 classes of 6 images, of which one is spoilt, and two bad files more
+
+
+def photos(path: Path) -> Recipe:
+    """A recipe over a new folder of 20 files, three of them bad."""
+    write_image_folder(path, per_class=6)
+    for key, data in BAD.items():
+        (path / key).write_bytes(data)
+    return tiny_recipe(path, tokenize=TOKENIZE)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """The recipe over a folder of this test's own."""
+    return photos(tmp_path / "images")
+
+
+def run(recipe: Recipe, tokenizer: Path, out: Path | str, resume: bool = False) -> Report:
+    """The pass in this process."""
+    mode = PassMode.RESUME if resume else PassMode.NEW
+    return tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, mode)
+
+
+def stopped(recipe: Recipe, tokenizer: Path, out: Path, chunks: tuple[int, ...]) -> None:
+    """The store of a pass that was killed after committing only these chunks."""
+    source, model = open_source(recipe.data), load_autoencoder(tokenizer)
+    plan = plan_rows(recipe, source)
+    prepare_store(str(out), make_manifest(recipe, source, model, plan), model, resume=False)
+    decode = ChunkDecoder(source, recipe, plan.classes)
+    encode = ChunkTokenizer(tokenizer, recipe.tokenize.batch_size)
+    for task in plan_chunks(plan.rows, recipe.tokenize.chunk_rows):
+        if task.chunk in chunks:
+            commit_chunk(encode(decode(task)), str(out))
+
+
+def times_below(path: Path) -> dict[str, int]:
+    """When each file was last written, in nanoseconds."""
+    return {name: (path / name).stat().st_mtime_ns for name in files_below(path)}
+
+
+def test_a_pass_tokenizes_what_it_can(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Every row is there, bad files are counted and named in the index, and the store is sound."""
+    outcome = run(recipe, tokenizer, tmp_path / "a.vgs")
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
+    store = open_store(str(tmp_path / "a.vgs"))
+    assert (store.finished, store.chunks, store.verify()) == (True, CHUNKS, [])
+    index = store.index.to_pylist()
+    assert [entry["key"] for entry in index] == [row.key for row in open_source(recipe.data).rows]
+    errors = {entry["key"]: entry["reason"] for entry in index if entry["status"] == "error"}
+    assert set(errors) == set(BAD)
+    assert all(errors.values())
+    assert store.content.shape == (ROWS, 2, 31)
+
+
+def test_a_pass_works_in_memory(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """The store may be any fsspec URL, and holds the same arrays there."""
+    run(recipe, tokenizer, tmp_path / "a.vgs")
+    out = f"memory://{tmp_path.name}/a.vgs"
+    run(recipe, tokenizer, out)
+    for name in ("leaves", "content", "label"):
+        local = open_store(str(tmp_path / "a.vgs")).group[name][:]
+        assert (open_store(out).group[name][:] == local).all()
+    assert open_store(out).verify() == []
+
+
+def test_a_store_may_be_named_relative(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is meant from the current directory, as everywhere."""
+    monkeypatch.chdir(tmp_path)
+    run(recipe, tokenizer, "a.vgs")
+    assert open_store(str(tmp_path / "a.vgs")).finished
+
+
+def test_two_passes_make_the_same_files(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Nothing in a store depends on when or where it was written."""
+    for name in ("a.vgs", "b.vgs"):
+        run(recipe, tokenizer, tmp_path / name)
+    assert files_below(tmp_path / "a.vgs") == files_below(tmp_path / "b.vgs")
+
+
+@pytest.mark.parametrize("done", [(), (0,), (0, 1, 3), (4,), tuple(range(CHUNKS))])
+def test_a_stopped_pass_resumes_to_the_same_bytes(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, done: tuple[int, ...]
+) -> None:
+    """Whatever was committed, and with rubbish in other chunks, the end is as if never stopped."""
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    out = tmp_path / "stopped.vgs"
+    stopped(recipe, tokenizer, out, done)
+    if 2 not in done:
+        half = open_store(str(out), writable=True)
+        half.group["leaves"][8:12] = 200
+        (out / "content" / "c" / "2" / "0").mkdir(parents=True)
+        (out / "content" / "c" / "2" / "0" / "0").write_bytes(b"torn")
+    outcome = run(recipe, tokenizer, out, resume=True)
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
+    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+
+
+def test_committed_chunks_are_not_written_again(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Resuming leaves their files, and their commit records, untouched."""
+    out = tmp_path / "a.vgs"
+    stopped(recipe, tokenizer, out, (0, 3))
+    before = {name: at for name, at in times_below(out).items() if name.startswith(("l", "c"))}
+    run(recipe, tokenizer, out, resume=True)
+    after = times_below(out)
+    kept = {name: at for name, at in before.items() if name in after}
+    assert {name: after[name] for name in kept} == kept
+    assert {"commits/00000.json", "commits/00003.json", "label/c/3"} <= set(kept)
+
+
+KILLED = """
+import pathlib, sys, nvg.config, pipeline.offline, pipeline.recipe
+recipe = nvg.config.load(pipeline.recipe.Recipe, sys.argv[1])
+pipeline.offline.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3])
+"""
+
+
+def test_a_killed_process_resumes_to_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the pass, then --resume: the same files as from one go."""
+    write_image_folder(tmp_path / "images", per_class=25)
+    recipe = tiny_recipe(tmp_path / "images", tokenize=TokenizeConfig(chunk_rows=1))
+    dump(recipe, tmp_path / "recipe.toml")
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    out = tmp_path / "killed.vgs"
+    arguments = [str(tmp_path / "recipe.toml"), str(tokenizer), str(out)]
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *arguments], cwd=root, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and not (out / "commits" / "00003.json").exists():
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -9
+    assert 4 <= len(open_store(str(out)).committed()) < 75
+    run(recipe, tokenizer, out, resume=True)
+    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+
+
+def test_a_finished_store_resumes_to_itself(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Nothing is left to do: the same counts, and not one file written."""
+    first = run(recipe, tokenizer, tmp_path / "a.vgs")
+    before = times_below(tmp_path / "a.vgs")
+    again = run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
+    assert (again.rows, again.errors, again.stages) == (first.rows, first.errors, first.stages)
+    assert again.work.images == 0
+    assert times_below(tmp_path / "a.vgs") == before
+
+
+def test_resuming_nothing_begins(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """--resume on a path that is not there makes the store."""
+    assert run(recipe, tokenizer, tmp_path / "a.vgs", resume=True).rows == ROWS
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_an_existing_store_needs_resume(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, finished: bool
+) -> None:
+    """Without it the pass refuses, names the remedy, and touches nothing."""
+    out = tmp_path / "a.vgs"
+    stopped(recipe, tokenizer, out, (0, 1))
+    if finished:
+        run(recipe, tokenizer, out, resume=True)
+    before = files_below(out)
+    with pytest.raises(StoreError, match="--resume"):
+        run(recipe, tokenizer, out)
+    assert files_below(out) == before
+
+
+def refusal(recipe: Recipe, tokenizer: Path, out: Path) -> str:
+    """The one line with which resuming is refused; nothing is touched meanwhile."""
+    before = files_below(out)
+    with pytest.raises(InputError) as caught:
+        run(recipe, tokenizer, out, resume=True)
+    assert files_below(out) == before
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"chunk_rows": 5}, {"views": (View.CENTER,)}, {"views": (View.FLIP, View.CENTER)}]
+)
+def test_resuming_with_another_recipe_is_refused(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    """Another chunk size, other views or their order: the store and the recipe are named."""
+    stopped(recipe, tokenizer, tmp_path / "a.vgs", (1,))
+    other = tiny_recipe(recipe.data.path, tokenize=replace(TOKENIZE, **change))
+    line = refusal(other, tokenizer, tmp_path / "a.vgs")
+    assert "a.vgs" in line
+    assert "recipe" in line
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "grow"])
+def test_resuming_with_changed_images_is_refused(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, change: str
+) -> None:
+    """The line says that it is the images that changed, not the recipe."""
+    stopped(recipe, tokenizer, tmp_path / "a.vgs", (1,))
+    file = Path(recipe.data.path, "ant", "002.png")
+    if change == "add":
+        picture().save(file.with_name("new.png"))
+    elif change == "remove":
+        file.unlink()
+    else:
+        picture(40).save(file)
+    assert "images" in refusal(recipe, tokenizer, tmp_path / "a.vgs")
+
+
+def test_resuming_with_another_tokenizer_is_refused(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """The tokens of one store come from one tokenizer."""
+    stopped(recipe, tokenizer, tmp_path / "a.vgs", (1,))
+    write_autoencoder(tmp_path / "other", seed=1)
+    assert "tokenizer" in refusal(recipe, tmp_path / "other", tmp_path / "a.vgs")
+
+
+def test_a_tokenizer_of_another_shape_is_refused(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """The recipe's model must be the one that was trained."""
+    other = tiny_recipe(recipe.data.path, autoencoder=AutoencoderSection(model=tiny_model(8)))
+    with pytest.raises(InputError, match=tokenizer.name):
+        run(other, tokenizer, tmp_path / "a.vgs")
+    assert not (tmp_path / "a.vgs").exists()
+
+
+def test_a_missing_tokenizer_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    """A path without weights is named."""
+    with pytest.raises(InputError, match="absent"):
+        run(recipe, tmp_path / "absent", tmp_path / "a.vgs")
+
+
+def test_the_source_is_read_as_it_is_now(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """A second pass of one process sees the classes that were added since the first."""
+    run(recipe, tokenizer, tmp_path / "a.vgs")
+    write_image_folder(Path(recipe.data.path), ["aardvark"], 4)
+    run(recipe, tokenizer, tmp_path / "b.vgs")
+    index = open_store(str(tmp_path / "b.vgs")).index.to_pylist()
+    assert all(entry["class"] == entry["key"].split("/")[0] for entry in index)

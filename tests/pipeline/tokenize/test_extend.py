@@ -1,0 +1,198 @@
+"""--extend: a source that has grown, and the store that follows it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvg.store import Store, open_store
+from nvg.store.format import StoreError
+from nvg.store.layout import declare_rows
+from pipeline.recipe import Recipe, TokenizeConfig
+from pipeline.sources import open_source
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Ten images of two classes in chunks of four; the last chunk holds two."""
+    write_image_folder(tmp_path / "images", ("bee", "cat"), 5, seed=1)
+    return tiny_recipe(tmp_path / "images")
+
+
+def run(recipe: Recipe, tokenizer: Path, out: Path, mode: PassMode = PassMode.NEW) -> Store:
+    """The store after a pass."""
+    tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, mode)
+    return open_store(str(out))
+
+
+def grow(recipe: Recipe) -> None:
+    """Three images of a new class that sorts first, and one among the old ones."""
+    images = Path(recipe.data.path)
+    write_image_folder(images, ("ant",), 3, seed=2)
+    shutil.copy(images / "ant" / "000.png", images / "bee" / "0000.png")
+
+
+def by_key(store: Store) -> dict[str, tuple[str, list[int], list[int]]]:
+    """Class name, leaves and content of every image."""
+    leaves, content = store.leaves[:], store.content[:]
+    return {
+        entry["key"]: (entry["class"], leaves[n].tolist(), content[n].tolist())
+        for n, entry in enumerate(store.index.to_pylist())
+    }
+
+
+def test_new_images_follow_the_old(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Old rows and class ids stay as they are; every token is that of a store made at once."""
+    old = run(recipe, tokenizer, tmp_path / "a.vgs")
+    keys, labels = old.index["key"].to_pylist(), old.label[:]
+    grow(recipe)
+    store = run(recipe, tokenizer, tmp_path / "a.vgs", PassMode.EXTEND)
+    assert (len(store), store.finished, store.verify()) == (14, True, [])
+    assert store.index["key"].to_pylist()[:10] == keys
+    assert np.array_equal(store.label[:10], labels)
+    assert store.manifest["classes"] == ["bee", "cat", "ant"]
+    assert by_key(store) == by_key(run(recipe, tokenizer, tmp_path / "b.vgs"))
+    assert store.manifest["source"] == open_source(recipe.data).fingerprint()
+
+
+def test_only_new_chunks_are_made(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Full chunks of the old store are not written again; the last one, now full, is."""
+    run(recipe, tokenizer, tmp_path / "a.vgs")
+    before = (tmp_path / "a.vgs" / "content" / "c" / "1" / "0" / "0").stat().st_mtime_ns
+    grow(recipe)
+    report = tokenize_dataset(
+        recipe, tokenizer, str(tmp_path / "a.vgs"), Engine.INLINE, PassMode.EXTEND
+    )
+    assert report.work.images == 6  # two of the last chunk, and four new ones
+    assert (tmp_path / "a.vgs" / "content" / "c" / "1" / "0" / "0").stat().st_mtime_ns == before
+
+
+def test_extending_again_and_resuming(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """A second extension follows the first; --resume of an extended store finds it whole."""
+    out = tmp_path / "a.vgs"
+    run(recipe, tokenizer, out)
+    for count in (14, 17):
+        if count == 14:
+            grow(recipe)
+        else:
+            write_image_folder(Path(recipe.data.path), ("dog",), 3, seed=3)
+        assert len(run(recipe, tokenizer, out, PassMode.EXTEND)) == count
+    before = files_below(out)
+    for mode in (PassMode.RESUME, PassMode.EXTEND):
+        assert run(recipe, tokenizer, out, mode).verify() == []
+        assert files_below(out) == before
+
+
+@pytest.mark.parametrize("step", ["parts", "order", "manifest", "arrays", "chunk"])
+def test_an_extension_may_be_killed_anywhere(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun again it ends as if never stopped: with --extend before the manifest, else --resume."""
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    shutil.copytree(tmp_path / "whole.vgs", tmp_path / "killed.vgs")
+    grow(recipe)
+    run(recipe, tokenizer, tmp_path / "whole.vgs", PassMode.EXTEND)
+    stops = {
+        "parts": ("nvg.store.store.Store.write_index_part", 2),
+        "order": ("nvg.store.layout.write_bytes", 0),
+        "manifest": ("nvg.store.store.Store.reopen", 0),
+        "arrays": ("pipeline.tokenize.manifest.complete_layout", 0),
+        "chunk": ("nvg.store.store.Store.write_chunk", 1),
+    }
+    name, calls = stops[step]
+    stop_at_call(monkeypatch, name, calls)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tokenizer, tmp_path / "killed.vgs", PassMode.EXTEND)
+    monkeypatch.undo()
+    before_manifest = step in ("parts", "order", "manifest")
+    mode = PassMode.EXTEND if before_manifest else PassMode.RESUME
+    run(recipe, tokenizer, tmp_path / "killed.vgs", mode)
+    assert files_below(tmp_path / "killed.vgs") == files_below(tmp_path / "whole.vgs")
+
+
+def stop_at_call(monkeypatch: pytest.MonkeyPatch, name: str, calls: int) -> None:
+    """Interrupt the process at a call of this function, after some that go through."""
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    owner = importlib.import_module("nvg.store.store").Store if "Store." in name else None
+    owner = owner or importlib.import_module(module)
+    real, count = getattr(owner, attribute), 0
+
+    def counting(*arguments: object, **options: object) -> object:
+        nonlocal count
+        count += 1
+        if count > calls:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, attribute, counting)
+
+
+def test_a_lost_list_of_rows_is_made_anew(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """verify names it, and --resume writes it from the index."""
+    out = tmp_path / "a.vgs"
+    run(recipe, tokenizer, out)
+    grow(recipe)
+    run(recipe, tokenizer, out, PassMode.EXTEND)
+    before = files_below(out)
+    (out / "rows.parquet").write_bytes(before["rows.parquet"][:-9] + b"flipped!!")
+    assert open_store(str(out)).verify() == ["rows.parquet does not match its checksum"]
+    run(recipe, tokenizer, out, PassMode.RESUME)
+    assert files_below(out) == before
+
+
+def test_what_cannot_be_extended_is_refused(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """One line each, and the store is as it was."""
+    out = tmp_path / "a.vgs"
+    with pytest.raises(StoreError, match="is not a store"):
+        run(recipe, tokenizer, out, PassMode.EXTEND)
+    run(recipe, tokenizer, out)
+    before = files_below(out)
+    grow(recipe)
+    other = replace(recipe, tokenize=TokenizeConfig(chunk_rows=4, batch_size=2))
+    aside = replace(recipe, data=replace(recipe.data, heldout=2))
+    write_autoencoder(tmp_path / "other", seed=1)
+    for wrong, weights, words in (
+        (other, tokenizer, "another recipe"),
+        (aside, tokenizer, "data.heldout = 2"),
+        (recipe, tmp_path / "other", "was made by tokenizer"),
+    ):
+        with pytest.raises(StoreError, match=words):
+            run(wrong, weights, out, PassMode.EXTEND)
+    with pytest.raises(StoreError, match="--extend"):
+        run(recipe, tokenizer, out, PassMode.RESUME)
+    (Path(recipe.data.path) / "cat" / "001.jpg").unlink()
+    with pytest.raises(StoreError, match="holds 1 images that the source has lost, such as cat/"):
+        run(recipe, tokenizer, out, PassMode.EXTEND)
+    assert files_below(out) == before
+
+
+def test_an_unfinished_store_is_completed_first(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Extending half a store would lose which half."""
+    out = tmp_path / "a.vgs"
+    run(recipe, tokenizer, out)
+    facts = json.loads((out / "manifest.json").read_text()) | {"finished": False}
+    (out / "manifest.json").write_text(json.dumps(facts))
+    grow(recipe)
+    with pytest.raises(StoreError, match="--resume, then extend"):
+        run(recipe, tokenizer, out, PassMode.EXTEND)
+
+
+def test_declaring_rows_keeps_the_index(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """The index of the chunks that are there can be read all the time."""
+    store = run(recipe, tokenizer, tmp_path / "a.vgs")
+    keys = store.index["key"].to_pylist()
+    declare_rows(open_store(store.path, writable=True), b"order", {})
+    unfinished = open_store(store.path)
+    assert (unfinished.finished, unfinished.index["key"].to_pylist()) == (False, keys)

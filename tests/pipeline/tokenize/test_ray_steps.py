@@ -1,0 +1,70 @@
+"""The Ray engine against the inline one, and a store whose making was cut short."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nvg.store.format import StoreError
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from tests.makers import files_below
+from tests.pipeline.tokenize.test_engine import BAD, ROWS, photos, run, stopped
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    """Ends the local Ray that the engine starts."""
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+# Ray warns about defaults of its own while it makes its context.
+@pytest.mark.filterwarnings(
+    "ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning",
+    "ignore:`use_polars` is deprecated:DeprecationWarning",
+    "ignore:`use_arrow_tensor_v2` is deprecated:DeprecationWarning",
+)
+def test_ray_makes_the_same_bytes(ray_session: None, tokenizer: Path, tmp_path: Path) -> None:
+    """The Ray engine, begun or resumed, writes byte for byte what the inline engine writes.
+
+    With as many threads as its workers have, one: the last bit of a residual depends on them.
+    """
+    recipe = photos(tmp_path / "images")
+    out = tmp_path / "ray.vgs"
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        run(recipe, tokenizer, tmp_path / "inline.vgs")
+        stopped(recipe, tokenizer, out, (1,))
+    finally:
+        torch.set_num_threads(threads)
+    outcome = tokenize_dataset(recipe, tokenizer, str(out), Engine.RAY, PassMode.RESUME)
+    assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
+    assert files_below(out) == files_below(tmp_path / "inline.vgs")
+
+
+@pytest.mark.parametrize("lost", ["zarr.json", "content/zarr.json", "detokenizer.safetensors"])
+def test_a_store_killed_while_it_was_made_is_completed(
+    tokenizer: Path, tmp_path: Path, lost: str
+) -> None:
+    """Whatever the making of the store had not written yet, resuming writes; same bytes again."""
+    recipe = photos(tmp_path / "images")
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    stopped(recipe, tokenizer, tmp_path / "killed.vgs", ())
+    (tmp_path / "killed.vgs" / lost).unlink()
+    run(recipe, tokenizer, tmp_path / "killed.vgs", resume=True)
+    assert files_below(tmp_path / "killed.vgs") == files_below(tmp_path / "whole.vgs")
+
+
+def test_a_folder_with_other_things_is_left_alone(tokenizer: Path, tmp_path: Path) -> None:
+    """A store is never laid over a folder that holds something else, resume or not."""
+    recipe = photos(tmp_path / "images")
+    before = files_below(tmp_path / "images")
+    for resume in (False, True):
+        with pytest.raises(StoreError, match="not empty and no store"):
+            run(recipe, tokenizer, tmp_path / "images", resume)
+    assert files_below(tmp_path / "images") == before

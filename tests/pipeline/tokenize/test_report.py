@@ -1,0 +1,84 @@
+"""The report of a pass: true counts, and figures that an independent count confirms."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvg.store import open_store
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.report import Report
+from tests.pipeline.tokenize.test_engine import BAD, ROWS, photos
+
+
+@pytest.fixture
+def made(tokenizer: Path, tmp_path: Path) -> tuple[Report, Path]:
+    """The report of a pass over 20 files, three of them bad, and its store."""
+    out = tmp_path / "a.vgs"
+    return tokenize_dataset(photos(tmp_path / "images"), tokenizer, str(out)), out
+
+
+def test_errors_are_counted_by_kind(made: tuple[Report, Path]) -> None:
+    """The reason without its details; the sum is the number of errors."""
+    report, _ = made
+    assert (report.rows, report.errors) == (ROWS, len(BAD))
+    assert report.errors_by_kind["not an image"] >= 1
+    assert sum(report.errors_by_kind.values()) == len(BAD)
+    assert all(":" not in kind for kind in report.errors_by_kind)
+
+
+def test_usage_and_entropy_are_those_of_the_tokens(made: tuple[Report, Path]) -> None:
+    """Counted token by token over all views and readable rows."""
+    report, out = made
+    store = open_store(str(out))
+    good = store.ok_rows()
+    for use in report.stages:
+        tokens = store.content[:][good][..., store.geometry.stage_slice(use.stage)].ravel().tolist()
+        share = {code: tokens.count(code) / len(tokens) for code in set(tokens)}
+        assert use.codes == len(share)
+        assert use.reach == len(share) / min(16, len(tokens))
+        assert use.entropy == pytest.approx(-sum(p * np.log2(p) for p in share.values()), abs=1e-9)
+        errors = [e["stage_error"][use.stage] for e in store.index.to_pylist() if e["stage_error"]]
+        assert use.error == pytest.approx(sum(errors) / len(errors))
+
+
+def test_the_work_is_timed(made: tuple[Report, Path]) -> None:
+    """Each step took time, together no more than the pass (one process), and rates follow."""
+    work = made[0].work
+    assert work.images == ROWS
+    assert min(work.seconds.values()) > 0
+    assert sum(work.seconds.values()) <= work.elapsed
+    assert made[0].rates()["decode"] == pytest.approx(ROWS / work.seconds["decode"])
+
+
+def test_one_screen_says_it_all(made: tuple[Report, Path]) -> None:
+    """Counts, errors by kind, speed, and a line for each stage; short lines, and few."""
+    lines = made[0].lines()
+    assert lines[0] == f"{made[1]}: {ROWS} images, {len(BAD)} errors"
+    assert any("images/s" in line and "inline" in line for line in lines)
+    assert len(lines) <= 24
+    assert sum(line.lstrip()[0].isdigit() for line in lines) >= 5
+    assert max(map(len, lines[1:])) <= 100
+
+
+def test_the_report_is_written_beside_the_store(
+    made: tuple[Report, Path], tokenizer: Path, tmp_path: Path
+) -> None:
+    """As JSON; a pass with nothing to do leaves it, and one that mends replaces it."""
+    report, out = made
+    file = tmp_path / "a.vgs.report.json"
+    written = json.loads(file.read_text())
+    assert written["rows"] == ROWS
+    assert written["errors_by_kind"] == report.errors_by_kind
+    assert written["stages"][2]["entropy"] == report.stages[2].entropy
+    before = file.read_bytes()
+    recipe = photos(tmp_path / "images")
+    again = tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
+    assert file.read_bytes() == before
+    assert again.work.images == 0
+    assert again.lines()[0] == report.lines()[0]
+    (out / "commits" / "00001.json").unlink()
+    tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
+    assert json.loads(file.read_text())["work"]["images"] == 4
