@@ -149,7 +149,7 @@ def test_kernels_take_nothing_from_the_rest_of_nvg(file: Path) -> None:
 
 def test_there_are_kernels_to_look_at() -> None:
     """The tests above take theirs from the folder: with none they would pass unseen."""
-    assert {"chain.build", "scan.scan", "swaps.swap_pairs", "codewords.search"} <= set(DISPATCHERS)
+    assert {"chain.build", "scan.scan", "swaps.swap_pairs", "nearest.search"} <= set(DISPATCHERS)
 
 
 def test_every_kernel_releases_the_lock() -> None:

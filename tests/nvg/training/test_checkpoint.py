@@ -234,7 +234,7 @@ def test_a_full_disk_costs_the_new_checkpoint_only(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr(nvg.checkpoint, "write_atomic", full)
+    monkeypatch.setattr(nvg.training.checkpoint, "write_atomic", full)
     with pytest.raises(WorkError, match=r"step 2 .*No space left on device; make room.*--resume"):
         checkpoints.save(2, {"weights": b"2"}, {"n": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]

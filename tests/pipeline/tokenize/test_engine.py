@@ -146,9 +146,9 @@ def test_committed_chunks_are_not_written_again(
 
 
 KILLED = """
-import pathlib, sys, nvg.config, pipeline.offline, pipeline.recipe
+import pathlib, sys, nvg.config, pipeline.tokenize.dataset, pipeline.recipe
 recipe = nvg.config.load(pipeline.recipe.Recipe, sys.argv[1])
-pipeline.offline.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3])
+pipeline.tokenize.dataset.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3])
 """
 
 
