@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nvg.store import Store
-from tests.makers import make_store, write_autoencoder
+from tests.nvg.store.makers import make_store
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from nvg.config import dump
 from nvg.store import open_store
-from tests.makers import tiny_recipe, write_image_folder
-from tests.nvg.sampling.test_generators import png_size
+from tests.makers import png_size, tiny_recipe, write_image_folder
 
 STEPS = 10
 COMMANDS = {  # @ is the directory of this run

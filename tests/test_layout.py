@@ -15,8 +15,10 @@ from tests.layout_rules import (
     disorder,
     import_graph,
     imported_packages,
+    imports_of,
     legend_clashes,
     long_ones,
+    module_of,
     outside_functions,
     package_of,
     project_legend,
@@ -144,6 +146,18 @@ def test_the_top_level_is_closed() -> None:
         pytest.skip("not a git checkout, so nothing tells tracked folders from others")
     folders = {path.partition("/")[0] for path in run.stdout.split("\0") if "/" in path}
     assert {name for name in folders - TOP_LEVEL if not name.startswith(".")} == set()
+
+
+def test_no_test_imports_another() -> None:
+    """What several need is a fixture of a conftest.py, or a maker."""
+    modules = {module_of(file): file for file in TESTS}
+    wrong = [
+        f"{file}:{line} imports {module}"
+        for file, text in TESTS.items()
+        for line, module in imports_of(ast.parse(text), set(modules))
+        if PurePosixPath(modules[module]).name.startswith("test_")
+    ]
+    assert wrong == []
 
 
 def test_files_and_functions_stay_short() -> None:

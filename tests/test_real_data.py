@@ -12,7 +12,7 @@ from pipeline.images.blocks import decode_rows
 from pipeline.images.crops import Crops
 from pipeline.recipe import DataConfig, SourceKind, View
 from pipeline.sources import open_source
-from tests.makers import Listed
+from tests.pipeline.sources.makers import Listed
 
 REAL_DATA = os.environ.get("NVG_TEST_DATA", "")
 pytestmark = pytest.mark.skipif(not REAL_DATA, reason="NVG_TEST_DATA names no folder")

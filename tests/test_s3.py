@@ -19,7 +19,7 @@ from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
-from tests.pipeline.tokenize.test_engine import ROWS, TOKENIZE, photos
+from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
 
 # moto and botocore use what newer Pythons will drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

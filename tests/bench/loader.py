@@ -33,7 +33,7 @@ from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
 from tests.bench.loader_peers import BATCH, LEAVES, PEERS, ROWS, TOKENS, Batch, Reader, Samples, Way
 from tests.bench.measure import machine
-from tests.makers import empty_store, index_table, write_rows
+from tests.nvg.store.makers import empty_store, index_table, write_rows
 
 ROUNDS, TRIALS, COLD_PEERS = 3, 2, 3
 CAP, TRIAL, SHORT, HANGS = 6.0, 2.0, 2.0, 120.0  # seconds

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tests.makers import write_autoencoder
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 FEW, MANY = 1_000, 20_000
 RECIPE = """

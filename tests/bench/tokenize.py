@@ -26,7 +26,10 @@ from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import plan_chunks, plan_rows
 from pipeline.tokenize.ray_steps import Steps
 from tests.bench.measure import interleaved, machine
-from tests.makers import Listed, image_bytes, smooth_image, tiny_recipe, write_autoencoder
+from tests.makers import smooth_image, tiny_recipe
+from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.pipeline.images.makers import image_bytes
+from tests.pipeline.sources.makers import Listed
 
 ROUNDS = 3
 DECODED = 60

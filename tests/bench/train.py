@@ -24,7 +24,8 @@ from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.train import GeneratorTrainer, shape_of
 from nvg.training.generator.trainer import GeneratorState
 from tests.bench.measure import interleaved, machine
-from tests.makers import make_store, tiny_autoencoder
+from tests.nvg.store.makers import make_store
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 ROUNDS, WAITED = 5, 30
 ON_CPU = (TransformerConfig(depth=4, width=192, heads=3), 32)  # size, batch

@@ -15,7 +15,7 @@ from nvg.view.html import image_records
 from nvg.view.server import Browser
 from nvg.view.summary import summarize
 from tests.bench.measure import machine
-from tests.makers import empty_store, index_table, random_arrays
+from tests.nvg.store.makers import empty_store, index_table, random_arrays
 
 ROWS, CHUNK, GRID = 1_281_167, 4096, 8
 

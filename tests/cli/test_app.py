@@ -11,15 +11,11 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from nvg.config import dump
-from tests.cli.test_app_help import FLAGS
-from tests.makers import (
-    empty_store,
-    tiny_model,
-    tiny_recipe,
-    write_autoencoder,
-    write_image_folder,
-)
-from tests.nvg.sampling.test_generators import write_run
+from tests.cli.flags import FLAGS
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.sampling.makers import write_run
+from tests.nvg.store.makers import empty_store
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,28 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from cli.app import app
+from tests.cli.flags import FLAGS
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# The flags of every verb. A new one is a promise to users: add it here on purpose.
-FLAGS = {
-    "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run",
-    "train generator": "recipe --store --out --only --set --resume/--no-resume --workers --address "
-    "--dry-run/--no-dry-run",
-    "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
-    "--break-lock --dry-run/--no-dry-run",
-    "import-weights": "file --from --out",
-    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
-    "evaluate generation": "run --data --extractor --weights -n --seed --real "
-    "--generator-weights --out "
-    "--set-data --set",
-    "export": "store --out --format",
-    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",
-    "view": "store --against --port",
-    "verify": "store",
-    "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
-    "--mask --tokenizer --weights --set",
-}
 
 
 def verbs(command: Any, path: str = "") -> dict[str, Any]:

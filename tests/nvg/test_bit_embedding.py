@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.geometry import bit_embedding, label_from_bits, labels
-from tests import reference
+from tests.nvg.structure import reference
 
 # N position, K structure channel
 SEED = st.integers(0, 2**32 - 1)

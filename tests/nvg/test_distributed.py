@@ -4,38 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from nvg.config import dump
 from nvg.distributed import World, joined, like, whole
 from nvg.store import Store
-from tests.makers import make_store, random_codec, tiny_recipe
-from tests.nvg.training.test_loop import lines_of
+from tests.nvg.training.makers import require_same, training_case
 
 ROOT = Path(__file__).resolve().parents[2]
-TOLERANCE = 2e-6  # sums of gradients are added in another order
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Forty random rows, and recipe.toml: 8 steps of batch 8, saved after each fourth.
-
-    Content is aligned with features, so that what only training has is parted and saved too.
-    """
-    recipe = tiny_recipe()
-    train = replace(
-        recipe.generator.train, steps=8, batch_size=8, log_every=1, checkpoint_every=4, lr=0.05
-    )
-    train = replace(train, align=0.5, align_block=1)
-    dump(
-        replace(recipe, generator=replace(recipe.generator, train=train)), tmp_path / "recipe.toml"
-    )
-    return make_store(tmp_path / "store.vgs", rows=40, codec=random_codec())
+    """Forty rows, and recipe.toml for eight steps."""
+    return training_case(tmp_path)
 
 
 def train(folder: Path, name: str, processes: int, *flags: str) -> None:
@@ -49,19 +33,6 @@ def train(folder: Path, name: str, processes: int, *flags: str) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-
-
-def require_same(folder: Path, one: str, other: str) -> None:
-    """Losses and weights of two runs agree."""
-    losses = [
-        [line["loss"] for line in lines_of(folder / n / "metrics.jsonl")] for n in (one, other)
-    ]
-    assert len(losses[0]) == 8
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    for part in ("content", "structure", "content-ema"):
-        first, second = (load_file(folder / name / f"{part}.safetensors") for name in (one, other))
-        for key, value in first.items():
-            torch.testing.assert_close(value, second[key], atol=TOLERANCE, rtol=1e-4)
 
 
 def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.geometry import Geometry, canonical, labels, leaf_order
-from tests import reference
+from tests.nvg.structure import reference
 
 # B image, N position
 SEED = st.integers(0, 2**32 - 1)

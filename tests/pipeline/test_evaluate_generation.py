@@ -16,8 +16,8 @@ from pipeline import evaluate_generation as verb
 from pipeline.evaluate_generation import balanced
 from pipeline.recipe import DataConfig, SourceKind
 from tests.makers import tiny_recipe, write_image_folder
-from tests.nvg.metrics.test_generation import CLASSIFIED, Classified
-from tests.nvg.sampling.test_generators import write_run
+from tests.nvg.metrics.makers import CLASSIFIED, Classified
+from tests.nvg.sampling.makers import write_run
 
 CACHED = "shrink"  # an extractor of the registry for the time of a test
 

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.config import dump
 from pipeline.images.decode import decode
-from tests.makers import center_crop, tiny_recipe, write_autoencoder, write_image_folder
-from tests.nvg.pretrained.test_inception import OWN
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.pretrained.makers import OWN
+from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.pipeline.images.makers import center_crop
 
 
 @pytest.fixture

@@ -12,15 +12,22 @@ import torch
 
 from nvg.config import load
 from nvg.errors import InputError
+from nvg.store import Store
 from pipeline.recipe import Recipe
 from pipeline.train import fit_generator, fit_on_ray
-from tests.nvg.test_distributed import require_same, store  # noqa: F401
+from tests.nvg.training.makers import require_same, training_case
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Forty rows, and recipe.toml for eight steps."""
+    return training_case(tmp_path)
 
 
 @pytest.fixture(autouse=True)

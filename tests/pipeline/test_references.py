@@ -19,7 +19,9 @@ from pipeline.references import (
     picture_control,
     reference_control,
 )
-from tests.makers import make_store, picture, tiny_autoencoder, write_autoencoder
+from tests.nvg.store.makers import make_store
+from tests.nvg.tokenizer.makers import tiny_autoencoder, write_autoencoder
+from tests.pipeline.images.makers import picture
 
 GRID = Geometry(4)
 

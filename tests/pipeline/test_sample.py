@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from pipeline.train import fit_generator
-from tests.makers import make_store, tiny_recipe
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import fingerprint
 from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder, fit_generator, plan_autoencoder, plan_generator
-from tests.makers import empty_store, make_store, tiny_recipe, write_image_folder
-from tests.nvg.sampling.test_generators import png_size
+from tests.makers import png_size, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import empty_store, make_store
 
 
 def recipe_over(tmp_path: Path, heldout: int = 0) -> Recipe:

@@ -16,7 +16,8 @@ from pathlib import Path
 from nvg.config import dump
 from nvg.store import open_store, store_exists
 from pipeline.recipe import TokenizeConfig
-from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 IMAGES_PER_CLASS, CHUNK_ROWS = 2500, 4
 DIES_EARLY = {"inline": 0.005, "ray": 0.0005}  # chance at each look, 50 a second; Ray starts slowly

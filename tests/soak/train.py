@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nvg.config import dump
-from tests.makers import make_store, tiny_recipe
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.makers import lines_of
 
 STEPS, CHECKPOINT_EVERY = 6000, 20
 LONGEST_LIFE = 3.0  # seconds from the first new checkpoint to the kill

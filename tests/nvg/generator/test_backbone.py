@@ -14,7 +14,7 @@ from nvg.generator.backbone import (
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, bit_embedding
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
 
 # B image, N position, C input channel, A id axis
 CLASSES = 3

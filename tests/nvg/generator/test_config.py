@@ -15,7 +15,7 @@ from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.train import shape_of
-from tests.makers import make_store
+from tests.nvg.store.makers import make_store
 
 SMALL = TransformerConfig(depth=1, width=64, heads=2)
 

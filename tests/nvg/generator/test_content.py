@@ -9,8 +9,8 @@ from torch import Tensor
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.content import ContentGenerator, content_loss
 from nvg.geometry import Geometry, leaf_order
-from tests import reference
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
+from tests.nvg.structure import reference
 
 # B image, N position, n cluster, C latent channel, V codeword, K structure channel
 CODES, CHANNELS, CLASSES, SCALE = 11, 3, 5, 2.0

@@ -4,24 +4,17 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nvg.generator.layers import Modulation, OutputLayer, ParallelBlock
 from nvg.generator.rope import rope_dims, rotation
-from tests import reference
+from tests.nvg.generator import reference
+from tests.nvg.generator.makers import randomize
 
 # B image, T token, W width, H head, E head width
 WIDTH, HEADS, K = 64, 2, 4
 DIMS = rope_dims(WIDTH // HEADS, K)
 Inputs = tuple[Tensor, Tensor, Tensor]
-
-
-def randomize(module: nn.Module, seed: int = 0, scale: float = 0.2) -> None:
-    """Give every parameter, the zero-initialised ones included, its own random values."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
 
 
 def make_inputs(seed: int = 0, batch: int = 2, tokens: int = 5) -> Inputs:

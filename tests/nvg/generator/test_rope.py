@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.generator.rope import rope_dims, rotate, rotation
-from tests import reference
+from tests.nvg.generator import reference
 
 # B image, H head, T token, E head width, A axis
 SEED = st.integers(0, 2**32 - 1)

@@ -13,8 +13,8 @@ from nvg.generator.structure_flow import StructureGenerator, inpaint, structure_
 from nvg.geometry import Geometry
 from nvg.sampling.guidance import Guidance, Noise
 from nvg.sampling.structure import sample_structure
-from tests import reference
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
+from tests.nvg.structure import reference
 
 # B image, N position, C latent channel, K structure channel
 CHANNELS, CLASSES, POSITIONS = 3, 5, 16

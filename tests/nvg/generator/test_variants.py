@@ -15,8 +15,9 @@ from nvg.sampling.sampler import sample_images
 from nvg.store import Store
 from nvg.training.generator.train import shape_of, train_generator
 from nvg.training.run_dir import Run
-from tests.makers import make_store, tiny_recipe
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.makers import lines_of
 
 VARIANTS = {
     "nvg": Variant(),

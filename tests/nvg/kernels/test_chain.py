@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from nvg.kernels import chain
 from nvg.kernels.scan import LANES, UNROLL, load, scan, whole_vectors
 from nvg.structure.lattice import lattice, lattice_frame, lattice_limit
-from tests.greedy_cases import KINDS, batch_of, equidistant, expected_leaves, large_points
-from tests.latent_kinds import Kind, Latents
-from tests.reference_builders import distance
+from tests.nvg.structure.cases import (
+    KINDS,
+    Kind,
+    Latents,
+    batch_of,
+    equidistant,
+    expected_leaves,
+    large_points,
+)
+from tests.nvg.structure.reference_builders import distance
 
 # B image, N position, n cluster of the level, C latent channel
 

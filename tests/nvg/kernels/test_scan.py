@@ -22,8 +22,8 @@ from nvg.kernels.scan import (
     whole_vectors,
     within,
 )
-from tests.greedy_cases import large_points
-from tests.reference_builders import distance
+from tests.nvg.structure.cases import large_points
+from tests.nvg.structure.reference_builders import distance
 
 # n cluster, C channel (padded to a multiple of UNROLL)
 SEED = st.integers(0, 2**32 - 1)

@@ -12,11 +12,18 @@ from hypothesis.extra import numpy as hnp
 
 from nvg.geometry import canonical
 from nvg.structure import build_leaves
-from tests import reference
-from tests.greedy_cases import KINDS, batch_of, equidistant
-from tests.latent_kinds import Kind, Latents, duplicates, tied
-from tests.makers import normal_latents
-from tests.reference_builders import (
+from tests.nvg.structure import reference
+from tests.nvg.structure.cases import (
+    KINDS,
+    Kind,
+    Latents,
+    batch_of,
+    duplicates,
+    equidistant,
+    normal_latents,
+    tied,
+)
+from tests.nvg.structure.reference_builders import (
     distances,
     levels,
     matching_cost,

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from nvg.loader import LoaderMode, LoaderState, SequenceLoader
 from nvg.sequence import Sequences
 from nvg.store import Store
-from tests.makers import make_store
-from tests.nvg.loader.test_loader import numbered_store, rows_of
+from tests.nvg.loader.makers import numbered_store, rows_of
+from tests.nvg.store.makers import make_store
 
 light = settings(deadline=None, max_examples=80)
 MODES = st.sampled_from([LoaderMode.MEMORY, LoaderMode.STREAM])

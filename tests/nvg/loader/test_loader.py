@@ -1,7 +1,6 @@
 """The loader: every good row once an epoch, in an order that survives stopping and other ranks."""
 
 import uuid
-from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -13,32 +12,11 @@ from hypothesis import strategies as st
 from nvg.geometry import Geometry
 from nvg.loader import LoaderState, SequenceLoader
 from nvg.sequence import Sequences
-from nvg.store import Store
-from tests.makers import empty_store, index_table, make_store, random_arrays, write_rows
+from tests.nvg.loader.makers import numbered_store, rows_of
+from tests.nvg.store.makers import make_store
 
 light = settings(deadline=None, max_examples=50)
 SEED = st.integers(0, 2**31)
-
-
-@cache
-def numbered_store(rows: int, views: int = 1, bad: tuple[int, ...] = ()) -> Store:
-    """A finished store in memory whose row n has label n, and view v token v at stage 0."""
-    classes = [str(row) for row in range(rows)]
-    path = f"memory://{uuid.uuid4()}/a.vgs"
-    store = empty_store(path, rows, views, chunk_rows=16, classes=classes)
-    arrays = random_arrays(store, bad=bad)
-    arrays["label"] = np.arange(rows, dtype=np.int32)
-    arrays["content"][..., 0] = np.arange(views)
-    arrays["content"][list(bad)] = 0
-    for chunk in range(store.chunks):
-        write_rows(store, chunk, arrays, index_table(store, arrays, bad))
-    store.finish()
-    return store
-
-
-def rows_of(batches: list[Sequences]) -> list[int]:
-    """The rows that batches of a numbered store hold, in order."""
-    return [row for batch in batches for row in batch.label.tolist()]
 
 
 def endless(loader: SequenceLoader, count: int) -> list[Sequences]:

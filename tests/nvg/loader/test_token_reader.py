@@ -12,9 +12,15 @@ from nvg.loader.preload import bytes_of, free_bytes, preload
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
-from tests.makers import empty_store as laid_out
-from tests.makers import index_table, make_store, random_arrays, write_rows
-from tests.nvg.store.test_repair import chunk_file, flip
+from tests.nvg.store.makers import (
+    chunk_file,
+    empty_store,
+    flip,
+    index_table,
+    make_store,
+    random_arrays,
+    write_rows,
+)
 
 
 def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
@@ -61,7 +67,7 @@ def test_a_damaged_chunk_is_named(tmp_path: Path, kind: str, mode: LoaderMode) -
 
 def test_tokens_that_are_all_zero_are_no_damage(tmp_path: Path) -> None:
     """A tokenizer may use its first code only; Zarr keeps no file for such a chunk."""
-    made = laid_out(tmp_path / "a.vgs", 8)
+    made = empty_store(tmp_path / "a.vgs", 8)
     arrays = random_arrays(made)
     arrays["content"][:] = 0
     for chunk in range(2):

@@ -1,33 +1,18 @@
 """Measures from features: identical sets, far sets, hand-made cases, and their names."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.metrics.generation import Features, fidelity
 from nvg.pretrained.inception import Extractor
+from tests.nvg.metrics.makers import Classified
 
 CPU = torch.device("cpu")
 
 
-class Classified(nn.Module):
-    """Colour means as features; their logits tell which colour is strongest."""
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        means = pixels.float().mean((2, 3)) / 255
-        return means, 50 * means
-
-
-def classified(weights: Path | None) -> nn.Module:
-    """For MODULE:FUNCTION."""
-    return Classified()
-
-
-CLASSIFIED = f"{__name__}:classified"
 OWN = Extractor("own:net", "", Classified())
 
 

@@ -10,7 +10,7 @@ import torch
 from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
-from tests.makers import tiny_autoencoder
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 # B image, S stage, V codeword
 Pixels = np.ndarray[Any, Any]

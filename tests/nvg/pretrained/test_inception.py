@@ -8,34 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as inception
 
 from nvg.errors import InputError
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.pretrained.inception import INCEPTION, load_extractor
+from tests.nvg.pretrained.makers import OWN
 
 CPU = torch.device("cpu")
-
-
-class Shrink(nn.Module):
-    """The image at 2x2 pixels as 12 features."""
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return nn.functional.adaptive_avg_pool2d(pixels.float() / 255, 2).flatten(1)
-
-
-def shrink(weights: Path | None) -> nn.Module:
-    """An extractor as a user writes one."""
-    return Shrink()
 
 
 def nothing(weights: Path | None) -> str:
     """What is no network."""
     return "nothing"
-
-
-OWN = f"{__name__}:shrink"
 
 
 def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

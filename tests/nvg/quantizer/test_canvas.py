@@ -6,7 +6,7 @@ import torch
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.structure import build_leaves
-from tests.makers import quantizer_case
+from tests.nvg.quantizer.makers import quantizer_case
 
 # B image, N position, C latent channel, T token
 

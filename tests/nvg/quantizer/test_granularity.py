@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer
-from tests import reference
-from tests.makers import quantizer_case
+from tests.nvg.quantizer import reference
+from tests.nvg.quantizer.makers import quantizer_case
+from tests.nvg.structure.reference import label
 
 # B image, N position, C latent channel, V codeword, T token
 Case = tuple[MultiGranularityQuantizer, Tensor, Tensor]
@@ -116,7 +117,7 @@ def test_canvas_takes_any_content_and_any_leaves() -> None:
         canvas_NC = np.zeros((16, 4))
         for stage in range(5):
             first = 2**stage - 1
-            label_N = [reference.label(int(leaf), stage, 4) for leaf in leaves_BN[b]]
+            label_N = [label(int(leaf), stage, 4) for leaf in leaves_BN[b]]
             token_N = [int(content_BT[b, first + label]) for label in label_N]
             canvas_NC += refine(stage, codebook_VC[token_N].reshape(4, 4, 4)).reshape(16, 4)
             got = quantizer.canvas(content_BT, leaves_BN, stage)[b].detach().numpy()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nvg.quantizer import nearest as codewords
 from nvg.quantizer.nearest import nearest_code
-from tests import reference
+from tests.nvg.quantizer import reference
 
 # M vector, C latent channel, V codeword
 BACKENDS = ["numba", "torch", "faiss", "auto"]

@@ -8,7 +8,7 @@ from torch.nn import functional
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.residual import COMMITMENT, ENTROPY_TEMPERATURE, ResidualQuantizer
 from nvg.quantizer.scale import ScalePyramidQuantizer
-from tests.makers import quantizer_case
+from tests.nvg.quantizer.makers import quantizer_case
 
 # B image, N position, n token, C latent channel, V codeword, R residual
 Case = tuple[ResidualQuantizer, Tensor, Tensor]

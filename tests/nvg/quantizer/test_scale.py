@@ -11,7 +11,8 @@ from nvg.quantizer.scale import SIDES, ScalePyramidQuantizer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig, Pyramid
 from pipeline.tokenize.dataset import tokenize_dataset
-from tests.makers import tiny_model, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 
 # B image, N position, C latent channel
 

@@ -13,8 +13,8 @@ from nvg.sampling.control import Condition, Control, condition_on_stages, edit_r
 from nvg.sampling.guidance import SamplerConfig
 from nvg.sampling.sampler import sample_images
 from nvg.sequence import Sequences
-from tests.makers import quantizer_case
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
+from tests.nvg.quantizer.makers import quantizer_case
 
 # B image, N position
 GEOMETRY = Geometry(4)

@@ -22,18 +22,14 @@ from nvg.weights import CheckpointError
 from pipeline.sample import Request
 from pipeline.sample import draw_samples as draw_request
 from pipeline.train import fit_generator
-from tests import reference
-from tests.makers import CLASSES, make_store, store_files, tiny_autoencoder, tiny_recipe
+from tests.makers import CLASSES, png_size, tiny_recipe
+from tests.nvg.sampling.makers import write_run
+from tests.nvg.store.makers import make_store, store_files
+from tests.nvg.structure import reference
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 CONFIG = SamplerConfig(flow_steps=2)
 NAMES = ["ant", "bee", "2", "cat"]
-
-
-def write_run(root: Path, only: str | None = None) -> Path:
-    """A directory with both generators of the tiny recipe, trained for four steps."""
-    store = make_store(root / "tokens.vgs", rows=10)
-    fit_generator(tiny_recipe(root / "images"), store.path, root / "run", only, False)
-    return root / "run"
 
 
 def draw_samples(
@@ -42,14 +38,6 @@ def draw_samples(
     """Into one picture."""
     request = Request(labels=wanted, number=number, seed=seed, settings=settings, png=png)
     draw_request(run, request)
-
-
-def png_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture that must be a PNG."""
-    with Image.open(path) as image:
-        image.load()
-        assert image.format == "PNG"
-        return image.size
 
 
 @pytest.fixture(scope="module")

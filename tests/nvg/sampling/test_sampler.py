@@ -19,8 +19,8 @@ from nvg.sampling.guidance import Guidance, Noise, SamplerConfig, guidance_at, t
 from nvg.sampling.sampler import sample_images, top_p
 from nvg.sampling.structure import balanced_split
 from nvg.sequence import Sequences
-from tests import reference
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
+from tests.nvg.structure import reference
 
 # B image, N position, n cluster, V codeword
 light = settings(deadline=None, max_examples=40)

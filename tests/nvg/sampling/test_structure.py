@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nvg.sampling.guidance import Solver
 from nvg.sampling.structure import balanced_split, integrate
-from tests.makers import random_leaves
+from tests.nvg.structure.cases import random_leaves
 
 light = settings(deadline=None, max_examples=40)
 

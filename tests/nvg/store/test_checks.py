@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nvg.store import Store, open_store
 from nvg.store.checks import verify
 from nvg.store.format import Arrays
-from tests.makers import empty_store, index_table, make_store, random_arrays, write_rows
+from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
 
 BAD = (3, 7)
 Change = Callable[[Arrays], None]

@@ -15,7 +15,8 @@ import pytest
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.export import ExportFormat, export_store
-from tests.makers import empty_store, files_below, make_store
+from tests.makers import files_below
+from tests.nvg.store.makers import empty_store, make_store
 
 # N row, V view, L latent position, T content token
 

@@ -8,7 +8,7 @@ import torch
 from nvg.errors import InputError
 from nvg.store.feature_codec import CodecShape, FeatureCodec, fit_codec
 from nvg.weights import CheckpointError
-from tests.makers import random_codec
+from tests.nvg.store.makers import random_codec
 
 
 def correlated(count: int, width: int, rank: int, noise: float) -> torch.Tensor:

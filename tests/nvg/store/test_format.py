@@ -9,7 +9,7 @@ import torch
 
 from nvg.geometry import bit_embedding, labels
 from nvg.store import open_store
-from tests.makers import make_store
+from tests.nvg.store.makers import make_store
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "FORMAT.md"
 

@@ -14,7 +14,8 @@ from nvg.store.format import StoreError
 from nvg.store.lock import writer_lock
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 SPAWN = multiprocessing.get_context("spawn")
 

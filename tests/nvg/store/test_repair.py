@@ -11,7 +11,9 @@ from nvg.store.repair import damaged_weights, withdraw_damaged
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import chunk_file, flip
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 
 @pytest.fixture
@@ -28,17 +30,6 @@ def made(tmp_path: Path) -> tuple[Recipe, Path]:
 def resume(recipe: Recipe, out: Path) -> None:
     """`nvgctl tokenize --resume`."""
     tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, PassMode.RESUME)
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def chunk_file(store: Path, array: str, chunk: int) -> Path:
-    """The file that Zarr keeps a chunk in."""
-    return next(path for path in (store / array / "c" / str(chunk)).rglob("*") if path.is_file())
 
 
 DAMAGE: dict[str, Callable[[Path], None]] = {

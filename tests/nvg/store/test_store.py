@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from nvg.loader import SequenceLoader
 from nvg.store import Store, open_store
 from nvg.store.format import ARRAYS, Arrays, StoreError, digest
-from tests.makers import (
+from tests.makers import files_below
+from tests.nvg.store.makers import (
     empty_store,
-    files_below,
     index_table,
     make_store,
     random_arrays,
     store_files,
-    tiny_autoencoder,
     write_rows,
 )
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 few = settings(deadline=None, max_examples=25)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nvg.structure import build_leaves, builders, find_builder, register_builder
-from tests import reference
+from tests.nvg.structure import reference
 
 # B image, N position, C latent channel
 Write = Callable[[str], str]

@@ -11,10 +11,18 @@ from torch import Tensor
 from nvg.structure import candidates
 from nvg.structure.candidates import greedy_candidates
 from nvg.structure.lattice import lattice
-from tests.greedy_cases import KINDS, batch_of, expected_leaves, ladder
-from tests.latent_kinds import Kind, constant, duplicates, nearly_tied
-from tests.makers import normal_latents
-from tests.reference_builders import greedy_pairs
+from tests.nvg.structure.cases import (
+    KINDS,
+    Kind,
+    batch_of,
+    constant,
+    duplicates,
+    expected_leaves,
+    ladder,
+    nearly_tied,
+    normal_latents,
+)
+from tests.nvg.structure.reference_builders import greedy_pairs
 
 # B image, N position, n cluster of the level, m row asked about, k candidate, C latent channel
 Neighbours = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]

@@ -12,15 +12,17 @@ from hypothesis.extra import numpy as hnp
 from nvg.backend import Backend
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, greedy
-from tests import reference
-from tests.greedy_cases import (
+from tests.nvg.structure import reference
+from tests.nvg.structure.cases import (
     BACKENDS,
     KINDS,
+    Kind,
+    Latents,
     assert_equal_to_reference,
     batch_of,
     leaves_of,
+    tied,
 )
-from tests.latent_kinds import Kind, Latents, tied
 
 # B image, N position, C latent channel
 SIZE = st.integers(1, 6).map(lambda exponent: 2**exponent)

@@ -3,18 +3,23 @@
 import numpy as np
 import pytest
 
-from tests.greedy_cases import (
+from tests.nvg.structure.cases import (
     BACKENDS,
     KINDS,
+    Kind,
+    Latents,
     assert_equal_to_reference,
     batch_of,
+    duplicates,
     expected_leaves,
     leaves_of,
+    nearly_tied,
+    normal_latents,
+    offset,
+    patches,
     piecewise,
     smooth,
 )
-from tests.latent_kinds import Kind, Latents, duplicates, nearly_tied, offset, patches
-from tests.makers import normal_latents
 
 
 def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:

@@ -6,8 +6,8 @@ import torch
 
 from nvg.geometry import canonical
 from nvg.structure import build_leaves
-from tests import reference_builders
-from tests.latent_kinds import KINDS, Kind
+from tests.nvg.structure import reference_builders
+from tests.nvg.structure.cases import HARD, Kind
 
 
 def leaves_of(latents_NC: reference_builders.Latents, builder: str) -> list[int]:
@@ -16,7 +16,7 @@ def leaves_of(latents_NC: reference_builders.Latents, builder: str) -> list[int]
     return leaves
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HARD)
 @pytest.mark.parametrize("size", [2, 4, 8])
 def test_every_level_is_the_best_of_all_matchings(kind: Kind, size: int) -> None:
     """Each level's sum of d2, then of i xor j, is the least among all perfect matchings."""
@@ -33,7 +33,7 @@ def test_every_level_is_the_best_of_all_matchings(kind: Kind, size: int) -> None
             assert reference_builders.matching_cost(square, pairs) == least
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HARD)
 def test_the_first_level_is_never_dearer_than_greedy(kind: Kind) -> None:
     """Optimal <= greedy with 2-opt <= greedy, in the sum of d2 over the first pairs."""
     for seed, size in enumerate((16, 32)):

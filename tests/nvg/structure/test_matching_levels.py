@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.structure import build_leaves
-from tests.greedy_cases import KINDS, batch_of
-from tests.latent_kinds import Kind, Latents, line, tied
-from tests.makers import normal_latents
-from tests.reference_builders import distances, least_matching_cost, levels, matching_cost
+from tests.nvg.structure.cases import KINDS, Kind, Latents, batch_of, line, normal_latents, tied
+from tests.nvg.structure.reference_builders import (
+    distances,
+    least_matching_cost,
+    levels,
+    matching_cost,
+)
 
 # B image, N position, C latent channel
 light = settings(deadline=None, max_examples=80)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nvg.structure.merging import merge_pairs, pair_keys, pairs_of, rows
-from tests import reference
-from tests.reference_builders import distance, merged_leaves
+from tests.nvg.structure import reference
+from tests.nvg.structure.reference_builders import distance, merged_leaves
 
 # B image, N position, n cluster of the level, C latent channel
 SIZE = st.integers(1, 6).map(lambda exponent: 2**exponent)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nvg.structure import build_leaves, measure_structure
-from tests import reference_builders
-from tests.makers import random_leaves
+from tests.nvg.structure import reference_builders
+from tests.nvg.structure.cases import random_leaves
 
 # B image, N position, C latent channel, S stage
 

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.structure import build_leaves, measure_structure
-from tests.greedy_cases import KINDS
-from tests.latent_kinds import Kind
-from tests.reference_builders import borders, variances
+from tests.nvg.structure.cases import KINDS, Kind
+from tests.nvg.structure.reference_builders import borders, variances
 
 # B image, N position, C latent channel, S stage
 light = settings(deadline=None, max_examples=80)

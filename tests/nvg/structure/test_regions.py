@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, grid_labels
 from nvg.structure.regions import _largest_sum
-from tests import reference, reference_builders
+from tests.nvg.structure import reference, reference_builders
 
 # B image, N position, C latent channel, D map row or column
 SEED = st.integers(0, 2**32 - 1)

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, grid_labels
-from tests import reference
-from tests.greedy_cases import KINDS
-from tests.latent_kinds import Kind, Latents
-from tests.reference_builders import largest_sum, segment_leaves
+from tests.nvg.structure import reference
+from tests.nvg.structure.cases import KINDS, Kind, Latents
+from tests.nvg.structure.reference_builders import largest_sum, segment_leaves
 
 # B image, N position, C latent channel, D map row or column
 SEED = st.integers(0, 2**32 - 1)

@@ -13,9 +13,8 @@ from nvg.structure import rounds
 from nvg.structure.lattice import lattice
 from nvg.structure.merging import merge_pairs
 from nvg.structure.rounds import greedy_rounds, pair_by_rounds
-from tests.greedy_cases import KINDS, batch_of, expected_leaves, ladder
-from tests.latent_kinds import Kind, Latents
-from tests.reference_builders import greedy_pairs
+from tests.nvg.structure.cases import KINDS, Kind, Latents, batch_of, expected_leaves, ladder
+from tests.nvg.structure.reference_builders import greedy_pairs
 
 # B image, N position, n cluster of the level, C latent channel
 light = settings(deadline=None, max_examples=80)

@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 
 from nvg.structure import build_leaves
-from tests import reference
-from tests.greedy_cases import BACKENDS, KINDS, assert_equal_to_reference, batch_of
-from tests.latent_kinds import Kind
-from tests.makers import normal_latents
+from tests.nvg.structure import reference
+from tests.nvg.structure.cases import (
+    BACKENDS,
+    KINDS,
+    Kind,
+    assert_equal_to_reference,
+    batch_of,
+    normal_latents,
+)
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -9,8 +9,8 @@ from torch import nn
 from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer, from_pixels, to_pixels
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import Decoder, Encoder, SpatialAttention
-from tests.makers import tiny_autoencoder, tiny_model
-from tests.nvg.generator.test_layers import randomize
+from tests.nvg.generator.makers import randomize
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 # B image, N position, C latent channel, D pixel row or column
 light = settings(deadline=None, max_examples=25)

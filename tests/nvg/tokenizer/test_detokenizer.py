@@ -12,14 +12,8 @@ from nvg.errors import InputError
 from nvg.store import Store, open_store
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import CheckpointError, weights_bytes
-from tests.makers import (
-    empty_store,
-    index_table,
-    make_store,
-    random_arrays,
-    tiny_autoencoder,
-    write_rows,
-)
+from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 
 def test_a_store_decodes_as_its_tokenizer_does(store: Store) -> None:

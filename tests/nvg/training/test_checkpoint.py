@@ -19,7 +19,8 @@ from nvg.weights import (
     read_header,
     weights_bytes,
 )
-from tests.makers import tiny_autoencoder, tiny_model, tiny_recipe
+from tests.makers import tiny_recipe
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 
 def saved(path: Path, model: Autoencoder, **facts: str) -> Path:

@@ -1,6 +1,5 @@
 """The run directory, the loop, and what SIGINT and kill -9 leave behind."""
 
-import json
 import os
 import shutil
 import signal
@@ -24,12 +23,13 @@ from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.checkpoint import Checkpoints
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
-from tests.makers import make_store, tiny_recipe, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.makers import lines_of
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 120
 DECISIVE = ("data", "autoencoder")
-TIMES = ("seconds", "samples_per_second", "data_wait")
 
 
 class Counting:
@@ -62,12 +62,6 @@ def seeded_loop(run: Run, steps: int, upto: int | None = None, every: int = 4) -
     config = AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every)
     train_loop(run, config, start, iter(range(start, steps)), task, "test")
     return task.drawn
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The metrics without the wall-clock times."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 def test_a_new_run_holds_its_resolved_recipe(tmp_path: Path) -> None:

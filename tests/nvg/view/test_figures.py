@@ -17,7 +17,8 @@ from nvg.view.figures import (
     structure_tile,
     tiles_of,
 )
-from tests.makers import random_leaves, tiny_autoencoder
+from tests.nvg.structure.cases import random_leaves
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -1,13 +1,9 @@
-"""The page over a store: what it embeds, what it refuses, and its use in a browser.
-
-The browser tests drive Debian's Chromium, and are skipped where there is none.
-"""
+"""The page over a store: what it embeds, what it refuses, and its use in a browser."""
 
 import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,27 +19,8 @@ from nvg.store.format import StoreError
 from nvg.view.figures import structure_tile
 from nvg.view.html import page_html, select_rows
 from nvg.view.sheets import hierarchy_sheet
-from tests.makers import empty_store, index_table, make_store, random_arrays, write_rows
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-NASTY = "a/</script><script>window.hit=1</script>\"'&é漢.png"
-in_browser = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium: ./justw browser installs Debian's"
-)
-
-
-@pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Eight rows, row 5 an error, whose first key tries to break out of the page."""
-    store = empty_store(tmp_path_factory.mktemp("page") / "a.vgs", 8)
-    arrays = random_arrays(store, bad=(5,))
-    index = index_table(store, arrays, (5,))
-    keys = [NASTY, *index["key"].to_pylist()[1:]]
-    index = index.set_column(index.column_names.index("key"), "key", [keys])
-    for chunk in range(store.chunks):
-        write_rows(store, chunk, arrays, index)
-    store.finish()
-    return store
+from tests.nvg.store.makers import empty_store, make_store
+from tests.nvg.view.makers import NASTY
 
 
 def embedded(page: bytes) -> dict[str, Any]:
@@ -112,17 +89,6 @@ def test_rows_are_selected(odd: Store) -> None:
         page_html(odd, [0] * 201)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, without a window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 @pytest.fixture(params=[1280, 400])
 def view(
     request: pytest.FixtureRequest, browser: Any, odd: Store, tmp_path: Path
@@ -139,7 +105,7 @@ def view(
     context.close()
 
 
-@in_browser
+@pytest.mark.browser
 def test_the_slider_changes_map_and_canvas(view: tuple[Any, list[str]], odd: Store) -> None:
     """Colours of the map are those of our pictures, at every stage; keys work too."""
     page, seen = view
@@ -160,7 +126,7 @@ def test_the_slider_changes_map_and_canvas(view: tuple[Any, list[str]], odd: Sto
     assert [url for url in seen if not url.startswith(("file:", "data:"))] == []
 
 
-@in_browser
+@pytest.mark.browser
 def test_hovering_lights_the_family(view: tuple[Any, list[str]], odd: Store) -> None:
     """Parents with their tokens up to the whole image, two children, and a click goes down."""
     page, _ = view
@@ -177,7 +143,7 @@ def test_hovering_lights_the_family(view: tuple[Any, list[str]], odd: Store) -> 
     assert page.locator("#stage-number").text_content() == "3"
 
 
-@in_browser
+@pytest.mark.browser
 def test_the_keyboard_walks_through_clusters(view: tuple[Any, list[str]]) -> None:
     """Down and up on the focused map, Enter to the children."""
     page, _ = view
@@ -190,7 +156,7 @@ def test_the_keyboard_walks_through_clusters(view: tuple[Any, list[str]]) -> Non
     page.get_by_text("structure, 4 clusters").wait_for()
 
 
-@in_browser
+@pytest.mark.browser
 def test_filter_search_and_compare(view: tuple[Any, list[str]]) -> None:
     """Errors alone, a key alone, none, two side by side."""
     page, _ = view
@@ -208,7 +174,7 @@ def test_filter_search_and_compare(view: tuple[Any, list[str]]) -> None:
     assert page.locator("#panes section").count() == 2
 
 
-@in_browser
+@pytest.mark.browser
 def test_a_key_cannot_act(view: tuple[Any, list[str]]) -> None:
     """It is shown as it is written, and nothing of it runs; no errors, no requests."""
     page, seen = view
@@ -217,7 +183,7 @@ def test_a_key_cannot_act(view: tuple[Any, list[str]]) -> None:
     assert [each for each in seen if not each.startswith(("file:", "data:"))] == []
 
 
-@in_browser
+@pytest.mark.browser
 def test_it_fits_and_can_be_read(view: tuple[Any, list[str]]) -> None:
     """No sideways scrolling of the page; text of at least 4.5 : 1 (WCAG AA), light and dark."""
     page, _ = view

@@ -14,10 +14,8 @@ from nvg.errors import InputError
 from nvg.store import Store
 from nvg.view.html import Originals
 from nvg.view.server import HOST, Browser, serve
-from tests.makers import make_store
-from tests.nvg.view.test_html import CHROMIUM, NASTY, browser, in_browser, odd
-
-__all__ = ["browser", "odd"]  # fixtures
+from tests.nvg.store.makers import make_store
+from tests.nvg.view.makers import NASTY
 
 
 @pytest.fixture
@@ -118,7 +116,7 @@ def test_originals_are_asked_for(odd: Store) -> None:
     assert asked == [[2]]
 
 
-@in_browser
+@pytest.mark.browser
 def test_the_page_browses(address: str, browser: Any) -> None:
     """Lists, filters, compares with the other store; asks nobody else; odd keys stay text."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -142,6 +140,3 @@ def test_the_page_browses(address: str, browser: Any) -> None:
     assert [url for url in seen if not url.startswith((address, "data:"))] == []
     assert page.evaluate("window.hit") is None
     context.close()
-
-
-assert CHROMIUM is None or Path(CHROMIUM).exists()

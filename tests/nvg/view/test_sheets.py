@@ -11,7 +11,7 @@ from nvg.errors import InputError
 from nvg.store import Store
 from nvg.view.sheets import SIDE, hierarchy_sheet, usage_charts
 from nvg.view.summary import summarize
-from tests.makers import empty_store
+from tests.nvg.store.makers import empty_store
 
 
 def pixels(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -9,7 +9,7 @@ import pytest
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.view.summary import find_key, summarize
-from tests.makers import empty_store, make_store
+from tests.nvg.store.makers import empty_store, make_store
 
 
 def test_counts_are_the_stores(store: Store) -> None:

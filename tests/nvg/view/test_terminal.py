@@ -13,7 +13,7 @@ from nvg.view.figures import structure_tile
 from nvg.view.summary import summarize
 from nvg.view.terminal import BAR, bar, map_blocks, row_view, survey_view
 from nvg.view.text import row_entry
-from tests.makers import empty_store
+from tests.nvg.store.makers import empty_store
 
 
 def rendered(view: RenderableType, width: int = 120) -> str:

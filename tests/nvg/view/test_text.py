@@ -12,7 +12,7 @@ from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.view.text import row_lines, store_lines, structure_lines
-from tests.makers import empty_store, index_table, make_store, random_arrays, write_rows
+from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
 
 
 def crafted(path: Path) -> Store:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nvg.store import open_store
 from nvg.view.token_stats import mean_stage_error, stage_uses, use_lines
-from tests.makers import make_store
+from tests.nvg.store.makers import make_store
 
 
 def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:

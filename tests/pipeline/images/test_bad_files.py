@@ -17,9 +17,8 @@ from nvg.store import Store, open_store
 from pipeline.recipe import TokenizeConfig
 from pipeline.sources import Place
 from pipeline.tokenize.dataset import tokenize_dataset
-from tests.makers import image_bytes, picture, tiny_recipe
-from tests.pipeline.images.test_blocks import png_header
-from tests.pipeline.images.test_decode import exif_jpeg
+from tests.makers import tiny_recipe
+from tests.pipeline.images.makers import exif_jpeg, image_bytes, picture, png_header
 
 NOBODY = 65534
 

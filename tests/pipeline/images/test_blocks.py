@@ -1,8 +1,6 @@
 """Blocks of rows: what they tell of good images, and how bad ones become error rows."""
 
-import struct
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,9 @@ from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode
 from pipeline.recipe import View
 from pipeline.sources import FolderSource, Row
-from tests.makers import Listed, center_crop, image_bytes, picture, write_image_folder
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds a few bytes."""
-
-    def part(name: bytes, data: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + crc
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0" * 99))
-
+from tests.makers import write_image_folder
+from tests.pipeline.images.makers import center_crop, image_bytes, picture, png_header
+from tests.pipeline.sources.makers import Listed
 
 BAD_FILES = {
     "empty": (b"", "empty file"),

@@ -12,7 +12,7 @@ from pipeline.images.crops import Crops
 from pipeline.images.decode import cut
 from pipeline.images.label_maps import SegmentMaps
 from pipeline.recipe import TokenizeConfig, View
-from tests.makers import center_crop, picture
+from tests.pipeline.images.makers import center_crop, picture
 
 light = settings(deadline=None, max_examples=80)
 CENTRAL = (View.CENTER, View.FLIP)

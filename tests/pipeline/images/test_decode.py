@@ -1,6 +1,5 @@
 """Decoding and cropping: every mode becomes the right RGB, every bad file an error row."""
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.images.decode import ImageError, decode
-from tests.makers import center_crop, image_bytes, picture
+from tests.pipeline.images.makers import center_crop, exif_jpeg, image_bytes, picture
 
 light = settings(deadline=None, max_examples=60)
 
@@ -20,12 +19,6 @@ def rgb(data: bytes) -> np.ndarray[Any, Any]:
     image = decode(data)
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
-
-
-def exif_jpeg(exif: bytes) -> bytes:
-    """A JPEG with these bytes as its EXIF segment."""
-    data = image_bytes(picture(), "jpeg", quality=95)
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
 
 
 @pytest.mark.parametrize(

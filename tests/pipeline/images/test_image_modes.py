@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.images.decode import decode
-from tests.makers import image_bytes, picture
+from tests.pipeline.images.makers import image_bytes, picture
 
 
 def rgb(data: bytes) -> np.ndarray[Any, Any]:

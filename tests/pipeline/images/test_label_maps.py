@@ -22,14 +22,9 @@ from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.manifest import source_fingerprint
 from pipeline.train import fit_autoencoder
-from tests.makers import (
-    center_crop,
-    image_bytes,
-    tiny_model,
-    tiny_recipe,
-    write_autoencoder,
-    write_image_folder,
-)
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
+from tests.pipeline.images.makers import center_crop, image_bytes
 
 # B image, V view, N position, D pixel row or column
 MODEL = replace(tiny_model(), builder="segments")

@@ -1,7 +1,5 @@
 """Parquet sources: Hugging Face image files, their rows, their classes, and what is refused."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources import ParquetSource, Row, SourceError, open_source
-
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-
-def write_parquet(
-    file: Path,
-    images: Sequence[bytes | None],
-    labels: Sequence[Any],
-    names: Sequence[str] | None = ("cat", "dog", "eel"),
-    column: str = "image",
-    **options: Any,
-) -> None:
-    """Image Parquet as Hugging Face writes it; `names` become the ClassLabel of its metadata."""
-    cells = [{"bytes": data, "path": None} for data in images]
-    table = pa.table({column: pa.array(cells, IMAGE), "label": pa.array(labels)})
-    if names is not None:
-        features = {"label": {"names": list(names), "_type": "ClassLabel"}}
-        info = json.dumps({"info": {"features": {column: {"_type": "Image"}, **features}}})
-        table = table.replace_schema_metadata({"huggingface": info})
-    pq.write_table(table, file, **options)
+from tests.pipeline.sources.makers import IMAGE, write_parquet
 
 
 def test_parquet_files_are_rows_in_order(tmp_path: Path) -> None:

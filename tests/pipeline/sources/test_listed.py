@@ -1,14 +1,9 @@
 """Tar shards, lists of images and Arrow files: the same images whichever way they come."""
 
-import csv
-import io
-import json
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from nvg.store import open_store
@@ -24,10 +19,15 @@ from pipeline.sources import (
 )
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import tiny_recipe, write_autoencoder, write_image_folder
-from tests.pipeline.sources.test_huggingface import IMAGE, write_parquet
-
-CLASSES = ("ant", "bee")
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.pipeline.sources.makers import (
+    CLASSES,
+    add_member,
+    write_list,
+    write_shards,
+    write_tables,
+)
 
 
 @pytest.fixture
@@ -35,62 +35,6 @@ def folder(tmp_path: Path) -> FolderSource:
     """Six images of two classes, which every other source holds too."""
     write_image_folder(tmp_path / "images", CLASSES, 3, 16)
     return FolderSource(tmp_path / "images")
-
-
-def add_member(shard: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    shard.addfile(info, io.BytesIO(data))
-
-
-def write_shards(source: FolderSource, path: Path, per_shard: int = 4, label: str = "cls") -> None:
-    """The images as WebDataset shards, with their labels beside them; long names among them."""
-    path.mkdir()
-    for start in range(0, len(source.rows), per_shard):
-        with tarfile.open(path / f"part-{start:03d}.tar", "w") as shard:
-            for n, row in enumerate(source.rows[start : start + per_shard], start):
-                suffix = row.key.rpartition(".")[2]
-                name = f"{'long/' * 30 * (n % 2)}{n:06d}"
-                text = {"cls": str(row.label), "json": json.dumps({"label": CLASSES[row.label]})}
-                if label in text:
-                    add_member(shard, f"{name}.{label}", text[label].encode())
-                (data,) = source.read([row.key])
-                assert isinstance(data, bytes)
-                add_member(shard, f"{name}.{suffix}", data)
-
-
-def write_list(source: FolderSource, path: Path, labels: Sequence[object]) -> Path:
-    """The images as a list of paths, in the folder above the images."""
-    entries = [
-        {"path": f"images/{row.key}", "label": label}
-        for row, label in zip(source.rows, labels, strict=True)
-    ]
-    with path.open("w", newline="") as file:
-        if path.suffix == ".csv":
-            writer = csv.DictWriter(file, ["path", "label"])
-            writer.writeheader()
-            writer.writerows(entries)
-        else:
-            file.writelines(json.dumps(entry) + "\n" for entry in entries)
-    return path
-
-
-def write_tables(source: FolderSource, tmp_path: Path) -> None:
-    """The images as Parquet, and as Arrow files of both kinds."""
-    data = list(source.read([row.key for row in source.rows]))
-    labels = [row.label for row in source.rows]
-    for name in ("parquet", "stream", "random"):
-        (tmp_path / name).mkdir()
-    write_parquet(tmp_path / "parquet" / "a.parquet", data, labels, CLASSES)  # type: ignore[arg-type]
-    cells = pa.array([{"bytes": part, "path": None} for part in data], IMAGE)
-    table = pa.table({"image": cells, "label": labels})
-    features = {"label": {"names": list(CLASSES)}}
-    info = json.dumps({"info": {"features": features}})
-    table = table.replace_schema_metadata({"huggingface": info})
-    with pa.ipc.new_stream(tmp_path / "stream" / "a.arrow", table.schema) as writer:
-        writer.write_table(table, max_chunksize=2)
-    with pa.ipc.new_file(tmp_path / "random" / "a.arrow", table.schema) as writer:
-        writer.write_table(table, max_chunksize=4)
 
 
 def everywhere(folder: FolderSource, tmp_path: Path) -> dict[str, Source]:

@@ -14,7 +14,7 @@ from pipeline.sources import FolderSource, ManifestSource, Place, Source, Source
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
-from tests.pipeline.sources.test_listed import write_list, write_shards, write_tables
+from tests.pipeline.sources.makers import write_list, write_shards, write_tables
 
 PLACES = {
     SourceKind.FOLDER: "images",

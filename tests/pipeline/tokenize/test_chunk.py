@@ -15,7 +15,9 @@ from pipeline.sources import FolderSource, open_source
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
-from tests.makers import center_crop, tiny_model, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
+from tests.pipeline.images.makers import center_crop
 
 BOTH = (View.CENTER, View.FLIP)
 

@@ -9,14 +9,9 @@ from nvg.errors import InputError
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.estimate import chunk_bytes, plan_lines
-from tests.makers import (
-    files_below,
-    make_store,
-    tiny_model,
-    tiny_recipe,
-    write_autoencoder,
-    write_image_folder,
-)
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import make_store
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 
 
 @pytest.fixture

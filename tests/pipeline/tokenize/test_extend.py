@@ -15,7 +15,8 @@ from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.sources import open_source
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import files_below, tiny_recipe, write_autoencoder, write_image_folder
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import write_autoencoder
 
 
 @pytest.fixture

@@ -28,16 +28,11 @@ from pipeline.images.decode import decode
 from pipeline.recipe import FeaturesConfig, Recipe, TokenizeConfig, View
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import (
-    center_crop,
-    files_below,
-    make_store,
-    random_codec,
-    tiny_recipe,
-    write_image_folder,
-)
-from tests.nvg.training.generator.test_train import fit
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import make_store, random_codec
+from tests.nvg.training.generator.makers import fit
+from tests.nvg.training.makers import lines_of
+from tests.pipeline.images.makers import center_crop
 
 MODEL, DIMS = "test_vit", 5
 BOTH = (View.CENTER, View.FLIP)

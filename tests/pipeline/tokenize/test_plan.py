@@ -16,7 +16,8 @@ from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.sources import FolderSource, Row
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import plan_chunks, plan_rows
-from tests.makers import tiny_autoencoder, tiny_recipe, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from nvg.store.format import StoreError
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below
-from tests.pipeline.tokenize.test_engine import BAD, ROWS, photos, run, stopped
+from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run, stopped
 
 
 @pytest.fixture(scope="module")

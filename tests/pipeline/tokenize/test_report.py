@@ -10,7 +10,7 @@ from nvg.store import open_store
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.report import Report
-from tests.pipeline.tokenize.test_engine import BAD, ROWS, photos
+from tests.pipeline.tokenize.makers import BAD, ROWS, photos
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,34 +12,17 @@ from nvg.metrics.reconstruction import Reconstruction
 from nvg.quantizer.codebook import CodebookInit
 from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, from_pixels, load_autoencoder
-from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.run_dir import Run
 from nvg.weights import CheckpointError, weights_bytes
-from tests.makers import smooth_image, tiny_model, tiny_recipe, write_autoencoder
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
+from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
 
 SHORT = AutoencoderTraining(
     steps=6, batch_size=4, lr=1e-3, warmup=1, log_every=1, checkpoint_every=2
 )
-
-
-class Pictures:
-    """Random smooth images in memory, which remembers the rows asked for."""
-
-    def __init__(self, count: int, size: int = 8) -> None:
-        rng = np.random.default_rng(0)
-        made = [np.asarray(smooth_image(rng, size)).transpose(2, 0, 1) for _ in range(count)]
-        self.images = np.stack(made)
-        self.asked: list[list[int]] = []
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
-        self.asked.append(rows.tolist())
-        return ImageBatch(self.images[rows])
 
 
 def fit(
@@ -50,14 +32,6 @@ def fit(
     section = replace(tiny_recipe().autoencoder, train=training)
     run = Run(out, tiny_recipe(autoencoder=section), resume, ("autoencoder",))
     return train_autoencoder(tiny_model(), training, images, None, run)
-
-
-def state_of(out: Path) -> dict[str, torch.Tensor]:
-    return load_autoencoder(out).state_dict()
-
-
-def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
-    return [name for name in one if not torch.equal(one[name], other[name])]
 
 
 def test_it_learns_to_reconstruct(tmp_path: Path) -> None:

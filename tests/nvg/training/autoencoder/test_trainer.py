@@ -21,9 +21,9 @@ from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from nvg.training.run_dir import Run
 from nvg.weights import CheckpointError
-from tests.makers import tiny_autoencoder, tiny_model, tiny_recipe, write_autoencoder
-from tests.nvg.training.autoencoder.test_train import Pictures, differing, state_of
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
+from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
 
 # V codeword, C latent channel, R residual
 TERMS = ("l1", "l2", "perceptual", "quantizer", "entropy", "g_loss", "d_loss", "d_lecam")

@@ -9,9 +9,9 @@ from PIL import Image
 from nvg.metrics.reconstruction import Reconstruction
 from nvg.training.autoencoder.validation import Validation, warnings_of
 from nvg.training.run_dir import Run
-from tests.makers import tiny_autoencoder, tiny_recipe
-from tests.nvg.training.autoencoder.test_train import Pictures
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.training.makers import Pictures, lines_of
 
 HEALTHY = Reconstruction(
     images=100,

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,12 +21,13 @@ from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import Objective, sample_example
-from nvg.training.generator.train import shape_of, train_generator
+from nvg.training.generator.train import shape_of
 from nvg.training.generator.trainer import GeneratorState
-from nvg.training.run_dir import Run, RunError
-from tests.makers import make_store, tiny_recipe
-from tests.nvg.training.autoencoder.test_train import differing
-from tests.nvg.training.test_loop import lines_of
+from nvg.training.run_dir import RunError
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import fit
+from tests.nvg.training.makers import differing, lines_of
 
 CLASSES, LAST = 3, 4
 ALONE = World(0, 1, torch.device("cpu"))
@@ -93,21 +92,6 @@ def batch_of(store: Store, copies: int = 1) -> Sequences:
 def store(tmp_path: Path) -> Store:
     """Twelve random rows on a 4x4 grid."""
     return make_store(tmp_path / "store.vgs", rows=12)
-
-
-def fit(
-    store: Store,
-    out: Path,
-    parts: list[GeneratorKind],
-    resume: bool = False,
-    name: str = "",
-    **train: Any,
-) -> None:
-    """Train the tiny generators into `out`, logging every step."""
-    settings = replace(tiny_recipe().generator.train, log_every=1, **train)
-    config = replace(tiny_recipe().generator, train=settings)
-    run = Run(out, tiny_recipe(generator=config), resume, ("generator",), name)
-    train_generator(config, store, parts, run)
 
 
 def test_teacher_canvases_are_the_quantisers(store: Store) -> None:

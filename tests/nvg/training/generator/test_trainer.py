@@ -16,8 +16,9 @@ from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.train import GeneratorTrainer, shape_of, train_generator
 from nvg.training.generator.trainer import GeneratorState
 from nvg.training.run_dir import Run
-from tests.makers import make_store, tiny_recipe
-from tests.nvg.training.test_loop import lines_of
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.makers import lines_of
 
 ALONE = World(0, 1, torch.device("cpu"))
 GOLDEN = Path(__file__).resolve().parents[4] / "tests/golden" / "generator_losses.txt"

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference
+from tests.nvg.structure import reference
 
 Point = Sequence[int]
 Pair = tuple[int, int]  # clusters of a level by their smallest position, left < right

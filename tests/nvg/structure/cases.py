@@ -1,14 +1,94 @@
-"""Latents on which the backends of the greedy builder could differ, and what all must agree on."""
+"""Latents for structure construction: kinds on which backends could differ, and what must agree."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nvg.geometry import Geometry, canonical
 from nvg.structure import build_leaves
-from tests import latent_kinds, reference
-from tests.latent_kinds import Kind, Latents
-from tests.makers import normal_latents
+from tests.nvg.structure import reference
 
+
+def normal_latents(rng: np.random.Generator, size: int, channels: int) -> Any:
+    """Ordinary latents [N, C] of one image, as a float32 numpy array."""
+    return rng.normal(size=(size, channels)).astype(np.float32)
+
+
+def random_leaves(rng: np.random.Generator, shape: tuple[int, ...], grid: int) -> Any:
+    """Valid leaves [*shape, N] of random hierarchies in the stored dtype, as a numpy array."""
+    geometry = Geometry(grid)
+    permutations = rng.permuted(
+        np.broadcast_to(np.arange(geometry.positions), (*shape, geometry.positions)), axis=-1
+    )
+    kind = np.uint8 if geometry.positions <= 256 else np.uint16
+    return canonical(torch.from_numpy(permutations)).numpy().astype(kind)
+
+
+# N position, C latent channel
+Latents = NDArray[np.floating]
+Kind = Callable[[np.random.Generator, int, int], Latents]
+
+
+def tied(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """Small integers: most distances have many equals."""
+    return rng.integers(-2, 3, size=(size, channels)).astype(np.float32)
+
+
+def duplicates(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """Every position is one of three vectors, in random order."""
+    return normal_latents(rng, 3, channels)[rng.integers(0, 3, size=size)]
+
+
+def constant(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """The same vector everywhere."""
+    return np.repeat(normal_latents(rng, 1, channels), size, axis=0)
+
+
+def patches(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """Half of the positions are one vector among noise."""
+    latents = normal_latents(rng, size, channels)
+    latents[size // 4 : size - size // 4] = latents[0]
+    return latents
+
+
+def offset(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """Noise on an offset so large that float32 keeps only a few bits of it."""
+    return (1e6 + rng.normal(size=(size, channels))).astype(np.float32)
+
+
+def uneven(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """One outlier takes the range, so the others share few lattice points."""
+    latents = normal_latents(rng, size, channels)
+    latents[-1] *= 1e5
+    return latents
+
+
+def nearly_tied(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """Ties but for the last lattice bits, which float32 distances cannot tell."""
+    noise = 2.0**-14 * rng.integers(-2, 3, size=(size, channels))
+    return tied(rng, size, channels).astype(np.float64) + noise
+
+
+def line(rng: np.random.Generator, size: int, channels: int) -> Latents:
+    """A shuffled line of almost equal steps, on which greedy leaves far pairs over."""
+    steps = rng.permutation(size) + rng.integers(0, 4, size=size) / 8
+    return np.repeat(steps[:, None], channels, axis=1).astype(np.float32)
+
+
+HARD: list[Kind] = [  # ties, repeats, offsets, outliers
+    normal_latents,
+    tied,
+    duplicates,
+    constant,
+    patches,
+    offset,
+    uneven,
+    nearly_tied,
+    line,
+]
 BACKENDS = ("numba", "torch", "faiss")
 
 
@@ -50,7 +130,7 @@ def ladder(rng: np.random.Generator, size: int, channels: int) -> Latents:
     return np.outer(order * (order + 1) // 2, rng.integers(1, 3, size=channels)).astype(np.float32)
 
 
-KINDS: list[Kind] = [*latent_kinds.KINDS, smooth, piecewise, equidistant, ladder]
+KINDS: list[Kind] = [*HARD, smooth, piecewise, equidistant, ladder]
 
 
 def batch_of(kind: Kind, seed: int, images: int, size: int, channels: int) -> Latents:

@@ -1,0 +1,156 @@
+"""Small stores of random rows, whole or in parts, and damage to them."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from nvg.geometry import Geometry
+from nvg.store import Store
+from nvg.store.feature_codec import FeatureCodec, fit_codec
+from nvg.store.format import CODEC, FEATURES, Arrays
+from nvg.store.layout import create_store
+from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.weights import fingerprint, weights_bytes
+from tests.makers import CLASSES
+from tests.nvg.structure.cases import (
+    random_leaves,
+)
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
+
+
+def store_files(model: Autoencoder) -> dict[str, bytes]:
+    """The two weights files that every store carries."""
+    facts = {"tokenizer": fingerprint(model)}
+    whole = model.state_dict()
+    decoding = {name: weight for name, weight in whole.items() if not name.startswith("encoder.")}
+    return {
+        "tokenizer.safetensors": weights_bytes(model.quantizer.state_dict(), model.config, **facts),
+        "detokenizer.safetensors": weights_bytes(decoding, model.config, **facts),
+    }
+
+
+def empty_store(
+    path: Path | str,
+    rows: int,
+    views: int = 1,
+    *,
+    grid: int = 4,
+    chunk_rows: int = 4,
+    codebook_size: int = 16,
+    classes: Sequence[str] = CLASSES,
+    codec: FeatureCodec | None = None,
+) -> Store:
+    """A store without any chunk yet, with the weights of an untrained tokenizer.
+
+    With a codec it also has room for features.
+    """
+    model = tiny_autoencoder(0, tiny_model(grid, codebook_size))
+    manifest = {
+        "grid": grid,
+        "K": Geometry(grid).K,
+        "codebook_size": codebook_size,
+        "latent_dim": model.config.latent_dim,
+        "builder": "greedy",
+        "rows": rows,
+        "chunk_rows": chunk_rows,
+        "views": ["center", "flip"][:views],
+        "image_size": model.config.image_size,
+        "preprocessing": "adm-center-crop",
+        "classes": list(classes),
+        "source": "0" * 64,
+        "tokenizer": fingerprint(model),
+        "recipe": {},
+        "versions": {},
+    }
+    files = store_files(model)
+    if codec:
+        manifest[FEATURES] = {"model": "none", "sha256": "0" * 64, **vars(codec.shape)}
+        files[CODEC] = codec.to_bytes()
+    return create_store(str(path), manifest, files)
+
+
+def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arrays:
+    """Random valid leaves, content, label, and features where kept; zeros in the `bad` rows."""
+    rng = np.random.default_rng(seed)
+    facts, geometry = store.manifest, store.geometry
+    shape = (len(store), len(facts["views"]))
+    content = rng.integers(facts["codebook_size"], size=(*shape, geometry.tokens), dtype=np.uint16)
+    leaves = random_leaves(rng, shape, geometry.grid)
+    leaves[list(bad)], content[list(bad)] = 0, 0
+    label = rng.integers(len(facts["classes"]), size=len(store), dtype=np.int32)
+    arrays = {"leaves": leaves, "content": content, "label": label}
+    if FEATURES in store.arrays:
+        shape = (*leaves.shape, facts[FEATURES]["dims"])
+        arrays[FEATURES] = rng.integers(256, size=shape, dtype=np.uint8)
+        arrays[FEATURES][list(bad)] = 0
+    return arrays
+
+
+def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.Table:
+    """The index that belongs to `random_arrays`: row n has the key image-n and is 16x16."""
+    rows = range(len(store))
+    label = arrays["label"].tolist()
+    error = [1.0 / (stage + 1) for stage in range(store.geometry.stages)]
+    return pa.table(
+        {
+            "row": pa.array(rows, pa.int64()),
+            "key": [f"image-{row}" for row in rows],
+            "label": pa.array(label, pa.int32()),
+            "class": [store.manifest["classes"][number] for number in label],
+            "width": pa.array([16] * len(store), pa.int32()),
+            "height": pa.array([16] * len(store), pa.int32()),
+            "status": ["error" if row in bad else "ok" for row in rows],
+            "reason": ["not an image" if row in bad else "" for row in rows],
+            "stage_error": pa.array(
+                [None if row in bad else error for row in rows], pa.list_(pa.float32())
+            ),
+        }
+    )
+
+
+def write_rows(store: Store, chunk: int, arrays: Arrays, index: pa.Table) -> None:
+    """Write one chunk of a store from the arrays and the index of all its rows."""
+    rows = store.chunk_slice(chunk)
+    part = {name: values[rows] for name, values in arrays.items()}
+    store.write_chunk(chunk, part, index.slice(rows.start, rows.stop - rows.start))
+
+
+def random_codec(width: int = 12, dims: int = 3) -> FeatureCodec:
+    """A codec fitted to random features, some of whose channels vary more than others."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(3, 0.1, width)
+    return fit_codec(scale * torch.randn(40 * dims, width, generator=generator), dims)
+
+
+def make_store(
+    path: Path | str,
+    rows: int = 10,
+    views: int = 1,
+    *,
+    seed: int = 0,
+    bad: Collection[int] = (),
+    **sizes: Any,
+) -> Store:
+    """A finished store of random rows; the `bad` ones are error rows; `sizes` as empty_store."""
+    store = empty_store(path, rows, views, **sizes)
+    arrays = random_arrays(store, seed, bad)
+    index = index_table(store, arrays, bad)
+    for chunk in range(store.chunks):
+        write_rows(store, chunk, arrays, index)
+    store.finish()
+    return store
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def chunk_file(store: Path, array: str, chunk: int) -> Path:
+    """The file that Zarr keeps a chunk in."""
+    return next(path for path in (store / array / "c" / str(chunk)).rglob("*") if path.is_file())

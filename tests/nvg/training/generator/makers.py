@@ -1,0 +1,26 @@
+"""Training of the tiny generators."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nvg.generator.config import GeneratorKind
+from nvg.store import Store
+from nvg.training.generator.train import train_generator
+from nvg.training.run_dir import Run
+from tests.makers import tiny_recipe
+
+
+def fit(
+    store: Store,
+    out: Path,
+    parts: list[GeneratorKind],
+    resume: bool = False,
+    name: str = "",
+    **train: Any,
+) -> None:
+    """Train the tiny generators into `out`, logging every step."""
+    settings = replace(tiny_recipe().generator.train, log_every=1, **train)
+    config = replace(tiny_recipe().generator, train=settings)
+    run = Run(out, tiny_recipe(generator=config), resume, ("generator",), name)
+    train_generator(config, store, parts, run)

@@ -1,0 +1,81 @@
+"""Images to train on, short runs, and what two runs are compared by."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nvg.config import dump
+from nvg.store import Store
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.image_batch import ImageBatch
+from tests.makers import smooth_image, tiny_recipe
+from tests.nvg.store.makers import make_store, random_codec
+
+TIMES = ("seconds", "samples_per_second", "data_wait")
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The metrics without the wall-clock times."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+class Pictures:
+    """Random smooth images in memory, which remembers the rows asked for."""
+
+    def __init__(self, count: int, size: int = 8) -> None:
+        rng = np.random.default_rng(0)
+        made = [np.asarray(smooth_image(rng, size)).transpose(2, 0, 1) for _ in range(count)]
+        self.images = np.stack(made)
+        self.asked: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
+        self.asked.append(rows.tolist())
+        return ImageBatch(self.images[rows])
+
+
+def state_of(out: Path) -> dict[str, torch.Tensor]:
+    return load_autoencoder(out).state_dict()
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+TOLERANCE = 2e-6  # sums of gradients are added in another order
+
+
+def require_same(folder: Path, one: str, other: str) -> None:
+    """Losses and weights of two runs agree."""
+    losses = [
+        [line["loss"] for line in lines_of(folder / n / "metrics.jsonl")] for n in (one, other)
+    ]
+    assert len(losses[0]) == 8
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for part in ("content", "structure", "content-ema"):
+        first, second = (load_file(folder / name / f"{part}.safetensors") for name in (one, other))
+        for key, value in first.items():
+            torch.testing.assert_close(value, second[key], atol=TOLERANCE, rtol=1e-4)
+
+
+def training_case(folder: Path) -> Store:
+    """Forty random rows, and recipe.toml: 8 steps of batch 8, saved after each fourth.
+
+    Content is aligned with features, so that what only training has is parted and saved too.
+    """
+    recipe = tiny_recipe()
+    train = replace(
+        recipe.generator.train, steps=8, batch_size=8, log_every=1, checkpoint_every=4, lr=0.05
+    )
+    train = replace(train, align=0.5, align_block=1)
+    dump(replace(recipe, generator=replace(recipe.generator, train=train)), folder / "recipe.toml")
+    return make_store(folder / "store.vgs", rows=40, codec=random_codec())

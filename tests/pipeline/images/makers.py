@@ -1,0 +1,47 @@
+"""Pictures, and the bytes of good and bad image files."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.images.crops import Crops
+from pipeline.images.decode import cut
+from tests.makers import smooth_image
+
+
+def image_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(size: int = 24, seed: int = 0) -> Image.Image:
+    """A smooth RGB picture."""
+    return smooth_image(np.random.default_rng(seed), size)
+
+
+def center_crop(image: Image.Image, size: int) -> Any:
+    """The centre view of a picture, uint8 [3, size, size]."""
+    return cut(image, Crops(size).windows(*image.size, ""), size)[0]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds a few bytes."""
+
+    def part(name: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + crc
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def exif_jpeg(exif: bytes) -> bytes:
+    """A JPEG with these bytes as its EXIF segment."""
+    data = image_bytes(picture(), "jpeg", quality=95)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
