@@ -18,6 +18,7 @@ from tests.layout_rules import (
     imports_of,
     legend_clashes,
     long_ones,
+    mirror_of,
     module_of,
     outside_functions,
     package_of,
@@ -55,6 +56,16 @@ PACKAGES |= {"pipeline.tokenize": set(PACKAGES)}
 PACKAGES |= {"cli": set(PACKAGES)}
 for _package in PACKAGES.keys() - {"nvg"}:
     PACKAGES[_package].add("nvg")
+
+# Source file -> the test file that covers it, where that is not tests/<package>/test_<stem>.py.
+COVERED_BY = {
+    "cli/evaluate.py": "tests/cli/test_app.py",
+    "cli/sample.py": "tests/cli/test_app.py",
+    "cli/train.py": "tests/cli/test_app.py",
+    "nvg/kernels/nearest.py": "tests/nvg/quantizer/test_nearest.py",
+    "pipeline/tokenize/dataset.py": "tests/pipeline/tokenize/test_engine.py",
+}
+MAX_EXCEPTIONS = 8
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("nvg", "pipeline", "cli")
@@ -146,6 +157,18 @@ def test_the_top_level_is_closed() -> None:
         pytest.skip("not a git checkout, so nothing tells tracked folders from others")
     folders = {path.partition("/")[0] for path in run.stdout.split("\0") if "/" in path}
     assert {name for name in folders - TOP_LEVEL if not name.startswith(".")} == set()
+
+
+def test_every_source_file_has_its_test_file() -> None:
+    """tests/<package>/test_<stem>.py, or the file that the short table COVERED_BY names."""
+    files = [f for f in SOURCES if Path(f).stem not in ("__init__", "__main__")]
+    lost = [f for f in files if not (ROOT / COVERED_BY.get(f, mirror_of(f))).is_file()]
+    assert lost == []
+    assert len(COVERED_BY) <= MAX_EXCEPTIONS
+    assert set(COVERED_BY) <= set(SOURCES), "COVERED_BY names files that are not there"
+    assert [f for f in COVERED_BY if (ROOT / mirror_of(f)).is_file()] == [], (
+        "needless in COVERED_BY"
+    )
 
 
 def test_no_test_imports_another() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.epoch import StreamEpoch
-from nvg.loader.preload import bytes_of, free_bytes, preload
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
@@ -32,17 +31,6 @@ def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
     assert np.array_equal(tokens.leaves, store.leaves[:][rows])
     assert np.array_equal(tokens.content, store.content[:][rows])
     assert np.array_equal(tokens.label, store.label[:][rows])
-
-
-def test_preloading_is_reading_all(store: Store) -> None:
-    """The whole store, and as many bytes as were foretold."""
-    reader = TokenReader(store)
-    tokens, wanted = preload(reader), reader.read(range(3))
-    for name in ("leaves", "content", "label"):
-        assert np.array_equal(getattr(tokens, name), getattr(wanted, name))
-    parts = (tokens.leaves, tokens.content, tokens.label)
-    assert bytes_of(reader) == sum(part.nbytes for part in parts)
-    assert free_bytes() > 10**6
 
 
 DAMAGE: dict[str, Callable[[Path], None]] = {

@@ -1,4 +1,4 @@
-"""An extractor as a user writes one."""
+"""Small networks: an extractor as a user writes one, a transformer of timm."""
 
 from pathlib import Path
 
@@ -17,4 +17,5 @@ def shrink(weights: Path | None) -> nn.Module:
     return Shrink()
 
 
+VIT = "test_vit"  # what it sees means nothing, how it travels does
 OWN = f"{__name__}:shrink"

@@ -1,12 +1,14 @@
 """Solvers of the flow, and halves of which a part is given."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from nvg.sampling.guidance import Solver
 from nvg.sampling.structure import balanced_split, integrate
@@ -70,3 +72,92 @@ def test_without_given_positions_nothing_changes() -> None:
     free = balanced_split(value, parent, 0, uniform)
     assert torch.equal(balanced_split(value, parent, 0, uniform, torch.full((3, 16), -1)), free)
     assert torch.equal(free[:, 0], torch.zeros(3, dtype=torch.int64))
+
+
+def make_parents(seed: int, positions: int, stage: int, batch: int = 2) -> Tensor:
+    """Equal-sized parents 0..2^stage-1 in random places [B, N]."""
+    g = torch.Generator().manual_seed(seed)
+    run = torch.arange(positions) // (positions >> stage)
+    return torch.stack([run[torch.randperm(positions, generator=g)] for _ in range(batch)])
+
+
+@light
+@given(
+    seed=st.integers(0, 10**6),
+    last=st.integers(1, 6),
+    scale=st.sampled_from([0.0, 1e-6, 1.0, 100.0]),
+    data=st.data(),
+)
+def test_halve_splits_every_parent_exactly_in_half(
+    seed: int, last: int, scale: float, data: st.DataObject
+) -> None:
+    """Whatever the values, both children of every parent get half of its positions."""
+    stage = data.draw(st.integers(0, last - 1))
+    parent = make_parents(seed, 1 << last, stage)
+    g = torch.Generator().manual_seed(seed)
+    value = scale * torch.randn(parent.shape, generator=g) + 1
+    child = balanced_split(value, parent, stage, torch.rand(parent.shape, generator=g))
+    assert torch.equal(child >> 1, parent)
+    half = (1 << last) >> (stage + 1)
+    for row in child.tolist():
+        assert Counter(row) == dict.fromkeys(range(2 << stage), half)
+
+
+@light
+@given(seed=st.integers(0, 10**6), last=st.integers(1, 6), data=st.data())
+def test_halve_gives_the_smallest_position_to_the_even_child(
+    seed: int, last: int, data: st.DataObject
+) -> None:
+    """Canonical order: the half that holds a parent's smallest position is child 2j."""
+    stage = data.draw(st.integers(0, last - 1))
+    parent = make_parents(seed, 1 << last, stage)
+    g = torch.Generator().manual_seed(seed)
+    value = torch.randn(parent.shape, generator=g)
+    child = balanced_split(value, parent, stage, torch.rand(parent.shape, generator=g))
+    for parents, children in zip(parent.tolist(), child.tolist(), strict=True):
+        for j in range(1 << stage):
+            assert children[parents.index(j)] == 2 * j
+
+
+@pytest.mark.parametrize(("positions", "stage"), [(16, 0), (16, 3), (256, 0), (256, 2)])
+def test_halve_follows_clear_balanced_bits(positions: int, stage: int) -> None:
+    """Channels of exactly 0 and 2, half of each in every parent, are taken as they are."""
+    batch = 1000
+    parent = make_parents(0, positions, stage, batch)
+    order = parent.argsort(dim=1, stable=True)
+    size = positions >> stage
+    g = torch.Generator().manual_seed(1)
+    bits = torch.stack([torch.randperm(size, generator=g) % 2 for _ in range(batch << stage)])
+    bit = torch.empty_like(parent).scatter_(1, order, bits.reshape(batch, positions))
+    first = bits[:, :1].reshape(batch, -1).gather(1, parent)
+    child = balanced_split(2.0 * bit, parent, stage, torch.rand(parent.shape, generator=g))
+    wrong = int((child != 2 * parent + (bit ^ first)).any(1).sum())
+    assert wrong == 0, f"{wrong} of {batch} images leave a certain split"
+
+
+def test_halve_draws_as_plackett_luce() -> None:
+    """Gumbel-top-2 of 4 positions is two draws without replacement, in proportion to the channel.
+
+    A pair and its complement make the same canonical split, hence the sum of both.
+    """
+    weight = [0.2, 0.9, 0.4, 0.7]
+    total, draws = sum(weight), 40_000
+
+    def pair(a: int, b: int) -> float:
+        one = weight[a] / total * weight[b] / (total - weight[a])
+        return one + weight[b] / total * weight[a] / (total - weight[b])
+
+    g = torch.Generator().manual_seed(0)
+    value = 2 * torch.tensor(weight).expand(draws, -1)
+    uniform = torch.rand(draws, 4, generator=g)
+    child = balanced_split(value, torch.zeros(draws, 4, dtype=torch.int64), 0, uniform)
+    seen = Counter(tuple(row) for row in child.tolist())
+    expected = {
+        (0, 0, 1, 1): pair(0, 1) + pair(2, 3),
+        (0, 1, 0, 1): pair(0, 2) + pair(1, 3),
+        (0, 1, 1, 0): pair(0, 3) + pair(1, 2),
+    }
+    assert set(seen) == set(expected)
+    for split, probability in expected.items():
+        spread = math.sqrt(probability * (1 - probability) / draws)
+        assert abs(seen[split] / draws - probability) < 4 * spread

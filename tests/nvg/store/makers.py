@@ -11,7 +11,7 @@ import torch
 from nvg.geometry import Geometry
 from nvg.store import Store
 from nvg.store.feature_codec import FeatureCodec, fit_codec
-from nvg.store.format import CODEC, FEATURES, Arrays
+from nvg.store.format import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.store.layout import create_store
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint, weights_bytes
@@ -154,3 +154,9 @@ def flip(path: Path) -> None:
 def chunk_file(store: Path, array: str, chunk: int) -> Path:
     """The file that Zarr keeps a chunk in."""
     return next(path for path in (store / array / "c" / str(chunk)).rglob("*") if path.is_file())
+
+
+def same_arrays(store: Store, arrays: Arrays) -> bool:
+    """Whether the store holds exactly these arrays, dtype included."""
+    pairs = [(store.group[name][:], arrays[name]) for name in ARRAYS]
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)

@@ -6,32 +6,26 @@ import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.loader import SequenceLoader
 from nvg.store import Store, open_store
-from nvg.store.format import ARRAYS, Arrays, StoreError, digest
+from nvg.store.format import ARRAYS, StoreError, digest
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_store,
     index_table,
     make_store,
     random_arrays,
+    same_arrays,
     store_files,
     write_rows,
 )
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 few = settings(deadline=None, max_examples=25)
-
-
-def same_arrays(store: Store, arrays: Arrays) -> bool:
-    """Whether the store holds exactly these arrays, dtype included."""
-    pairs = [(store.group[name][:], arrays[name]) for name in ARRAYS]
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
 @few
@@ -58,29 +52,6 @@ def test_what_is_written_comes_back(
         assert store.index.to_pylist() == index_table(made, arrays, bad).to_pylist()
         assert store.ok_rows().tolist() == [row for row in range(rows) if row not in bad]
         assert (len(store), store.geometry.grid, store.manifest["errors"]) == (rows, grid, len(bad))
-
-
-def test_many_positions_take_two_bytes_a_leaf(tmp_path: Path) -> None:
-    """A 32x32 grid (K = 10) has leaves up to 1023: stored as uint16, and read back exactly."""
-    made = make_store(tmp_path / "a.vgs", 5, 2, grid=32)
-    store = open_store(made.path)
-    assert store.leaves.dtype == np.uint16
-    assert int(store.leaves[:].max()) == 1023
-    assert same_arrays(store, random_arrays(made))
-
-
-@pytest.mark.parametrize("grid", [2, 16])
-def test_few_positions_take_one_byte_a_leaf(tmp_path: Path, grid: int) -> None:
-    """Up to 256 positions a leaf is one byte."""
-    assert empty_store(tmp_path / "a.vgs", 2, grid=grid).leaves.dtype == np.uint8
-
-
-def test_arrays_have_the_documented_shapes(store: Store) -> None:
-    """leaves [N, V, L], content [N, V, 2L-1] uint16, label [N] int32, chunked along rows only."""
-    assert (store.leaves.shape, store.leaves.chunks) == ((10, 2, 16), (4, 2, 16))
-    assert (store.content.shape, store.content.chunks) == ((10, 2, 31), (4, 2, 31))
-    assert (store.label.shape, store.label.chunks) == ((10,), (4,))
-    assert (store.content.dtype, store.label.dtype) == (np.uint16, np.int32)
 
 
 @few
@@ -206,22 +177,6 @@ def test_a_chunk_of_the_wrong_shape_is_refused(tmp_path: Path, name: str) -> Non
     with pytest.raises(ValueError, match=name):
         store.write_chunk(0, part, index_table(store, arrays).slice(0, 4))
     assert store.committed() == []
-
-
-def test_an_existing_store_is_not_overwritten(store: Store) -> None:
-    """create_store refuses, names the remedies, and leaves every file as it was."""
-    before = files_below(store.path)
-    with pytest.raises(StoreError, match=r"--resume.*--out"):
-        empty_store(store.path, 10)
-    assert files_below(store.path) == before
-
-
-def test_a_folder_of_other_files_is_not_overwritten(tmp_path: Path) -> None:
-    """create_store never deletes what it did not write: it refuses a folder that is not empty."""
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(StoreError, match=tmp_path.name):
-        empty_store(tmp_path, 4)
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 MANIFEST = {"format": "nvg-store", "version": 1, "grid": 4}

@@ -4,12 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer, from_pixels, to_pixels
-from nvg.tokenizer.config import AutoencoderConfig
-from nvg.tokenizer.encoder_decoder import Decoder, Encoder, SpatialAttention
-from tests.nvg.generator.makers import randomize
+from nvg.tokenizer.autoencoder import Detokenizer, from_pixels, to_pixels
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 # B image, N position, C latent channel, D pixel row or column
@@ -22,34 +18,6 @@ def make_pixels(count: int, size: int = 8, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), generator=g, dtype=torch.uint8)
 
 
-def attentions(module: nn.Module) -> int:
-    return sum(isinstance(part, SpatialAttention) for part in module.modules())
-
-
-def test_the_papers_shape_is_16_times_downsampling() -> None:
-    """256x256 becomes a 16x16 grid of 32 channels, and comes back (Table 2)."""
-    config = AutoencoderConfig(base_channels=8, blocks=1)
-    latents = Encoder(config)(torch.zeros(1, 3, 256, 256))
-    assert latents.shape == (1, 16 * 16, 32)
-    assert Decoder(config)(latents).shape == (1, 3, 256, 256)
-
-
-def test_four_times_downsampling_at_32_pixels() -> None:
-    """Three multipliers halve twice: 32x32 becomes 8x8."""
-    config = AutoencoderConfig(image_size=32, base_channels=8, multipliers=(1, 2, 2), blocks=1)
-    assert config.downsampling == 4
-    assert config.geometry.grid == 8
-    assert Encoder(config)(torch.zeros(2, 3, 32, 32)).shape == (2, 64, 32)
-
-
-def test_the_defaults_are_the_papers() -> None:
-    """Base channels 128, latent 16x16x32, codebook 4096 (A.5, Table 2)."""
-    config = AutoencoderConfig()
-    sizes = (config.image_size, config.downsampling, config.geometry.grid)
-    assert sizes == (256, 16, 16)
-    assert (config.base_channels, config.latent_dim, config.codebook_size) == (128, 32, 4096)
-
-
 @pytest.mark.parametrize(("grid", "count"), [(2, 1), (4, 3)])
 def test_a_reconstruction_has_the_shape_of_its_images(grid: int, count: int) -> None:
     """Images in, images of the same size out, with the content of every stage."""
@@ -59,47 +27,6 @@ def test_a_reconstruction_has_the_shape_of_its_images(grid: int, count: int) -> 
     assert rebuilt.shape == images.shape
     assert quantized.content.shape == (count, 2 * grid * grid - 1)
     assert quantized.stage_error.shape == (model.config.geometry.stages,)
-
-
-@pytest.mark.parametrize("blocks", [1, 2])
-def test_attention_is_at_the_lowest_resolution_only(blocks: int) -> None:
-    """Per lowest block and once in the middle; the decoder has one block more; or none at all."""
-    sizes = {"image_size": 16, "base_channels": 8, "multipliers": (1, 2, 2), "blocks": blocks}
-    model = Autoencoder(AutoencoderConfig(**sizes))
-    assert (attentions(model.encoder), attentions(model.decoder)) == (blocks + 1, blocks + 2)
-    assert attentions(Autoencoder(AutoencoderConfig(**sizes, attention=False))) == 0
-
-
-def test_attention_mixes_all_positions() -> None:
-    """One changed position of a feature map changes every other position, by softmax over all."""
-    layer = SpatialAttention(4)
-    randomize(layer, scale=0.5)
-    one = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
-    other = one.clone()
-    other[0, 0, 0, 0] += 1
-    assert ((layer(one) - layer(other)).abs().amax((0, 1)) > 1e-6).all()
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"image_size": 250}, "image_size 250 .* downsampling 16"),
-        ({"multipliers": ()}, "multipliers"),
-        ({"image_size": 48}, "power of two"),
-        ({"image_size": 16}, "power of two"),
-        ({"codebook_size": 1}, "codebook_size .* not 1"),
-        ({"codebook_size": 65537}, "codebook_size .* not 65537"),
-    ],
-)
-def test_a_shape_that_cannot_be_built_is_refused(sizes: dict[str, object], message: str) -> None:
-    """The config says which key is wrong, before any layer is made."""
-    with pytest.raises(ValueError, match=message):
-        AutoencoderConfig(**sizes)
-
-
-def test_the_largest_codebook_fits_uint16() -> None:
-    """65,536 codes are allowed: the ids 0..65535 fill uint16 exactly."""
-    assert AutoencoderConfig(codebook_size=65536).codebook_size == 65536
 
 
 @light

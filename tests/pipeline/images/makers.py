@@ -3,13 +3,14 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.images.crops import Crops
-from pipeline.images.decode import cut
+from pipeline.images.decode import cut, decode
 from tests.makers import smooth_image
 
 
@@ -45,3 +46,8 @@ def exif_jpeg(exif: bytes) -> bytes:
     """A JPEG with these bytes as its EXIF segment."""
     data = image_bytes(picture(), "jpeg", quality=95)
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+
+
+def decoded(path: Path) -> Image.Image:
+    """The picture in a file, in RGB."""
+    return decode(path.read_bytes())

@@ -11,9 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources import (
     FolderSource,
     Row,
+    Source,
+    open_source,
 )
 
 
@@ -112,3 +115,8 @@ def write_tables(source: FolderSource, tmp_path: Path) -> None:
         writer.write_table(table, max_chunksize=2)
     with pa.ipc.new_file(tmp_path / "random" / "a.arrow", table.schema) as writer:
         writer.write_table(table, max_chunksize=4)
+
+
+def opened(kind: SourceKind, path: Path | str) -> Source:
+    """The source a recipe would open."""
+    return open_source(DataConfig(source=kind, path=str(path)))

@@ -4,7 +4,6 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from nvg.store import open_store
 from pipeline.recipe import DataConfig, SourceKind
@@ -14,12 +13,11 @@ from pipeline.sources import (
     ManifestSource,
     ParquetSource,
     Source,
-    SourceError,
     TarSource,
 )
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from tests.makers import tiny_recipe, write_image_folder
+from tests.makers import tiny_recipe
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.sources.makers import (
     CLASSES,
@@ -28,13 +26,6 @@ from tests.pipeline.sources.makers import (
     write_shards,
     write_tables,
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> FolderSource:
-    """Six images of two classes, which every other source holds too."""
-    write_image_folder(tmp_path / "images", CLASSES, 3, 16)
-    return FolderSource(tmp_path / "images")
 
 
 def everywhere(folder: FolderSource, tmp_path: Path) -> dict[str, Source]:
@@ -107,65 +98,6 @@ def test_images_without_labels_have_none(folder: FolderSource, tmp_path: Path) -
     for source in (TarSource(tmp_path / "shards"), ManifestSource(listed)):
         assert source.classes == []
         assert {row.label for row in source.rows} == {-1}
-
-
-def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
-    """Absolute paths are taken as they are; a missing file is an error in its place."""
-    (tmp_path / "a.png").write_bytes(b"one")
-    listed = tmp_path / "list.csv"
-    listed.write_text(f"label,path\n3,a.png\n,{tmp_path}/a.png\n1,lost.png\n")
-    source = ManifestSource(listed)
-    assert [row.label for row in source.rows] == [3, -1, 1]
-    first, second, third = source.read([row.key for row in source.rows])
-    assert (first, second) == (b"one", b"one")
-    assert isinstance(third, FileNotFoundError)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("list.csv", "label\n1\n", "line 2 has no path"),
-        ("list.csv", "path,label\n", "lists no images"),
-        ("list.csv", "path,label\na.png,99999999999\n", "label 99999999999"),
-        ("list.jsonl", '{"path": "a.png"}\n{"label": 1}\n', "line 2 has no path"),
-        ("list.jsonl", '{"path": "a.png"}\n[1]\n', "line 2 is no object"),
-        ("list.jsonl", "a.png\n", "list of images"),
-        ("list.txt", "a.png\n", r"\.csv or \.jsonl"),
-    ],
-)
-def test_lists_that_cannot_be_used_are_named(
-    tmp_path: Path, name: str, text: str, words: str
-) -> None:
-    """One line with the file, and the line in it."""
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SourceError, match=words) as caught:
-        ManifestSource(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_tar_shards_that_cannot_be_used_are_named(folder: FolderSource, tmp_path: Path) -> None:
-    """Compressed, cut short, or without images: one line with the shard."""
-    write_shards(folder, tmp_path / "shards")
-    whole = (tmp_path / "shards" / "part-000.tar").read_bytes()
-    with tarfile.open(tmp_path / "packed.tar", "w:gz") as shard:
-        add_member(shard, "a.png", b"x")
-    with tarfile.open(tmp_path / "texts.tar", "w") as shard:
-        add_member(shard, "a.txt", b"x")
-    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
-    for name, words in (("packed", "uncompressed"), ("texts", "no images"), ("cut", "cut.tar")):
-        with pytest.raises(SourceError, match=words) as caught:
-            TarSource(tmp_path / f"{name}.tar")
-        assert f"{name}.tar" in str(caught.value)
-
-
-def test_member_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    """An index could not hold them."""
-    kind = tarfile.USTAR_FORMAT
-    with tarfile.open(tmp_path / "odd.tar", "w", format=kind, encoding="latin-1") as shard:
-        add_member(shard, "\xe9t\xe9.png", b"x")
-    with pytest.raises(SourceError, match="not UTF-8"):
-        TarSource(tmp_path / "odd.tar")
 
 
 def test_a_changed_source_has_another_fingerprint(folder: FolderSource, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ travels does.
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,46 +14,33 @@ import torch
 from typer.testing import CliRunner
 
 from cli.app import app
-from nvg.errors import InputError
-from nvg.generator.config import GeneratorKind
 from nvg.loader import LoaderMode as Reading
 from nvg.loader import SequenceLoader
-from nvg.pretrained.vit import VisionTransformer, timm_library
+from nvg.pretrained.vit import VisionTransformer
 from nvg.store import Store, open_store
 from nvg.store.format import CODEC, StoreError
 from nvg.tokenizer.autoencoder import from_pixels
-from nvg.training.generator.repa import Aligner, aligner_of
+from nvg.training.generator.repa import aligner_of
 from pipeline.images.decode import decode
 from pipeline.recipe import FeaturesConfig, Recipe, TokenizeConfig, View
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.pretrained.makers import VIT
 from tests.nvg.store.makers import make_store, random_codec
-from tests.nvg.training.generator.makers import fit
-from tests.nvg.training.makers import lines_of
 from tests.pipeline.images.makers import center_crop
 
-MODEL, DIMS = "test_vit", 5
+DIMS = 5
 BOTH = (View.CENTER, View.FLIP)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights at the model's usual size, whose grid is not ours."""
-    path = tmp_path_factory.mktemp("vit") / "vit.pth"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        torch.save(timm_library().create_model(MODEL).state_dict(), path)
-    return path
-
-
 @pytest.fixture
-def recipe(tmp_path: Path, weights: Path) -> Recipe:
+def recipe(tmp_path: Path, vit_weights: Path) -> Recipe:
     """Fifteen images, one of which is bad, with features of both views."""
     folder = tmp_path / "images"
     write_image_folder(folder, per_class=5, size=20)
     (folder / "bee" / "001.jpg").write_bytes(b"no image")
-    features = FeaturesConfig(weights=str(weights), model=MODEL, dims=DIMS)
+    features = FeaturesConfig(weights=str(vit_weights), model=VIT, dims=DIMS)
     sizes = TokenizeConfig(chunk_rows=4, batch_size=3, views=BOTH, features=features)
     return tiny_recipe(folder, tokenize=sizes)
 
@@ -72,13 +58,13 @@ def tokenize(
 
 
 def test_a_store_keeps_the_features_of_every_view(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path, weights: Path
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, vit_weights: Path
 ) -> None:
     """Codes equal the transformer's patches through the store's codec; error rows have none."""
     store = tokenize(recipe, tokenizer, tmp_path / "a.vgs")
     assert store.verify() == []
     assert store.group["features"].shape == (15, 2, 16, DIMS)
-    transformer, codec = VisionTransformer(MODEL, weights, 4), aligner_of(8, store).codec
+    transformer, codec = VisionTransformer(VIT, vit_weights, 4), aligner_of(8, store).codec
     for row, entry in enumerate(store.index.to_pylist()):
         codes = store.group["features"][row]
         if entry["status"] == "error":
@@ -91,21 +77,9 @@ def test_a_store_keeps_the_features_of_every_view(
             wanted = codec.encode(transformer(from_pixels(views))).numpy()
         assert np.abs(codes.astype(int) - wanted.astype(int)).max() <= 1  # other batch, last bit
     facts = store.manifest["features"]
-    assert facts["model"] == MODEL
+    assert facts["model"] == VIT
     assert facts["width"] == 64
     assert 0.3 < facts["kept"] <= 1
-
-
-def test_patches_follow_the_grid(weights: Path) -> None:
-    """A bright corner moves the patch that lies there most."""
-    transformer = VisionTransformer(MODEL, weights, 4)
-    images = torch.zeros(2, 3, 16, 16)
-    images[1, :, 12:, :4] = 1.0
-    found = transformer(images)
-    assert found.shape == (2, 16, 64)
-    change = (transformer.trunk.patch_embed(transformer.prepare(images))).diff(dim=0)[0]
-    assert int(change.norm(dim=-1).argmax()) == 12
-    assert not transformer.train().training
 
 
 def test_an_interrupted_pass_ends_as_an_undisturbed_one(
@@ -162,20 +136,6 @@ def test_other_features_are_refused(recipe: Recipe, tokenizer: Path, tmp_path: P
             tokenize(changed, tokenizer, tmp_path / "a.vgs", PassMode.RESUME)
 
 
-def test_bad_weights_are_named(tmp_path: Path, weights: Path) -> None:
-    """A missing file, a file of something else, another model's, a name timm does not know."""
-    (tmp_path / "text.pth").write_text("no weights")
-    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
-    for model, path, words in (
-        (MODEL, tmp_path / "none.pth", "is no file"),
-        (MODEL, tmp_path / "text.pth", f"text.pth does not hold the weights of {MODEL}"),
-        (MODEL, tmp_path / "other.pth", f"other.pth does not hold the weights of {MODEL}"),
-        ("vit_none", weights, "timm knows no model 'vit_none'"),
-    ):
-        with pytest.raises(InputError, match=words):
-            VisionTransformer(model, path, 4)
-
-
 @pytest.mark.parametrize("mode", [Reading.MEMORY, Reading.STREAM])
 def test_batches_carry_the_features_of_their_rows(tmp_path: Path, mode: Reading) -> None:
     """In both modes, of the view that was drawn; not at all unless asked for."""
@@ -194,56 +154,11 @@ def test_batches_carry_the_features_of_their_rows(tmp_path: Path, mode: Reading)
     assert next(iter(SequenceLoader(store, 3, mode=mode))).features is None
 
 
-def test_a_store_without_features_cannot_be_aligned_with(tmp_path: Path, store: Store) -> None:
-    """The error names both remedies; so does a block that is not there."""
-    with pytest.raises(StoreError, match=r"holds no features.*tokenize.features"):
-        fit(store, tmp_path / "run", [GeneratorKind.CONTENT], align=0.5, align_block=1)
-    with pytest.raises(ValueError, match=r"align_block 8 is beyond .* 1 blocks"):
-        fit(store, tmp_path / "run", [GeneratorKind.CONTENT], align=0.5)
-
-
-def test_alignment_is_one_minus_the_cosine() -> None:
-    """Against the sum written out, with the projector's own output."""
-    torch.manual_seed(0)
-    aligner = Aligner(8, random_codec())
-    hidden, codes = torch.randn(2, 4, 8), torch.randint(256, (2, 4, 3), dtype=torch.uint8)
-    found, wanted = aligner.projector(hidden).detach(), aligner.codec.decode(codes)
-    cosines = [
-        float(f @ w / (f.norm() * w.norm()))
-        for f, w in zip(found.flatten(0, 1), wanted.flatten(0, 1), strict=True)
-    ]
-    assert float(aligner(hidden, codes).detach()) == pytest.approx(1 - sum(cosines) / 8, abs=1e-5)
-
-
-def curve(path: Path) -> list[Any]:
-    """The alignment term by step."""
-    return [line["align"] for line in lines_of(path / "metrics.jsonl")]
-
-
-def test_training_aligns_and_resumes_exactly(tmp_path: Path) -> None:
-    """The term falls on a store that is learnt by heart; a resumed run has the same curve."""
-    store = make_store(tmp_path / "a.vgs", 4, codec=random_codec())
-    settings = {"steps": 60, "align": 0.5, "align_block": 1, "lr": 0.1, "checkpoint_every": 20}
-    fit(store, tmp_path / "whole", [GeneratorKind.CONTENT], **settings)
-    terms = curve(tmp_path / "whole")
-    assert len(terms) == 60
-    assert terms[-1] < 0.6 * terms[0]
-    fit(store, tmp_path / "half", [GeneratorKind.CONTENT], **settings)
-    last = tmp_path / "half" / "checkpoints" / "step-00000060"
-    for name in last.iterdir():
-        name.unlink()
-    last.rmdir()
-    fit(store, tmp_path / "half", [GeneratorKind.CONTENT], resume=True, **settings)
-    assert curve(tmp_path / "half") == terms
-    one, two = (files_below(tmp_path / run) for run in ("whole", "half"))
-    assert one["content.safetensors"] == two["content.safetensors"]
-
-
 def test_inspect_tells_what_is_kept(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Model, components, bytes a view, share of the variance."""
     tokenize(recipe, tokenizer, tmp_path / "a.vgs")
     said = CliRunner().invoke(app, ["inspect", str(tmp_path / "a.vgs")]).output
-    assert f"features    {MODEL}, {DIMS} of 64 components in a byte each: 80 bytes a view" in said
+    assert f"features    {VIT}, {DIMS} of 64 components in a byte each: 80 bytes a view" in said
     assert json.loads((tmp_path / "a.vgs" / "manifest.json").read_text())["recipe"]["tokenize"][
         "features"
-    ] == {"model": MODEL, "dims": DIMS}
+    ] == {"model": VIT, "dims": DIMS}

@@ -10,23 +10,13 @@ import torch
 from torch import nn
 
 from nvg.errors import InputError
-from nvg.pretrained.vit import timm_library
 from nvg.training.autoencoder.discriminator import (
     DiscriminatorKind,
     FeatureDiscriminator,
     PatchDiscriminator,
     build_discriminator,
 )
-
-MODEL = "test_vit"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the small transformer."""
-    path = tmp_path_factory.mktemp("vit") / "vit.pth"
-    torch.save(timm_library().create_model(MODEL).state_dict(), path)
-    return path
+from tests.nvg.pretrained.makers import VIT
 
 
 def test_patchgan_has_the_usual_size_and_field() -> None:
@@ -38,9 +28,9 @@ def test_patchgan_has_the_usual_size_and_field() -> None:
     assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 36)
 
 
-def test_heads_judge_five_readouts_of_a_frozen_transformer(weights: Path) -> None:
+def test_heads_judge_five_readouts_of_a_frozen_transformer(vit_weights: Path) -> None:
     """14x14 logits from each; the transformer is neither trained nor saved."""
-    model = FeatureDiscriminator(MODEL, weights)
+    model = FeatureDiscriminator(VIT, vit_weights)
     images = torch.rand(2, 3, 32, 32).mul(2).sub(1).requires_grad_()
     logits = model(images)
     assert logits.shape == (2, 5 * 14 * 14)
@@ -52,30 +42,17 @@ def test_heads_judge_five_readouts_of_a_frozen_transformer(weights: Path) -> Non
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_readouts_are_the_blocks_own(weights: Path) -> None:
-    """The last one is the sum of class token and patches before the final norm."""
-    model = FeatureDiscriminator(MODEL, weights)
-    transformer = model._frozen[0]
-    images = torch.rand(1, 3, 32, 32)
-    seen: list[torch.Tensor] = []
-    handle = transformer.trunk.blocks[-1].register_forward_hook(lambda *a: seen.append(a[2]))
-    found = transformer.readouts(images, 5)
-    handle.remove()
-    assert len(found) == 5
-    assert torch.equal(found[-1], seen[0][:, 1:] + seen[0][:, :1])
-
-
-def test_large_images_are_cropped_or_shrunk(weights: Path) -> None:
+def test_large_images_are_cropped_or_shrunk(vit_weights: Path) -> None:
     """By the toss of a coin, and either gives the logits of one transformer."""
-    model = FeatureDiscriminator(MODEL, weights)
+    model = FeatureDiscriminator(VIT, vit_weights)
     for seed in range(4):
         torch.manual_seed(seed)
         assert model(torch.rand(2, 3, 256, 256)).shape == (2, 980)
 
 
-def test_all_filters_of_the_heads_are_normalised(weights: Path) -> None:
+def test_all_filters_of_the_heads_are_normalised(vit_weights: Path) -> None:
     """The largest singular value of every convolution is near one."""
-    model = FeatureDiscriminator(MODEL, weights)
+    model = FeatureDiscriminator(VIT, vit_weights)
     for _ in range(30):
         model(torch.rand(2, 3, 32, 32))
     for module in model.modules():
@@ -87,5 +64,5 @@ def test_all_filters_of_the_heads_are_normalised(weights: Path) -> None:
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     """Patches need none."""
     with pytest.raises(InputError, match="is no file"):
-        build_discriminator(DiscriminatorKind.DINO, MODEL, str(tmp_path / "none.pth"))
+        build_discriminator(DiscriminatorKind.DINO, VIT, str(tmp_path / "none.pth"))
     assert isinstance(build_discriminator(DiscriminatorKind.PATCH, "", ""), PatchDiscriminator)

@@ -145,11 +145,6 @@ def test_the_schedule_sets_the_rate(tmp_path: Path, warmup: int, rate: float) ->
     assert change == pytest.approx(rate, rel=0.02)
 
 
-def test_the_defaults_are_the_papers() -> None:
-    """Batch 256 at 1e-4 (A.5)."""
-    assert (AutoencoderTraining().batch_size, AutoencoderTraining().lr) == (256, 1e-4)
-
-
 def test_the_weights_carry_their_config(tmp_path: Path) -> None:
     """A run directory and the file in it load to the same model, in eval mode."""
     fit(tmp_path, Pictures(4))

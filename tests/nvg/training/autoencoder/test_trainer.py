@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nvg.config import ConfigError, build
 from nvg.errors import InputError, WorkError
 from nvg.pretrained.lpips import RANDOM
-from nvg.pretrained.vit import timm_library
 from nvg.quantizer.codebook import DeadCodes
 from nvg.quantizer.residual import Quantized
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
@@ -22,6 +20,7 @@ from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from nvg.training.run_dir import Run
 from nvg.weights import CheckpointError
 from tests.makers import tiny_recipe
+from tests.nvg.pretrained.makers import VIT
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
 from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
 
@@ -29,18 +28,10 @@ from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
 TERMS = ("l1", "l2", "perceptual", "quantizer", "entropy", "g_loss", "d_loss", "d_lecam")
 
 
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small transformer with random weights."""
-    path = tmp_path_factory.mktemp("vit") / "vit.pth"
-    torch.save(timm_library().create_model("test_vit").state_dict(), path)
-    return path
-
-
 def everything(kind: DiscriminatorKind, weights: Path) -> AutoencoderTraining:
     """Eight steps with all terms; the adversary begins after two."""
     discriminator = DiscriminatorConfig(
-        kind=kind, weights=str(weights), model="test_vit", start=0.25, ramp=0.25, lecam=0.05
+        kind=kind, weights=str(weights), model=VIT, start=0.25, ramp=0.25, lecam=0.05
     )
     return AutoencoderTraining(
         steps=8,
@@ -69,10 +60,10 @@ def fit(
 
 @pytest.mark.parametrize("kind", [DiscriminatorKind.DINO, DiscriminatorKind.PATCH])
 def test_every_term_is_logged_and_a_resumed_run_is_exact(
-    tmp_path: Path, transformer: Path, kind: DiscriminatorKind
+    tmp_path: Path, vit_weights: Path, kind: DiscriminatorKind
 ) -> None:
     """All terms have a curve; cut after four of eight steps, all ends equal to the bit."""
-    training, grid = everything(kind, transformer), 16
+    training, grid = everything(kind, vit_weights), 16
     fit(tmp_path / "whole", training, grid=grid)
     lines = lines_of(tmp_path / "whole" / "metrics.jsonl")[1:]
     assert len(lines) == 8
@@ -140,10 +131,10 @@ def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
         fit(tmp_path / "run2", training, start=tmp_path / "other")
 
 
-def test_images_too_small_for_lpips_are_refused(transformer: Path) -> None:
+def test_images_too_small_for_lpips_are_refused(vit_weights: Path) -> None:
     """VGG16 pools four times: 8 pixels leave nothing."""
     with pytest.raises(InputError, match="images of 8 pixels are too small for LPIPS"):
-        AutoencoderTrainer(tiny_model(), everything(DiscriminatorKind.DINO, transformer))
+        AutoencoderTrainer(tiny_model(), everything(DiscriminatorKind.DINO, vit_weights))
 
 
 def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
@@ -167,16 +158,3 @@ def test_weights_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
     training = AutoencoderTraining(steps=20, batch_size=4, warmup=0, lr=1e30, clip=1e30)
     with pytest.raises(WorkError, match=r"step \d+: .*(NaN|not a number).*lower the learning rate"):
         fit(tmp_path / "run", training)
-
-
-def test_bad_settings_are_named() -> None:
-    """LPIPS without weights, negative numbers, pictures without a checkpoint."""
-    for table, words in (
-        ({"loss": {"perceptual": 1.0}}, "loss: perceptual needs vgg"),
-        ({"loss": {"l1": -1.0}}, "l1 must not be negative"),
-        ({"frozen": ["encoder", "decoder", "quantizer"]}, "nothing is left to train"),
-        ({"ibq_steps": -1}, "ibq_steps must not be negative"),
-        ({"sample_every": 3, "checkpoint_every": 2}, "sample_every 3 must be a multiple"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            build(AutoencoderTraining, table)

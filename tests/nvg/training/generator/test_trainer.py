@@ -12,7 +12,6 @@ from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.generator.config import GeneratorKind
 from nvg.store import Store
-from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.train import GeneratorTrainer, shape_of, train_generator
 from nvg.training.generator.trainer import GeneratorState
 from nvg.training.run_dir import Run
@@ -135,18 +134,3 @@ def test_a_batch_must_divide(store: Store) -> None:
     learner = GeneratorState(GeneratorKind.CONTENT, shape, training, ALONE)
     with pytest.raises(ValueError, match="6 is not a multiple of 1 processes x 4"):
         GeneratorTrainer([learner], store, ALONE, None)
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        ({"accumulate": 0}, "accumulate"),
-        ({"ema": 1.5}, "ema"),
-        ({"sample_every": 3, "checkpoint_every": 2}, "multiple of checkpoint_every"),
-        ({"keep": 0}, "keep"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(bad: dict[str, Any], words: str) -> None:
-    """By name."""
-    with pytest.raises(ValueError, match=words):
-        GeneratorTraining(**bad)

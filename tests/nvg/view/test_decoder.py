@@ -1,0 +1,31 @@
+"""The decoder that a store carries."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nvg.store import Store
+from nvg.store.format import StoreError
+from nvg.view.decoder import store_detokenizer
+from tests.nvg.tokenizer.makers import tiny_autoencoder
+
+
+def test_it_decodes_as_the_stores_tokenizer_does(store: Store) -> None:
+    """The fixture's tokenizer is the untrained one of seed 0."""
+    row = slice(0, 1)
+    content, leaves = (
+        torch.from_numpy(array[row, 0].astype("int64")) for array in (store.content, store.leaves)
+    )
+    with torch.no_grad():
+        found = store_detokenizer(store).decode(content, leaves)
+        wanted = tiny_autoencoder().decode(content, leaves)
+    assert torch.equal(found, wanted)
+
+
+def test_a_store_that_lost_it_names_the_remedy(store: Store) -> None:
+    """One line with the store, the file and the verb that brings it back."""
+    (Path(store.path) / "detokenizer.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"lost its detokenizer\.safetensors.*--resume") as caught:
+        store_detokenizer(store)
+    assert store.path in str(caught.value)

@@ -1,0 +1,45 @@
+"""Lists of images in CSV and JSON lines."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.sources import (
+    ManifestSource,
+    SourceError,
+)
+
+
+def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
+    """Absolute paths are taken as they are; a missing file is an error in its place."""
+    (tmp_path / "a.png").write_bytes(b"one")
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"label,path\n3,a.png\n,{tmp_path}/a.png\n1,lost.png\n")
+    source = ManifestSource(listed)
+    assert [row.label for row in source.rows] == [3, -1, 1]
+    first, second, third = source.read([row.key for row in source.rows])
+    assert (first, second) == (b"one", b"one")
+    assert isinstance(third, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("list.csv", "label\n1\n", "line 2 has no path"),
+        ("list.csv", "path,label\n", "lists no images"),
+        ("list.csv", "path,label\na.png,99999999999\n", "label 99999999999"),
+        ("list.jsonl", '{"path": "a.png"}\n{"label": 1}\n', "line 2 has no path"),
+        ("list.jsonl", '{"path": "a.png"}\n[1]\n', "line 2 is no object"),
+        ("list.jsonl", "a.png\n", "list of images"),
+        ("list.txt", "a.png\n", r"\.csv or \.jsonl"),
+    ],
+)
+def test_lists_that_cannot_be_used_are_named(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    """One line with the file, and the line in it."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SourceError, match=words) as caught:
+        ManifestSource(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
