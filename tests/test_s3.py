@@ -4,11 +4,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 import pytest
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from torch import Tensor
 from werkzeug.serving import make_server
 
 from nvg.loader import LoaderMode, SequenceLoader
@@ -104,7 +105,10 @@ def test_a_bucket_holds_what_a_disk_would(
     assert store.verify() == []
     for mode in (LoaderMode.MEMORY, LoaderMode.STREAM):
         loader = SequenceLoader(store, 4, drop_last=False, mode=mode, window=2)
-        assert sorted(int(row) for batch in loader for row in batch.row) == store.ok_rows().tolist()
+        assert (
+            sorted(int(row) for batch in loader for row in cast(Tensor, batch.row))
+            == store.ok_rows().tolist()
+        )
     assert sorted(objects(f"{bucket}/deep")) == sorted(
         [f"a.vgs/{name}" for name in files_below(on_disk)] + ["a.vgs.report.json"]
     )
@@ -115,8 +119,8 @@ def test_a_source_may_be_a_bucket(
 ) -> None:
     """Images fetched from S3 give the arrays of images read from the disk, error rows included."""
     fs = fsspec.filesystem("s3")
-    for key, data in files_below(tmp_path / "images").items():
-        fs.pipe_file(f"{bucket}/images/{key}", data)
+    for key, file in files_below(tmp_path / "images").items():
+        fs.pipe_file(f"{bucket}/images/{key}", file)
     data = DataConfig(source=SourceKind.FOLDER, path=f"{bucket}/images")
     run(tiny_recipe(data=data, tokenize=TOKENIZE), tokenizer, str(tmp_path / "b.vgs"))
     store, wanted = open_store(str(tmp_path / "b.vgs")), open_store(str(local[1]))

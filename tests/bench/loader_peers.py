@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.dlpack import from_dlpack
 
 try:
     from orjson import loads
@@ -25,6 +26,7 @@ except ImportError:
 
 ROWS, SOME, FEW = 200_000, 50_000, 20_000  # fewer where writing all would take minutes
 LEAVES, TOKENS, BATCH = 256, 511, 256
+FIELDS = ("leaves", "content", "label")
 RECORD = np.dtype([("leaves", "u1", LEAVES), ("content", "<u2", TOKENS), ("label", "<i4")])
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +73,7 @@ class Reader:
 def joined(parts: Iterable[Any]) -> Batch:
     """One batch of records, given as bytes or as arrays."""
     records = np.frombuffer(b"".join(parts), RECORD)
-    leaves, content, label = (np.ascontiguousarray(records[name]) for name in RECORD.names)
+    leaves, content, label = (np.ascontiguousarray(records[name]) for name in FIELDS)
     return torch.from_numpy(leaves), torch.from_numpy(content), torch.from_numpy(label)
 
 
@@ -160,7 +162,7 @@ def write_webdataset(folder: Path, samples: Samples) -> None:
     from webdataset import ShardWriter
 
     records = samples.records(SOME)
-    kinds = {
+    kinds: dict[str, list[dict[str, Any]]] = {
         "arrays": [{"npy": np.frombuffer(record, np.uint8)} for record in records],
         "records": [{"bin": record} for record in records],
         "blocks": [{"bin": b"".join(records[n : n + BATCH])} for n in range(0, SOME, BATCH)],
@@ -220,10 +222,10 @@ def columns_of(part: Any) -> Batch:
     if isinstance(part, dict):
         leaves, content, label = part["leaves"], part["content"], part["label"]
         return leaves.to(torch.uint8), content.to(torch.uint16), label.to(torch.int32)
-    leaves, content, label = (part[name].combine_chunks() for name in RECORD.names)
-    leaves_BN = torch.from_dlpack(leaves.flatten()).view(-1, LEAVES)
-    content_BT = torch.from_dlpack(content.flatten()).view(-1, TOKENS)
-    return leaves_BN, content_BT, torch.from_dlpack(label)
+    leaves, content, label = (part[name].combine_chunks() for name in FIELDS)
+    leaves_BN = from_dlpack(leaves.flatten()).view(-1, LEAVES)
+    content_BT = from_dlpack(content.flatten()).view(-1, TOKENS)
+    return leaves_BN, content_BT, from_dlpack(label)
 
 
 def write_files(folder: Path, samples: Samples) -> None:
@@ -275,7 +277,7 @@ WEBDATASET = [
     Way("a member of bytes a sample, 2 workers", "records", partial(webdataset, workers=2)),
     Way("a member for 256 samples", "blocks", webdataset),
 ]
-MIXED = {"buffer_size": 65_536, "max_buffer_input_shards": 16}
+MIXED: dict[str, Any] = {"buffer_size": 65_536, "max_buffer_input_shards": 16}
 DATASETS = [
     Way("lists of rows, torch", "arrow", partial(hf_datasets, kind="torch")),
     Way("lists of rows, arrow", "arrow", partial(hf_datasets, kind="arrow")),

@@ -82,7 +82,11 @@ def backend(name: str) -> Callable[[torch.Tensor], object]:
 def main() -> None:
     """Print images per second (medians of interleaved calls) and the ratios that matter."""
     print(f"structure: images/s, {CHANNELS} channels, normal latents; {machine()}")
-    ways = {"naive": naive, "sort": sort, "floor": floor}
+    ways: dict[str, Callable[[torch.Tensor], object]] = {
+        "naive": naive,
+        "sort": sort,
+        "floor": floor,
+    }
     ways |= {b.value: backend(b.value) for b in Backend if b is not Backend.AUTO}
     print("     N" + "".join(f"{name:>10}" for name in NAMES) + "  numba / naive, sort, floor")
     generator = torch.Generator().manual_seed(0)

@@ -9,6 +9,7 @@ import torch
 from nvg.generator.config import GeneratorKind
 from nvg.generator.structure_flow import StructureGenerator, inpaint
 from nvg.generator.variants import ContentInput, Prediction, Rope, StructureInput, Variant
+from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.generators import load_generators
 from nvg.sampling.guidance import SamplerConfig
 from nvg.sampling.sampler import sample_images
@@ -58,6 +59,7 @@ def test_every_switch_trains_samples_and_differs(store: Store, tmp_path: Path) -
         assert sum(curves[name][-5:]) < 0.95 * sum(curves[name][:5]), name
         generators = load_generators(tmp_path / name)
         quantizer = generators.detokenizer.quantizer
+        assert isinstance(quantizer, MultiGranularityQuantizer)
         made = sample_images(
             generators.content,
             generators.structure,

@@ -1,6 +1,6 @@
 """The compiled nearest-neighbour chain: its leaves, its nearest clusters, and how many it asks."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -100,9 +100,9 @@ def test_a_level_takes_three_scans_a_pair_at_most(
         return int(nearest(*arguments))
 
     monkeypatch.setattr(chain, "_nearest", count_scan)
-    monkeypatch.setattr(chain, "_pair", pair.py_func)
+    monkeypatch.setattr(chain, "_pair", cast(Any, pair).py_func)
     monkeypatch.setattr(chain, "MATRIX", 0)  # no shortcut: every step of the chain is a scan
     latents_BNC = batch_of(kind, 3, 1, 64, 3)
-    assert built(latents_BNC, chain.build.py_func) == expected_leaves(latents_BNC)
+    assert built(latents_BNC, cast(Any, chain.build).py_func) == expected_leaves(latents_BNC)
     assert set(scans) == {64, 32, 16, 8, 4, 2}
     assert all(2 <= count <= 1.5 * n for n, count in scans.items())

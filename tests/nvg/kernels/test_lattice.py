@@ -1,5 +1,7 @@
 """The range of every channel, compiled, against numpy's; what is not finite shows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def extremes(latents_BNC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type:
 def test_extremes_equal_numpys(dtype: type, positions: int, channels: int) -> None:
     """For every size, larger and smaller than what is looked at together."""
     rng = np.random.default_rng(positions)
-    latents_BNC = rng.normal(size=(5, positions, channels)).astype(dtype)
+    latents_BNC: Any = rng.normal(size=(5, positions, channels)).astype(dtype)
     low_BC, high_BC = extremes(latents_BNC)
     assert np.array_equal(low_BC, latents_BNC.min(1))
     assert np.array_equal(high_BC, latents_BNC.max(1))

@@ -33,7 +33,7 @@ def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
     assert np.array_equal(tokens.label, store.label[:][rows])
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "a flipped bit": lambda store: flip(chunk_file(store, "content", 1)),
     "a lost leaves file": lambda store: chunk_file(store, "leaves", 1).unlink(),
     "a lost content file": lambda store: chunk_file(store, "content", 1).unlink(),

@@ -57,6 +57,8 @@ def test_psnr_agrees_with_8_bits() -> None:
     """A constant error of 51 grey levels is 20 log10(255 / 51) = 13.98 dB."""
     model = tiny_autoencoder()
     last = model.decoder.layers[-1]
+    assert isinstance(last, torch.nn.Conv2d)
+    assert last.bias is not None
     with torch.no_grad():
         last.weight.zero_()
         last.bias.fill_(151 / 127.5 - 1)

@@ -33,7 +33,8 @@ def test_residuals_add_up_to_the_latents() -> None:
     latents_BNC = torch.randn(2, 64, 3, generator=torch.Generator().manual_seed(1))
     leaves_BN = build_leaves(latents_BNC)
     quantizer = MultiGranularityQuantizer(2, 3, Geometry(8))
-    residuals_MC, total_BNC, start = quantizer.residuals(latents_BNC, leaves_BN), 0, 0
+    residuals_MC, start = quantizer.residuals(latents_BNC, leaves_BN), 0
+    total_BNC = torch.zeros_like(latents_BNC)
     for stage in range(7):
         part_BnC = residuals_MC[start : start + 2 * 2**stage].view(2, 2**stage, 3)
         label_BN = labels(leaves_BN, stage, 6)

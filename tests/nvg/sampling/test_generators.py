@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nvg.config import ConfigError
 from nvg.errors import InputError
+from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sampling.guidance import SamplerConfig
 from nvg.sampling.sampler import sample_images
@@ -100,6 +101,7 @@ def test_images_are_the_decoded_samples(generators: Generators) -> None:
     """What `images` returns is the decoder's picture of what the sampler drew."""
     labels = [0, 2, 1]
     quantizer = generators.detokenizer.quantizer
+    assert isinstance(quantizer, MultiGranularityQuantizer)
     made = sample_images(generators.content, generators.structure, quantizer, labels, 5, CONFIG)
     expected = generators.detokenizer.decode(made.content, made.leaves)
     got = generators.images(labels, 5, CONFIG)
@@ -116,6 +118,7 @@ def traced(run: Path) -> tuple[Generators, Sequences, dict[str, list[tuple[Tenso
         model = getattr(loaded, name)
         model.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs))
     quantizer, config = loaded.detokenizer.quantizer, SamplerConfig(flow_steps=3)
+    assert isinstance(quantizer, MultiGranularityQuantizer)
     made = sample_images(loaded.content, loaded.structure, quantizer, [0, 2], 0, config)
     return loaded, made, calls
 

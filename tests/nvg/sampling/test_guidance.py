@@ -1,6 +1,7 @@
 """Schedules over the stages, classifier-free guidance, and noise that belongs to an image."""
 
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_noise_belongs_to_the_image(kind: str) -> None:
 def test_schedules_out_of_range_are_refused(name: str, value: float) -> None:
     """A schedule that cannot be meant is an error when the recipe is read."""
     with pytest.raises(ValueError, match=name.split("_")[-1]):
-        SamplerConfig(**{name: value})
+        SamplerConfig(**cast(Any, {name: value}))
 
 
 def test_the_default_schedules_are_the_papers() -> None:

@@ -107,9 +107,9 @@ def test_only_one_pass_writes_a_store(tmp_path: Path) -> None:
     write_autoencoder(tmp_path / "run")
     recipe, out = tiny_recipe(tmp_path / "images"), str(tmp_path / "tokens.vgs")
     with writer_lock(out):
-        for resume in (False, True):
+        for mode in (PassMode.NEW, PassMode.RESUME):
             with pytest.raises(StoreError, match="is being written by"):
-                tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, resume)
+                tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, mode)
         assert not Path(out).exists()
     tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE)
     before = files_below(out)

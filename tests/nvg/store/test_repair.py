@@ -32,7 +32,7 @@ def resume(recipe: Recipe, out: Path) -> None:
     tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, PassMode.RESUME)
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "a flipped bit in leaves": lambda store: flip(chunk_file(store, "leaves", 1)),
     "a flipped bit in content": lambda store: flip(chunk_file(store, "content", 0)),
     "a flipped bit in labels": lambda store: flip(store / "label" / "c" / "2"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.structure import candidates
+from nvg import faiss_search
+from nvg.structure import candidates, rounds
 from nvg.structure.candidates import greedy_candidates
 from nvg.structure.lattice import lattice
 from tests.nvg.structure.cases import (
@@ -35,7 +36,7 @@ class Spy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[int, int, int]] = []
         self.compared: list[int] = []
-        neighbours = candidates.neighbours
+        neighbours = faiss_search.neighbours
         compare_with_all = candidates._Level._compare_with_all
 
         def ask(queries_MC: Tensor, base_VC: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -86,7 +87,7 @@ def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], 
 def test_small_levels_are_left_to_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """FAISS sees the levels of at least SMALLEST clusters only, a key matrix all others."""
     by_rounds = []
-    pair_by_rounds = candidates.pair_by_rounds
+    pair_by_rounds = rounds.pair_by_rounds
 
     def spy(point_BnC: Tensor) -> tuple[Tensor, Tensor]:
         by_rounds.append(point_BnC.shape[1])

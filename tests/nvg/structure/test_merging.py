@@ -1,5 +1,7 @@
 """What merging builders share: exact keys, pairs from partners, and the walk up to the root."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -83,8 +85,8 @@ def test_leaves_follow_the_pairs(seed: int, size: int) -> None:
     leaves_BN = merge_pairs(torch.from_numpy(point_BNC).double(), pairing)
     for b in range(2):
 
-        def pairs(points: list[list[int]], b: int = b) -> list[tuple[int, int]]:
-            assert seen[len(points)][b].tolist() == points
+        def pairs(points: Sequence[Sequence[int]], b: int = b) -> list[tuple[int, int]]:
+            assert seen[len(points)][b].tolist() == [*points]
             return [(i, j) for i, j in enumerate(partners[len(points)][b]) if i < j]
 
         expected = merged_leaves(point_BNC[b].tolist(), pairs)

@@ -1,5 +1,7 @@
 """Shapes of tokenizers: the paper's, and those that cannot be built."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -42,7 +44,7 @@ def test_the_defaults_are_the_papers() -> None:
         ({"codebook_size": 65537}, "codebook_size .* not 65537"),
     ],
 )
-def test_a_shape_that_cannot_be_built_is_refused(sizes: dict[str, object], message: str) -> None:
+def test_a_shape_that_cannot_be_built_is_refused(sizes: dict[str, Any], message: str) -> None:
     """The config says which key is wrong, before any layer is made."""
     with pytest.raises(ValueError, match=message):
         AutoencoderConfig(**sizes)

@@ -1,6 +1,7 @@
 """From stored tokens back to pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_a_whole_autoencoder_is_no_detokenizer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sizes", [{}, {"grid": 32}])
-def test_a_row_is_drawn_view_by_view(tmp_path: Path, sizes: dict[str, int]) -> None:
+def test_a_row_is_drawn_view_by_view(tmp_path: Path, sizes: dict[str, Any]) -> None:
     """A second view makes the picture about twice as high; two-byte leaves are drawn too."""
     pictures = []
     for views in (1, 2):

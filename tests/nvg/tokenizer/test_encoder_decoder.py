@@ -1,5 +1,7 @@
 """The convolutional encoder and decoder: sizes, and where attention is."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,12 @@ def attentions(module: nn.Module) -> int:
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_attention_is_at_the_lowest_resolution_only(blocks: int) -> None:
     """Per lowest block and once in the middle; the decoder has one block more; or none at all."""
-    sizes = {"image_size": 16, "base_channels": 8, "multipliers": (1, 2, 2), "blocks": blocks}
+    sizes: dict[str, Any] = {
+        "image_size": 16,
+        "base_channels": 8,
+        "multipliers": (1, 2, 2),
+        "blocks": blocks,
+    }
     model = Autoencoder(AutoencoderConfig(**sizes))
     assert (attentions(model.encoder), attentions(model.decoder)) == (blocks + 1, blocks + 2)
     assert attentions(Autoencoder(AutoencoderConfig(**sizes, attention=False))) == 0

@@ -88,10 +88,11 @@ def test_a_full_disk_costs_the_new_checkpoint_only(
 
     import nvg.training.checkpoint
     from nvg.errors import WorkError
+    from nvg.files import write_atomic
 
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"weights": b"1"}, {"n": 1})
-    real = nvg.training.checkpoint.write_atomic
+    real = write_atomic
 
     def full(path: Path, data: bytes) -> None:
         if path.name == part:

@@ -155,7 +155,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Job, Path
     write_image_folder(root / "images")
     make_store(root / "store.vgs", rows=10)
     base = tiny_recipe(root / "images")
-    often = {"steps": STEPS, "log_every": 1, "checkpoint_every": 7}
+    often: dict[str, Any] = {"steps": STEPS, "log_every": 1, "checkpoint_every": 7}
     tokenizer = replace(base.autoencoder, train=replace(base.autoencoder.train, **often))
     generator = replace(base.generator, train=replace(base.generator.train, **often))
     dump(replace(base, autoencoder=tokenizer, generator=generator), root / "recipe.toml")

@@ -18,7 +18,7 @@ from tests.makers import write_image_folder
 from tests.pipeline.images.makers import center_crop, image_bytes, picture, png_header
 from tests.pipeline.sources.makers import Listed
 
-BAD_FILES = {
+BAD_FILES: dict[str, tuple[bytes | OSError, str]] = {
     "empty": (b"", "empty file"),
     "text": (b"<html>404 not found</html>", "not an image"),
     "zeros": (bytes(1000), "not an image"),

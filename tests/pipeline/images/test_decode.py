@@ -47,11 +47,9 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 def guided_diffusion_crop(image: Image.Image, size: int) -> np.ndarray[Any, Any]:
     """center_crop_arr of guided-diffusion (ADM), by which ImageNet FIDs are measured."""
     while min(*image.size) >= 2 * size:
-        image = image.resize(tuple(x // 2 for x in image.size), resample=Image.Resampling.BOX)
+        image = image.resize([x // 2 for x in image.size], resample=Image.Resampling.BOX)
     scale = size / min(*image.size)
-    image = image.resize(
-        tuple(round(x * scale) for x in image.size), resample=Image.Resampling.BICUBIC
-    )
+    image = image.resize([round(x * scale) for x in image.size], resample=Image.Resampling.BICUBIC)
     pixels = np.array(image)
     top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
     return pixels[top : top + size, left : left + size]

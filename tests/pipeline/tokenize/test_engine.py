@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,7 +179,7 @@ def refusal(recipe: Recipe, tokenizer: Path, out: Path) -> str:
     "change", [{"chunk_rows": 5}, {"views": (View.CENTER,)}, {"views": (View.FLIP, View.CENTER)}]
 )
 def test_resuming_with_another_recipe_is_refused(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path, change: dict[str, object]
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     """Another chunk size, other views or their order: the store and the recipe are named."""
     stopped(recipe, tokenizer, tmp_path / "a.vgs", (1,))

@@ -1,5 +1,7 @@
 """The autoencoder's loss: its terms, their weights, and where its gradient goes."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def test_terms_are_named_and_unweighted() -> None:
         ({"l1": 1.0, "l2": 1.0, "quantizer": 1.0}, 3.1875),
     ],
 )
-def test_the_total_is_the_weighted_sum(weights: dict[str, float], total: float) -> None:
+def test_the_total_is_the_weighted_sum(weights: dict[str, Any], total: float) -> None:
     """The defaults are VAR's: 0.2 l1 + l2 + quantiser."""
     loss, _, _ = autoencoder_loss(LossConfig(**weights), *make_inputs())
     assert float(loss.detach()) == pytest.approx(total)

@@ -1,6 +1,7 @@
 """What a step minimises: canvases, random stages, dropped labels, the terms."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ class SeenStructure(StructureGenerator):
         return super().forward(*inputs)
 
 
-def models_for(quantizer: MultiGranularityQuantizer) -> dict[GeneratorKind, Generator]:
+def models_for(quantizer: MultiGranularityQuantizer) -> dict[GeneratorKind, Any]:
     """Both generators, remembering."""
     codes, channels = quantizer.codebook.shape
     geometry = quantizer.geometry

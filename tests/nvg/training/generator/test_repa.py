@@ -45,7 +45,13 @@ def curve(path: Path) -> list[Any]:
 def test_training_aligns_and_resumes_exactly(tmp_path: Path) -> None:
     """The term falls on a store that is learnt by heart; a resumed run has the same curve."""
     store = make_store(tmp_path / "a.vgs", 4, codec=random_codec())
-    settings = {"steps": 60, "align": 0.5, "align_block": 1, "lr": 0.1, "checkpoint_every": 20}
+    settings: dict[str, Any] = {
+        "steps": 60,
+        "align": 0.5,
+        "align_block": 1,
+        "lr": 0.1,
+        "checkpoint_every": 20,
+    }
     fit(store, tmp_path / "whole", [GeneratorKind.CONTENT], **settings)
     terms = curve(tmp_path / "whole")
     assert len(terms) == 60
