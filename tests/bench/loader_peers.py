@@ -26,7 +26,6 @@ except ImportError:
 
 ROWS, SOME, FEW = 200_000, 50_000, 20_000  # fewer where writing all would take minutes
 LEAVES, TOKENS, BATCH = 256, 511, 256
-FIELDS = ("leaves", "content", "label")
 RECORD = np.dtype([("leaves", "u1", LEAVES), ("content", "<u2", TOKENS), ("label", "<i4")])
 
 Array = np.ndarray[Any, Any]
@@ -73,7 +72,7 @@ class Reader:
 def joined(parts: Iterable[Any]) -> Batch:
     """One batch of records, given as bytes or as arrays."""
     records = np.frombuffer(b"".join(parts), RECORD)
-    leaves, content, label = (np.ascontiguousarray(records[name]) for name in FIELDS)
+    leaves, content, label = (np.ascontiguousarray(records[name]) for name in RECORD.names or ())
     return torch.from_numpy(leaves), torch.from_numpy(content), torch.from_numpy(label)
 
 
@@ -222,7 +221,7 @@ def columns_of(part: Any) -> Batch:
     if isinstance(part, dict):
         leaves, content, label = part["leaves"], part["content"], part["label"]
         return leaves.to(torch.uint8), content.to(torch.uint16), label.to(torch.int32)
-    leaves, content, label = (part[name].combine_chunks() for name in FIELDS)
+    leaves, content, label = (part[name].combine_chunks() for name in RECORD.names or ())
     leaves_BN = from_dlpack(leaves.flatten()).view(-1, LEAVES)
     content_BT = from_dlpack(content.flatten()).view(-1, TOKENS)
     return leaves_BN, content_BT, from_dlpack(label)
