@@ -87,10 +87,14 @@ def test_names_of_code_exist(file: Path) -> None:
 
 @every_document
 def test_recipes_of_justw_exist(file: Path) -> None:
-    """`./justw NAME` names a recipe of the justfile."""
+    """`./justw NAME` names a recipe of the justfile, `./justw bench NAME` a benchmark."""
     known = set(re.findall(r"^([a-z]+)(?: [^:=]*)?:", (ROOT / "justfile").read_text(), re.M))
-    lines = commands(file.read_text(encoding="utf-8"), "./justw")
+    lines = list(commands(file.read_text(encoding="utf-8"), "./justw"))
     assert [words[0] for words in lines if words and words[0] not in known | {"..."}] == []
+    benches = [words[1] for words in lines if words[:1] == ["bench"] and words[1:]]
+    assert [
+        b for b in benches if b != "NAME" and not (ROOT / f"tests/bench/{b}.py").is_file()
+    ] == []
 
 
 def test_every_verb_is_in_the_table_of_commands() -> None:
