@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.evaluate import evaluate
+from cli.log import show_log
 from cli.options import (
     Address,
     DryRun,
@@ -30,6 +31,7 @@ class Verbs(TyperGroup):
     """Turns an error into one line and an exit code: 2 bad input, 1 failure, 130 Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
+        show_log()
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -148,7 +150,7 @@ def inspect(
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
     from nvg.view.summary import find_key
-    from pipeline.inspect import look, measured, write_charts, write_page, write_sheet
+    from pipeline.inspect import look
 
     if segments and not stats:
         raise InputError("--segments only serves --stats: add it")
@@ -161,9 +163,13 @@ def inspect(
     opened = open_store(store)
     if key is not None:
         row = find_key(opened, key)
-    more = measured(opened, segments) if stats else []
+    if not (stats or png or stats_png or html):
+        return look(opened, row, as_json)
+    from pipeline.view import measured, write_charts, write_page, write_sheet
+
+    lines = measured(opened, segments) if stats else []
     look(opened, row, as_json)
-    typer.echo("\n".join(more), nl=bool(more))
+    typer.echo("\n".join(lines), nl=bool(lines))
     chosen = [row] if row is not None else None
     for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
         if path:
@@ -180,7 +186,7 @@ def view(
     port: Annotated[int, typer.Option(min=0, help="Port on this machine, 0 for a free one")] = 8642,
 ) -> None:
     """Browse a store in a web browser; on this machine only, until Ctrl-C."""
-    from pipeline.inspect import browse
+    from pipeline.view import browse
 
     browse(store, against, port)
 

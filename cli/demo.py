@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from cli.log import show_log
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.store.format import OK
@@ -39,6 +40,7 @@ SEED = 1
 
 def main() -> None:
     """Run every step, print its time, and exit with 1 when the check fails."""
+    show_log()
     try:
         passed = run(OUT)
     except InputError as error:

@@ -14,7 +14,8 @@ from nvg.sampling.control import Condition, Control, condition_on_stages, edit_r
 from nvg.sampling.generators import Generators, load_generators
 from nvg.store import open_store
 from nvg.structure.drawn import leaves_of_regions
-from nvg.view.figures import Tile, hierarchy, png_bytes, sheet, structure_tile, tiles_of
+from nvg.view.figures import hierarchy, png_bytes, sheet, tiles_of
+from nvg.view.palette import Tile, structure_tile
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference
 

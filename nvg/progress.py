@@ -9,11 +9,6 @@ from tqdm import tqdm
 TERMINAL_SECONDS, FILE_SECONDS = 0.5, 15.0  # between two updates
 
 
-def note(line: str) -> None:
-    """A line on standard error, above the bars."""
-    tqdm.write(line, file=sys.stderr)
-
-
 def progress(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """A tqdm bar with `options`, updated rarely where standard error is no terminal."""
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else FILE_SECONDS

@@ -1,13 +1,19 @@
 """Store -> batches, in a seeded order, to be continued anywhere."""
 
-from nvg.loader.loader import (
-    LoaderMode,
-    LoaderState,
-    SequenceLoader,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "LoaderMode",
-    "LoaderState",
-    "SequenceLoader",
-]
+from nvg.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from nvg.loader.loader import LoaderMode as LoaderMode
+    from nvg.loader.loader import LoaderState as LoaderState
+    from nvg.loader.loader import SequenceLoader as SequenceLoader
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__,
+        {
+            "LoaderMode": "nvg.loader.loader",
+            "LoaderState": "nvg.loader.loader",
+            "SequenceLoader": "nvg.loader.loader",
+        },
+    )

@@ -50,7 +50,7 @@ def reconstruction_metrics(
     layout, codes = model.quantizer.layout, model.config.codebook_size
     device, seen = next(model.parameters()).device, 0
     squared_S, error_S = torch.zeros(2, layout.stages, dtype=torch.float64)
-    hits_SV = torch.zeros(layout.stages, codes, dtype=torch.int64)
+    hits_SV = np.zeros((layout.stages, codes), np.int64)
     for start in range(0, len(images), BATCH):
         batch = images.batch(np.arange(start, min(start + BATCH, len(images))))
         pixels, segments = batch.tensors(device)
@@ -61,7 +61,7 @@ def reconstruction_metrics(
         if watch:
             watch(pixels, to_pixels(rebuilt))
         error_S += error_BS.double().sum(0).cpu()
-        hits_SV += stage_hits(content, layout, codes)
+        hits_SV += stage_hits(content.cpu().numpy(), layout, codes)
         seen += len(pixels)
     mse_S = (squared_S / seen).tolist()
     return Reconstruction(
@@ -69,10 +69,10 @@ def reconstruction_metrics(
         mse=mse_S[-1],
         psnr=psnr(mse_S[-1]),
         stage_error=(error_S / seen).tolist(),
-        usage=float((hits_SV.sum(0) > 0).double().mean()),
+        usage=float((hits_SV.sum(0) > 0).mean()),
         stage_usage=stage_usage(hits_SV).tolist(),
-        stage_share=(hits_SV > 0).double().mean(1).tolist(),
-        stage_perplexity=stage_entropy(hits_SV).exp2().tolist(),
+        stage_share=(hits_SV > 0).mean(1).tolist(),
+        stage_perplexity=np.exp2(stage_entropy(hits_SV)).tolist(),
         stage_psnr=[psnr(mse) for mse in mse_S],
     )
 

@@ -1,9 +1,12 @@
 """The residual quantizer (Sec. 2.1, Eq. 4, 5): latents + leaves <-> content tokens."""
 
-from nvg.quantizer.granularity import (
-    MultiGranularityQuantizer,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MultiGranularityQuantizer",
-]
+from nvg.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from nvg.quantizer.granularity import MultiGranularityQuantizer as MultiGranularityQuantizer
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__, {"MultiGranularityQuantizer": "nvg.quantizer.granularity"}
+    )

@@ -1,29 +1,35 @@
 """Structure construction (Sec. 2.1, Alg. 1): latents -> leaf labels, by a builder of choice."""
 
-from nvg.structure.builders import (
-    Builder,
-    build_leaves,
-    builder_names,
-    find_builder,
-    register_builder,
-    require_builder_name,
-    takes_segments,
-)
-from nvg.structure.lattice import lattice
-from nvg.structure.quality import Quality, measure_structure, share_explained
-from nvg.structure.regions import grid_labels
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Builder",
-    "Quality",
-    "build_leaves",
-    "builder_names",
-    "find_builder",
-    "grid_labels",
-    "lattice",
-    "measure_structure",
-    "register_builder",
-    "require_builder_name",
-    "share_explained",
-    "takes_segments",
-]
+from nvg.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from nvg.structure.builders import Builder as Builder
+    from nvg.structure.builders import build_leaves as build_leaves
+    from nvg.structure.builders import builder_names as builder_names
+    from nvg.structure.builders import find_builder as find_builder
+    from nvg.structure.builders import register_builder as register_builder
+    from nvg.structure.builders import require_builder_name as require_builder_name
+    from nvg.structure.builders import takes_segments as takes_segments
+    from nvg.structure.quality import Quality as Quality
+    from nvg.structure.quality import measure_structure as measure_structure
+    from nvg.structure.quality import share_explained as share_explained
+    from nvg.structure.regions import grid_labels as grid_labels
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__,
+        {
+            "Builder": "nvg.structure.builders",
+            "Quality": "nvg.structure.quality",
+            "build_leaves": "nvg.structure.builders",
+            "builder_names": "nvg.structure.builders",
+            "find_builder": "nvg.structure.builders",
+            "grid_labels": "nvg.structure.regions",
+            "measure_structure": "nvg.structure.quality",
+            "register_builder": "nvg.structure.builders",
+            "require_builder_name": "nvg.structure.builders",
+            "share_explained": "nvg.structure.quality",
+            "takes_segments": "nvg.structure.builders",
+        },
+    )

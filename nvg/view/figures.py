@@ -3,36 +3,20 @@
 Legend: B image of a batch, N position, D row or column of pixels or of the grid.
 """
 
-import colorsys
 import io
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from nvg.geometry import labels
 from nvg.tokenizer.autoencoder import Detokenizer
+from nvg.view.palette import Tile, structure_tile
 
 GAP = 4
 HEADER = 18
 WHITE = (255, 255, 255)
 INK = (40, 40, 40)
-
-Tile = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-def structure_tile(label_N: np.ndarray[Any, Any], stage: int, grid: int) -> Tile:
-    """A structure map as colours uint8 [grid, grid, 3]: children keep to their parent's hues."""
-    clusters = 1 << stage
-    palette = np.zeros((clusters, 3))
-    for label in range(clusters):
-        hue = (label + 0.5) / clusters
-        brightness = 0.95 if label % 2 == 0 else 0.7
-        palette[label] = colorsys.hsv_to_rgb(hue, 0.65, brightness)
-    colours = (palette * 255).round().astype(np.uint8)
-    return colours[label_N].reshape(grid, grid, 3)
 
 
 def tiles_of(pixels: torch.Tensor) -> list[Tile]:

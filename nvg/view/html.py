@@ -5,6 +5,7 @@ Legend: B image of a batch, N position, T token, D row or column of pixels or of
 
 import base64
 import json
+import logging
 from importlib.resources import files
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from PIL import Image
 
 from nvg.errors import InputError
-from nvg.progress import note
 from nvg.store import Store
 from nvg.store.format import OK, StoreError
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import png_bytes, tiles_of
+
+log = logging.getLogger("nvg")
 
 MOST_IMAGES = 200  # of one page; each takes a few kilobytes per stage
 
@@ -45,7 +47,7 @@ def decoder_of(store: Store) -> Detokenizer | None:
     try:
         return store_detokenizer(store)
     except StoreError as error:
-        note(str(error))
+        log.warning("%s", error)
         return None
 
 

@@ -15,8 +15,9 @@ from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.decoder import store_detokenizer
-from nvg.view.figures import INK, WHITE, Tile, png_bytes, sheet, structure_tile, tiles_of
+from nvg.view.figures import INK, WHITE, png_bytes, sheet, tiles_of
 from nvg.view.html import Originals
+from nvg.view.palette import Tile, structure_tile
 from nvg.view.summary import StoreSummary
 
 SIDE = 96

@@ -13,7 +13,7 @@ from rich.text import Text
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
-from nvg.view.figures import structure_tile
+from nvg.view.palette import structure_tile
 from nvg.view.summary import StoreSummary
 
 BAR = 10  # characters
@@ -24,7 +24,7 @@ MOST_CODES = 2  # that a line names
 MOST_TOKENS = 12  # of a stage, that a line shows
 
 
-def survey_view(found: StoreSummary) -> RenderableType:
+def summary_view(found: StoreSummary) -> RenderableType:
     """One screen: what the store is, errors, each stage's use of the codebook."""
     facts = Table.grid(padding=(0, 2))
     state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from nvg.quantizer.usage import stage_entropy, stage_hits, stage_usage
+from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
 from nvg.store import Store
 
 SHOWN_CODES = 3
@@ -22,15 +21,15 @@ class StageUse:
     stage: int
     clusters: int
     codes: int
-    """How many codewords it uses."""
+    """How many codes it uses."""
     reach: float
-    """The same as a share of the most its draws allow."""
+    """The same as a fraction of the attainable maximum."""
     entropy: float
     """Of its tokens, in bits."""
     error: float
     """Mean squared latent residual after it."""
     top: list[tuple[int, float]]
-    """The most used codewords, each with its share of the stage's tokens."""
+    """The most used codes, each with its fraction of the stage's tokens."""
 
 
 def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
@@ -42,14 +41,13 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
     good = store.ok_rows()[:most]
     if not len(good):
         return []
-    hits_SV = torch.zeros(geometry.stages, codes, dtype=torch.int64)
+    hits_SV = np.zeros((geometry.stages, codes), np.int64)
     for chunk in range(store.chunks):
         rows = store.chunk_slice(chunk)
         inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
         if len(inside):
-            content_BXT = store.content[rows][inside].astype(np.int64)
-            flat = torch.from_numpy(content_BXT.reshape(-1, geometry.tokens))
-            hits_SV += stage_hits(flat, geometry, codes)
+            content_BXT = store.content[rows][inside]
+            hits_SV += stage_hits(content_BXT.reshape(-1, geometry.tokens), geometry, codes)
     entropy_S = stage_entropy(hits_SV)
     error_S = mean_stage_error(store.index, geometry.stages)
     return [
@@ -66,11 +64,11 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
     ]
 
 
-def _top(hits_K: torch.Tensor) -> list[tuple[int, float]]:
-    """The most used codewords, the lowest first of equals."""
-    order_K = hits_K.argsort(descending=True, stable=True)[:SHOWN_CODES]
-    total = int(hits_K.sum())
-    return [(int(code), int(hits_K[code]) / total) for code in order_K if hits_K[code] > 0]
+def _top(hits_V: Counts) -> list[tuple[int, float]]:
+    """The most used codes, the lowest first of equals."""
+    order_V = np.argsort(-hits_V, kind="stable")[:SHOWN_CODES]
+    total = int(hits_V.sum())
+    return [(int(code), int(hits_V[code]) / total) for code in order_V if hits_V[code] > 0]
 
 
 def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -1,6 +1,7 @@
 """The manifest of a store, and a store made ready for its missing chunks."""
 
 import hashlib
+import logging
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -8,7 +9,7 @@ from typing import Any
 
 from nvg import __version__
 from nvg.config import as_table
-from nvg.progress import note, progress
+from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.repair import sweep, withdraw_damaged
@@ -20,6 +21,8 @@ from pipeline.images.label_maps import open_segments
 from pipeline.recipe import Recipe
 from pipeline.sources.base import Source, digest
 from pipeline.tokenize.plan import Plan, order_bytes, recipe_crops
+
+log = logging.getLogger("nvg")
 
 PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
 
@@ -114,7 +117,8 @@ def prepare_store(
     complete_layout(store, files)
     damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
     if damaged:
-        note(f"{out}: made anew, because damaged: chunks {', '.join(map(str, damaged))}")
+        chunks = ", ".join(map(str, damaged))
+        log.warning("%s: writing damaged chunks again: %s", out, chunks)
     return store
 
 

@@ -74,7 +74,8 @@ class AutoencoderTrainer:
         generator = torch.default_generator
         quantizer.codebook.copy_(start_codebook(torch.cat(pool), size, init, generator))
         self.average["quantizer.codebook"].copy_(quantizer.codebook)
-        hits_SV = stage_hits(quantizer.encode(latents, leaves), quantizer.layout, size)
+        content = quantizer.encode(latents, leaves).cpu().numpy()
+        hits_SV = stage_hits(content, quantizer.layout, size)
         return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
 
     def adopt(self, model: Autoencoder) -> None:

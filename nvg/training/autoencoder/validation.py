@@ -1,16 +1,19 @@
 """A look at a tokenizer in training: measures per stage, a picture, a warning."""
 
+import logging
+
 import numpy as np
 import torch
 
 from nvg.files import write_atomic
 from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
-from nvg.progress import note
 from nvg.quantizer.residual import Layout
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, Images
 from nvg.training.run_dir import Run
 from nvg.view.figures import png_bytes, reconstructions
+
+log = logging.getLogger("nvg")
 
 MOST_IMAGES, SHOWN = 256, 24
 LEAST_EFFECT = 0.02  # of the codewords a stage could use: below, it is collapsing
@@ -31,7 +34,7 @@ class Validation:
         }
         self.run.log(step, probe=rounded)
         for line in warnings_of(found, model.quantizer.layout, model.config.codebook_size):
-            note(f"step {step}: {line}")
+            log.warning("step %d: %s", step, line)
         folder = self.run.directory / "samples"
         folder.mkdir(exist_ok=True)
         write_atomic(folder / f"step-{step:08d}.png", reconstruction_picture(model, self.images))

@@ -92,7 +92,7 @@ def test_an_unfinished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> 
 
 
 def test_only_damaged_chunks_are_made_again(
-    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A sound store is read and left alone; of a damaged one the named chunk alone is written."""
     recipe, out = made
@@ -106,11 +106,11 @@ def test_only_damaged_chunks_are_made_again(
     monkeypatch.setattr(Store, "write_chunk", spy)
     resume(recipe, out)
     assert written == []
-    assert "damaged" not in capsys.readouterr().err
+    assert "damaged" not in caplog.text
     flip(chunk_file(out, "content", 1))
     resume(recipe, out)
     assert written == [1]
-    assert "because damaged: chunks 1" in capsys.readouterr().err
+    assert "writing damaged chunks again: 1" in caplog.text
 
 
 def test_a_kill_while_withdrawing_costs_nothing(

@@ -8,15 +8,14 @@ import torch
 from PIL import Image
 
 from nvg.view.figures import (
-    Tile,
     hierarchy,
     png_bytes,
     reconstructions,
     samples,
     sheet,
-    structure_tile,
     tiles_of,
 )
+from nvg.view.palette import Tile
 from tests.nvg.structure.cases import random_leaves
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
@@ -76,24 +75,6 @@ def test_enlarging_invents_no_colours() -> None:
     picture = sheet([[noise]], 40)
     allowed = {tuple(pixel) for pixel in noise.reshape(-1, 3).tolist()} | {(255, 255, 255)}
     assert colours_of(picture) == allowed
-
-
-@pytest.mark.parametrize("stage", range(9))
-def test_every_cluster_has_its_own_colour(stage: int) -> None:
-    """Up to the 256 clusters of a 16x16 grid, equal colour means equal label."""
-    label_N = np.random.default_rng(stage).permutation(np.arange(256) % 2**stage)
-    tile = structure_tile(label_N, stage, 16).reshape(256, 3)
-    seen = {(int(label), tuple(pixel)) for label, pixel in zip(label_N, tile.tolist(), strict=True)}
-    assert len(seen) == 2**stage
-    assert len({colour for _, colour in seen}) == 2**stage
-
-
-def test_a_structure_tile_is_in_grid_order() -> None:
-    """Position 1 is to the right of position 0, position 4 below it."""
-    tile = structure_tile(np.array([0, 1] + [0] * 2 + [1] + [0] * 11), 1, 4)
-    assert tile.shape == (4, 4, 3)
-    assert (tile[0, 1] == tile[1, 0]).all()
-    assert (tile[0, 1] != tile[0, 0]).any()
 
 
 def test_tiles_of_a_batch_are_its_images() -> None:

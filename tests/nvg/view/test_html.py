@@ -16,8 +16,8 @@ from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import StoreError
-from nvg.view.figures import structure_tile
 from nvg.view.html import page_html, select_rows
+from nvg.view.palette import structure_tile
 from nvg.view.sheets import hierarchy_sheet
 from tests.nvg.store.makers import empty_store, make_store
 from tests.nvg.view.makers import NASTY
@@ -60,7 +60,7 @@ def test_nothing_of_the_data_is_markup(odd: Store) -> None:
 
 
 def test_a_store_without_decoder_still_shows_its_maps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loss is told; leaves and tokens are there, canvases are not; a sheet says the remedy."""
     store = make_store(tmp_path / "a.vgs", 4)
@@ -68,7 +68,7 @@ def test_a_store_without_decoder_still_shows_its_maps(
     (image,) = embedded(page_html(store, [0]))["images"]
     assert image["leaves"] == store.leaves[0, 0].tolist()
     assert "canvases" not in image
-    assert "has lost its detokenizer.safetensors" in capsys.readouterr().err
+    assert "has lost its detokenizer.safetensors" in caplog.text
     with pytest.raises(StoreError, match="--resume"):
         hierarchy_sheet(store, [0], {})
 

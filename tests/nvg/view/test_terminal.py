@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from nvg.store import Store
-from nvg.view.figures import structure_tile
+from nvg.view.palette import structure_tile
 from nvg.view.summary import summarize
-from nvg.view.terminal import BAR, bar, map_blocks, row_view, survey_view
+from nvg.view.terminal import BAR, bar, map_blocks, row_view, summary_view
 from nvg.view.text import row_entry
 from tests.nvg.store.makers import empty_store
 
@@ -32,7 +32,7 @@ def plain(view: RenderableType) -> str:
 
 def test_one_screen_has_what_matters(store: Store) -> None:
     """State, counts, errors by reason, a line a stage, within 40 lines."""
-    text = plain(survey_view(summarize(store)))
+    text = plain(summary_view(summarize(store)))
     for word in ("finished", "3 of 3 chunks", "4x4, stages 0..4", "2 x", "not an image", "greedy"):
         assert word in text
     assert len(text.splitlines()) <= 40
@@ -41,7 +41,7 @@ def test_one_screen_has_what_matters(store: Store) -> None:
 
 def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
     """In so many letters."""
-    assert "UNFINISHED" in plain(survey_view(summarize(empty_store(tmp_path / "a.vgs", 6))))
+    assert "UNFINISHED" in plain(summary_view(summarize(empty_store(tmp_path / "a.vgs", 6))))
 
 
 def test_bars_are_proportional() -> None:
@@ -85,4 +85,4 @@ def test_odd_keys_are_text(store: Store) -> None:
     entry = {**row_entry(store, 0), "key": key}
     assert key in plain(row_view(store, entry))
     odd = replace(summarize(store), path=key, reasons={key: 2})
-    assert plain(survey_view(odd)).count(key) == 2
+    assert plain(summary_view(odd)).count(key) == 2

@@ -11,7 +11,7 @@ from PIL import Image
 from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store, open_store
-from nvg.view.text import structure_lines
+from nvg.view.structure_stats import structure_lines
 from pipeline.images.blocks import RowImages, decode_rows
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode

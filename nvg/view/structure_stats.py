@@ -1,0 +1,63 @@
+"""How good the structure in a store is, stage by stage.
+
+Legend: S stage, B image of a batch, N position, C channel.
+"""
+
+import numpy as np
+import torch
+
+from nvg.errors import InputError
+from nvg.progress import progress
+from nvg.quantizer.granularity import load_quantizer
+from nvg.store import Store
+from nvg.store.format import TOKENIZER_FILE
+from nvg.structure import measure_structure, share_explained
+from nvg.structure.quality import RegionReader
+
+MOST_MEASURED = 2_000  # rows whose structure is measured
+MEASURED_BATCH = 100
+
+
+def structure_lines(store: Store, regions: RegionReader | None = None) -> list[str]:
+    """How good the structure is, per stage, over the first rows and their first view.
+
+    Latents are not stored: measured are the final canvases, rebuilt from the tokens. With `regions`
+    also how the cluster borders agree with those of label maps. InputError without a good row.
+    """
+    rows = store.ok_rows()[:MOST_MEASURED]
+    if not len(rows):
+        raise InputError(f"{store.path} has no tokenized row to measure yet")
+    entries = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
+    quantizer, sums = (
+        load_quantizer(store.read(TOKENIZER_FILE), store.geometry),
+        torch.zeros(3, store.geometry.stages).double(),
+    )
+    for start in progress(range(0, len(rows), MEASURED_BATCH), desc="measure", unit="batch"):
+        part = rows[start : start + MEASURED_BATCH]
+        leaves = torch.from_numpy(store.leaves.oindex[part, 0])
+        canvas_BNC = quantizer.canvas(torch.from_numpy(store.content.oindex[part, 0]), leaves)
+        maps = None
+        if regions:
+            batch = entries[start : start + MEASURED_BATCH]
+            read = [regions(entry["key"], entry["width"], entry["height"]) for entry in batch]
+            maps = torch.from_numpy(np.stack(read))
+        quality = measure_structure(canvas_BNC, leaves, maps)
+        parts = [quality.variance, quality.border_recall, quality.border_precision]
+        sums += len(part) * torch.stack([quality.variance if p is None else p for p in parts])
+    return _quality_table(sums / len(rows), len(rows), with_borders=regions is not None)
+
+
+def _quality_table(mean_3S: torch.Tensor, count: int, with_borders: bool) -> list[str]:
+    explained_S = share_explained(mean_3S[0]).tolist()
+    variance_S, recall_S, precision_S = mean_3S.tolist()
+    head = "stage  clusters  variance within  explained"
+    lines = [
+        f"structure of {count} images, measured on their final canvases",
+        head + "  region borders met  cluster borders on regions" * with_borders,
+    ]
+    for stage, variance in enumerate(variance_S):
+        line = f"{stage:5d}  {1 << stage:8d}  {variance:15.5f}  {explained_S[stage]:9.1%}"
+        if with_borders:
+            line += f"  {recall_S[stage]:18.1%}  {precision_S[stage]:26.1%}"
+        lines.append(line)
+    return lines

@@ -1,0 +1,73 @@
+"""Figures, pages and the local server over a store, with originals from its own source."""
+
+import contextlib
+from pathlib import Path
+
+from nvg.config import build
+from nvg.errors import InputError
+from nvg.files import require_file_place, write_atomic
+from nvg.store import Store, open_store
+from nvg.view.html import Originals, page_html, select_rows
+from nvg.view.server import HOST, Browser, serve
+from nvg.view.sheets import hierarchy_sheet, usage_charts
+from nvg.view.structure_stats import structure_lines
+from nvg.view.summary import summarize
+from nvg.view.text import row_entry
+from pipeline.images.blocks import decode_rows
+from pipeline.images.crops import Crops
+from pipeline.images.label_maps import store_regions
+from pipeline.recipe import DataConfig
+from pipeline.sources import Row, open_source
+
+
+def write_page(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Write a page over chosen rows, or those a text names; originals where they can be reached."""
+    require_file_place(out)
+    rows = chosen or select_rows(store, text)
+    write_atomic(out, page_html(store, rows, originals(store, rows)))
+
+
+def write_sheet(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Draw the hierarchies of chosen rows, of those a text names, or of the first good one."""
+    require_file_place(out)
+    rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
+    write_atomic(out, hierarchy_sheet(store, rows, originals(store, rows)))
+
+
+def write_charts(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
+    """Chart the store's tokens by stage, whatever rows are shown."""
+    require_file_place(out)
+    write_atomic(out, usage_charts(summarize(store)))
+
+
+def originals(store: Store, rows: list[int]) -> Originals:
+    """The centre crops of rows out of the store's own source; none where it cannot be read."""
+    size = int(store.manifest["image_size"])
+    found: Originals = {}
+    with contextlib.suppress(InputError, KeyError, OSError):
+        source = open_source(build(DataConfig, store.manifest["recipe"]["data"]))
+        entries = [row_entry(store, row) for row in rows]
+        wanted = [Row(entry["key"], entry["label"]) for entry in entries]
+        block = decode_rows(source, wanted, Crops(size))
+        for n, row in enumerate(rows):
+            if block["reason"][n] == "":
+                found[row] = block["pixels"][n, 0].transpose(1, 2, 0)
+    return found
+
+
+def browse(path: str, against: str | None, port: int) -> None:
+    """Serve a store to a web browser on this machine until Ctrl-C."""
+    store, other = open_store(path), open_store(against) if against else None
+    if other is not None and other.geometry != store.geometry:
+        raise InputError(
+            f"{against} has another grid than {path}: its images cannot be shown beside these"
+        )
+    server = serve(Browser(store, other, originals), port)
+    print(f"http://{HOST}:{server.server_port}/ shows {path}; Ctrl-C ends it", flush=True)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+def measured(store: Store, segments: str | None) -> list[str]:
+    """How good the structure is; with a folder of label maps how it agrees with these."""
+    return structure_lines(store, store_regions(store, segments))
