@@ -94,6 +94,11 @@ def test_imports_flow_one_way() -> None:
     assert arrows_back(import_graph(SOURCES), PACKAGES) == []
 
 
+def test_no_files_import_in_a_circle() -> None:
+    """Not even inside functions."""
+    assert circles(import_graph(SOURCES)) == []
+
+
 def test_a_letter_means_one_thing() -> None:
     """The shape suffixes of every file are those of the legend in CONTRIBUTING."""
     assert len(LEGEND) > 20

@@ -1,115 +1,80 @@
-"""Re-read a whole store and say what is wrong with it."""
+"""What can be wrong with a store, as pure functions over arrays, index rows and commit records.
 
-import hashlib
-from collections.abc import Callable, Iterable
+Legend: R row of the store, X view, N position, T token.
+
+Each returns one line per fault. `Store.verify` reports them; `nvg.store.repair` withdraws chunks
+that have any.
+"""
+
 from typing import Any
 
 import numpy as np
-import torch
+import pyarrow as pa
 
-from nvg.geometry import canonical
-from nvg.store.format import ERROR, OK, ORDER, digest
-from nvg.store.store import Store
+from nvg.store.format import ERROR, OK, Arrays, digest
 
 
-def verify(store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
-    """Checksums, ranges, the permutation property, and whether index and manifest agree.
-
-    One line per fault; an unfinished store is a fault, its committed chunks are still checked.
-    """
+def index_faults(index: pa.Table, rows: int, errors: int) -> list[str]:
+    """What is wrong with the index of a finished store of `rows` rows, `errors` of them errors."""
     faults = []
-    committed = store.committed()
-    if not store.finished:
-        faults.append(f"unfinished: {len(committed)} of {store.chunks} chunks are committed")
-    missing = sorted(set(range(store.chunks)) - set(committed))
-    if store.finished and missing:
-        faults.append(f"chunks without a commit record: {missing}")
-    faults += _file_faults(store)
-    try:
-        status = _statuses(store, faults)
-    except Exception as error:  # any damage to the index is a fault to report, not a crash
-        return [*faults, f"index cannot be read: {_one_line(error)}"]
-    for chunk in progress(committed):
-        try:
-            faults += chunk_faults(store, chunk, status)
-        except Exception as error:  # likewise for damaged chunk files
-            faults.append(f"chunk {chunk}: cannot be read: {_one_line(error)}")
+    if not np.array_equal(np.asarray(index["row"]), np.arange(rows)):
+        faults.append(f"index has {len(index)} rows, not rows 0..{rows - 1} in order")
+    found = int(np.sum(np.asarray(index["status"]) == ERROR))
+    if found != errors:
+        faults.append(f"index has {found} error rows, the manifest {errors}")
     return faults
 
 
-def _file_faults(store: Store) -> list[str]:
-    """Weights, or the order of rows, that are missing or not the ones the store was made with."""
-    faults = []
-    wanted_files = dict(store.manifest["weights"])
-    if "order" in store.manifest:
-        wanted_files[ORDER] = store.manifest["order"]
-    for name, wanted in sorted(wanted_files.items()):
-        try:
-            found = hashlib.sha256(store.read(name)).hexdigest()
-        except OSError:
-            faults.append(f"{name} is missing")
-            continue
-        if found != wanted:
-            faults.append(f"{name} does not match its checksum")
-    return faults
-
-
-def _statuses(store: Store, faults: list[str]) -> dict[int, tuple[str, int]]:
-    """(status, label) by row, after checking the index as a whole."""
-    index = store.index
-    rows = index["row"].to_pylist()
-    status = index["status"].to_pylist()
-    if store.finished and rows != list(range(len(store))):
-        faults.append(f"index has {len(rows)} rows, not rows 0..{len(store) - 1} in order")
-    errors = sum(value == ERROR for value in status)
-    if store.finished and errors != store.manifest["errors"]:
-        faults.append(f"index has {errors} error rows, the manifest {store.manifest['errors']}")
-    if not set(status) <= {OK, ERROR}:
-        faults.append(f"index has an unknown status: {sorted(set(status) - {OK, ERROR})}")
-    return dict(zip(rows, zip(status, index["label"].to_pylist(), strict=True), strict=True))
-
-
-def chunk_faults(store: Store, chunk: int, status: dict[int, tuple[str, int]]) -> list[str]:
-    """What is wrong with one committed chunk, given (status, label) of its rows in the index."""
-    rows = store.chunk_slice(chunk)
-    record = store.commit_record(chunk)
-    arrays = {name: store.group[name][rows] for name in store.arrays}
-    faults = [
-        f"chunk {chunk}: {name} does not match its checksum"
-        for name in store.arrays
-        if digest(arrays[name]) != record["sha256"][name]
-    ]
-    entries = [status.get(row) for row in range(rows.start, rows.stop)]
-    if None in entries:
-        return [*faults, f"chunk {chunk}: rows are missing from the index"]
-    good = np.array([entry is not None and entry[0] == OK for entry in entries])
-    label = np.array([entry[1] for entry in entries if entry is not None])
-    if not np.array_equal(label, arrays["label"]):
-        faults.append(f"chunk {chunk}: label differs from the index")
-    return faults + _value_faults(store, chunk, arrays, good)
-
-
-def _value_faults(
-    store: Store, chunk: int, arrays: dict[str, Any], good: np.ndarray[Any, Any]
+def chunk_faults(
+    arrays: Arrays, record: dict[str, Any], part: pa.Table, rows: slice, codebook_size: int
 ) -> list[str]:
+    """What is wrong with one chunk: its arrays, commit record and the index part of its `rows`."""
+    faults = [
+        f"{name} does not match its checksum"
+        for name, values in arrays.items()
+        if digest(values) != record["sha256"][name]
+    ]
+    if not np.array_equal(np.asarray(part["row"]), np.arange(rows.start, rows.stop)):
+        return [*faults, "rows are missing from the index"]
+    if not np.array_equal(np.asarray(part["label"]), arrays["label"]):
+        faults.append("label differs from the index")
+    status = np.asarray(part["status"])
+    unknown = sorted(set(status) - {OK, ERROR})
+    if unknown:
+        return [*faults, f"index has an unknown status: {unknown}"]
+    return faults + _value_faults(arrays, status == OK, codebook_size)
+
+
+def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:
+    """Whether the labels of every row and view [R, X, N] are a permutation of 0..N-1."""
+    in_order = np.arange(leaves.shape[-1])
+    return bool((np.sort(leaves, axis=-1) == in_order).all())
+
+
+def is_canonical(leaves: np.ndarray[Any, Any]) -> bool:
+    """Whether, of each pair of siblings, cluster 2j holds the smallest position. [R, X, N].
+
+    The clusters of every stage are runs of equal length in `order`. Once the shorter runs are in
+    canonical order, the smallest position of a run is its first.
+    """
+    order = np.argsort(leaves, axis=-1)
+    firsts = order
+    while firsts.shape[-1] > 1:
+        if not (firsts[..., 0::2] < firsts[..., 1::2]).all():
+            return False
+        firsts = firsts[..., 0::2]
+    return True
+
+
+def _value_faults(arrays: Arrays, is_ok: np.ndarray[Any, Any], codebook_size: int) -> list[str]:
     faults = []
-    leaves, content = arrays["leaves"][good], arrays["content"][good]
-    if not np.array_equal(
-        np.sort(leaves, axis=-1), np.broadcast_to(np.arange(leaves.shape[-1]), leaves.shape)
-    ):
-        faults.append(f"chunk {chunk}: leaves are not a permutation of the positions")
-    elif not torch.equal(canonical(_int64(leaves)), _int64(leaves)):
-        faults.append(f"chunk {chunk}: leaves are not in canonical child order")
-    if content.size and content.max() >= store.manifest["codebook_size"]:
-        faults.append(f"chunk {chunk}: token {content.max()} is outside the codebook")
-    if arrays["leaves"][~good].any() or arrays["content"][~good].any():
-        faults.append(f"chunk {chunk}: an error row holds tokens")
+    leaves, content = arrays["leaves"][is_ok], arrays["content"][is_ok]
+    if not is_permutation(leaves):
+        faults.append("leaves are not a permutation of the positions")
+    elif not is_canonical(leaves):
+        faults.append("leaves are not in canonical child order")
+    if content.size and content.max() >= codebook_size:
+        faults.append(f"token {content.max()} is outside the codebook")
+    if arrays["leaves"][~is_ok].any() or arrays["content"][~is_ok].any():
+        faults.append("an error row holds tokens")
     return faults
-
-
-def _int64(leaves: np.ndarray[Any, Any]) -> torch.Tensor:
-    return torch.from_numpy(leaves.astype(np.int64))
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

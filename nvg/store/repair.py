@@ -1,11 +1,9 @@
 """Take back the commits of chunks that are damaged, so that the next pass writes them anew."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
-from nvg.store.checks import chunk_faults
 from nvg.store.store import Store
 
 UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
@@ -16,13 +14,13 @@ def withdraw_damaged(
 ) -> list[int]:
     """Re-read every committed chunk and withdraw those that `verify` would name; their numbers.
 
-    A finished store that lacks a chunk then is unfinished again: first the sound chunks get their
+    A finished store that lacks a chunk then is unfinished again: first the intact chunks get their
     index parts back, then the manifest says so, last the records go. A kill in between costs
     nothing.
     """
     committed, parts = store.committed(), {}
     for chunk in progress(committed):
-        part = _sound_part(store, chunk)
+        part = _intact_part(store, chunk)
         if part is not None:
             parts[chunk] = part
     if store.finished and len(parts) < store.chunks:
@@ -44,23 +42,12 @@ def sweep(store: Store) -> None:
 
 def damaged_weights(store: Store) -> list[str]:
     """Names of the weights files that are not what the manifest says, or are missing."""
-    return [
-        name
-        for name, wanted in store.manifest["weights"].items()
-        if not store.fs.exists(f"{store.root}/{name}")
-        or hashlib.sha256(store.read(name)).hexdigest() != wanted
-    ]
+    return [name for name in store.manifest["weights"] if not store.is_intact(name)]
 
 
-def _sound_part(store: Store, chunk: int) -> pa.Table | None:
+def _intact_part(store: Store, chunk: int) -> pa.Table | None:
     """The index rows of a chunk in which nothing is wrong, else None."""
-    rows = store.chunk_slice(chunk)
     try:
-        part = store.index_part(chunk)
-        entries = zip(part["status"].to_pylist(), part["label"].to_pylist(), strict=True)
-        status = dict(zip(part["row"].to_pylist(), entries, strict=True))
-        is_sound = list(status) == list(range(rows.start, rows.stop))
-        is_sound = is_sound and not chunk_faults(store, chunk, status)
+        return None if store.chunk_faults(chunk) else store.index_part(chunk)
     except Exception:  # whatever cannot be read is damaged
         return None
-    return part if is_sound else None

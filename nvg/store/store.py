@@ -6,6 +6,7 @@ A store is readable once its manifest says it is finished. Chunks are written by
 chunk counts only when its commit record exists, and that is written last.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -19,6 +20,7 @@ import zarr
 
 from nvg.files import json_bytes, write_bytes
 from nvg.geometry import Geometry
+from nvg.store.checks import chunk_faults, index_faults
 from nvg.store.format import (
     ARRAYS,
     ERROR,
@@ -26,6 +28,7 @@ from nvg.store.format import (
     FORMAT,
     INDEX_SCHEMA,
     OK,
+    ORDER,
     VERSION,
     Arrays,
     Manifest,
@@ -209,17 +212,72 @@ class Store:
         record: dict[str, Any] = json.loads(self.read(f"commits/{chunk:05d}.json"))
         return record
 
-    def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
-        """Re-read everything; one line per fault, none when the store is sound."""
-        from nvg.store.checks import verify
+    def read_chunk(self, chunk: int) -> Arrays:
+        """Every array of the store, the rows of one chunk."""
+        rows = self.chunk_slice(chunk)
+        return {name: self.group[name][rows] for name in self.arrays}
 
-        return verify(self, progress)
+    def chunk_faults(self, chunk: int) -> list[str]:
+        """What is wrong with one committed chunk and its index rows, a line each."""
+        record, part = self.commit_record(chunk), self.index_part(chunk)
+        rows, codebook_size = self.chunk_slice(chunk), self.manifest["codebook_size"]
+        return chunk_faults(self.read_chunk(chunk), record, part, rows, codebook_size)
+
+    def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
+        """Re-read everything; one line per fault, none when the store is intact.
+
+        An unfinished store is a fault; its committed chunks are still checked.
+        """
+        committed = self.committed()
+        faults = self._file_faults()
+        if not self.finished:
+            faults.insert(0, f"unfinished: {len(committed)} of {self.chunks} chunks are committed")
+        else:
+            missing = sorted(set(range(self.chunks)) - set(committed))
+            if missing:
+                faults.append(f"chunks without a commit record: {missing}")
+            try:
+                faults += index_faults(self.index, len(self), self.manifest["errors"])
+            except Exception as error:  # any damage to the index is a fault to report, not a crash
+                return [*faults, f"index cannot be read: {_one_line(error)}"]
+        for chunk in progress(committed):
+            try:
+                faults += [f"chunk {chunk}: {fault}" for fault in self.chunk_faults(chunk)]
+            except Exception as error:  # likewise for damaged chunk files
+                faults.append(f"chunk {chunk}: cannot be read: {_one_line(error)}")
+        return faults
+
+    def is_intact(self, name: str) -> bool:
+        """Whether a file that the manifest has a checksum of is there and matches it."""
+        try:
+            return hashlib.sha256(self.read(name)).hexdigest() == self.checksums[name]
+        except FileNotFoundError:
+            return False
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of the weights files, and of the order of rows where the store has one."""
+        order = {ORDER: self.manifest["order"]} if "order" in self.manifest else {}
+        return {**self.manifest["weights"], **order}
+
+    def _file_faults(self) -> list[str]:
+        damaged = [name for name in sorted(self.checksums) if not self.is_intact(name)]
+        return [
+            f"{name} does not match its checksum"
+            if self.fs.exists(f"{self.root}/{name}")
+            else f"{name} is missing"
+            for name in damaged
+        ]
 
     def _table(self, name: str) -> pa.Table:
         return read_parquet(self.read(name))
 
     def _write_json(self, name: str, value: Any) -> None:
         write_bytes(self.fs, f"{self.root}/{name}", json_bytes(value))
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def open_store(path: str, writable: bool = False) -> Store:

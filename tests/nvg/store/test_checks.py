@@ -1,4 +1,4 @@
-"""Verification: silent about a sound store, and a line for every kind of damage."""
+"""Verification: silent about an intact store, and a line for every kind of damage."""
 
 import json
 import uuid
@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.geometry import canonical
 from nvg.store import Store, open_store
-from nvg.store.checks import verify
+from nvg.store.checks import is_canonical
 from nvg.store.format import Arrays
 from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
 
@@ -36,18 +38,18 @@ def store_with(path: Path, change: Change) -> Store:
 
 def faults_of(store: Store) -> list[str]:
     """The faults of a store opened afresh."""
-    return verify(open_store(store.path))
+    return open_store(store.path).verify()
 
 
 @pytest.mark.parametrize("sizes", [{}, {"grid": 2}, {"grid": 32}, {"chunk_rows": 1}])
-def test_a_sound_store_has_no_faults(tmp_path: Path, sizes: dict[str, int]) -> None:
+def test_an_intact_store_has_no_faults(tmp_path: Path, sizes: dict[str, int]) -> None:
     """Nothing to say, whatever the geometry, and with error rows in it."""
-    assert verify(make_store(tmp_path / "a.vgs", 5, 2, bad=(0, 4), **sizes)) == []
+    assert make_store(tmp_path / "a.vgs", 5, 2, bad=(0, 4), **sizes).verify() == []
 
 
-def test_a_store_of_errors_only_is_sound(tmp_path: Path) -> None:
-    """Not one image could be read: sad, but no damage."""
-    assert verify(make_store(tmp_path / "a.vgs", 5, bad=range(5))) == []
+def test_a_store_of_errors_only_is_intact(tmp_path: Path) -> None:
+    """Not one image could be read; that is no damage."""
+    assert make_store(tmp_path / "a.vgs", 5, bad=range(5)).verify() == []
 
 
 def test_progress_sees_every_chunk(store: Store) -> None:
@@ -71,7 +73,7 @@ CHUNK_FILES = [
 
 @pytest.fixture(scope="module")
 def memory() -> Store:
-    """A sound store in memory, quick to damage and to mend."""
+    """An intact store in memory, quick to damage and to repair."""
     return make_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=BAD)
 
 
@@ -79,15 +81,15 @@ def memory() -> Store:
 @given(data=st.data(), name=st.sampled_from(CHUNK_FILES))
 def test_any_flipped_bit_is_noticed(memory: Store, data: st.DataObject, name: str) -> None:
     """One bit changed anywhere in a chunk's file gives one fault, which names the chunk."""
-    sound = memory.read(name)
-    bit = data.draw(st.integers(0, 8 * len(sound) - 1))
-    damaged = bytearray(sound)
+    intact = memory.read(name)
+    bit = data.draw(st.integers(0, 8 * len(intact) - 1))
+    damaged = bytearray(intact)
     damaged[bit // 8] ^= 1 << bit % 8
     try:
         memory.fs.pipe_file(f"{memory.root}/{name}", bytes(damaged))
         faults = faults_of(memory)
     finally:
-        memory.fs.pipe_file(f"{memory.root}/{name}", sound)
+        memory.fs.pipe_file(f"{memory.root}/{name}", intact)
     chunk = name.split("/")[2]
     assert [fault.startswith(f"chunk {chunk}: ") for fault in faults] == [True]
 
@@ -159,7 +161,7 @@ def other_label(arrays: Arrays) -> None:
 )
 def test_values_that_cannot_be_are_named(tmp_path: Path, change: Change, words: str) -> None:
     """Written with a right checksum, wrong values are the one fault, in the right chunk."""
-    (fault,) = verify(store_with(tmp_path, change))
+    (fault,) = store_with(tmp_path, change).verify()
     assert fault.startswith(f"chunk 1: {words}")
 
 
@@ -263,3 +265,12 @@ def test_an_unfinished_store_is_checked_as_far_as_it_goes(tmp_path: Path) -> Non
 def rewrite_index(store: Store, table: pa.Table) -> None:
     """Replace the index of a store on disk."""
     pq.write_table(table, Path(store.path, "index.parquet"))
+
+
+@given(leaves=st.permutations(range(8)))
+def test_canonical_is_what_reordering_leaves_alone(leaves: list[int]) -> None:
+    """The predicate on arrays agrees with `nvg.geometry.canonical`."""
+    leaves_RXN = np.array(leaves, np.uint8).reshape(1, 1, 8)
+    ordered = canonical(torch.from_numpy(leaves_RXN)).numpy()
+    assert is_canonical(ordered)
+    assert is_canonical(leaves_RXN) == np.array_equal(ordered, leaves_RXN)
