@@ -7,13 +7,15 @@ One leaf label per position holds the structure map of every stage: the labels a
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-Ints = TypeVar("Ints", Tensor, np.ndarray[Any, Any])
+if TYPE_CHECKING:  # reading a store needs no torch
+    import torch
+    from torch import Tensor
+
+Ints = TypeVar("Ints", "Tensor", "np.ndarray[Any, Any]")
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class Geometry:
         return 2 * self.positions - 1
 
     @property
-    def leaf_dtype(self) -> torch.dtype:
+    def leaf_dtype(self) -> "torch.dtype":
         """The smallest dtype that holds a leaf label."""
         return leaf_dtype(self.positions)
 
     @property
     def leaf_name(self) -> str:
         """The same dtype as numpy and Zarr call it."""
-        return str(self.leaf_dtype).removeprefix("torch.")
+        return leaf_name(self.positions)
 
     def clusters(self, stage: int) -> int:
         """How many clusters, hence unique tokens, stage `stage` has: 2^stage."""
@@ -72,16 +74,24 @@ def last_stage(positions: int) -> int:
     return positions.bit_length() - 1
 
 
-def leaf_dtype(positions: int) -> torch.dtype:
+def leaf_name(positions: int) -> str:
     """uint8 while the labels 0..positions-1 fit one byte, else uint16."""
-    return torch.uint8 if positions <= 256 else torch.uint16
+    return "uint8" if positions <= 256 else "uint16"
+
+
+def leaf_dtype(positions: int) -> "torch.dtype":
+    """The torch dtype of that name."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, leaf_name(positions))
+    return dtype
 
 
 def as_int64(values: Ints) -> Ints:
     """`values` as int64: unsigned 16-bit tensors support few operations."""
-    if isinstance(values, Tensor):
-        return values.to(torch.int64)
-    return np.asarray(values).astype(np.int64)
+    if hasattr(values, "long"):  # a tensor
+        return values.long()
+    return np.asarray(values).astype(np.int64)  # type: ignore[return-value]
 
 
 def labels(leaves: Ints, stage: int, K: int) -> Ints:
@@ -94,13 +104,17 @@ def bit_embedding(labels: Ints, stage: int, K: int) -> Ints:
     values = as_int64(labels)
     channels = [2 * ((values >> (stage - 1 - j)) & 1) for j in range(stage)]
     channels += [values * 0 + 1] * (K - stage)
-    if isinstance(values, Tensor):
-        return torch.stack(channels, dim=-1)
-    return np.stack(channels, axis=-1)
+    if isinstance(values, np.ndarray):
+        return np.stack(channels, axis=-1)
+    import torch
+
+    return torch.stack(channels, dim=-1)
 
 
-def mixed_bit_embedding(leaves: Tensor, stages: Tensor, K: int) -> Tensor:
+def mixed_bit_embedding(leaves: "Tensor", stages: "Tensor", K: int) -> "Tensor":
     """Eq. 6 for a batch where image b is at stage stages[b]: leaves [B, N] -> [B, N, K] int64."""
+    import torch
+
     bits = bit_embedding(as_int64(leaves), K, K)
     is_bit = torch.arange(K, device=bits.device) < stages.unsqueeze(1)
     return torch.where(is_bit.unsqueeze(1), bits, 1)
@@ -115,21 +129,25 @@ def label_from_bits(bits: Ints, stage: int) -> Ints:
     return result
 
 
-def leaf_order(leaves: Tensor) -> Tensor:
+def leaf_order(leaves: "Tensor") -> "Tensor":
     """Inverse of the leaf permutation: entry l is the position with leaf label l. [..., N] int64.
 
     In this order the clusters of every stage are consecutive runs of equal length.
     """
+    import torch
+
     values = as_int64(leaves)
     positions = torch.arange(values.shape[-1], device=values.device).expand_as(values)
     return torch.empty_like(values).scatter_(-1, values, positions)
 
 
-def canonical(leaves: Tensor) -> Tensor:
+def canonical(leaves: "Tensor") -> "Tensor":
     """Reorder children so that the one holding the smallest position is 2j. [..., N] -> [..., N].
 
     Our choice where the paper leaves child order open; it makes the map of a hierarchy unique.
     """
+    import torch
+
     order = leaf_order(leaves)
     shape, positions = order.shape, order.shape[-1]
     half = 1

@@ -1,5 +1,7 @@
 """What a pass will take, before it is begun."""
 
+import numpy as np
+
 from nvg.errors import InputError
 from nvg.store import open_store, store_exists
 from pipeline.recipe import Recipe
@@ -16,7 +18,7 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     chunks = len(plan_chunks(plan.rows, tokenize.chunk_rows))
     done = len(open_store(out).committed()) if out and store_exists(out) else 0
     geometry, views = model.geometry, len(recipe_crops(recipe).names())
-    leaves = geometry.leaf_dtype.itemsize * geometry.positions
+    leaves = np.dtype(geometry.leaf_name).itemsize * geometry.positions
     kept = geometry.positions * tokenize.features.dims if tokenize.features else 0
     most = views * (leaves + 2 * geometry.tokens + kept) + 4
     # Tokens pack to the bits of a code; leaves hardly at all; an index entry takes about 40 bytes.

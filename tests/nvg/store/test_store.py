@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -249,3 +251,12 @@ def test_reading_does_not_write(store: Store) -> None:
     """A store opened without `writable` refuses to be changed."""
     with pytest.raises(ValueError, match="read"):
         open_store(store.path).label[0] = 1
+
+
+def test_a_store_opens_without_torch() -> None:
+    """Reading and checking tokens needs numpy, Zarr and Arrow only."""
+    code = (
+        "import sys, nvg.store, nvg.store.export, nvg.store.layout, nvg.store.lock\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
