@@ -68,20 +68,22 @@ class Backbone(nn.Module):
         label_B: Tensor,
         condition_BW: Tensor,
         ids_BTA: Tensor,
-        tap: int = 0,
+        intermediate_block: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """Values at the positions [B, N, C] -> outputs there, and the tokens after block `tap`.
+        """Values at the positions [B, N, C] -> outputs there, and an intermediate block's tokens.
 
-        The first block is number 1; block 0 gives the tokens that enter it, [B, N, W].
+        The intermediate tokens [B, N, W] follow block `intermediate_block`, counted from 1; 0
+        stands for the input of the first block.
         """
         class_token = self.class_embedding(label_B).unsqueeze(1)
         token_BTW = torch.cat((class_token, self.input(values_BNC)), dim=1)
         angles = rotation(ids_BTA, self.dims)
-        tapped_BTW = token_BTW
+        intermediate_BTW = token_BTW
         for number, block in enumerate(self.blocks, start=1):
             token_BTW = block(token_BTW, condition_BW, angles)
-            tapped_BTW = token_BTW if number == tap else tapped_BTW
-        return self.output(token_BTW[:, 1:], condition_BW), tapped_BTW[:, 1:]
+            if number == intermediate_block:
+                intermediate_BTW = token_BTW
+        return self.output(token_BTW[:, 1:], condition_BW), intermediate_BTW[:, 1:]
 
     def token_ids(self, embedding_BNK: Tensor, kind: int) -> Tensor:
         """Rotary ids [B, 1 + N, 1 + K + 2]: kind, structure channels, row, column.

@@ -8,11 +8,10 @@ from enum import StrEnum
 
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.content import ContentGenerator
+from nvg.generator.generator import Generator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.generator.variants import Variant
 from nvg.geometry import Geometry
-
-Generator = ContentGenerator | StructureGenerator
 
 
 class GeneratorKind(StrEnum):

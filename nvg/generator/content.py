@@ -1,7 +1,7 @@
 """Content generator (Sec. 2.2.2, A.4): canvas + structure -> final canvas -> tokens of a stage.
 
 Legend: B image of a batch, N position, n cluster of a stage, C channel, V code, K structure
-channel.
+channel, W width.
 """
 
 import torch
@@ -9,16 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nvg.generator.backbone import IMAGE_KIND, Backbone, TransformerConfig
+from nvg.generator.generator import Generator, TrainingExample
 from nvg.generator.variants import ContentInput, Prediction
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
 
 
-class ContentGenerator(nn.Module):
+class ContentGenerator(Generator):
     """Predicts the final canvas from the current one; its cluster residuals give token logits.
 
-    Our choices: the network's output is added to the canvas it got, and canvases are measured in
-    units of `latent_scale` (the codebook's root mean square), so that neither the size of a
-    tokenizer's latents nor the copying of the canvas has to be learnt.
+    Our choices: the network predicts a residual to its input canvas, in units of `latent_scale`
+    (the codebook's root mean square). So it learns neither the scale of a tokenizer's latents nor
+    to copy the canvas.
     """
 
     def __init__(
@@ -29,13 +30,13 @@ class ContentGenerator(nn.Module):
         codebook_size: int,
         latent_dim: int,
         latent_scale: float,
-        noise: ContentInput = ContentInput.CANVAS,
+        content_input: ContentInput = ContentInput.CANVAS,
         prediction: Prediction = Prediction.FINAL,
     ) -> None:
         super().__init__()
         self.geometry = geometry
         self.latent_scale = latent_scale
-        self.noise, self.prediction = noise, prediction
+        self.content_input, self.prediction = content_input, prediction
         self.backbone = Backbone(config, geometry, classes, latent_dim, latent_dim)
         self.head = nn.Linear(latent_dim, codebook_size)
 
@@ -51,29 +52,38 @@ class ContentGenerator(nn.Module):
         embedding_BNK: Tensor,
         label_B: Tensor,
         stage_B: Tensor,
-        tap: int = 0,
+        intermediate_block: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """The same, and the trunk's tokens after block `tap` [B, N, W]."""
+        """The same, and the backbone's tokens after block `intermediate_block` [B, N, W]."""
         ids = self.backbone.token_ids(embedding_BNK, IMAGE_KIND)
         condition = self.backbone.condition(label_B, stage_B)
-        residual_BNC, tapped_BNW = self.backbone(
-            canvas_BNC / self.latent_scale, label_B, condition, ids, tap
+        residual_BNC, intermediate_BNW = self.backbone(
+            canvas_BNC / self.latent_scale, label_B, condition, ids, intermediate_block
         )
-        return canvas_BNC + residual_BNC * self.latent_scale, tapped_BNW
+        return canvas_BNC + residual_BNC * self.latent_scale, intermediate_BNW
 
-    def noised(self, canvas_BNC: Tensor, noise_BNC: Tensor, stage_B: Tensor) -> Tensor:
-        """The input of stage i that the switch ContentInput asks for, from N(0, 1) noise."""
-        if self.noise is ContentInput.CANVAS:
+    def draw_noise(self, canvas_BNC: Tensor) -> tuple[Tensor, ...]:
+        """N(0, 1) noise [B, N, C] for a noised canvas; none where the input is the canvas."""
+        if self.content_input is ContentInput.CANVAS:
+            return ()
+        return (torch.randn(canvas_BNC.shape).to(canvas_BNC.device),)
+
+    def noised_canvas(self, canvas_BNC: Tensor, stage_B: Tensor, *noise_BNC: Tensor) -> Tensor:
+        """The input of stage i: the canvas, noised as ContentInput says by what was drawn."""
+        if self.content_input is ContentInput.CANVAS:
             return canvas_BNC
-        share_B11 = (1 - stage_B / (self.geometry.K + 1)).view(-1, 1, 1)
-        noise_BNC = share_B11 * noise_BNC * self.latent_scale
-        if self.noise is ContentInput.NOISED:
-            return canvas_BNC + noise_BNC
-        return (1 - share_B11.square()).sqrt() * canvas_BNC + noise_BNC
+        fraction_B11 = (1 - stage_B / (self.geometry.K + 1)).view(-1, 1, 1)
+        scaled_BNC = fraction_B11 * noise_BNC[0] * self.latent_scale
+        if self.content_input is ContentInput.NOISED:
+            return canvas_BNC + scaled_BNC
+        return (1 - fraction_B11.square()).sqrt() * canvas_BNC + scaled_BNC
 
-    def logit_input(self, predicted_BNC: Tensor, canvas_BNC: Tensor, seen_BNC: Tensor) -> Tensor:
-        """What logits are made of: the residual to the canvas, or directly the trunk's output."""
-        return predicted_BNC - (canvas_BNC if self.prediction is Prediction.FINAL else seen_BNC)
+    def logit_input(
+        self, predicted_BNC: Tensor, canvas_BNC: Tensor, noised_canvas_BNC: Tensor
+    ) -> Tensor:
+        """What gives the logits: the residual to the canvas, or the backbone's own output."""
+        is_direct = self.prediction is Prediction.DIRECT
+        return predicted_BNC - (noised_canvas_BNC if is_direct else canvas_BNC)
 
     def logits(self, residual_BNC: Tensor, order_BN: Tensor, stage: int) -> Tensor:
         """Token logits [B, 2^stage, V] from f(x_{i-1}) - x_{i-1}, averaged over each cluster."""
@@ -81,40 +91,38 @@ class ContentGenerator(nn.Module):
         mean_BnC = sorted_BNC.unflatten(1, (self.geometry.clusters(stage), -1)).mean(2)
         return self.head(mean_BnC / self.latent_scale)
 
+    def loss(
+        self, example: TrainingExample, intermediate_block: int = 0
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Eq. 3: squared error of the final canvas in latent units, cross-entropy of the tokens.
 
-def content_loss(
-    model: ContentGenerator,
-    canvas: Tensor,
-    final: Tensor,
-    leaves: Tensor,
-    content: Tensor,
-    label: Tensor,
-    stages: list[int],
-    noise: Tensor | None = None,
-    tap: int = 0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Eq. 3: (squared error of the final canvas in latent units, cross-entropy of the tokens).
+        Direct prediction has no canvas error.
+        """
+        batch, canvas_BNC = example.batch, example.canvas
+        stage_B = example.stage.to(canvas_BNC.device)
+        embedding_BNK = mixed_bit_embedding(batch.leaves, stage_B, self.geometry.K)
+        noised_BNC = self.noised_canvas(canvas_BNC, stage_B, *example.noise)
+        predicted_BNC, intermediate_BNW = self.predict(
+            noised_BNC, embedding_BNK, example.label, stage_B, intermediate_block
+        )
+        residual_BNC = self.logit_input(predicted_BNC, canvas_BNC, noised_BNC)
+        terms = {"entropy": self._cross_entropy(residual_BNC, example)}
+        if self.prediction is Prediction.FINAL:
+            final_BNC = example.final / self.latent_scale
+            error = F.mse_loss(predicted_BNC / self.latent_scale, final_BNC)
+            terms = {"canvas": error, **terms}
+        return terms, intermediate_BNW
 
-    Third are the trunk's tokens after block `tap`, for alignment.
-
-    canvas, final and noise [B, N, C], leaves [B, N], content [B, 2N-1], label [B]; stages[b] is the
-    stage that image b learns. Direct prediction has no canvas, and no error of it. Our choice: the
-    cross-entropy is averaged within an image first, so that
-    every stage weighs the same.
-    """
-    stage_B = torch.tensor(stages, device=canvas.device)
-    embedding = mixed_bit_embedding(leaves, stage_B, model.geometry.K)
-    seen = canvas if noise is None else model.noised(canvas, noise, stage_B)
-    predicted, tapped = model.predict(seen, embedding, label, stage_B, tap)
-    residual, order = model.logit_input(predicted, canvas, seen), leaf_order(leaves)
-    entropies = []
-    for stage in sorted(set(stages)):
-        rows = torch.tensor([b for b, s in enumerate(stages) if s == stage], device=canvas.device)
-        logits_BnV = model.logits(residual[rows], order[rows], stage)
-        target_Bn = content[rows, model.geometry.stage_slice(stage)]
-        loss_Bn = F.cross_entropy(logits_BnV.mT.float(), target_Bn, reduction="none")
-        entropies.append(loss_Bn.mean(1).sum())
-    error = F.mse_loss(predicted / model.latent_scale, final / model.latent_scale)
-    if model.prediction is Prediction.DIRECT:
-        error = error * 0
-    return error, torch.stack(entropies).sum() / len(stages), tapped
+    def _cross_entropy(self, residual_BNC: Tensor, example: TrainingExample) -> Tensor:
+        """Our choice: the mean within an image first, so that every stage weighs the same."""
+        batch, stages = example.batch, example.stage.tolist()
+        order_BN = leaf_order(batch.leaves)
+        entropies = []
+        for stage in sorted(set(stages)):
+            rows = [image for image, own in enumerate(stages) if own == stage]
+            row_b = torch.tensor(rows, device=residual_BNC.device)
+            logits_bnV = self.logits(residual_BNC[row_b], order_BN[row_b], stage)
+            target_bn = batch.content[row_b, self.geometry.stage_slice(stage)]
+            loss_bn = F.cross_entropy(logits_bnV.mT.float(), target_bn, reduction="none")
+            entropies.append(loss_bn.mean(1).sum())
+        return torch.stack(entropies).sum() / len(stages)

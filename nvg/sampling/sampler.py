@@ -79,17 +79,17 @@ def sample_content(
 ) -> Tensor:
     """Tokens [B, 2^stage] of a stage: guided logits, temperature, top-k, then top-p."""
 
-    def logits(canvas: Tensor, seen: Tensor, structure: Tensor, label: Tensor) -> Tensor:
+    def logits(canvas: Tensor, noised: Tensor, structure: Tensor, label: Tensor) -> Tensor:
         embedding = bit_embedding(structure, stage, model.geometry.K)
-        predicted = model(seen, embedding, label, torch.full_like(label, stage))
+        predicted = model(noised, embedding, label, torch.full_like(label, stage))
         order = structure.argsort(dim=1, stable=True)
-        return model.logits(model.logit_input(predicted, canvas, seen), order, stage).float()
+        return model.logits(model.logit_input(predicted, canvas, noised), order, stage).float()
 
-    seen_BNC = canvas_BNC
-    if model.noise is not ContentInput.CANVAS:
-        drawn = noise.normal(*canvas_BNC.shape[1:])
-        seen_BNC = model.noised(canvas_BNC, drawn, torch.full_like(guide.label_B, stage))
-    logits_BnV = guide(logits, canvas_BNC, seen_BNC, structure_BN)
+    noised_BNC = canvas_BNC
+    if model.content_input is not ContentInput.CANVAS:
+        stage_B = torch.full_like(guide.label_B, stage)
+        noised_BNC = model.noised_canvas(canvas_BNC, stage_B, noise.normal(*canvas_BNC.shape[1:]))
+    logits_BnV = guide(logits, canvas_BNC, noised_BNC, structure_BN)
     logits_BnV = logits_BnV / config.temperature
     if 0 < config.top_k < logits_BnV.shape[-1]:
         least = logits_BnV.topk(config.top_k).values[..., -1:]

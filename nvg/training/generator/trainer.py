@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from nvg.distributed import World, like, replicate, shard, whole
 from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.generator import TrainingExample
 from nvg.training.checkpoint import load_optimizer, optimizer_bytes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
-from nvg.training.generator.objective import Objective, TrainingExample
+from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
 from nvg.training.optim import ema_update, set_lr, wsd
 from nvg.weights import load_weights, weights_bytes

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 from nvg.generator.backbone import TransformerConfig
-from nvg.generator.content import ContentGenerator, content_loss
+from nvg.generator.content import ContentGenerator
+from nvg.generator.generator import TrainingExample
+from nvg.generator.variants import Prediction
 from nvg.geometry import Geometry, leaf_order
+from nvg.sequence import Sequences
 from tests.nvg.generator.makers import randomize
 from tests.nvg.structure import reference
 
-# B image, N position, n cluster, C latent channel, V codeword, K structure channel
+# B image, N position, n cluster, C latent channel, V code, K structure channel
 CODES, CHANNELS, CLASSES, SCALE = 11, 3, 5, 2.0
 K, POSITIONS = 4, 16
 
@@ -49,9 +52,15 @@ def make_batch(count: int, seed: int = 0) -> Batch:
 
 
 def loss_of(model: ContentGenerator, batch: Batch, stages: list[int]) -> tuple[Tensor, Tensor]:
-    return content_loss(
-        model, batch.canvas, batch.final, batch.leaves, batch.content, batch.label, stages
-    )[:2]
+    example = TrainingExample(
+        Sequences(batch.leaves, batch.content, batch.label),
+        batch.label,
+        torch.tensor(stages),
+        batch.canvas,
+        batch.final,
+    )
+    terms, _ = model.loss(example)
+    return terms["canvas"], terms["entropy"]
 
 
 def slow_logits(model: ContentGenerator, residual_NC: Tensor, labels: list[int]) -> Tensor:
@@ -124,7 +133,7 @@ def test_gradient_reaches_every_parameter() -> None:
     assert silent == []
 
 
-def test_the_cross_entropy_alone_trains_the_trunk() -> None:
+def test_the_cross_entropy_alone_trains_the_backbone() -> None:
     """The token loss goes back through the predicted canvas, not into the head only."""
     model, batch = make_model(), make_batch(2)
     loss_of(model, batch, [1, 3])[1].backward()
@@ -163,3 +172,19 @@ def test_the_structure_reaches_the_prediction() -> None:
     with torch.no_grad():
         one, other = (model(batch.canvas, m, batch.label, torch.tensor([1])) for m in maps)
     assert not torch.allclose(one, other, atol=1e-5)
+
+
+def test_direct_prediction_has_no_canvas_error() -> None:
+    """A canvas that overflows leaves the loss of direct prediction finite: only tokens count."""
+    model, batch = make_model(), make_batch(2)
+    model.prediction = Prediction.DIRECT
+    example = TrainingExample(
+        Sequences(batch.leaves, batch.content, batch.label),
+        batch.label,
+        torch.tensor([1, 3]),
+        batch.canvas,
+        torch.full_like(batch.final, torch.inf),
+    )
+    terms, _ = model.loss(example)
+    assert list(terms) == ["entropy"]
+    assert terms["entropy"].isfinite()

@@ -1,6 +1,7 @@
 """The structure generator: inpainting (Eq. 1), flow-matching loss and time features."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nvg.generator.backbone import TransformerConfig
-from nvg.generator.structure_flow import StructureGenerator, inpaint, structure_loss, time_features
+from nvg.generator.generator import TrainingExample
+from nvg.generator.structure_flow import StructureGenerator, inpaint, time_features
 from nvg.geometry import Geometry
 from nvg.sampling.guidance import Guidance, Noise
 from nvg.sampling.structure import sample_structure
+from nvg.sequence import Sequences
 from tests.nvg.generator.makers import randomize
 from tests.nvg.structure import reference
 
@@ -43,7 +46,11 @@ def make_batch(count: int, seed: int = 0) -> dict[str, Tensor]:
 
 
 def loss_of(model: StructureGenerator, batch: dict[str, Tensor], stages: list[int]) -> Tensor:
-    return structure_loss(model, stage=torch.tensor(stages), **batch)
+    canvas, leaves, label = batch["canvas"], batch["leaves"], batch["label"]
+    sequences = Sequences(leaves, torch.empty(len(leaves), 0), label)
+    noise = batch["noise"], batch["time"]
+    example = TrainingExample(sequences, label, torch.tensor(stages), canvas, canvas, noise)
+    return model.loss(example)[0]["flow"]
 
 
 def embedding_of(leaves: list[int], stage: int) -> list[list[int]]:
@@ -129,7 +136,7 @@ def test_the_parent_map_only_conditions_the_model() -> None:
     model, batch = make_model(), make_batch(1)
     batch["time"].fill_(1.0)
     seen: list[Tensor] = []
-    model.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.backbone.register_forward_hook(lambda module, inputs, output: seen.append(output[0]))
     loss_of(model, batch, [3])
     leaves = batch["leaves"]
     batch["leaves"] = torch.where(leaves == 0, 3, torch.where(leaves == 3, 0, leaves))
@@ -155,8 +162,8 @@ def test_loss_of_the_true_velocity_is_zero() -> None:
     clean = torch.tensor([embedding_of(row.tolist(), LAST) for row in batch["leaves"]])
 
     class Oracle(StructureGenerator):
-        def forward(self, *inputs: Tensor) -> Tensor:
-            return batch["noise"] - clean
+        def predict(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+            return batch["noise"] - clean, torch.empty(0)
 
     config = TransformerConfig(depth=1, width=64, heads=2)
     oracle = Oracle(config, Geometry(4), CLASSES, CHANNELS, 2.0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nvg.generator.config import GeneratorKind
+from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator, inpaint
 from nvg.generator.variants import ContentInput, Prediction, Rope, StructureInput, Variant
 from nvg.quantizer import MultiGranularityQuantizer
@@ -84,7 +85,8 @@ def test_noise_falls_with_the_stage(store: Store) -> None:
         (ContentInput.VARIANCE_PRESERVING, (1 - share**2).sqrt()),
     ):
         model = replace(shape, variant=Variant(content_input=kind)).build(GeneratorKind.CONTENT)
-        seen = model.noised(canvas, noise, stage)  # type: ignore[union-attr,operator]
+        assert isinstance(model, ContentGenerator)
+        seen = model.noised_canvas(canvas, stage, noise)
         wanted = (
             canvas
             if kept is None

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import Generator, GeneratorKind
+from nvg.generator.config import GeneratorKind
 from nvg.generator.content import ContentGenerator
+from nvg.generator.generator import Generator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.granularity import load_quantizer
@@ -38,19 +39,19 @@ class SeenContent(ContentGenerator):
         embedding_BNK: Tensor,
         label_B: Tensor,
         stage_B: Tensor,
-        tap: int = 0,
+        intermediate_block: int = 0,
     ) -> tuple[Tensor, Tensor]:
         self.seen = {"label": label_B, "stage": stage_B}
-        return super().predict(canvas_BNC, embedding_BNK, label_B, stage_B, tap)
+        return super().predict(canvas_BNC, embedding_BNK, label_B, stage_B, intermediate_block)
 
 
 class SeenStructure(StructureGenerator):
     """A structure generator that does."""
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        _, time_B, _, _, label_B, stage_B = inputs
+    def predict(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+        _, time_B, _, _, label_B, stage_B, _ = inputs
         self.seen = {"label": label_B, "stage": stage_B, "time": time_B}
-        return super().forward(*inputs)
+        return super().predict(*inputs)
 
 
 def models_for(quantizer: MultiGranularityQuantizer) -> dict[GeneratorKind, Any]:
