@@ -122,6 +122,19 @@ def names_of(file: Path) -> set[str]:
     return found
 
 
+def identifiers(file: Path) -> set[str]:
+    """Every name, attribute and imported name that a source file uses."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
 def missing_names(root: Path, text: str) -> Iterator[str]:
     """`file.py`, `file.py:name` and `nvg.module.name` of a document that the code does not have."""
     for code in CODE.findall(prose(text)):
@@ -148,3 +161,20 @@ def resolves(dotted: str) -> bool:
             found = getattr(found, name)
         return True
     return False
+
+
+def package_table(text: str) -> dict[str, set[str]]:
+    """Package -> the packages it may import, from a table of package, purpose, imports.
+
+    `nvg` in the last column stands for all of nvg; "all above but" for the rows above.
+    """
+    found: dict[str, set[str]] = {}
+    for package, said in re.findall(r"^\| `([\w.]+)` \| [^|]+ \|([^|]*)\|$", text, re.M):
+        short = {re.sub(r"^(nvg|pipeline)\.", "", name): name for name in found}
+        rule, _, excluded = said.strip().partition(" but ")
+        named = {short[name] for name in CODE.findall(rule)}
+        allowed = set(found) if rule.startswith("all above") else named
+        if "nvg" in named:
+            allowed |= {name for name in found if name.startswith("nvg.")}
+        found[package] = (allowed | {"nvg"}) - {short[name] for name in CODE.findall(excluded)}
+    return {package: names - {package} for package, names in found.items()}

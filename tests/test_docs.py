@@ -105,6 +105,16 @@ def test_every_verb_is_in_the_table_of_commands() -> None:
         assert set(inner) <= listed
 
 
+def test_the_glossary_has_25_terms_with_names_of_code() -> None:
+    """A line each, of four columns; that the names exist is tested with those of all documents."""
+    text = (ROOT / "docs/GLOSSARY.md").read_text(encoding="utf-8")
+    _, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 25
+    assert [
+        row for row in rows if not re.fullmatch(r"(\| [^|]*){3}\| `[\w/]+\.py:[\w.]+` \|", row)
+    ] == []
+
+
 def test_documents_of_code_exist() -> None:
     """A `docs/...md` that source, tests, recipes or tools name is there."""
     files = [

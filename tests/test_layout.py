@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.doc_rules import package_table
 from tests.layout_rules import (
     Sources,
     arrows_back,
@@ -97,6 +98,12 @@ def test_imports_flow_one_way() -> None:
 def test_no_files_import_in_a_circle() -> None:
     """Not even inside functions."""
     assert circles(import_graph(SOURCES)) == []
+
+
+def test_the_architecture_page_has_these_packages() -> None:
+    """docs/ARCHITECTURE.md tells a reader the packages in this order, and what each may import."""
+    table = package_table((ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert list(table.items()) == list(PACKAGES.items())
 
 
 def test_a_letter_means_one_thing() -> None:
