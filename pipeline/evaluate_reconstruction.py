@@ -5,7 +5,7 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, to_pixels
 from nvg.view.figures import png_bytes, stage_sheet
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
-from pipeline.images.label_maps import open_segments
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import open_source, split_rows
+from pipeline.sources import split_rows
 
 SHOWN = 8  # images in the picture
 REPORT, PICTURE = "reconstruction.json", "reconstruction.png"
@@ -79,12 +79,13 @@ def evaluate_reconstruction(
 
 
 def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
-    source = open_source(recipe.data)
-    rows, kept = split_rows(source.rows, recipe.data.heldout)
+    section = replace(recipe.autoencoder, model=model.config)  # the run's, not the recipe's
+    images = open_images(replace(recipe, autoencoder=section))
+    rows, kept = split_rows(images.source.rows, recipe.data.heldout)
     rows = (kept or rows)[:most]
     if not rows:
         raise InputError(f"{recipe.data.path} has no images to rebuild")
-    return RowImages(source, rows, model.config.image_size, open_segments(recipe))
+    return images.center_crops(rows)
 
 
 class Judge:

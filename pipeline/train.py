@@ -20,8 +20,7 @@ from nvg.training.run_dir import Run
 from nvg.view.figures import png_bytes, samples
 from nvg.weights import fingerprint
 from pipeline.cluster import NOTES, REFUSED
-from pipeline.images.blocks import RowImages
-from pipeline.images.label_maps import open_segments
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
 
@@ -47,12 +46,10 @@ def fit_autoencoder(
 
     A new run starts from the weights of `start_from`, where that is given.
     """
-    source = open_source(recipe.data)
-    rows, kept = split_rows(source.rows, recipe.data.heldout)
-    size = recipe.autoencoder.model.image_size
-    maps = open_segments(recipe)
-    images = RowImages(source, rows, size, maps)
-    heldout = RowImages(source, kept, size, maps) if kept else None
+    opened = open_images(recipe)
+    rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
+    images = opened.center_crops(rows)
+    heldout = opened.center_crops(kept) if kept else None
     run = Run(out, recipe, resume, ("data", "autoencoder"))
     measures = train_autoencoder(
         recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from

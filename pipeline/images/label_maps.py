@@ -14,11 +14,11 @@ from PIL import Image
 
 from nvg.errors import InputError
 from nvg.store import Store
-from nvg.structure import grid_labels, takes_segments
+from nvg.structure import grid_labels
 from nvg.structure.quality import RegionReader
 from pipeline.images.crops import Crops, Window
 from pipeline.images.decode import ImageError, Pixels, open_picture
-from pipeline.recipe import Recipe, TokenizeConfig, View
+from pipeline.recipe import TokenizeConfig, View
 from pipeline.sources import Place, digest
 
 Labels = np.ndarray[Any, np.dtype[np.int32]]
@@ -69,19 +69,6 @@ class SegmentMaps:
         maps = torch.from_numpy(np.ascontiguousarray(label_XDD))
         found: Labels = grid_labels(maps, len(label_XDD), positions).to(torch.int32).numpy()
         return found
-
-
-def open_segments(recipe: Recipe) -> SegmentMaps | None:
-    """The label maps a recipe's builder needs; None when it needs none. InputError if missing."""
-    model = recipe.autoencoder.model
-    if not takes_segments(model.builder):
-        return None
-    if not recipe.data.segments:
-        raise InputError(
-            f"data.segments is missing: builder {model.builder!r} needs a folder of label maps, "
-            "one KEY.png for each image"
-        )
-    return SegmentMaps(recipe.data.segments, model.image_size, model.geometry.grid)
 
 
 def store_regions(store: Store, folder: str | None) -> RegionReader | None:

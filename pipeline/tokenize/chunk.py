@@ -5,7 +5,6 @@ D row or column of pixels or of the grid.
 """
 
 import time
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ from nvg.store import open_store
 from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
-from pipeline.images.blocks import Block, decode_rows
-from pipeline.images.label_maps import open_segments
-from pipeline.recipe import Recipe
-from pipeline.sources import Source
+from pipeline.images.blocks import Block
+from pipeline.images.recipe_images import RecipeImages
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
-from pipeline.tokenize.plan import ChunkTask, recipe_crops
+from pipeline.tokenize.plan import ChunkTask
 
 USED = ("pixels", "segments")  # columns that tokens take the place of
 
@@ -32,11 +29,8 @@ USED = ("pixels", "segments")  # columns that tokens take the place of
 class ChunkDecoder:
     """Turns a task into a block of pixels; travels to workers without the list of all rows."""
 
-    def __init__(self, source: Source, recipe: Recipe, classes: list[str]) -> None:
-        self.source = copy(source)
-        self.source.rows, self.source.classes = [], classes
-        self.crops = recipe_crops(recipe)
-        self.maps = open_segments(recipe)
+    def __init__(self, images: RecipeImages, classes: list[str]) -> None:
+        self.images = images.without_rows(classes)
 
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
@@ -44,7 +38,7 @@ class ChunkDecoder:
         Seconds are a row's share of the chunk's.
         """
         began = time.perf_counter()
-        block = decode_rows(self.source, task.rows, self.crops, self.maps)
+        block = self.images.block(task.rows)
         rows = np.arange(task.start, task.start + len(task.rows))
         seconds = _share(began, len(rows))
         return {

@@ -15,8 +15,9 @@ from nvg.store.lock import writer_lock
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.tokenizer.config import Pyramid
 from pipeline.cluster import require_listener
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import SourceError, open_source
+from pipeline.sources import SourceError
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
@@ -55,10 +56,10 @@ def tokenize_dataset(
     error row.
     """
     out = out if "://" in out else os.path.abspath(out)  # workers may stand elsewhere
-    chunk_bytes(recipe)  # refuses chunks that are too large
     if engine is Engine.RAY:
         require_listener(address)
-    source = open_source(recipe.data)
+    images = open_images(recipe)
+    chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
     model = load_autoencoder(tokenizer)
     if model.config != recipe.autoencoder.model:
         raise SourceError(
@@ -72,15 +73,15 @@ def tokenize_dataset(
         )
     with _room(out), writer_lock(out, break_lock):
         if mode is PassMode.EXTEND:
-            extend_store(out, recipe, source, model)
-        plan = plan_rows(recipe, source, out)
-        features = prepare_features(recipe, source, plan.rows, out)
+            extend_store(out, recipe, images, model)
+        plan = plan_rows(recipe.data.heldout, images.source, out)
+        features = prepare_features(recipe, images, plan.rows, out)
         facts, files = (features.facts, features.files()) if features else (None, {})
-        manifest = make_manifest(recipe, source, model, plan, facts)
+        manifest = make_manifest(recipe, images, model, plan, facts)
         store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
         work = Work(engine.value)
         if not store.finished:
-            decode = ChunkDecoder(source, recipe, plan.classes)
+            decode = ChunkDecoder(images, plan.classes)
             steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)

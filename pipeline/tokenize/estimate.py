@@ -4,27 +4,29 @@ import numpy as np
 
 from nvg.errors import InputError
 from nvg.store import open_store, store_exists
+from pipeline.images.crops import Crops
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import open_source
-from pipeline.tokenize.plan import plan_chunks, plan_rows, recipe_crops
+from pipeline.tokenize.plan import plan_chunks, plan_rows
 
 MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
 
 
 def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     """What tokenizing would do: rows, chunks, what is done already, and the size of the store."""
-    plan = plan_rows(recipe, open_source(recipe.data), out)
+    images = open_images(recipe)
+    plan = plan_rows(recipe.data.heldout, images.source, out)
     rows, tokenize, model = len(plan.rows), recipe.tokenize, recipe.autoencoder.model
     chunks = len(plan_chunks(plan.rows, tokenize.chunk_rows))
     done = len(open_store(out).committed()) if out and store_exists(out) else 0
-    geometry, views = model.geometry, len(recipe_crops(recipe).names())
+    geometry, views = model.geometry, len(images.crops.names())
     leaves = np.dtype(geometry.leaf_name).itemsize * geometry.positions
     kept = geometry.positions * tokenize.features.dims if tokenize.features else 0
     most = views * (leaves + 2 * geometry.tokens + kept) + 4
     # Tokens pack to the bits of a code; leaves hardly at all; an index entry takes about 40 bytes.
     token_bytes = geometry.tokens * (model.codebook_size - 1).bit_length() / 8
     about = views * (leaves + token_bytes + kept) + 40
-    pixels = chunk_bytes(recipe)
+    pixels = chunk_bytes(images.crops, tokenize.chunk_rows)
     return [
         f"{rows} images x {views} views in {chunks} chunks of {tokenize.chunk_rows}, "
         f"{done} of them committed",
@@ -34,14 +36,13 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     ]
 
 
-def chunk_bytes(recipe: Recipe) -> int:
+def chunk_bytes(crops: Crops, chunk_rows: int) -> int:
     """Bytes of a chunk's pixels. InputError when that is more than a worker should hold."""
-    crops = recipe_crops(recipe)
     bytes_each = 3 * crops.size**2 * len(crops.names())
-    if recipe.tokenize.chunk_rows * bytes_each > MOST_CHUNK_BYTES:
+    if chunk_rows * bytes_each > MOST_CHUNK_BYTES:
         raise InputError(
-            f"tokenize.chunk_rows {recipe.tokenize.chunk_rows} makes chunks of "
-            f"{recipe.tokenize.chunk_rows * bytes_each / 1e9:.1f} GB of pixels: use at most "
+            f"tokenize.chunk_rows {chunk_rows} makes chunks of "
+            f"{chunk_rows * bytes_each / 1e9:.1f} GB of pixels: use at most "
             f"{MOST_CHUNK_BYTES // bytes_each}"
         )
-    return recipe.tokenize.chunk_rows * bytes_each
+    return chunk_rows * bytes_each

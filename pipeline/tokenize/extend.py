@@ -5,13 +5,14 @@ from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import declare_rows
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
+from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
 from pipeline.sources import Row, Source
-from pipeline.tokenize.manifest import make_manifest, source_fingerprint
+from pipeline.tokenize.manifest import make_manifest
 from pipeline.tokenize.plan import Plan, order_bytes
 
 
-def extend_store(out: str, recipe: Recipe, source: Source, model: Autoencoder) -> None:
+def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoencoder) -> None:
     """Declare the store at `out` unfinished, with the rows of images it does not hold yet.
 
     The order of its rows, no longer that of the source, is kept in `rows.parquet`. A kill before
@@ -19,7 +20,7 @@ def extend_store(out: str, recipe: Recipe, source: Source, model: Autoencoder) -
     the source has gained nothing. StoreError when the store is not finished, or lacks an image.
     """
     store = open_store(out, writable=True)
-    if store.manifest["source"] == source_fingerprint(recipe, source):
+    if store.manifest["source"] == images.fingerprint():
         return
     if not store.finished:
         raise StoreError(f"{out} is unfinished: complete it with --resume, then extend it")
@@ -29,8 +30,8 @@ def extend_store(out: str, recipe: Recipe, source: Source, model: Autoencoder) -
             "kept aside depends on how many there are"
         )
     store.require_tokenizer(fingerprint(model))
-    plan = _longer_plan(store, source)
-    manifest = make_manifest(recipe, source, model, plan, store.manifest.get(FEATURES))
+    plan = _longer_plan(store, images.source)
+    manifest = make_manifest(recipe, images, model, plan, store.manifest.get(FEATURES))
     grown = ("rows", "classes", "source", "order", "versions")
     for key in manifest:
         if key not in grown and store.manifest.get(key) != manifest[key]:

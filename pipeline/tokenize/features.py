@@ -21,8 +21,9 @@ from nvg.store.format import CODEC, FEATURES, StoreError
 from nvg.tokenizer.autoencoder import from_pixels
 from pipeline.images.blocks import RowImages
 from pipeline.images.decode import ImageError
+from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
-from pipeline.sources import Row, Source
+from pipeline.sources import Row
 
 SAMPLED_IMAGES = 1024  # that the codec is fitted to, evenly over the rows
 PATCHES_AN_IMAGE = 64
@@ -60,7 +61,7 @@ class FeatureEncoder:
 
 
 def prepare_features(
-    recipe: Recipe, source: Source, rows: list[Row], out: str
+    recipe: Recipe, images: RecipeImages, rows: list[Row], out: str
 ) -> FeatureJob | None:
     """The job of a recipe that keeps features, with the codec of the store at `out`.
 
@@ -76,7 +77,7 @@ def prepare_features(
     facts: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
     codec = _kept_codec(out, facts)
     if codec is None:
-        samples = _sample(transformer, recipe, source, rows)
+        samples = _sample(transformer, images, rows)
         fitted = fit_codec(samples, config.dims)
         kept = round(fitted.kept(samples), 6)
         codec, facts = fitted.to_bytes(), {**facts, "width": transformer.width, "kept": kept}
@@ -106,19 +107,17 @@ def _kept_codec(out: str, facts: dict[str, Any]) -> bytes | None:
 
 
 @torch.no_grad()
-def _sample(
-    transformer: VisionTransformer, recipe: Recipe, source: Source, rows: list[Row]
-) -> Tensor:
+def _sample(transformer: VisionTransformer, images: RecipeImages, rows: list[Row]) -> Tensor:
     """Patches [M, F] of images spread evenly over the rows; unreadable ones are left out."""
     every = max(1, len(rows) // SAMPLED_IMAGES)
-    images = RowImages(source, rows[::every][:SAMPLED_IMAGES], recipe.autoencoder.model.image_size)
+    crops = RowImages(images.source, rows[::every][:SAMPLED_IMAGES], images.crops.size)
     generator = torch.Generator().manual_seed(0)
     found = []
-    starts = range(0, len(images), BATCH)
+    starts = range(0, len(crops), BATCH)
     for start in progress(starts, desc="fit features", unit="batch", leave=False):
-        picked = torch.arange(start, min(start + BATCH, len(images))).numpy()
+        picked = torch.arange(start, min(start + BATCH, len(crops))).numpy()
         try:
-            pixels = images.batch(picked).tensors(default_device())[0]
+            pixels = crops.batch(picked).tensors(default_device())[0]
         except ImageError:
             continue
         patches_BNF = transformer(from_pixels(pixels))

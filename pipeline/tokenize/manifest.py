@@ -17,10 +17,9 @@ from nvg.store.store import Store, open_store, store_exists
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.weights import fingerprint, weights_bytes
-from pipeline.images.label_maps import open_segments
+from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
-from pipeline.sources.base import Source, digest
-from pipeline.tokenize.plan import Plan, order_bytes, recipe_crops
+from pipeline.tokenize.plan import Plan, order_bytes
 
 log = logging.getLogger("nvg")
 
@@ -29,7 +28,7 @@ PACKAGES = ("torch", "numpy", "numba", "pillow", "zarr", "pyarrow")
 
 def make_manifest(
     recipe: Recipe,
-    source: Source,
+    images: RecipeImages,
     model: Autoencoder,
     plan: Plan,
     features: dict[str, Any] | None = None,
@@ -48,12 +47,12 @@ def make_manifest(
         "builder": config.builder,
         "rows": len(plan.rows),
         "chunk_rows": recipe.tokenize.chunk_rows,
-        "views": recipe_crops(recipe).names(),
+        "views": images.crops.names(),
         "image_size": config.image_size,
-        "preprocessing": recipe_crops(recipe).describe(),
+        "preprocessing": images.crops.describe(),
         "classes": plan.classes,
         **({"order": order} if order else {}),
-        "source": source_fingerprint(recipe, source),
+        "source": images.fingerprint(),
         "tokenizer": fingerprint(model),
         **({FEATURES: features} if features else {}),
         "recipe": {"data": as_table(recipe.data), "tokenize": _tokenize_table(recipe)},
@@ -70,14 +69,6 @@ def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
     table = as_table(recipe.tokenize)
     table.get(FEATURES, {}).pop("weights", None)
     return table
-
-
-def source_fingerprint(recipe: Recipe, source: Source) -> str:
-    """What tells that the images, or the label maps that structure is made from, have changed."""
-    maps = open_segments(recipe)
-    if maps is None:
-        return source.fingerprint()
-    return digest([source.fingerprint(), maps.fingerprint([row.key for row in source.rows])])
 
 
 def prepare_store(

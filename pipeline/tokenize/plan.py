@@ -9,8 +9,6 @@ import pyarrow.parquet as pq
 from nvg.files import write_bytes
 from nvg.store import Store, open_store, store_exists
 from nvg.store.format import ORDER, StoreError, read_parquet
-from pipeline.images.crops import Crops
-from pipeline.recipe import Recipe
 from pipeline.sources import Row, Source, split_rows
 
 
@@ -40,11 +38,11 @@ def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
     ]
 
 
-def plan_rows(recipe: Recipe, source: Source, out: str = "") -> Plan:
-    """The rows a recipe asks for, or those that an extended store at `out` has or is to have."""
+def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
+    """All rows but `heldout` of them, or the rows of an extended store at `out`."""
     if out and store_exists(out) and "order" in (store := open_store(out, writable=True)).manifest:
         return Plan(_kept_order(store), list(store.manifest["classes"]), is_extended=True)
-    return Plan(split_rows(source.rows, recipe.data.heldout)[0], source.classes)
+    return Plan(split_rows(source.rows, heldout)[0], source.classes)
 
 
 def order_bytes(rows: list[Row]) -> bytes:
@@ -78,9 +76,3 @@ def _kept_order(store: Store) -> list[Row]:
 def _rows(table: pa.Table) -> list[Row]:
     pairs = zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True)
     return [Row(key, label) for key, label in pairs]
-
-
-def recipe_crops(recipe: Recipe) -> Crops:
-    """The views that a recipe stores."""
-    tokenize = recipe.tokenize
-    return Crops(recipe.autoencoder.model.image_size, tokenize.views, tokenize.resize)

@@ -18,8 +18,8 @@ from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from pipeline.images.blocks import decode_rows
 from pipeline.images.crops import Crops
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig
-from pipeline.sources import open_source
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.manifest import make_manifest, prepare_store
@@ -109,17 +109,17 @@ def _write(case: Case, folder: Path) -> Recipe:
 
 def _steady(recipe: Recipe, tokenizer: Path, out: str, engine: Engine) -> float:
     """Images per second of a pass once it is under way."""
-    source, model = open_source(recipe.data), load_autoencoder(tokenizer)
-    plan = plan_rows(recipe, source)
-    prepare_store(out, make_manifest(recipe, source, model, plan), model, resume=False)
-    decode = ChunkDecoder(source, recipe, plan.classes)
+    images, model = open_images(recipe), load_autoencoder(tokenizer)
+    plan = plan_rows(recipe.data.heldout, images.source)
+    prepare_store(out, make_manifest(recipe, images, model, plan), model, resume=False)
+    decode = ChunkDecoder(images, plan.classes)
     steps = Steps(decode, tokenizer, recipe.tokenize.batch_size, out)
     tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
     _, counted = run_chunks(steps, tasks, engine, None)
     done = [(time.perf_counter(), int(counts["rows"].sum())) for counts in counted]
     skipped = 1 if engine is Engine.INLINE else os.cpu_count() or 1
-    images = sum(rows for _, rows in done[skipped:])
-    return images / (done[-1][0] - done[skipped - 1][0])
+    count = sum(rows for _, rows in done[skipped:])
+    return count / (done[-1][0] - done[skipped - 1][0])
 
 
 def _report_decoding() -> None:

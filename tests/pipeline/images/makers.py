@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from pipeline.images.crops import Crops
 from pipeline.images.decode import cut, decode
-from tests.makers import smooth_image
+from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
+from tests.makers import smooth_image, tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import tiny_model
 
 
 def image_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -51,3 +54,21 @@ def exif_jpeg(exif: bytes) -> bytes:
 def decoded(path: Path) -> Image.Image:
     """The picture in a file, in RGB."""
     return decode(path.read_bytes())
+
+
+def photos_with_maps(folder: Path) -> Recipe:
+    """Six images of 16x16 whose maps have a left and a right region, and the flip as a view."""
+    keys = write_image_folder(folder / "images", ["ant", "bee"], 3, 16)
+    for key in keys:
+        path = (folder / "maps" / key).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        halves = np.repeat(np.arange(2, dtype=np.uint8), 8)[None].repeat(16, 0)
+        Image.fromarray(halves).save(path)
+    model = replace(tiny_model(), builder="segments")
+    plain = tiny_recipe(folder / "images")
+    return replace(
+        plain,
+        data=replace(plain.data, segments=str(folder / "maps")),
+        autoencoder=AutoencoderSection(model=model, train=plain.autoencoder.train),
+        tokenize=TokenizeConfig(chunk_rows=4, batch_size=3, views=(View.CENTER, View.FLIP)),
+    )

@@ -8,44 +8,27 @@ import pytest
 import torch
 from PIL import Image
 
-from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store, open_store
 from nvg.view.structure_stats import structure_lines
-from pipeline.images.blocks import RowImages, decode_rows
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode
-from pipeline.images.label_maps import SegmentMaps, label_map, open_segments, store_regions
-from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
-from pipeline.sources import open_source
+from pipeline.images.label_maps import SegmentMaps, label_map, store_regions
+from pipeline.images.recipe_images import open_images
+from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.manifest import source_fingerprint
 from pipeline.train import fit_autoencoder
-from tests.makers import tiny_recipe, write_image_folder
-from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
-from tests.pipeline.images.makers import center_crop, image_bytes
+from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.pipeline.images.makers import center_crop, image_bytes, photos_with_maps
 
 # B image, V view, N position, D pixel row or column
-MODEL = replace(tiny_model(), builder="segments")
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    """Six images of 16x16 whose maps have a left and a right region, and the flip as a view."""
-    keys = write_image_folder(tmp_path / "images", ["ant", "bee"], 3, 16)
-    for key in keys:
-        path = (tmp_path / "maps" / key).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        halves = np.repeat(np.arange(2, dtype=np.uint8), 8)[None].repeat(16, 0)
-        Image.fromarray(halves).save(path)
-    plain = tiny_recipe(tmp_path / "images")
-    return replace(
-        plain,
-        data=replace(plain.data, segments=str(tmp_path / "maps")),
-        autoencoder=AutoencoderSection(model=MODEL, train=plain.autoencoder.train),
-        tokenize=TokenizeConfig(chunk_rows=4, batch_size=3, views=(View.CENTER, View.FLIP)),
-    )
+    """Six images with their maps."""
+    return photos_with_maps(tmp_path)
 
 
 def tokenized(recipe: Recipe, folder: Path) -> Store:
@@ -90,21 +73,11 @@ def test_an_image_without_its_map_is_an_error_row(recipe: Recipe, tmp_path: Path
     assert sorted(bad) == ["ant/001.jpg", "bee/000.png"]
     assert "no label map" in bad["ant/001.jpg"]
     assert "not an image" in bad["bee/000.png"]
-    images = RowImages(open_source(recipe.data), [], 8, open_segments(recipe))
-    images.rows = open_source(recipe.data).rows
+    opened = open_images(recipe)
+    images = opened.center_crops(opened.source.rows)
     batch = images.batch(np.arange(6))
     assert (len(batch.pixels), len(batch.segments)) == (4, 4)  # type: ignore[arg-type]
     assert sorted(images.skipped) == sorted(bad)
-
-
-def test_changed_maps_change_the_fingerprint(recipe: Recipe, tmp_path: Path) -> None:
-    """A store cannot be resumed over maps of another size, nor mistaken for one without maps."""
-    source = open_source(recipe.data)
-    before = source_fingerprint(recipe, source)
-    assert before != source.fingerprint()
-    (tmp_path / "maps" / "ant" / "000.png").write_bytes(b"")
-    assert source_fingerprint(recipe, source) != before
-    assert source_fingerprint(tiny_recipe(recipe.data.path), source) == source.fingerprint()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 16), (17, 33), (300, 200)])
@@ -162,15 +135,3 @@ def test_pictures_of_any_kind_are_label_maps() -> None:
     for data, words in ((b"text", "not an image"), (b"", "empty file")):
         with pytest.raises(ImageError, match=words):
             label_map(data)
-
-
-def test_only_builders_that_take_maps_ask_for_them(recipe: Recipe) -> None:
-    """Without them nothing is read; with them a missing folder is named."""
-    assert open_segments(tiny_recipe()) is None
-    lost = replace(recipe, data=replace(recipe.data, segments="/nowhere/maps"))
-    with pytest.raises(InputError, match="/nowhere/maps"):
-        open_segments(lost)
-    with pytest.raises(InputError, match=r"data\.segments is missing"):
-        open_segments(replace(recipe, data=replace(recipe.data, segments="")))
-    source = open_source(recipe.data)
-    assert "segments" not in decode_rows(source, source.rows, Crops(8))

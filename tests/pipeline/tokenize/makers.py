@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from nvg.tokenizer.autoencoder import load_autoencoder
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe, TokenizeConfig, View
-from pipeline.sources import open_source
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
@@ -38,10 +38,10 @@ def run(recipe: Recipe, tokenizer: Path, out: Path | str, resume: bool = False) 
 
 def stopped(recipe: Recipe, tokenizer: Path, out: Path, chunks: tuple[int, ...]) -> None:
     """The store of a pass that was killed after committing only these chunks."""
-    source, model = open_source(recipe.data), load_autoencoder(tokenizer)
-    plan = plan_rows(recipe, source)
-    prepare_store(str(out), make_manifest(recipe, source, model, plan), model, resume=False)
-    decode = ChunkDecoder(source, recipe, plan.classes)
+    images, model = open_images(recipe), load_autoencoder(tokenizer)
+    plan = plan_rows(recipe.data.heldout, images.source)
+    prepare_store(str(out), make_manifest(recipe, images, model, plan), model, resume=False)
+    decode = ChunkDecoder(images, plan.classes)
     encode = ChunkTokenizer(tokenizer, recipe.tokenize.batch_size)
     for task in plan_chunks(plan.rows, recipe.tokenize.chunk_rows):
         if task.chunk in chunks:

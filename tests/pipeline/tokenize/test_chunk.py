@@ -10,8 +10,9 @@ from PIL import Image
 from nvg.store import open_store
 from pipeline.images.blocks import Block
 from pipeline.images.decode import decode as decode_image
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
-from pipeline.sources import FolderSource, open_source
+from pipeline.sources import FolderSource
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
@@ -34,15 +35,15 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def whole(recipe: Recipe) -> ChunkTask:
     """The only chunk of the recipe."""
-    plan = plan_rows(recipe, FolderSource(Path(recipe.data.path)))
+    plan = plan_rows(0, FolderSource(Path(recipe.data.path)))
     (task,) = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
     return task
 
 
 def decode(recipe: Recipe, task: ChunkTask) -> Block:
     """The block of pixels of one chunk of the recipe's source."""
-    source = open_source(recipe.data)
-    return ChunkDecoder(source, recipe, source.classes)(task)
+    images = open_images(recipe)
+    return ChunkDecoder(images, images.source.classes)(task)
 
 
 def crops(recipe: Recipe, rows: list[int]) -> torch.Tensor:
@@ -119,9 +120,9 @@ def test_large_grids_make_two_byte_leaves(recipe: Recipe, tmp_path: Path) -> Non
 def committed(recipe: Recipe, tmp_path: Path) -> tuple[Block, str]:
     """The counts that a commit gives back, and the store it went to."""
     model = write_autoencoder(tmp_path / "run")
-    source = FolderSource(Path(recipe.data.path))
+    images = open_images(recipe)
     out = str(tmp_path / "a.vgs")
-    manifest = make_manifest(recipe, source, model, plan_rows(recipe, source))
+    manifest = make_manifest(recipe, images, model, plan_rows(0, images.source))
     prepare_store(out, manifest, model, resume=False)
     block = ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe)))
     return commit_chunk(block, out), out
@@ -161,9 +162,9 @@ def test_a_chunk_of_bad_images_is_committed_too(tmp_path: Path) -> None:
         file.write_bytes(b"text")
     recipe = tiny_recipe(folder)
     model = write_autoencoder(tmp_path / "run")
-    source = FolderSource(folder)
+    images = open_images(recipe)
     out = str(tmp_path / "a.vgs")
-    manifest = make_manifest(recipe, source, model, plan_rows(recipe, source))
+    manifest = make_manifest(recipe, images, model, plan_rows(0, images.source))
     store = prepare_store(out, manifest, model, resume=False)
     commit_chunk(
         ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe))),

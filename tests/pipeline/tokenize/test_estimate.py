@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvg.errors import InputError
+from pipeline.images.crops import Crops
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.estimate import chunk_bytes, plan_lines
@@ -65,8 +66,8 @@ def test_a_dry_run_counts_what_is_done(recipe: Recipe, tmp_path: Path) -> None:
 def test_chunks_too_large_to_hold_are_refused(recipe: Recipe) -> None:
     """With the largest size that is not, before anything is read."""
     views = (View.TEN, View.CENTER)
-    large = replace(recipe, tokenize=TokenizeConfig(chunk_rows=10**7, views=views))
+    crops = Crops(recipe.autoencoder.model.image_size, views)
     with pytest.raises(InputError, match=r"chunk_rows 10000000 .* at most 508400$") as caught:
-        chunk_bytes(large)
+        chunk_bytes(crops, 10**7)
     most = int(str(caught.value).split()[-1])
-    assert chunk_bytes(replace(recipe, tokenize=TokenizeConfig(chunk_rows=most, views=views)))
+    assert chunk_bytes(crops, most)

@@ -10,6 +10,7 @@ import torch
 from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import fingerprint, read_header
+from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import FolderSource
 from pipeline.tokenize.manifest import make_manifest, prepare_store
@@ -27,14 +28,14 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def made_manifest(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
     """The manifest over the folder as it is now."""
-    source = FolderSource(Path(recipe.data.path))
-    return make_manifest(recipe, source, model, plan_rows(recipe, source))
+    images = open_images(recipe)
+    return make_manifest(recipe, images, model, plan_rows(recipe.data.heldout, images.source))
 
 
 def test_a_manifest_says_what_the_store_is(recipe: Recipe) -> None:
     """Geometry, sizes, classes and identities, all of it plain JSON."""
     source, model = FolderSource(Path(recipe.data.path)), tiny_autoencoder()
-    manifest = make_manifest(recipe, source, model, plan_rows(recipe, source))
+    manifest = made_manifest(recipe, model)
     expected = {
         "grid": 4,
         "K": 4,
