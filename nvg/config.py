@@ -172,7 +172,7 @@ def _convert(hint: Any, value: Any, where: str, former: list[str]) -> Any:
         raise ConfigError(f"{where} must be one of {', '.join(choices)}, not {value!r}")
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
-        wanted = "list" if origin is tuple else hint.__name__
+    if type(value) is not (origin or hint):
+        wanted = "list" if origin is tuple else (origin or hint).__name__
         raise ConfigError(f"{where} must be of type {wanted}, not {value!r}")
     return value

@@ -42,10 +42,10 @@ def write_charts(store: Store, chosen: list[int] | None, text: str | None, out: 
 
 def originals(store: Store, rows: list[int]) -> Originals:
     """The centre crops of rows out of the store's own source; none where it cannot be read."""
-    size = int(store.manifest["image_size"])
+    size = store.manifest.image_size
     found: Originals = {}
     with contextlib.suppress(InputError, KeyError, OSError):
-        source = open_source(build(DataConfig, store.manifest["recipe"]["data"]))
+        source = open_source(build(DataConfig, store.manifest.recipe["data"]))
         entries = [row_entry(store, row) for row in rows]
         wanted = [Row(entry["key"], entry["label"]) for entry in entries]
         block = decode_rows(source, wanted, Crops(size))

@@ -37,7 +37,7 @@ class TokenReader:
         self.is_good = np.asarray(store.index["status"]) == OK
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
-        starts = np.arange(0, len(store), store.manifest["chunk_rows"])
+        starts = np.arange(0, len(store), store.manifest.chunk_rows)
         self.counts = np.add.reduceat(self.is_good.astype(np.int64), starts)
         """Good rows of each chunk."""
 

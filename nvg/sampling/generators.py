@@ -129,4 +129,4 @@ CLASSES = "classes.json"  # names by class id, in a run directory
 def save_decoder(directory: Path, store: Store) -> None:
     """What turns tokens of this store into pictures, and the names of its classes."""
     write_atomic(directory / DETOKENIZER_FILE, store.read(DETOKENIZER_FILE))
-    write_atomic(directory / CLASSES, json.dumps(store.manifest["classes"]).encode())
+    write_atomic(directory / CLASSES, json.dumps(store.manifest.classes).encode())

@@ -46,9 +46,6 @@ INDEX_SCHEMA = pa.schema(
 )
 
 
-Manifest = dict[str, Any]
-
-
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 

@@ -1,14 +1,16 @@
 """Lay out an empty store: manifest, weights and empty arrays (docs/FORMAT.md)."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import fsspec
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from nvg.files import json_bytes, write_bytes
-from nvg.store.format import FEATURES, FORMAT, ORDER, VERSION, Manifest, StoreError
+from nvg.files import write_bytes
+from nvg.store.format import FEATURES, ORDER, StoreError
+from nvg.store.manifest import Manifest
 from nvg.store.repair import damaged_weights
 from nvg.store.store import Store, store_exists
 
@@ -16,7 +18,7 @@ from nvg.store.store import Store, store_exists
 def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
     """Lay out an empty store: manifest, then what `complete_layout` adds.
 
-    The manifest must give grid, rows, chunk_rows and views. StoreError if something is there.
+    `files` are the weights that the store carries. StoreError if something is there.
     """
     path = str(path).rstrip("/")
     fs, root = fsspec.core.url_to_fs(path)
@@ -25,10 +27,8 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
         raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    facts = {"finished": False, "errors": 0, "weights": weights, **manifest}
-    write_bytes(
-        fs, f"{root}/manifest.json", json_bytes({"format": FORMAT, "version": VERSION, **facts})
-    )
+    empty = replace(manifest, weights=weights, finished=False, errors=0)
+    write_bytes(fs, f"{root}/manifest.json", empty.to_bytes())
     store = Store(path, writable=True)
     complete_layout(store, files)
     return store
@@ -37,20 +37,19 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
 def complete_layout(store: Store, files: dict[str, bytes]) -> None:
     """Add the weights and arrays that are missing or damaged, as after a kill in between."""
     for name in damaged_weights(store):
-        if hashlib.sha256(files[name]).hexdigest() != store.manifest["weights"][name]:
+        if hashlib.sha256(files[name]).hexdigest() != store.manifest.weights[name]:
             raise StoreError(
                 f"{store.path} has lost its {name}, and it comes out differently now: tokenize anew"
             )
         write_bytes(store.fs, f"{store.root}/{name}", files[name])
-    geometry, views = store.geometry, len(store.manifest["views"])
+    geometry, views = store.geometry, len(store.manifest.views)
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),
         "content": ("uint16", (len(store), views, geometry.tokens)),
         "label": ("int32", (len(store),)),
     }
-    if FEATURES in store.manifest:
-        dims = int(store.manifest[FEATURES]["dims"])
-        shapes[FEATURES] = ("uint8", (len(store), views, geometry.positions, dims))
+    if features := store.manifest.features:
+        shapes[FEATURES] = ("uint8", (len(store), views, geometry.positions, features.dims))
     group: Any = zarr.open_group(store.path, mode="a")
     for name, (dtype, shape) in shapes.items():
         if name in group and group[name].shape != shape:  # of a store that is being extended
@@ -59,7 +58,7 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
             group.create_array(
                 name,
                 shape=shape,
-                chunks=(store.manifest["chunk_rows"], *shape[1:]),
+                chunks=(store.manifest.chunk_rows, *shape[1:]),
                 dtype=dtype,
                 fill_value=0,
                 compressors=[
@@ -69,13 +68,13 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
             )
 
 
-def declare_rows(store: Store, order: bytes, facts: Manifest) -> None:
-    """Say that a finished store is unfinished and to have other rows, kept in ORDER.
+def declare_rows(store: Store, order: bytes, manifest: Manifest) -> None:
+    """Declare a finished store unfinished, with the rows of `manifest`; ORDER keeps their order.
 
-    `facts` of the manifest change; `complete_layout` then makes room. The manifest comes last: a
-    kill before it leaves the store as it was.
+    `complete_layout` then resizes the arrays. The manifest is written last: a kill before it leaves
+    the store as it was.
     """
     for chunk in store.committed():
         store.write_index_part(chunk, store.index_part(chunk))
     write_bytes(store.fs, f"{store.root}/{ORDER}", order)
-    store.reopen(facts)
+    store.reopen(manifest)

@@ -42,7 +42,7 @@ def sweep(store: Store) -> None:
 
 def damaged_weights(store: Store) -> list[str]:
     """Names of the weights files that are not what the manifest says, or are missing."""
-    return [name for name in store.manifest["weights"] if not store.is_intact(name)]
+    return [name for name in store.manifest.weights if not store.is_intact(name)]
 
 
 def _intact_part(store: Store, chunk: int) -> pa.Table | None:

@@ -9,6 +9,7 @@ chunk counts only when its commit record exists, and that is written last.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -25,19 +26,16 @@ from nvg.store.format import (
     ARRAYS,
     ERROR,
     FEATURES,
-    FORMAT,
     INDEX_SCHEMA,
     OK,
-    ORDER,
-    VERSION,
     Arrays,
-    Manifest,
     StoreError,
     digest,
     parquet_bytes,
     part_name,
     read_parquet,
 )
+from nvg.store.manifest import Manifest
 
 
 class Store:
@@ -48,18 +46,14 @@ class Store:
         self.path, self.writable = path.rstrip("/"), writable
         self.fs, self.root = fsspec.core.url_to_fs(self.path)
         try:
-            self.manifest: Manifest = json.loads(self.read("manifest.json"))
+            data = self.read("manifest.json")
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path} is not a store: it has no manifest.json") from None
-        except ValueError:
-            raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
-        known = isinstance(self.manifest, dict) and self.manifest.get("format") == FORMAT
-        if not known or self.manifest.get("version") != VERSION:
-            raise StoreError(f"{path} is not a store of format {FORMAT} version {VERSION}")
-        self.geometry = Geometry(self.manifest["grid"])
+        self.manifest = Manifest.from_bytes(data, path)
+        self.geometry = Geometry(self.manifest.grid)
 
     def __len__(self) -> int:
-        return int(self.manifest["rows"])
+        return self.manifest.rows
 
     @cached_property
     def group(self) -> Any:
@@ -87,12 +81,12 @@ class Store:
     @property
     def arrays(self) -> tuple[str, ...]:
         """Names of its arrays: ARRAYS, and `features` [R, X, N, P], uint8, where they are kept."""
-        return (*ARRAYS, FEATURES) if FEATURES in self.manifest else ARRAYS
+        return (*ARRAYS, FEATURES) if self.manifest.features else ARRAYS
 
     @property
     def finished(self) -> bool:
         """Whether every chunk is committed and the index is written."""
-        return bool(self.manifest["finished"])
+        return self.manifest.finished
 
     @cached_property
     def index(self) -> pa.Table:
@@ -112,7 +106,7 @@ class Store:
 
     def require_tokenizer(self, fingerprint: str) -> None:
         """StoreError unless the tokens were made by the tokenizer with this fingerprint."""
-        own = self.manifest["tokenizer"]
+        own = self.manifest.tokenizer
         if own != fingerprint:
             raise StoreError(
                 f"{self.path} was made by tokenizer {own[:12]}, not {fingerprint[:12]}: "
@@ -127,11 +121,11 @@ class Store:
     @property
     def chunks(self) -> int:
         """How many chunks the store has when finished."""
-        return -(-len(self) // int(self.manifest["chunk_rows"]))
+        return -(-len(self) // self.manifest.chunk_rows)
 
     def chunk_slice(self, chunk: int) -> slice:
         """Rows of one chunk."""
-        size = int(self.manifest["chunk_rows"])
+        size = self.manifest.chunk_rows
         return slice(chunk * size, min((chunk + 1) * size, len(self)))
 
     def committed(self) -> list[int]:
@@ -184,12 +178,12 @@ class Store:
         self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
         self.__dict__.pop("index", None)
 
-    def reopen(self, facts: Manifest | None = None) -> None:
-        """Say that the store is unfinished again, and perhaps other facts; its chunks need their
-        index parts."""
-        self.manifest |= {"finished": False, "errors": 0, **(facts or {})}
-        self._write_json("manifest.json", self.manifest)
-        self.__dict__.pop("index", None)
+    def reopen(self, manifest: Manifest | None = None) -> None:
+        """Declare the store unfinished again, perhaps with another manifest.
+
+        Its chunks need their index parts.
+        """
+        self._write_manifest(replace(manifest or self.manifest, finished=False, errors=0))
 
     def finish(self) -> None:
         """Join the index parts, then mark the store finished; StoreError if a chunk is missing."""
@@ -202,10 +196,8 @@ class Store:
                 writer.write_table(self._table(part_name(chunk)))
         write_bytes(self.fs, f"{self.root}/index.parquet", sink.getvalue().to_pybytes())
         errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
-        self.manifest |= {"finished": True, "errors": errors}
-        self._write_json("manifest.json", self.manifest)
+        self._write_manifest(replace(self.manifest, finished=True, errors=errors))
         self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
-        self.__dict__.pop("index", None)
 
     def commit_record(self, chunk: int) -> dict[str, Any]:
         """What the commit record of a chunk says: its rows, error count and checksums."""
@@ -220,7 +212,7 @@ class Store:
     def chunk_faults(self, chunk: int) -> list[str]:
         """What is wrong with one committed chunk and its index rows, a line each."""
         record, part = self.commit_record(chunk), self.index_part(chunk)
-        rows, codebook_size = self.chunk_slice(chunk), self.manifest["codebook_size"]
+        rows, codebook_size = self.chunk_slice(chunk), self.manifest.codebook_size
         return chunk_faults(self.read_chunk(chunk), record, part, rows, codebook_size)
 
     def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
@@ -237,7 +229,7 @@ class Store:
             if missing:
                 faults.append(f"chunks without a commit record: {missing}")
             try:
-                faults += index_faults(self.index, len(self), self.manifest["errors"])
+                faults += index_faults(self.index, len(self), self.manifest.errors)
             except Exception as error:  # any damage to the index is a fault to report, not a crash
                 return [*faults, f"index cannot be read: {_one_line(error)}"]
         for chunk in progress(committed):
@@ -250,18 +242,12 @@ class Store:
     def is_intact(self, name: str) -> bool:
         """Whether a file that the manifest has a checksum of is there and matches it."""
         try:
-            return hashlib.sha256(self.read(name)).hexdigest() == self.checksums[name]
+            return hashlib.sha256(self.read(name)).hexdigest() == self.manifest.checksums[name]
         except FileNotFoundError:
             return False
 
-    @property
-    def checksums(self) -> dict[str, str]:
-        """SHA-256 of the weights files, and of the order of rows where the store has one."""
-        order = {ORDER: self.manifest["order"]} if "order" in self.manifest else {}
-        return {**self.manifest["weights"], **order}
-
     def _file_faults(self) -> list[str]:
-        damaged = [name for name in sorted(self.checksums) if not self.is_intact(name)]
+        damaged = [name for name in sorted(self.manifest.checksums) if not self.is_intact(name)]
         return [
             f"{name} does not match its checksum"
             if self.fs.exists(f"{self.root}/{name}")
@@ -271,6 +257,11 @@ class Store:
 
     def _table(self, name: str) -> pa.Table:
         return read_parquet(self.read(name))
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        write_bytes(self.fs, f"{self.root}/manifest.json", manifest.to_bytes())
+        self.manifest = manifest
+        self.__dict__.pop("index", None)
 
     def _write_json(self, name: str, value: Any) -> None:
         write_bytes(self.fs, f"{self.root}/{name}", json_bytes(value))

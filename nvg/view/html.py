@@ -59,7 +59,7 @@ def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
     return {
         "path": store.path,
         "facts": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
-        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest['codebook_size']}, "
+        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest.codebook_size}, "
         f"{errors:,} error rows",
         "grid": geometry.grid,
         "K": geometry.K,

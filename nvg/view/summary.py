@@ -1,14 +1,14 @@
 """Everything one screen says of a store, gathered once: for a terminal, plain text, or JSON."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from nvg.errors import InputError
 from nvg.store import Store
-from nvg.store.format import FEATURES, OK
+from nvg.store.format import OK
+from nvg.store.manifest import FeatureInfo
 from nvg.view.token_stats import StageUse, stage_uses
 
 MOST_ROWS = 20_000  # rows the usage statistics are taken from
@@ -35,7 +35,7 @@ class StoreSummary:
     builder: str
     source: str
     tokenizer: str
-    features: dict[str, Any] | None
+    features: FeatureInfo | None
     bytes: int
     """Of arrays, index and commit records; the tokenizer's weights are not counted."""
     indexed: int
@@ -54,7 +54,7 @@ class StoreSummary:
 
 def summarize(store: Store) -> StoreSummary:
     """Look at a store, finished or not."""
-    facts, geometry, index = store.manifest, store.geometry, store.index
+    manifest, geometry, index = store.manifest, store.geometry, store.index
     status = np.asarray(index["status"])
     reasons, counts = np.unique(np.asarray(index["reason"])[status != OK], return_counts=True)
     return StoreSummary(
@@ -63,18 +63,18 @@ def summarize(store: Store) -> StoreSummary:
         rows=len(store),
         committed=len(store.committed()),
         chunks=store.chunks,
-        chunk_rows=facts["chunk_rows"],
-        classes=len(facts["classes"]),
-        views=list(facts["views"]),
+        chunk_rows=manifest.chunk_rows,
+        classes=len(manifest.classes),
+        views=list(manifest.views),
         grid=geometry.grid,
         last_stage=geometry.K,
         tokens=geometry.tokens,
-        codebook_size=facts["codebook_size"],
-        latent_dim=facts["latent_dim"],
-        builder=facts["builder"],
-        source=facts["source"],
-        tokenizer=facts["tokenizer"],
-        features=facts.get(FEATURES),
+        codebook_size=manifest.codebook_size,
+        latent_dim=manifest.latent_dim,
+        builder=manifest.builder,
+        source=manifest.source,
+        tokenizer=manifest.tokenizer,
+        features=manifest.features,
         bytes=_bytes(store),
         indexed=len(index),
         errors=int((status != OK).sum()),

@@ -40,7 +40,7 @@ def summary_view(found: StoreSummary) -> RenderableType:
     size = f"{found.bytes / 1e6:,.2f} MB"
     facts.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
     if found.features:
-        facts.add_row("features", Text(str(found.features["model"])), "kept for alignment")
+        facts.add_row("features", Text(found.features.model), "kept for alignment")
     color = "red" if found.errors else "green"
     facts.add_row("errors", f"[{color}]{found.errors:,}", "")
     for reason, count in found.reasons.items():

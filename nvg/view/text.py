@@ -44,13 +44,12 @@ def summary_lines(found: StoreSummary) -> list[str]:
 
 def _feature_lines(found: StoreSummary) -> list[str]:
     """Which features are kept, if any."""
-    facts = found.features
-    if not facts:
+    info = found.features
+    if not info:
         return []
     return [
-        f"features    {facts['model']}, {facts['dims']} of {facts['width']} components in a byte "
-        f"each: {facts['dims'] * found.grid**2} bytes a view, "
-        f"{facts['kept']:.1%} of the variance"
+        f"features    {info.model}, {info.dims} of {info.width} components in a byte "
+        f"each: {info.dims * found.grid**2} bytes a view, {info.kept:.1%} of the variance"
     ]
 
 

@@ -37,7 +37,7 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
 
     Chunk by chunk, every view. Empty without such an image.
     """
-    geometry, codes = store.geometry, store.manifest["codebook_size"]
+    geometry, codes = store.geometry, store.manifest.codebook_size
     good = store.ok_rows()[:most]
     if not len(good):
         return []

@@ -75,10 +75,10 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
     """Reads the regions, int32 [N], in the first view of a store's images, if a folder is given."""
     if folder is None:
         return None
-    facts = store.manifest["recipe"].get("tokenize", {})
+    facts = store.manifest.recipe.get("tokenize", {})
     views = tuple(View(name) for name in facts.get("views", TokenizeConfig.views))
     resize = facts.get("resize", TokenizeConfig.resize)
-    crops = Crops(store.manifest["image_size"], views, resize)
+    crops = Crops(store.manifest.image_size, views, resize)
     maps = SegmentMaps(folder, crops.size, store.geometry.grid)
 
     def regions(key: str, width: int, height: int) -> Labels:

@@ -76,8 +76,8 @@ def tokenize_dataset(
             extend_store(out, recipe, images, model)
         plan = plan_rows(recipe.data.heldout, images.source, out)
         features = prepare_features(recipe, images, plan.rows, out)
-        facts, files = (features.facts, features.files()) if features else (None, {})
-        manifest = make_manifest(recipe, images, model, plan, facts)
+        info, files = (features.info, features.files()) if features else (None, {})
+        manifest = make_manifest(recipe, images, model, plan, info)
         store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
         work = Work(engine.value)
         if not store.finished:

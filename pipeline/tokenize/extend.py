@@ -1,7 +1,9 @@
 """Add the images that a source has gained to a finished store: old rows stay, new ones follow."""
 
+from dataclasses import replace
+
 from nvg.store import Store, open_store
-from nvg.store.format import FEATURES, StoreError
+from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
@@ -20,7 +22,7 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
     the source has gained nothing. StoreError when the store is not finished, or lacks an image.
     """
     store = open_store(out, writable=True)
-    if store.manifest["source"] == images.fingerprint():
+    if store.manifest.source == images.fingerprint():
         return
     if not store.finished:
         raise StoreError(f"{out} is unfinished: complete it with --resume, then extend it")
@@ -31,15 +33,15 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
         )
     store.require_tokenizer(fingerprint(model))
     plan = _longer_plan(store, images.source)
-    manifest = make_manifest(recipe, images, model, plan, store.manifest.get(FEATURES))
-    grown = ("rows", "classes", "source", "order", "versions")
-    for key in manifest:
-        if key not in grown and store.manifest.get(key) != manifest[key]:
-            raise StoreError(
-                f"{out} cannot be extended: it was made with another recipe ({key} differs); use "
-                "that recipe"
-            )
-    declare_rows(store, order_bytes(plan.rows), {key: manifest[key] for key in grown[:-1]})
+    manifest = make_manifest(recipe, images, model, plan, store.manifest.features)
+    grown = ("rows", "classes", "source", "order")
+    for name in manifest.differences(store.manifest, besides=grown):
+        raise StoreError(
+            f"{out} cannot be extended: it was made with another recipe ({name} differs); use "
+            "that recipe"
+        )
+    changes = {name: getattr(manifest, name) for name in grown}
+    declare_rows(store, order_bytes(plan.rows), replace(store.manifest, **changes))
 
 
 def _longer_plan(store: Store, source: Source) -> Plan:
@@ -53,7 +55,7 @@ def _longer_plan(store: Store, source: Source) -> Plan:
             f"{store.path} holds {len(lost)} images that the source has lost, such as {min(lost)}: "
             "restore them, or tokenize anew"
         )
-    classes = list(store.manifest["classes"])
+    classes = list(store.manifest.classes)
     classes += [name for name in source.classes if name not in set(classes)]
     ids = {name: label for label, name in enumerate(classes)}
     names = source.classes

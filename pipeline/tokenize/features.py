@@ -17,7 +17,8 @@ from nvg.pretrained.vit import VisionTransformer
 from nvg.progress import progress
 from nvg.store import open_store, store_exists
 from nvg.store.feature_codec import FeatureCodec, fit_codec
-from nvg.store.format import CODEC, FEATURES, StoreError
+from nvg.store.format import CODEC, StoreError
+from nvg.store.manifest import FeatureInfo
 from nvg.tokenizer.autoencoder import from_pixels
 from pipeline.images.blocks import RowImages
 from pipeline.images.decode import ImageError
@@ -38,7 +39,7 @@ class FeatureJob:
     weights: Path
     grid: int
     codec: bytes
-    facts: dict[str, Any]
+    info: FeatureInfo
     """What the manifest says of them."""
 
     def files(self) -> dict[str, bytes]:
@@ -74,36 +75,29 @@ def prepare_features(
     weights, grid = Path(config.weights).absolute(), recipe.autoencoder.model.geometry.grid
     transformer = VisionTransformer(config.model, weights, grid).to(default_device())
     identity = hashlib.sha256(weights.read_bytes()).hexdigest()
-    facts: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
-    codec = _kept_codec(out, facts)
-    if codec is None:
-        samples = _sample(transformer, images, rows)
-        fitted = fit_codec(samples, config.dims)
-        kept = round(fitted.kept(samples), 6)
-        codec, facts = fitted.to_bytes(), {**facts, "width": transformer.width, "kept": kept}
-    else:
-        facts = open_store(out).manifest[FEATURES]
-    return FeatureJob(config.model, weights, grid, codec, facts)
+    wanted: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
+    if stored := _stored_codec(out, wanted):
+        return FeatureJob(config.model, weights, grid, *stored)
+    samples = _sample(transformer, images, rows)
+    codec = fit_codec(samples, config.dims)
+    kept = round(codec.kept(samples), 6)
+    info = FeatureInfo(**wanted, width=transformer.width, kept=kept)
+    return FeatureJob(config.model, weights, grid, codec.to_bytes(), info)
 
 
-def _kept_codec(out: str, facts: dict[str, Any]) -> bytes | None:
+def _stored_codec(out: str, wanted: dict[str, Any]) -> tuple[bytes, FeatureInfo] | None:
     """The codec of the store at `out`; None where there is no store, or its codec is damaged."""
     if not store_exists(out):
         return None
     store = open_store(out)
-    kept = store.manifest.get(FEATURES, {})
-    for key, value in facts.items():
-        if kept.get(key) != value:
+    info = store.manifest.features
+    for key, value in wanted.items():
+        if getattr(info, key, None) != value:
             raise StoreError(
                 f"{out} was begun with other features ({key} differs): use its own "
                 "[tokenize.features], or choose another --out"
             )
-    try:
-        data = store.read(CODEC)
-    except FileNotFoundError:
-        return None
-    intact = hashlib.sha256(data).hexdigest() == store.manifest["weights"][CODEC]
-    return data if intact else None
+    return (store.read(CODEC), info) if info and store.is_intact(CODEC) else None
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from nvg.config import as_table
 from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
+from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import sweep, withdraw_damaged
 from nvg.store.store import Store, open_store, store_exists
 from nvg.tokenizer.autoencoder import Autoencoder
@@ -31,37 +32,34 @@ def make_manifest(
     images: RecipeImages,
     model: Autoencoder,
     plan: Plan,
-    features: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What identifies a store and explains it; the same inputs give the same manifest.
-
-    `features` says which ones are kept beside the tokens, see `pipeline.features`.
-    """
+    features: FeatureInfo | None = None,
+) -> Manifest:
+    """What identifies a store and explains it; the same inputs give the same manifest."""
     config = model.config
-    order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else ""
-    return {
-        "grid": config.geometry.grid,
-        "K": config.geometry.K,
-        "codebook_size": config.codebook_size,
-        "latent_dim": config.latent_dim,
-        "builder": config.builder,
-        "rows": len(plan.rows),
-        "chunk_rows": recipe.tokenize.chunk_rows,
-        "views": images.crops.names(),
-        "image_size": config.image_size,
-        "preprocessing": images.crops.describe(),
-        "classes": plan.classes,
-        **({"order": order} if order else {}),
-        "source": images.fingerprint(),
-        "tokenizer": fingerprint(model),
-        **({FEATURES: features} if features else {}),
-        "recipe": {"data": as_table(recipe.data), "tokenize": _tokenize_table(recipe)},
-        "versions": {
+    order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else None
+    return Manifest(
+        grid=config.geometry.grid,
+        K=config.geometry.K,
+        codebook_size=config.codebook_size,
+        latent_dim=config.latent_dim,
+        builder=config.builder,
+        rows=len(plan.rows),
+        chunk_rows=recipe.tokenize.chunk_rows,
+        views=tuple(images.crops.names()),
+        image_size=config.image_size,
+        preprocessing=images.crops.describe(),
+        classes=tuple(plan.classes),
+        order=order,
+        source=images.fingerprint(),
+        tokenizer=fingerprint(model),
+        features=features,
+        recipe={"data": as_table(recipe.data), "tokenize": _tokenize_table(recipe)},
+        versions={
             "nvg": __version__,
             "python": platform.python_version(),
             **{package: version(package) for package in PACKAGES},
         },
-    }
+    )
 
 
 def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
@@ -73,7 +71,7 @@ def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
 
 def prepare_store(
     out: str,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     model: Autoencoder,
     resume: bool,
     files: Mapping[str, bytes] | None = None,
@@ -86,24 +84,22 @@ def prepare_store(
     StoreError when one is there and `resume` is not given, or it has another recipe, source or
     tokenizer.
     """
-    files = {**_weights(model, manifest["tokenizer"]), **(files or {})}
+    files = {**_weights(model, manifest.tokenizer), **(files or {})}
     if not (resume and store_exists(out)):
         return create_store(out, manifest, files)
     store = open_store(out, writable=True)
-    store.require_tokenizer(manifest["tokenizer"])
-    if store.manifest["recipe"] == manifest["recipe"] and (
-        store.manifest["source"] != manifest["source"]
-    ):
+    store.require_tokenizer(manifest.tokenizer)
+    differences = manifest.differences(store.manifest)
+    if "source" in differences and "recipe" not in differences:
         raise StoreError(
             f"{out} cannot be resumed: the images of its source have changed; restore them, add "
             "new ones by --extend, or choose another --out"
         )
-    for key in manifest:
-        if key not in ("versions", "weights") and store.manifest.get(key) != manifest[key]:
-            raise StoreError(
-                f"{out} cannot be resumed: it was begun with another recipe ({key} differs); use "
-                "that recipe, or choose another --out"
-            )
+    for name in differences:
+        raise StoreError(
+            f"{out} cannot be resumed: it was begun with another recipe ({name} differs); use "
+            "that recipe, or choose another --out"
+        )
     sweep(store)
     complete_layout(store, files)
     damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))

@@ -40,8 +40,8 @@ def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
 
 def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
     """All rows but `heldout` of them, or the rows of an extended store at `out`."""
-    if out and store_exists(out) and "order" in (store := open_store(out, writable=True)).manifest:
-        return Plan(_kept_order(store), list(store.manifest["classes"]), is_extended=True)
+    if out and store_exists(out) and (store := open_store(out, writable=True)).manifest.order:
+        return Plan(_kept_order(store), list(store.manifest.classes), is_extended=True)
     return Plan(split_rows(source.rows, heldout)[0], source.classes)
 
 
@@ -62,12 +62,12 @@ def _kept_order(store: Store) -> list[Row]:
         data = store.read(ORDER)
     except FileNotFoundError:
         data = b""
-    if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+    if hashlib.sha256(data).hexdigest() == store.manifest.order:
         return _rows(read_parquet(data))
     if store.finished:
         rows = _rows(store.index)
         data = order_bytes(rows)
-        if hashlib.sha256(data).hexdigest() == store.manifest["order"]:
+        if hashlib.sha256(data).hexdigest() == store.manifest.order:
             write_bytes(store.fs, f"{store.root}/{ORDER}", data)
             return rows
     raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize anew")

@@ -80,7 +80,7 @@ def make_report(store: Store, work: Work) -> Report:
     return Report(
         store=store.path,
         rows=len(store),
-        errors=store.manifest["errors"],
+        errors=store.manifest.errors,
         errors_by_kind=errors_by_kind(store),
         work=work,
         stages=stage_uses(store),

@@ -81,7 +81,7 @@ def test_keep_is_parsed() -> None:
 def test_a_row_of_a_store(tmp_path: Path) -> None:
     """The first view of a good row; a bad row, one beyond, another tokenizer are refused."""
     store = make_store(tmp_path / "a.vgs", 6, 2, bad=(2,))
-    identity = store.manifest["tokenizer"]
+    identity = store.manifest.tokenizer
     found = load_reference(f"{store.path}:3", identity, None)
     assert np.array_equal(found.leaves[0].numpy(), store.leaves[3, 0])
     assert np.array_equal(found.content[0].numpy(), store.content[3, 0])
@@ -115,7 +115,7 @@ def test_an_image_through_the_tokenizer(tmp_path: Path) -> None:
 def test_masks_and_stages_exclude_each_other(tmp_path: Path) -> None:
     """White is drawn anew; one of the two says what is kept."""
     store = make_store(tmp_path / "a.vgs", 6)
-    reference = load_reference(f"{store.path}:0", store.manifest["tokenizer"], None)
+    reference = load_reference(f"{store.path}:0", store.manifest.tokenizer, None)
     mask = save(tmp_path / "mask.png", [[0, 255], [0, 255]])
     assert mask_of(mask).tolist() == [[0, 1], [0, 1]]
     control = reference_control(reference, None, mask, GRID, 2)

@@ -42,8 +42,13 @@ class GeneratorTrainer:
         self.training = learners[0].training
         self.quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry).to(world.device)
         self.models = {learner.part: learner.model for learner in learners}
-        self.source = {name: store.manifest[name] for name in ("tokenizer", "source", "rows")}
-        self.source["views"] = store.manifest["views"]
+        made = store.manifest
+        self.source = {
+            "tokenizer": made.tokenizer,
+            "source": made.source,
+            "rows": made.rows,
+            "views": list(made.views),
+        }
         micro = self.training.batch_size // (world.size * self.training.accumulate)
         shards = world.size * self.training.accumulate
         if micro * shards != self.training.batch_size:
@@ -150,7 +155,7 @@ def _learner(
 
 def _save_results(run: Run, learners: list[GeneratorState], store: Store) -> None:
     """Weights of each generator, and what sampling needs of the store: a run stands alone."""
-    identity = store.manifest["tokenizer"]
+    identity = store.manifest.tokenizer
     for learner in learners:
         states = {"": learner.model.state_dict(), "-ema": learner.average}
         for suffix, state in states.items():
@@ -165,13 +170,13 @@ def shape_of(
     transformer: TransformerConfig, store: Store, variant: Variant | None = None
 ) -> GeneratorShape:
     """The shape of one generator for a store."""
-    facts = store.manifest
+    manifest = store.manifest
     return GeneratorShape(
         transformer=transformer,
-        grid=facts["grid"],
-        classes=len(facts["classes"]),
-        codebook_size=facts["codebook_size"],
-        latent_dim=facts["latent_dim"],
+        grid=manifest.grid,
+        classes=len(manifest.classes),
+        codebook_size=manifest.codebook_size,
+        latent_dim=manifest.latent_dim,
         latent_scale=float(
             load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
             .codebook.square()

@@ -24,9 +24,9 @@ def test_the_shape_comes_from_the_store(tmp_path: Path) -> None:
     """Grid, classes, codes and width are the manifest's, the scale the codebook's own size."""
     store = make_store(tmp_path / "a.vgs")
     shape = shape_of(SMALL, store)
-    facts = store.manifest
-    assert (shape.grid, shape.classes) == (facts["grid"], len(facts["classes"]))
-    assert (shape.codebook_size, shape.latent_dim) == (facts["codebook_size"], facts["latent_dim"])
+    manifest = store.manifest
+    assert (shape.grid, shape.classes) == (manifest.grid, len(manifest.classes))
+    assert (shape.codebook_size, shape.latent_dim) == (manifest.codebook_size, manifest.latent_dim)
     codebook = load_quantizer(store.read(TOKENIZER_FILE), store.geometry).codebook.double()
     assert shape.latent_scale == pytest.approx(float((codebook**2).mean() ** 0.5), rel=1e-5)
 

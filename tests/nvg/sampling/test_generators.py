@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,14 +203,13 @@ def test_generators_of_two_tokenizers_are_refused(own: Path, tmp_path: Path) -> 
     """A content generator of another tokenizer's tokens does not sample with this decoder."""
     model = tiny_autoencoder(seed=7)
     first = make_store(tmp_path / "first.vgs", rows=10)
-    manifest = {**first.manifest, "tokenizer": "f" * 64, "rows": 10}
-    del manifest["weights"]
+    manifest = replace(first.manifest, tokenizer="f" * 64)
     files = {
-        name: data.replace(first.manifest["tokenizer"].encode(), b"f" * 64)
+        name: data.replace(first.manifest.tokenizer.encode(), b"f" * 64)
         for name, data in store_files(tiny_autoencoder()).items()
     }
     assert model.config == tiny_autoencoder().config
-    second = create_store(str(tmp_path / "second.vgs"), {**manifest, "finished": False}, files)
+    second = create_store(str(tmp_path / "second.vgs"), manifest, files)
     rows = first.index
     for chunk in range(second.chunks):
         at = second.chunk_slice(chunk)

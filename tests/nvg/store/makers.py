@@ -13,6 +13,7 @@ from nvg.store import Store
 from nvg.store.feature_codec import FeatureCodec, fit_codec
 from nvg.store.format import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.store.layout import create_store
+from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint, weights_bytes
 from tests.makers import CLASSES
@@ -46,45 +47,46 @@ def empty_store(
 ) -> Store:
     """A store without any chunk yet, with the weights of an untrained tokenizer.
 
-    With a codec it also has room for features.
+    With a codec it also has an array of features.
     """
     model = tiny_autoencoder(0, tiny_model(grid, codebook_size))
-    manifest = {
-        "grid": grid,
-        "K": Geometry(grid).K,
-        "codebook_size": codebook_size,
-        "latent_dim": model.config.latent_dim,
-        "builder": "greedy",
-        "rows": rows,
-        "chunk_rows": chunk_rows,
-        "views": ["center", "flip"][:views],
-        "image_size": model.config.image_size,
-        "preprocessing": "adm-center-crop",
-        "classes": list(classes),
-        "source": "0" * 64,
-        "tokenizer": fingerprint(model),
-        "recipe": {},
-        "versions": {},
-    }
-    files = store_files(model)
+    files, features = store_files(model), None
     if codec:
-        manifest[FEATURES] = {"model": "none", "sha256": "0" * 64, **vars(codec.shape)}
         files[CODEC] = codec.to_bytes()
+        features = FeatureInfo(model="none", sha256="0" * 64, kept=1.0, **vars(codec.shape))
+    manifest = Manifest(
+        grid=grid,
+        K=Geometry(grid).K,
+        codebook_size=codebook_size,
+        latent_dim=model.config.latent_dim,
+        builder="greedy",
+        rows=rows,
+        chunk_rows=chunk_rows,
+        views=("center", "flip")[:views],
+        image_size=model.config.image_size,
+        preprocessing="adm-center-crop",
+        classes=tuple(classes),
+        source="0" * 64,
+        tokenizer=fingerprint(model),
+        features=features,
+        recipe={},
+        versions={},
+    )
     return create_store(str(path), manifest, files)
 
 
 def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arrays:
     """Random valid leaves, content, label, and features where kept; zeros in the `bad` rows."""
     rng = np.random.default_rng(seed)
-    facts, geometry = store.manifest, store.geometry
-    shape = (len(store), len(facts["views"]))
-    content = rng.integers(facts["codebook_size"], size=(*shape, geometry.tokens), dtype=np.uint16)
+    manifest, geometry = store.manifest, store.geometry
+    shape = (len(store), len(manifest.views))
+    content = rng.integers(manifest.codebook_size, size=(*shape, geometry.tokens), dtype=np.uint16)
     leaves = random_leaves(rng, shape, geometry.grid)
     leaves[list(bad)], content[list(bad)] = 0, 0
-    label = rng.integers(len(facts["classes"]), size=len(store), dtype=np.int32)
+    label = rng.integers(len(manifest.classes), size=len(store), dtype=np.int32)
     arrays = {"leaves": leaves, "content": content, "label": label}
-    if FEATURES in store.arrays:
-        shape = (*leaves.shape, facts[FEATURES]["dims"])
+    if manifest.features:
+        shape = (*leaves.shape, manifest.features.dims)
         arrays[FEATURES] = rng.integers(256, size=shape, dtype=np.uint8)
         arrays[FEATURES][list(bad)] = 0
     return arrays
@@ -100,7 +102,7 @@ def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.T
             "row": pa.array(rows, pa.int64()),
             "key": [f"image-{row}" for row in rows],
             "label": pa.array(label, pa.int32()),
-            "class": [store.manifest["classes"][number] for number in label],
+            "class": [store.manifest.classes[number] for number in label],
             "width": pa.array([16] * len(store), pa.int32()),
             "height": pa.array([16] * len(store), pa.int32()),
             "status": ["error" if row in bad else "ok" for row in rows],

@@ -53,7 +53,7 @@ def test_what_is_written_comes_back(
         assert same_arrays(store, arrays)
         assert store.index.to_pylist() == index_table(made, arrays, bad).to_pylist()
         assert store.ok_rows().tolist() == [row for row in range(rows) if row not in bad]
-        assert (len(store), store.geometry.grid, store.manifest["errors"]) == (rows, grid, len(bad))
+        assert (len(store), store.geometry.grid, store.manifest.errors) == (rows, grid, len(bad))
 
 
 @few
@@ -229,7 +229,7 @@ def test_a_store_without_its_arrays_says_so(store: Store) -> None:
 
 def test_a_store_opens_with_its_own_tokenizer_only(store: Store) -> None:
     """The fingerprint it was made with is accepted, any other refused with both named."""
-    own = store.manifest["tokenizer"]
+    own = store.manifest.tokenizer
     store.require_tokenizer(own)
     with pytest.raises(StoreError, match=f"{own[:12]}.*{'f' * 12}"):
         store.require_tokenizer("f" * 64)

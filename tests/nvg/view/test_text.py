@@ -41,7 +41,7 @@ def test_a_summary_counts(store: Store) -> None:
     assert "finished" in line_of(lines, "store")
     assert "10 in 3 chunks of 4, 3 classes, views: center, flip" in line_of(lines, "images")
     assert "grid 4x4, stages 0..4, 31 tokens, codebook 16 x 4" in line_of(lines, "geometry")
-    assert store.manifest["tokenizer"][:16] in line_of(lines, "tokenizer")
+    assert store.manifest.tokenizer[:16] in line_of(lines, "tokenizer")
     assert line_of(lines, "errors").split() == ["errors", "2"]
 
 
@@ -105,7 +105,7 @@ def test_a_store_of_errors_can_be_inspected(tmp_path: Path) -> None:
 def test_a_row_shows_its_index_entry(store: Store) -> None:
     """Key, class, size and status on the first line."""
     label = int(store.label[4])
-    name = store.manifest["classes"][label]
+    name = store.manifest.classes[label]
     assert row_lines(store, 4)[0] == f"row 4: image-4, class {name} ({label}), 16x16, ok"
 
 

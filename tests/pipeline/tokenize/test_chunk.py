@@ -171,7 +171,7 @@ def test_a_chunk_of_bad_images_is_committed_too(tmp_path: Path) -> None:
         out,
     )
     store.finish()
-    assert (store.manifest["errors"], open_store(out).verify()) == (2, [])
+    assert (store.manifest.errors, open_store(out).verify()) == (2, [])
 
 
 def test_a_size_of_a_photo_is_that_of_the_file(tmp_path: Path, tokenizer: Path) -> None:

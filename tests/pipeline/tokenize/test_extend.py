@@ -57,9 +57,9 @@ def test_new_images_follow_the_old(recipe: Recipe, tokenizer: Path, tmp_path: Pa
     assert (len(store), store.finished, store.verify()) == (14, True, [])
     assert store.index["key"].to_pylist()[:10] == keys
     assert np.array_equal(store.label[:10], labels)
-    assert store.manifest["classes"] == ["bee", "cat", "ant"]
+    assert store.manifest.classes == ("bee", "cat", "ant")
     assert by_key(store) == by_key(run(recipe, tokenizer, tmp_path / "b.vgs"))
-    assert store.manifest["source"] == open_source(recipe.data).fingerprint()
+    assert store.manifest.source == open_source(recipe.data).fingerprint()
 
 
 def test_only_new_chunks_are_made(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
@@ -194,6 +194,6 @@ def test_declaring_rows_keeps_the_index(recipe: Recipe, tokenizer: Path, tmp_pat
     """The index of the chunks that are there can be read all the time."""
     store = run(recipe, tokenizer, tmp_path / "a.vgs")
     keys = store.index["key"].to_pylist()
-    declare_rows(open_store(store.path, writable=True), b"order", {})
+    declare_rows(open_store(store.path, writable=True), b"order", store.manifest)
     unfinished = open_store(store.path)
     assert (unfinished.finished, unfinished.index["key"].to_pylist()) == (False, keys)

@@ -76,10 +76,11 @@ def test_a_store_keeps_the_features_of_every_view(
         with torch.no_grad():
             wanted = codec.encode(transformer(from_pixels(views))).numpy()
         assert np.abs(codes.astype(int) - wanted.astype(int)).max() <= 1  # other batch, last bit
-    facts = store.manifest["features"]
-    assert facts["model"] == VIT
-    assert facts["width"] == 64
-    assert 0.3 < facts["kept"] <= 1
+    info = store.manifest.features
+    assert info
+    assert info.model == VIT
+    assert info.width == 64
+    assert 0.3 < info.kept <= 1
 
 
 def test_an_interrupted_pass_ends_as_an_undisturbed_one(

@@ -1,12 +1,11 @@
 """The manifest of a store, and what a new store holds."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from nvg.store.manifest import Manifest
 from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import fingerprint, read_header
@@ -26,7 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return tiny_recipe(tmp_path / "images")
 
 
-def made_manifest(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
+def made_manifest(recipe: Recipe, model: Autoencoder) -> Manifest:
     """The manifest over the folder as it is now."""
     images = open_images(recipe)
     return make_manifest(recipe, images, model, plan_rows(recipe.data.heldout, images.source))
@@ -44,16 +43,16 @@ def test_a_manifest_says_what_the_store_is(recipe: Recipe) -> None:
         "builder": "greedy",
         "rows": 12,
         "chunk_rows": 4,
-        "views": ["center"],
+        "views": ("center",),
         "image_size": 8,
-        "classes": ["ant", "bee", "cat"],
+        "classes": ("ant", "bee", "cat"),
         "tokenizer": fingerprint(model),
         "source": source.fingerprint(),
     }
-    assert expected.items() <= manifest.items()
-    assert json.loads(json.dumps(manifest)) == manifest
+    assert expected.items() <= vars(manifest).items()
+    assert Manifest.from_bytes(manifest.to_bytes(), "a.vgs") == manifest
     assert {"nvg", "python", "torch", "numpy", "pillow", "zarr", "pyarrow"} <= set(
-        manifest["versions"]
+        manifest.versions
     )
 
 

@@ -103,4 +103,4 @@ def test_parts_trained_one_by_one_share_a_directory(store: Store, tmp_path: Path
         assert lines_of(tmp_path / "run" / f"metrics-{part}.jsonl")[-1]["step"] == 4
         assert (tmp_path / "run" / "checkpoints" / part / "step-00000004").is_dir()
     names = json.loads((tmp_path / "run" / "classes.json").read_text())
-    assert names == store.manifest["classes"]
+    assert names == list(store.manifest.classes)

@@ -1,0 +1,99 @@
+"""`manifest.json`: what a store is and what made it, as a frozen record (docs/FORMAT.md)."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nvg.config import ConfigError, as_table, build
+from nvg.files import json_bytes
+from nvg.geometry import Geometry
+from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
+
+STATE = ("format", "version", "finished", "errors", "weights", "versions")
+"""Fields that may differ between two passes of the same recipe over the same images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureInfo:
+    """Which features a store keeps beside its tokens."""
+
+    model: str
+    sha256: str
+    """Of the model's weights file."""
+    dims: int
+    """Stored components, a byte each."""
+    width: int
+    """Channels of the features themselves."""
+    kept: float
+    """Fraction of their variance that the components keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Every field of `manifest.json`, in the order in which two manifests are compared."""
+
+    grid: int
+    K: int
+    codebook_size: int
+    latent_dim: int
+    builder: str
+    rows: int
+    chunk_rows: int
+    views: tuple[str, ...]
+    image_size: int
+    preprocessing: str
+    classes: tuple[str, ...]
+    order: str | None = None
+    """SHA-256 of `rows.parquet`, of an extended store only."""
+    source: str
+    tokenizer: str
+    features: FeatureInfo | None = None
+    recipe: dict[str, Any]
+    versions: dict[str, Any]
+    format: str = FORMAT
+    version: int = VERSION
+    finished: bool = False
+    errors: int = 0
+    weights: dict[str, Any] = field(default_factory=dict)
+    """SHA-256 by file name."""
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 by name of every file that the manifest vouches for."""
+        return {**self.weights, **({ORDER: self.order} if self.order else {})}
+
+    def differences(self, other: "Manifest", besides: Iterable[str] = ()) -> list[str]:
+        """Names of the fields, neither STATE nor `besides`, in which `other` is another store."""
+        names = [f.name for f in dataclasses.fields(self) if f.name not in {*STATE, *besides}]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def to_bytes(self) -> bytes:
+        """The file; optional fields that are absent are left out."""
+        return json_bytes(as_table(self))
+
+    @staticmethod
+    def from_bytes(data: bytes, path: str) -> "Manifest":
+        """The manifest of the store at `path`; StoreError naming what is missing or wrong."""
+        try:
+            table = json.loads(data)
+        except ValueError:
+            raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
+        is_known = isinstance(table, dict) and table.get("format") == FORMAT
+        if not is_known or table.get("version") != VERSION:
+            raise StoreError(f"{path} is not a store of format {FORMAT} version {VERSION}")
+        try:
+            manifest = build(Manifest, table)
+            geometry = Geometry(manifest.grid)
+        except (ConfigError, ValueError) as error:
+            raise _damaged(path, str(error)) from None
+        if manifest.K != geometry.K:
+            raise _damaged(path, f"K must be {geometry.K} for grid {manifest.grid}")
+        return manifest
+
+
+def _damaged(path: str, reason: str) -> StoreError:
+    return StoreError(
+        f"{path} has a damaged manifest.json ({reason}): restore it from a copy, or tokenize anew"
+    )

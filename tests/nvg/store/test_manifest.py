@@ -1,0 +1,69 @@
+"""The manifest: read strictly, written back byte for byte, and a clear error for any damage."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nvg.store import Store, open_store
+from nvg.store.format import StoreError
+from nvg.store.manifest import FeatureInfo, Manifest
+from tests.nvg.store.makers import make_store, random_codec
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
+
+
+def test_a_manifest_is_written_back_byte_for_byte() -> None:
+    """The file that version 0.1 wrote; the optional fields it lacks stay away."""
+    data = (GOLDEN / "manifest.json").read_bytes()
+    manifest = Manifest.from_bytes(data, "tokens.vgs")
+    assert manifest.to_bytes() == data
+    assert (manifest.order, manifest.features) == (None, None)
+    assert manifest.views == ("center", "flip")
+
+
+def test_a_manifest_says_which_features_are_kept(tmp_path: Path) -> None:
+    """As a record of its own, back from the file."""
+    store = open_store(make_store(tmp_path / "a.vgs", 4, codec=random_codec()).path)
+    wanted = FeatureInfo(model="none", sha256="0" * 64, dims=3, width=12, kept=1.0)
+    assert store.manifest.features == wanted
+    assert store.manifest.to_bytes() == store.read("manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"rows": None}, "rows"),
+        ({"rows": "10"}, "rows must be of type int, not '10'"),
+        ({"finished": 1}, "finished must be of type bool"),
+        ({"views": "center"}, "views must be of type list"),
+        ({"classes": [1]}, "classes"),
+        ({"weights": []}, "weights must be of type dict"),
+        ({"features": {"model": "x"}}, "features.sha256"),
+        ({"colour": "red"}, "unknown key colour"),
+        ({"grid": 5}, "grid must be a power of two"),
+        ({"K": 5}, "K must be 4 for grid 4"),
+    ],
+)
+def test_a_damaged_manifest_is_one_clear_line(
+    store: Store, changes: dict[str, Any], named: str
+) -> None:
+    """The store, the field that is missing or wrong, and what to do."""
+    file = Path(store.path, "manifest.json")
+    table = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in table.items() if value is not None}))
+    with pytest.raises(StoreError) as caught:
+        open_store(store.path)
+    message = str(caught.value)
+    assert message.startswith(f"{store.path} has a damaged manifest.json (")
+    assert named in message
+    assert message.endswith("restore it from a copy, or tokenize anew")
+    assert len(message.splitlines()) == 1
+
+
+def test_differences_name_what_makes_another_store(store: Store, tmp_path: Path) -> None:
+    """Progress, versions and weights do not; the fields given as `besides` are left out."""
+    other = make_store(tmp_path / "b.vgs", len(store) + 1, views=2, chunk_rows=8).manifest
+    assert other.differences(store.manifest) == ["rows", "chunk_rows"]
+    assert other.differences(store.manifest, besides=["rows"]) == ["chunk_rows"]
