@@ -27,7 +27,7 @@ from nvg.structure.drawn import leaves_of_regions
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import fingerprint
 from pipeline.images.crops import Crops
-from pipeline.images.decode import ImageError, cut, decode, open_picture
+from pipeline.images.decode import ImageError, decode_views, open_picture
 from pipeline.images.label_maps import label_map
 
 DETAIL = 8  # samples of a picture along a latent position's side, whose majority counts
@@ -104,8 +104,7 @@ def _of_image(text: str, identity: str, tokenizer: Path | None) -> Sequences:
         )
     size = model.config.image_size
     try:
-        image = decode(Path(text).read_bytes())
-        pixels = cut(image, Crops(size).windows(*image.size, ""), size)
+        pixels = decode_views(Path(text).read_bytes(), Crops(size)).pixels
     except ImageError as error:
         raise InputError(f"reference {text} cannot be used: {error}") from None
     leaves, content, _ = model.tokenize(torch.from_numpy(pixels))

@@ -10,7 +10,7 @@ import numpy as np
 
 from nvg.tokenizer.image_batch import ImageBatch
 from pipeline.images.crops import Crops
-from pipeline.images.decode import ImageError, cut, decode
+from pipeline.images.decode import ImageError, decode_views
 from pipeline.images.label_maps import SegmentMaps
 from pipeline.sources import Row, Source
 
@@ -34,15 +34,15 @@ def decode_rows(
         try:
             if isinstance(data, OSError):
                 raise ImageError(f"cannot be read: {data.strerror or data}")
-            image = decode(data)
+            image = decode_views(data, crops, rows[n].key)
             width[n], height[n] = image.size
-            windows = crops.windows(*image.size, rows[n].key)
-            made = cut(image, windows, size)
             if maps:
-                segments[n] = maps.on_grid(maps.read(rows[n].key, windows))
-            pixels[n] = made
+                segments[n] = maps.on_grid(maps.read(rows[n].key, image.windows))
+            pixels[n] = image.pixels
         except ImageError as error:
             reason[n] = str(error)
+            if error.size:
+                width[n], height[n] = error.size
     names = source.classes
     block = {
         "key": np.array([row.key for row in rows], dtype=object),

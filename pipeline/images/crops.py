@@ -1,7 +1,7 @@
 """Which squares of an image are stored: the views a recipe names, as windows of the resized image.
 
-Every view is a function of the image's size and key alone, so a row comes out the same on any
-machine, in any order, and when its chunk is made anew.
+Every view depends on the image's size and key alone: a row is the same on any machine, in any
+order, and when its chunk is written again.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.recipe import TokenizeConfig, View
 
-# Where the crops of a ten-crop lie, as shares of the room to the right and below; then mirrored.
+# Corners of a ten-crop, as fractions of the largest offset right and down; then mirrored.
 CORNERS = {
     "top-left": (0.0, 0.0),
     "top-right": (1.0, 0.0),
@@ -35,8 +35,8 @@ class Window:
 class Crops:
     """The views of every image, `size` pixels a side; the short side of `center` is the size.
 
-    The others are cut from a larger image, its short side `resize` times the size: the room that
-    ten-crop and random crops move in (1.1 and 1.125 are usual).
+    Ten-crop and random crops are cut from a larger image whose short side is `resize` times the
+    size (1.1 and 1.125 are usual).
     """
 
     size: int
@@ -74,11 +74,14 @@ class Crops:
         elif view is View.TEN:
             short, place = self._larger, CORNERS[name.removesuffix("-flip")]
         else:
-            short, place = self._larger, _draw(f"{key}\n{name}")
-        whole, room = resized(width, height, short, self.size)
-        # A drawn share is below 1, and has one more place to fall on than there is room.
-        spread = 1 if view in RANDOM else 0
-        left, top = (int(share * (free + spread)) for share, free in zip(place, room, strict=True))
+            short, place = self._larger, _random_place(f"{key}\n{name}")
+        whole = resized(width, height, short)
+        # A random fraction is below 1: one more offset makes the last one reachable.
+        extra = 1 if view in RANDOM else 0
+        left, top = (
+            int(fraction * (side - self.size + extra))
+            for fraction, side in zip(place, whole, strict=True)
+        )
         mirrored = view in (View.FLIP, View.RANDOM_FLIP) or name.endswith("-flip")
         return Window(whole, left, top, mirrored)
 
@@ -87,22 +90,23 @@ class Crops:
         return round(self.size * self.resize)
 
 
-def resized(
-    width: int, height: int, short: int, size: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The size ADM's resize gives an image whose short side becomes `short`, and the room in it.
-
-    Its halvings round down, and the last step scales what they leave.
-    """
+def halvings(width: int, height: int, short: int) -> Iterator[tuple[int, int]]:
+    """Sizes of ADM's halvings, rounded down, while the short side is at least twice `short`."""
     while min(width, height) >= 2 * short:
         width, height = width // 2, height // 2
+        yield width, height
+
+
+def resized(width: int, height: int, short: int) -> tuple[int, int]:
+    """The size of an image after ADM's resize to the short side `short`: halved, then scaled."""
+    for halved in halvings(width, height, short):
+        width, height = halved
     scale = short / min(width, height)
-    wide, high = round(width * scale), round(height * scale)
-    return (wide, high), (wide - size, high - size)
+    return round(width * scale), round(height * scale)
 
 
-def _draw(text: str) -> tuple[float, float]:
-    """Two shares in [0, 1) that depend on the text alone."""
+def _random_place(text: str) -> tuple[float, float]:
+    """Two fractions in [0, 1), hashed from the text."""
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
     x, y = (int.from_bytes(part) >> 11 for part in (digest[:8], digest[8:16]))
     return x / 2**53, y / 2**53

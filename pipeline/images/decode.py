@@ -4,19 +4,20 @@ Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFO
 pixels are those that the field's reference statistics are made of. JPEG's draft mode is faster for
 small images only, and gives others.
 
-Legend: X view.
+Legend: X view, D row or column of pixels.
 """
 
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError
-from pipeline.images.crops import Window
+from pipeline.images.crops import Crops, Window, halvings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
@@ -27,6 +28,28 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 class ImageError(InputError):
     """An image that cannot be used; the message is the reason the index keeps."""
+
+    size: tuple[int, int] | None = None
+    """Width and height of an image that decodes but cannot be cut."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """The stored views of one image."""
+
+    size: tuple[int, int]
+    """Width and height of the image itself."""
+    windows: list[Window]
+    """Where each view lies in it."""
+    pixels: Pixels
+    """uint8 [X, 3, D, D]."""
+
+
+def decode_views(data: bytes, crops: Crops, key: str = "") -> Views:
+    """Pixels of the views of an image, from file bytes. ImageError when it cannot be used."""
+    image = decode(data)
+    windows = crops.windows(*image.size, key)
+    return Views(image.size, windows, cut(image, windows, crops.size))
 
 
 def decode(data: bytes) -> Image.Image:
@@ -70,24 +93,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:
-    """The windows' pixels, uint8 [V, 3, size, size]: ADM's resize, then a crop for each.
+    """The windows' pixels, uint8 [X, 3, size, size]: ADM's resize, then a crop for each.
 
     ADM halves by box while twice too large, then resizes bicubically. ImageError for a strip whose
     long side would take too many pixels.
     """
-    larger = {window.whole: _resize(image, window.whole, size) for window in windows}
+    if max(image.size) * size * size > MOST_PIXELS * min(image.size):
+        error = ImageError(f"too long and narrow: {image.width}x{image.height}")
+        error.size = image.size
+        raise error
+    resized = {window.whole: _resize(image, window.whole) for window in windows}
     pixels = np.empty((len(windows), 3, size, size), np.uint8)
     for n, window in enumerate(windows):
         left, top = window.left, window.top
-        square = larger[window.whole].crop((left, top, left + size, top + size))
+        square = resized[window.whole].crop((left, top, left + size, top + size))
         crop = np.asarray(square).transpose(2, 0, 1)
         pixels[n] = crop[..., ::-1] if window.flip else crop
     return pixels
 
 
-def _resize(image: Image.Image, whole: tuple[int, int], size: int) -> Image.Image:
-    if max(image.size) * size * size > MOST_PIXELS * min(image.size):
-        raise ImageError(f"too long and narrow: {image.width}x{image.height}")
-    while min(image.size) >= 2 * min(whole):
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+def _resize(image: Image.Image, whole: tuple[int, int]) -> Image.Image:
+    for halved in halvings(*image.size, min(whole)):
+        image = image.resize(halved, Image.Resampling.BOX)
     return image.resize(whole, Image.Resampling.BICUBIC)

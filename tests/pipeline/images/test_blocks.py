@@ -66,6 +66,7 @@ def test_a_strip_is_refused_before_it_is_enlarged(shape: tuple[int, int]) -> Non
     block = decode_rows(source, source.rows, Crops(256))
     assert time.perf_counter() - began < 1
     assert block["reason"].tolist() == [f"too long and narrow: {shape[0]}x{shape[1]}"]
+    assert (block["width"].item(), block["height"].item()) == shape
     assert not block["pixels"].any()
 
 
