@@ -4,7 +4,7 @@ Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFO
 pixels are those that the field's reference statistics are made of. JPEG's draft mode is faster for
 small images only, and gives others.
 
-Legend: X view, D row or column of pixels.
+Legend: X view, D row or column of pixels or of the grid.
 """
 
 import io
