@@ -10,12 +10,15 @@ from nvg.distributed import joined
 from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
-from nvg.sampling.generators import class_ids, load_generators, save_decoder
+from nvg.quantizer.granularity import load_quantizer
+from nvg.sampling.generators import class_ids, load_generators
 from nvg.store import open_store
+from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
-from nvg.training.generator.train import shape_of, train_generator
+from nvg.training.generator.state import shape_of
+from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from nvg.view.figures import png_bytes, samples
 from nvg.weights import fingerprint
@@ -75,8 +78,9 @@ def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[st
     store = open_store(store_path)
     training = recipe.generator.train
     lines = [f"{len(store)} images in {store_path}"]
+    quantizer, config = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), recipe.generator
     for part in _parts(only):
-        shape = shape_of(getattr(recipe.generator, part.value), store, recipe.generator.variant)
+        shape = shape_of(getattr(config, part.value), store, quantizer, config.variant)
         with torch.device("meta"):
             model = shape.build(part)
         lines.append(f"{part.value}: {_millions(model)} M parameters")
@@ -94,7 +98,6 @@ def fit_generator(
         store.require_finished()
         if world.is_main:
             run = Run(out, recipe, resume, ("generator",), only or "")
-            save_decoder(out, store)
         world.wait()
         if not world.is_main:
             run = Run(out, recipe, True, ("generator",), only or "", writes=False)

@@ -37,24 +37,24 @@ def main() -> None:
             latent_dim=channels,
             codebook_size=CODES,
         )
-        learner = AutoencoderTrainer(config, AutoencoderTraining(warmup=0))
+        trainer = AutoencoderTrainer(config, AutoencoderTraining(warmup=0))
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (batch, 3, size, size), generator=generator).byte()
         images = ImageBatch(pixels.numpy())
         with torch.no_grad():
-            latents = learner.model.encoder(from_pixels(pixels.to(learner.device)))
-        learner.initialize([images])
+            latents = trainer.model.encoder(from_pixels(pixels.to(trainer.device)))
+        trainer.initialize([images])
         print(f"  {name}")
-        _report(interleaved(_calls(learner, images, latents), ROUNDS))
+        _report(interleaved(_calls(trainer, images, latents), ROUNDS))
 
 
 def _calls(
-    learner: AutoencoderTrainer, images: ImageBatch, latents: Tensor
+    trainer: AutoencoderTrainer, images: ImageBatch, latents: Tensor
 ) -> dict[str, Callable[[], object]]:
-    codebook = learner.model.quantizer.codebook.detach()
-    vectors = learner.model.quantizer.residuals(latents, build_leaves(latents))
+    codebook = trainer.model.quantizer.codebook.detach()
+    vectors = trainer.model.quantizer.residuals(latents, build_leaves(latents))
     return {
-        "step": lambda: learner.step(0, images),
+        "step": lambda: trainer.step(0, images),
         "structure": lambda: build_leaves(latents),
         "structure, torch": lambda: build_leaves(latents, backend="torch"),
         "codewords": lambda: nearest_code(vectors, codebook),

@@ -16,16 +16,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from nvg.distributed import World, default_device
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.config import GeneratorKind
+from nvg.quantizer.granularity import load_quantizer
 from nvg.seeding import step_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
+from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.generator.config import GeneratorTraining
-from nvg.training.generator.train import GeneratorTrainer, shape_of
-from nvg.training.generator.trainer import GeneratorState
+from nvg.training.generator.state import GeneratorState
+from nvg.training.generator.trainer import GeneratorTrainer
 from tests.bench.measure import interleaved, machine
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.training.generator.makers import shape_for
 
 ROUNDS, WAITED = 5, 30
 ON_CPU = (TransformerConfig(depth=4, width=192, heads=3), 32)  # size, batch
@@ -56,9 +59,9 @@ def main() -> None:
 
 def _task(store: Store, config: TransformerConfig, batch: int, world: World) -> GeneratorTrainer:
     training = replace(GeneratorTraining(), batch_size=batch, warmup=0)
-    learner = GeneratorState(GeneratorKind.CONTENT, shape_of(config, store), training, world)
-    learner.start(None)
-    return GeneratorTrainer([learner], store, world, None)
+    state = GeneratorState(GeneratorKind.CONTENT, shape_for(config, store), training, world)
+    quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
+    return GeneratorTrainer([state], store, quantizer, world)
 
 
 def _report(

@@ -28,45 +28,30 @@ def train_autoencoder(
     run: Run,
     start_from: Path | None = None,
 ) -> Reconstruction | None:
-    """Train to the end, or on from the newest checkpoint; leaves `autoencoder.safetensors`.
+    """Train to the end, or on from the newest checkpoint; saves `autoencoder.safetensors`.
 
     A new run starts from fresh weights, or from those of the run or file `start_from`. Returns the
-    held-out measures, None without held-out images.
+    measures of the held-out images, None where there are none.
     """
     torch.manual_seed(step_seed(training.seed, -1))
-    learner = AutoencoderTrainer(model_config, training)
+    validation = Validation(heldout if heldout else images, run)
+    trainer = AutoencoderTrainer(model_config, training, validation)
     fetch = _Prefetch(images, training)
     start = run.start_step()
     if start:
-        learner.restore(run.checkpoints.path(start))
+        trainer.restore(run.checkpoints.path(start))
     elif start_from:
-        learner.adopt(load_autoencoder(start_from))
+        trainer.adopt(load_autoencoder(start_from))
     else:
-        usage = learner.initialize(fetch.batches())
+        usage = trainer.initialize(fetch.batches())
         run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
-
-    task = _AutoencoderTask(learner, Validation(heldout if heldout else images, run))
     batches = map(fetch, range(start, training.steps))
-    train_loop(run, training, start, batches, task, "autoencoder")
-    model = learner.averaged()
+    train_loop(run, training, start, batches, trainer, "autoencoder")
+    model = trainer.ema_model()
     write_atomic(run.directory / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model_config))
     if heldout is None or not len(heldout):
         return None
     return reconstruction_metrics(model, heldout)
-
-
-class _AutoencoderTask:
-    """The learner as the loop drives it."""
-
-    def __init__(self, learner: AutoencoderTrainer, probe: Validation) -> None:
-        self.learner, self.probe = learner, probe
-        self.step, self.state, self.rows = learner.step, learner.state, learner.rows
-
-    def checkpointed(self, number: int) -> None:
-        """Look at the average weights where it is time to."""
-        every = self.learner.training.sample_every
-        if every and number % every == 0:
-            self.probe.look(self.learner.averaged(), number)
 
 
 class _Prefetch:
@@ -84,7 +69,7 @@ class _Prefetch:
         return future.result()
 
     def batches(self) -> Iterator[ImageBatch]:
-        """The batches of the first epoch, which initialise the codebook."""
+        """The batches of the first epoch, which initialize the codebook."""
         yield from map(self._read, range(-(-len(self.images) // self.training.batch_size)))
 
     def _read(self, step: int) -> ImageBatch:

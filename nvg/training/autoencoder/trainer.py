@@ -21,6 +21,7 @@ from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.discriminator import DiscriminatorKind
 from nvg.training.autoencoder.losses import autoencoder_loss
+from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import load_optimizer, optimizer_bytes
 from nvg.training.loop import Metrics
 from nvg.training.optim import cosine, ema_update, set_lr
@@ -32,13 +33,18 @@ MOST_NAMED = 8  # images of a batch that an error names
 class AutoencoderTrainer:
     """The autoencoder with its optimiser, and all that judges it."""
 
-    def __init__(self, config: AutoencoderConfig, training: AutoencoderTraining) -> None:
-        self.training, self.device = training, default_device()
+    def __init__(
+        self,
+        config: AutoencoderConfig,
+        training: AutoencoderTraining,
+        validation: Validation | None = None,
+    ) -> None:
+        self.training, self.device, self.validation = training, default_device(), validation
         self.model = Autoencoder(config).to(self.device)
         for part in training.frozen:
             getattr(self.model, part.value).requires_grad_(False)
         self.optimizer = training.optimizer(self.model)
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.dead_code_after, self.device)
         self.perceptual = None
         if training.loss.perceptual:
@@ -73,7 +79,7 @@ class AutoencoderTrainer:
                 break
         generator = torch.default_generator
         quantizer.codebook.copy_(start_codebook(torch.cat(pool), size, init, generator))
-        self.average["quantizer.codebook"].copy_(quantizer.codebook)
+        self.ema["quantizer.codebook"].copy_(quantizer.codebook)
         content = quantizer.encode(latents, leaves).cpu().numpy()
         hits_SV = stage_hits(content, quantizer.layout, size)
         return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
@@ -86,7 +92,7 @@ class AutoencoderTrainer:
                 "the weights to start from are of another [autoencoder.model] than the recipe's"
             )
         self.model.load_state_dict(model.state_dict())
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def step(self, number: int, batch: ImageBatch) -> Metrics:
         """One optimiser step on a batch; the adversary's comes first."""
@@ -119,13 +125,13 @@ class AutoencoderTrainer:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         self.optimizer.step()
         revived = self.dead.revive(quantized, model.quantizer.codebook, self.optimizer)
-        ema_update(self.average, model.state_dict(), number, training.ema)
+        ema_update(self.ema, model.state_dict(), number, training.ema)
         return {"loss": loss, **terms, **judged, "norm": norm, "revived": revived}
 
-    def averaged(self) -> Autoencoder:
-        """A model of the average weights, in eval mode."""
+    def ema_model(self) -> Autoencoder:
+        """A model of the EMA weights, in eval mode."""
         model = Autoencoder(self.model.config).to(self.device)
-        model.load_state_dict(self.average)
+        model.load_state_dict(self.ema)
         return model.eval()
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -133,7 +139,7 @@ class AutoencoderTrainer:
         config = self.model.config
         files = {
             "model.safetensors": weights_bytes(self.model.state_dict(), config),
-            "average.safetensors": weights_bytes(self.average, config),
+            "average.safetensors": weights_bytes(self.ema, config),
             "optimizer.safetensors": optimizer_bytes(self.optimizer),
             "idle.safetensors": save({"idle": self.dead.idle.cpu()}),
         }
@@ -143,10 +149,16 @@ class AutoencoderTrainer:
         """Keys of the images, where they are known."""
         return ", ".join(batch.keys[:MOST_NAMED]) or "unknown"
 
+    def checkpointed(self, number: int) -> None:
+        """Validate the EMA weights where it is due."""
+        every = self.training.sample_every
+        if self.validation and every and number % every == 0:
+            self.validation.look(self.ema_model(), number)
+
     def restore(self, checkpoint: Path) -> None:
         """Take back what `files` gave."""
         load_weights(self.model, checkpoint / "average.safetensors")
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         load_weights(self.model, checkpoint / "model.safetensors")
         load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
         self.dead.idle.copy_(load_file(checkpoint / "idle.safetensors")["idle"])

@@ -1,106 +1,113 @@
-"""One generator in training: its objective over all processes, optimiser, average weights."""
+"""The training steps of one or both generators on the same batches."""
 
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nvg.distributed import World, like, replicate, shard, whole
-from nvg.generator.config import GeneratorKind, GeneratorShape
-from nvg.generator.generator import TrainingExample
-from nvg.training.checkpoint import load_optimizer, optimizer_bytes
-from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
-from nvg.training.generator.objective import Objective
-from nvg.training.generator.repa import Aligner
-from nvg.training.optim import ema_update, set_lr, wsd
-from nvg.weights import load_weights, weights_bytes
+from nvg.distributed import World
+from nvg.loader import SequenceLoader
+from nvg.loader.loader import WINDOW
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.seeding import shard_seed
+from nvg.sequence import Sequences
+from nvg.store import Store
+from nvg.training.generator.objective import sample_example
+from nvg.training.generator.state import GeneratorState
+from nvg.training.loop import Metrics
+from nvg.training.run_dir import RunError
+
+MOST_NAMED = 16  # rows of a batch that an error names
+
+SampleCheckpoint = Callable[[int], None]
+"""Writes a picture of samples from the checkpoint of a step."""
 
 
-class GeneratorState:
-    """One generator with its optimiser, in step with the other processes."""
+class GeneratorTrainer:
+    """The generators of a run, fed by one loader; what `train_loop` drives."""
 
     def __init__(
         self,
-        part: GeneratorKind,
-        shape: GeneratorShape,
-        training: GeneratorTraining,
+        states: list[GeneratorState],
+        store: Store,
+        quantizer: MultiGranularityQuantizer,
         world: World,
-        aligner: Aligner | None = None,
+        sample_checkpoint: SampleCheckpoint | None = None,
     ) -> None:
-        self.part, self.shape, self.training, self.world = part, shape, training, world
-        self.model = shape.build(part).to(world.device)
-        self.aligner = aligner.to(world.device) if aligner else None
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.peak_lr = training.lr * training.batch_size / REFERENCE_BATCH
-        self.terms: dict[str, Tensor] = {}
-
-    def start(self, checkpoint: Path | None) -> None:
-        """Take back what `files` gave, if there is a checkpoint, and get ready for steps."""
-        if checkpoint:
-            load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
-            self._load_average(checkpoint / f"{self.part.value}-ema.safetensors")
-            if self.aligner:
-                load_weights(self.aligner, checkpoint / f"{self.part.value}-aligner.safetensors")
-        training = self.training
-        objective: nn.Module = Objective(
-            self.model, self.aligner, training.align, training.align_block
+        self.states, self.world, self.sample_checkpoint = states, world, sample_checkpoint
+        self.training = states[0].training
+        self.quantizer = quantizer.to(world.device)
+        self.models = {state.part: state.model for state in states}
+        self.source = source_of(store)
+        micro = self.training.batch_size // (world.size * self.training.accumulate)
+        if micro * world.size * self.training.accumulate != self.training.batch_size:
+            raise RunError(
+                f"generator.train.batch_size {self.training.batch_size} is not a multiple of "
+                f"{world.size} processes x {self.training.accumulate} micro-batches: change one"
+            )
+        # Consecutive batches of the loader are the shards of a step, whoever takes them.
+        self.loader = SequenceLoader(
+            store,
+            micro,
+            self.training.seed,
+            world.rank,
+            world.size,
+            mode=self.training.loader,
+            features=any(state.aligner for state in states),
         )
-        if self.training.sharded:
-            blocks = list(self.model.backbone.blocks)
-            objective = shard(objective, blocks, self.world)
-            parted = self.model.state_dict()
-            self.average = {name: like(v, parted[name]) for name, v in self.average.items()}
-        self.optimizer = training.optimizer(objective)
-        if checkpoint:
-            load_optimizer(self.optimizer, checkpoint / f"{self.part.value}-optimizer.safetensors")
-        if self.world.device.type == "cuda":
-            self.model.backbone.compile()
-        self.objective = objective if self.training.sharded else replicate(objective, self.world)
+        # Free memory differs between processes; where one must stream, all do: the order is one.
+        if world.any(self.loader.window > 0):
+            self.loader.window = WINDOW
 
-    def accumulate(self, drawn: TrainingExample, is_last: bool) -> None:
-        """Add the gradient of one micro-batch; the last one meets those of the other processes."""
-        share = self.training.accumulate
-        with nullcontext() if is_last else self._apart():
-            terms = self.objective(drawn)
-            (torch.stack(list(terms.values())).sum() / share).backward()
-        for name, value in terms.items():
-            self.terms[name] = self.terms.get(name, 0.0) + value.detach() / share
+    def batches(self) -> Iterator[list[Sequences]]:
+        """The micro-batches of each step, epoch after epoch."""
+        endless = (batch for _ in iter(int, 1) for batch in self.loader)
+        while True:
+            yield [next(endless) for _ in range(self.training.accumulate)]
 
-    def update(self, step: int) -> dict[str, Tensor]:
-        """One optimiser step; the mean terms, and the gradient norm before clipping."""
-        training, terms = self.training, self.terms
-        factor = wsd(step, training.steps, training.warmup, training.decay_start)
-        set_lr(self.optimizer, self.peak_lr * factor)
-        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), training.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        ema_update(self.average, self.model.state_dict(), step, training.ema)
-        self.terms = {}
-        return {**terms, f"{self.part.value}_norm": whole(norm)}
+    def step(self, number: int, batch: list[Sequences]) -> Metrics:
+        """Gradients of every micro-batch, then one update of each generator."""
+        for micro, sequences in enumerate(batch):
+            shard = micro * self.world.size + self.world.rank
+            torch.manual_seed(shard_seed(self.training.seed, number, shard))
+            examples = sample_example(
+                self.models,
+                self.quantizer,
+                sequences.to(self.world.device),
+                self.training.class_dropout_prob,
+            )
+            for state in self.states:
+                state.accumulate(examples[state.part], micro + 1 == len(batch))
+        found: dict[str, Tensor] = {}
+        for state in self.states:
+            found |= state.update(number)
+        losses = [value for name, value in found.items() if not name.endswith("_norm")]
+        return {"loss": torch.stack(losses).sum(), **found}
 
-    def files(self) -> dict[str, bytes]:
-        """Weights, their average, optimiser state, and the projector of alignment."""
-        name = self.part.value
-        files = {
-            f"{name}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
-            f"{name}-ema.safetensors": weights_bytes(self.average, self.shape),
-            f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
-        }
-        if self.aligner:
-            projector = weights_bytes(self.aligner.state_dict(), self.aligner.codec.shape)
-            files[f"{name}-aligner.safetensors"] = projector
-        return files
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Files and metadata of a checkpoint."""
+        files = {name: data for state in self.states for name, data in state.files().items()}
+        return files, {"loader": self.loader.state_dict(), "store": self.source}
 
-    def _apart(self) -> Any:
-        """Where gradients stay in this process."""
-        if self.training.sharded and self.world.size > 1:
-            return nullcontext()  # FSDP2 adds up reduced gradients: correct, if not the cheapest
-        no_sync = getattr(self.objective, "no_sync", nullcontext)
-        return no_sync()
+    def rows(self, batch: list[Sequences]) -> str:
+        """Rows of the store."""
+        rows = [int(row) for part in batch if part.row is not None for row in part.row]
+        return ", ".join(map(str, rows[:MOST_NAMED])) + (", ..." if len(rows) > MOST_NAMED else "")
 
-    def _load_average(self, path: Path) -> None:
-        holder = self.shape.build(self.part)
-        load_weights(holder, path)
-        self.average = {k: v.to(self.world.device) for k, v in holder.state_dict().items()}
+    def checkpointed(self, number: int) -> None:
+        """Write a picture of samples where it is due."""
+        every = self.training.sample_every
+        if every and self.sample_checkpoint and number % every == 0 and self.world.is_main:
+            self.sample_checkpoint(number)
+
+
+def source_of(store: Store) -> dict[str, Any]:
+    """What a checkpoint remembers of its store."""
+    manifest = store.manifest
+    return {
+        "tokenizer": manifest.tokenizer,
+        "source": manifest.source,
+        "rows": manifest.rows,
+        "views": list(manifest.views),
+    }

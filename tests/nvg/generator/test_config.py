@@ -14,7 +14,7 @@ from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
-from nvg.training.generator.train import shape_of
+from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.store.makers import make_store
 
 SMALL = TransformerConfig(depth=1, width=64, heads=2)
@@ -23,7 +23,7 @@ SMALL = TransformerConfig(depth=1, width=64, heads=2)
 def test_the_shape_comes_from_the_store(tmp_path: Path) -> None:
     """Grid, classes, codes and width are the manifest's, the scale the codebook's own size."""
     store = make_store(tmp_path / "a.vgs")
-    shape = shape_of(SMALL, store)
+    shape = shape_for(SMALL, store)
     manifest = store.manifest
     assert (shape.grid, shape.classes) == (manifest.grid, len(manifest.classes))
     assert (shape.codebook_size, shape.latent_dim) == (manifest.codebook_size, manifest.latent_dim)
@@ -44,7 +44,7 @@ def test_the_stores_quantizer_is_frozen(store: Store) -> None:
 )
 def test_a_shape_builds_either_generator(part: GeneratorKind, kind: type, store: Store) -> None:
     """The same shape gives both networks, with the null class after the classes."""
-    shape = shape_of(SMALL, store)
+    shape = shape_for(SMALL, store)
     model = shape.build(part)
     assert isinstance(model, kind)
     assert model.backbone.null_class == shape.classes
@@ -52,7 +52,7 @@ def test_a_shape_builds_either_generator(part: GeneratorKind, kind: type, store:
 
 def test_a_shape_survives_json(store: Store) -> None:
     """Weights files carry the shape as JSON: read back, it is the same."""
-    shape = shape_of(SMALL, store)
+    shape = shape_for(SMALL, store)
     assert build(GeneratorShape, json.loads(json.dumps(as_table(shape)))) == shape
 
 

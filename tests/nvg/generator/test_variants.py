@@ -15,10 +15,11 @@ from nvg.sampling.generators import load_generators
 from nvg.sampling.guidance import SamplerConfig
 from nvg.sampling.sampler import sample_images
 from nvg.store import Store
-from nvg.training.generator.train import shape_of, train_generator
+from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
 from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.training.makers import lines_of
 
 VARIANTS = {
@@ -77,7 +78,7 @@ def test_noise_falls_with_the_stage(store: Store) -> None:
     """Of stage i the share 1 - i / (K + 1) is noise; variance is kept where the name says so."""
     canvas, noise = torch.full((5, 16, 4), 3.0), torch.ones(5, 16, 4)
     stage = torch.arange(5)
-    shape = shape_of(tiny_recipe().generator.content, store)
+    shape = shape_for(tiny_recipe().generator.content, store)
     share = 1 - torch.arange(5) / 5
     for kind, kept in (
         (ContentInput.CANVAS, None),
@@ -108,7 +109,7 @@ def test_spatial_rope_does_not_see_structure(store: Store) -> None:
     """Two structures rotate alike without it, and differently with it."""
     for rope, is_same in ((Rope.SPATIAL, True), (Rope.STRUCTURE, False)):
         config = replace(tiny_recipe().generator.structure, rope=rope)
-        model = shape_of(config, store).build(GeneratorKind.STRUCTURE)
+        model = shape_for(config, store).build(GeneratorKind.STRUCTURE)
         assert isinstance(model, StructureGenerator)
         ids = [model.backbone.token_ids(torch.full((1, 16, 4), v), 2) for v in (0, 2)]
         assert torch.equal(*ids) == is_same

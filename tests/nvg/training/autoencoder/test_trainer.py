@@ -87,13 +87,13 @@ def test_average_weights_follow() -> None:
     for decay in (0.0, 0.999):
         torch.manual_seed(0)
         training = AutoencoderTraining(steps=4, batch_size=4, warmup=0, lr=0.01, ema=decay)
-        learner = AutoencoderTrainer(tiny_model(), training)
-        before = learner.model.encoder.to_latent.weight.detach().clone()
-        learner.step(0, images)
-        after = learner.model.encoder.to_latent.weight.detach()
+        trainer = AutoencoderTrainer(tiny_model(), training)
+        before = trainer.model.encoder.to_latent.weight.detach().clone()
+        trainer.step(0, images)
+        after = trainer.model.encoder.to_latent.weight.detach()
         share = 0.1 if decay else 0.0  # (1 + 0) / (10 + 0)
         expected = before * share + after * (1 - share)
-        found = learner.averaged().encoder.to_latent.weight
+        found = trainer.ema_model().encoder.to_latent.weight
         assert torch.allclose(found, expected, atol=1e-6)
 
 

@@ -1,11 +1,16 @@
-"""Training of the tiny generators."""
+"""Shapes and training of the tiny generators."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nvg.generator.config import GeneratorKind
+from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.variants import Variant
+from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
+from nvg.store.format import TOKENIZER_FILE
+from nvg.training.generator.state import shape_of
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
@@ -24,3 +29,9 @@ def fit(
     config = replace(tiny_recipe().generator, train=settings)
     run = Run(out, tiny_recipe(generator=config), resume, ("generator",), name)
     train_generator(config, store, parts, run)
+
+
+def shape_for(transformer: TransformerConfig, store: Store) -> GeneratorShape:
+    """The shape of a generator of a store, without ablation options."""
+    quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
+    return shape_of(transformer, store, quantizer, Variant())

@@ -19,9 +19,9 @@ from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.objective import Objective, sample_example
-from nvg.training.generator.train import shape_of
 from tests.makers import tiny_recipe
 from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import shape_for
 
 CLASSES, LAST = 3, 4
 BOTH = [GeneratorKind.CONTENT, GeneratorKind.STRUCTURE]
@@ -155,5 +155,5 @@ def test_canvases_are_measured_by_the_codebook(store: Store) -> None:
     codebook = load_file(Path(store.path) / "tokenizer.safetensors")["codebook"]
     expected = float(codebook.double().square().mean().sqrt())
     for part in BOTH:
-        shape = shape_of(getattr(tiny_recipe().generator, part.value), store)
+        shape = shape_for(getattr(tiny_recipe().generator, part.value), store)
         assert shape.latent_scale == pytest.approx(expected, rel=1e-5)

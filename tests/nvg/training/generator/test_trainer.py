@@ -1,4 +1,4 @@
-"""A generator in training: micro-batches, average weights, the golden curve, and bad numbers."""
+"""The steps of both generators: the golden curve, batches that do not divide, bad numbers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.generator.config import GeneratorKind
+from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.training.generator.train import GeneratorTrainer, shape_of, train_generator
-from nvg.training.generator.trainer import GeneratorState
+from nvg.store.format import TOKENIZER_FILE
+from nvg.training.generator.state import GeneratorState
+from nvg.training.generator.train import train_generator
+from nvg.training.generator.trainer import GeneratorTrainer
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
 from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.training.makers import lines_of
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -45,58 +48,6 @@ def test_the_loss_curve_is_the_golden_one(store: Store, tmp_path: Path) -> None:
     wanted = [float(line.split()[1]) for line in GOLDEN.read_text().splitlines()]
     assert len(found) == 20
     assert found == pytest.approx(wanted, rel=2e-4)
-
-
-def test_micro_batches_add_up_to_their_mean_gradient(store: Store) -> None:
-    """The gradient after two of them is the mean of the gradients of each alone."""
-    training = replace(tiny_recipe().generator.train, accumulate=2, batch_size=8)
-    shape = shape_of(tiny_recipe().generator.content, store)
-
-    def gradients(which: list[int]) -> list[torch.Tensor]:
-        torch.manual_seed(1)
-        share = 2 if len(which) == 2 else 1
-        learner = GeneratorState(
-            GeneratorKind.CONTENT, shape, replace(training, accumulate=share), ALONE
-        )
-        learner.start(None)
-        task = GeneratorTrainer([learner], store, ALONE, None)
-        task.training = replace(training, accumulate=2)
-        task.loader.batch_size = 4
-        parts = list(task.loader)[:2]
-        for n in which:
-            from nvg.training.generator.objective import sample_example
-
-            torch.manual_seed(10 + n)
-            moved = parts[n].to(ALONE.device)
-            drawn = sample_example(task.models, task.quantizer, moved, 0.1)[GeneratorKind.CONTENT]
-            learner.accumulate(drawn, n == which[-1])
-        return [p.grad.clone() for p in learner.model.parameters() if p.grad is not None]
-
-    both, first, second = gradients([0, 1]), gradients([0]), gradients([1])
-    for found, a, b in zip(both, first, second, strict=True):
-        torch.testing.assert_close(found, (a + b) / 2, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
-def test_average_weights_follow_the_weights(store: Store, tmp_path: Path, decay: float) -> None:
-    """By (1 + step) / (10 + step) at first, at most the decay; recomputed from every checkpoint."""
-    steps = 5
-    fit(store, tmp_path / "run", steps=steps, checkpoint_every=1, keep=9, ema=decay, lr=0.1)
-    checkpoints = tmp_path / "run" / "checkpoints"
-    weights = [
-        load_file(checkpoints / f"step-{n:08d}" / "content.safetensors")
-        for n in range(1, steps + 1)
-    ]
-    torch.manual_seed(0)
-    found = load_file(tmp_path / "run" / "content-ema.safetensors")
-    before = load_file(checkpoints / "step-00000001" / "content-ema.safetensors")
-    for step in range(1, steps):
-        share = 1 - min(decay, (1 + step) / (10 + step))
-        before = {n: v + share * (weights[step][n] - v) for n, v in before.items()}
-    for name, value in before.items():
-        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-4)
-    if decay == 0.0:
-        assert all(torch.equal(found[n], v) for n, v in weights[-1].items())
 
 
 def test_a_loss_that_is_no_number_stops_the_run(store: Store, tmp_path: Path) -> None:
@@ -130,7 +81,8 @@ def test_a_loss_that_is_no_number_stops_the_run(store: Store, tmp_path: Path) ->
 def test_a_batch_must_divide(store: Store) -> None:
     """Into processes and micro-batches: the line names all three numbers."""
     training = replace(tiny_recipe().generator.train, batch_size=6, accumulate=4)
-    shape = shape_of(tiny_recipe().generator.content, store)
-    learner = GeneratorState(GeneratorKind.CONTENT, shape, training, ALONE)
+    shape = shape_for(tiny_recipe().generator.content, store)
+    state = GeneratorState(GeneratorKind.CONTENT, shape, training, ALONE)
+    quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
     with pytest.raises(ValueError, match="6 is not a multiple of 1 processes x 4"):
-        GeneratorTrainer([learner], store, ALONE, None)
+        GeneratorTrainer([state], store, quantizer, ALONE)

@@ -1,0 +1,126 @@
+"""One generator in training: its objective over all processes, optimizer and EMA weights."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nvg.distributed import World, like, replicate, shard, whole
+from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.generator import Generator, TrainingExample
+from nvg.generator.variants import Variant
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.store import Store
+from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
+from nvg.training.generator.objective import Objective
+from nvg.training.generator.repa import Aligner
+from nvg.training.optim import ema_update, set_lr, wsd
+from nvg.weights import load_weights, weights_bytes
+
+
+class GeneratorState:
+    """One generator with its optimizer, in step with the other processes.
+
+    New, or as `files` of an earlier process left it in the directory `checkpoint`.
+    """
+
+    def __init__(
+        self,
+        part: GeneratorKind,
+        shape: GeneratorShape,
+        training: GeneratorTraining,
+        world: World,
+        aligner: Aligner | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.part, self.shape, self.training, self.world = part, shape, training, world
+        self.model = shape.build(part).to(world.device)
+        self.aligner = aligner.to(world.device) if aligner else None
+        self.ema = _copy_of(self.model)
+        if checkpoint:
+            self._load_weights(checkpoint)
+        objective = Objective(self.model, self.aligner, training.align, training.align_block)
+        if training.sharded:
+            shard(objective, list(self.model.backbone.blocks), world)
+            sharded = self.model.state_dict()
+            self.ema = {name: like(value, sharded[name]) for name, value in self.ema.items()}
+        self.optimizer = training.optimizer(objective)
+        if checkpoint:
+            load_optimizer(self.optimizer, checkpoint / f"{part.value}-optimizer.safetensors")
+        if world.device.type == "cuda":
+            self.model.backbone.compile()
+        self.objective: nn.Module = objective if training.sharded else replicate(objective, world)
+        self.peak_lr = training.lr * training.batch_size / REFERENCE_BATCH
+        self.terms: dict[str, Tensor] = {}
+
+    def accumulate(self, example: TrainingExample, is_last: bool) -> None:
+        """Add the gradient of one micro-batch; processes average theirs at the last one."""
+        with nullcontext() if is_last else self._no_sync():
+            terms = self.objective(example)
+            (torch.stack(list(terms.values())).sum() / self.training.accumulate).backward()
+        for name, value in terms.items():
+            mean = value.detach() / self.training.accumulate
+            self.terms[name] = self.terms.get(name, 0.0) + mean
+
+    def update(self, step: int) -> dict[str, Tensor]:
+        """One optimizer step; the mean terms, and the gradient norm before clipping."""
+        training, terms = self.training, self.terms
+        factor = wsd(step, training.steps, training.warmup, training.decay_start)
+        set_lr(self.optimizer, self.peak_lr * factor)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), training.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        ema_update(self.ema, self.model.state_dict(), step, training.ema)
+        self.terms = {}
+        return {**terms, f"{self.part.value}_norm": whole(norm)}
+
+    def files(self) -> dict[str, bytes]:
+        """Weights, EMA weights, optimizer state, and the projector of alignment."""
+        name = self.part.value
+        files = {
+            f"{name}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
+            f"{name}-ema.safetensors": weights_bytes(self.ema, self.shape),
+            f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
+        }
+        if self.aligner:
+            projector = weights_bytes(self.aligner.state_dict(), self.aligner.codec.shape)
+            files[f"{name}-aligner.safetensors"] = projector
+        return files
+
+    def _no_sync(self) -> AbstractContextManager[None]:
+        """Gradients stay in this process; FSDP2 sums reduced ones, correct but not the cheapest."""
+        no_sync: AbstractContextManager[None] = getattr(self.objective, "no_sync", nullcontext)()
+        return no_sync
+
+    def _load_weights(self, checkpoint: Path) -> None:
+        load_weights(self.model, checkpoint / f"{self.part.value}-ema.safetensors")
+        self.ema = _copy_of(self.model)
+        load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
+        if self.aligner:
+            load_weights(self.aligner, checkpoint / f"{self.part.value}-aligner.safetensors")
+
+
+def _copy_of(model: Generator) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def shape_of(
+    transformer: TransformerConfig,
+    store: Store,
+    quantizer: MultiGranularityQuantizer,
+    variant: Variant,
+) -> GeneratorShape:
+    """The shape of one generator for a store and its quantizer."""
+    codes, channels = quantizer.codebook.shape
+    return GeneratorShape(
+        transformer=transformer,
+        grid=store.geometry.grid,
+        classes=len(store.manifest.classes),
+        codebook_size=codes,
+        latent_dim=channels,
+        latent_scale=float(quantizer.codebook.square().mean().sqrt()),
+        variant=variant,
+    )

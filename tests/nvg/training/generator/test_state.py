@@ -1,0 +1,97 @@
+"""A generator's state: micro-batches, learning rate, EMA weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nvg.distributed import World
+from nvg.generator.config import GeneratorKind
+from nvg.quantizer.granularity import load_quantizer
+from nvg.store import Store
+from nvg.store.format import TOKENIZER_FILE
+from nvg.training.generator.config import GeneratorTraining
+from nvg.training.generator.objective import sample_example
+from nvg.training.generator.state import GeneratorState
+from nvg.training.generator.trainer import GeneratorTrainer
+from tests.makers import tiny_recipe
+from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import fit, shape_for
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Twelve random rows on a 4x4 grid."""
+    return make_store(tmp_path / "store.vgs", rows=12)
+
+
+def test_micro_batches_add_up_to_their_mean_gradient(store: Store) -> None:
+    """The gradient after two of them is the mean of the gradients of each alone."""
+    training = replace(tiny_recipe().generator.train, accumulate=2, batch_size=8)
+    shape = shape_for(tiny_recipe().generator.content, store)
+
+    quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
+
+    def gradients(which: list[int]) -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        share = 2 if len(which) == 2 else 1
+        state = GeneratorState(
+            GeneratorKind.CONTENT, shape, replace(training, accumulate=share), ALONE
+        )
+        task = GeneratorTrainer([state], store, quantizer, ALONE)
+        task.training = replace(training, accumulate=2)
+        task.loader.batch_size = 4
+        parts = list(task.loader)[:2]
+        for n in which:
+            torch.manual_seed(10 + n)
+            moved = parts[n].to(ALONE.device)
+            drawn = sample_example(task.models, task.quantizer, moved, 0.1)[GeneratorKind.CONTENT]
+            state.accumulate(drawn, n == which[-1])
+        return [p.grad.clone() for p in state.model.parameters() if p.grad is not None]
+
+    both, first, second = gradients([0, 1]), gradients([0]), gradients([1])
+    for found, a, b in zip(both, first, second, strict=True):
+        torch.testing.assert_close(found, (a + b) / 2, atol=1e-6, rtol=1e-4)
+
+
+def test_the_rate_scales_with_the_batch(store: Store) -> None:
+    """1e-4 at batch 256 is 3e-4 at the paper's 768 (A.5)."""
+    shape = shape_for(tiny_recipe().generator.content, store)
+    assert GeneratorState(
+        GeneratorKind.CONTENT, shape, GeneratorTraining(), ALONE
+    ).peak_lr == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
+def test_ema_weights_move_to_the_weights(store: Store, tmp_path: Path, decay: float) -> None:
+    """By (1 + step) / (10 + step) at first, at most the decay; recomputed from every checkpoint."""
+    steps = 5
+    fit(
+        store,
+        tmp_path / "run",
+        list(GeneratorKind),
+        steps=steps,
+        checkpoint_every=1,
+        keep=9,
+        ema=decay,
+        lr=0.1,
+    )
+    checkpoints = tmp_path / "run" / "checkpoints"
+    weights = [
+        load_file(checkpoints / f"step-{n:08d}" / "content.safetensors")
+        for n in range(1, steps + 1)
+    ]
+    torch.manual_seed(0)
+    found = load_file(tmp_path / "run" / "content-ema.safetensors")
+    before = load_file(checkpoints / "step-00000001" / "content-ema.safetensors")
+    for step in range(1, steps):
+        share = 1 - min(decay, (1 + step) / (10 + step))
+        before = {n: v + share * (weights[step][n] - v) for n, v in before.items()}
+    for name, value in before.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-4)
+    if decay == 0.0:
+        assert all(torch.equal(found[n], v) for n, v in weights[-1].items())
