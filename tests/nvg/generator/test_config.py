@@ -14,8 +14,8 @@ from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
-from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.store.makers import make_store
+from tests.nvg.training.generator.makers import shape_for
 
 SMALL = TransformerConfig(depth=1, width=64, heads=2)
 
