@@ -1,13 +1,12 @@
 """The store on disk (docs/FORMAT.md): open, write, verify, repair, export."""
 
-from nvg.store.store import (
-    Store,
-    open_store,
-    store_exists,
-)
+from nvg.store.store import Store, open_store, store_exists
+from nvg.store.writer import StoreWriter, open_writer
 
 __all__ = [
     "Store",
+    "StoreWriter",
     "open_store",
+    "open_writer",
     "store_exists",
 ]

@@ -1,6 +1,7 @@
 """What a store consists of (docs/FORMAT.md): names, schema, and how its files become bytes."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,11 @@ def part_name(chunk: int) -> str:
     return f"commits/{chunk:05d}.parquet"
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+def parquet_bytes(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    """Tables of one schema, one after another, as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data

@@ -12,10 +12,11 @@ from nvg.files import write_bytes
 from nvg.store.format import FEATURES, ORDER, StoreError
 from nvg.store.manifest import Manifest
 from nvg.store.repair import damaged_weights
-from nvg.store.store import Store, store_exists
+from nvg.store.store import store_exists
+from nvg.store.writer import StoreWriter
 
 
-def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Store:
+def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> StoreWriter:
     """Lay out an empty store: manifest, then what `complete_layout` adds.
 
     `files` are the weights that the store carries. StoreError if something is there.
@@ -29,19 +30,19 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     empty = replace(manifest, weights=weights, finished=False, errors=0)
     write_bytes(fs, f"{root}/manifest.json", empty.to_bytes())
-    store = Store(path, writable=True)
+    store = StoreWriter(path)
     complete_layout(store, files)
     return store
 
 
-def complete_layout(store: Store, files: dict[str, bytes]) -> None:
+def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
     """Add the weights and arrays that are missing or damaged, as after a kill in between."""
     for name in damaged_weights(store):
         if hashlib.sha256(files[name]).hexdigest() != store.manifest.weights[name]:
             raise StoreError(
                 f"{store.path} has lost its {name}, and it comes out differently now: tokenize anew"
             )
-        write_bytes(store.fs, f"{store.root}/{name}", files[name])
+        store.write(name, files[name])
     geometry, views = store.geometry, len(store.manifest.views)
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),
@@ -68,7 +69,7 @@ def complete_layout(store: Store, files: dict[str, bytes]) -> None:
             )
 
 
-def declare_rows(store: Store, order: bytes, manifest: Manifest) -> None:
+def declare_rows(store: StoreWriter, order: bytes, manifest: Manifest) -> None:
     """Declare a finished store unfinished, with the rows of `manifest`; ORDER keeps their order.
 
     `complete_layout` then resizes the arrays. The manifest is written last: a kill before it leaves
@@ -76,5 +77,5 @@ def declare_rows(store: Store, order: bytes, manifest: Manifest) -> None:
     """
     for chunk in store.committed():
         store.write_index_part(chunk, store.index_part(chunk))
-    write_bytes(store.fs, f"{store.root}/{ORDER}", order)
+    store.write(ORDER, order)
     store.reopen(manifest)

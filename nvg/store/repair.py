@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from nvg.store.store import Store
+from nvg.store.writer import StoreWriter
 
 UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
 
 
 def withdraw_damaged(
-    store: Store, progress: Callable[[Iterable[int]], Iterable[int]] = iter
+    store: StoreWriter, progress: Callable[[Iterable[int]], Iterable[int]] = iter
 ) -> list[int]:
     """Re-read every committed chunk and withdraw those that `verify` would name; their numbers.
 
@@ -33,7 +34,7 @@ def withdraw_damaged(
     return damaged
 
 
-def sweep(store: Store) -> None:
+def sweep(store: StoreWriter) -> None:
     """Remove the files that a killed writer was in the middle of; whole ones have other names."""
     for path in store.fs.find(store.root):
         if path.endswith(UNFINISHED):

@@ -2,36 +2,29 @@
 
 Legend: R row of the store, X view, N position, T token, S stage.
 
-A store is readable once its manifest says it is finished. Chunks are written by one task each; a
-chunk counts only when its commit record exists, and that is written last.
+A `Store` reads; `nvg.store.writer` changes one.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zarr
 
-from nvg.files import json_bytes, write_bytes
 from nvg.geometry import Geometry
 from nvg.store.checks import chunk_faults, index_faults
 from nvg.store.format import (
     ARRAYS,
-    ERROR,
     FEATURES,
     INDEX_SCHEMA,
     OK,
     Arrays,
     StoreError,
-    digest,
-    parquet_bytes,
     part_name,
     read_parquet,
 )
@@ -39,11 +32,13 @@ from nvg.store.manifest import Manifest
 
 
 class Store:
-    """An existing store: `len()`, `.geometry`, Zarr arrays `.leaves [R, X, N]`,
+    """An existing store, to read: `len()`, `.geometry`, Zarr arrays `.leaves [R, X, N]`,
     `.content [R, X, T]`, `.label [R]`, and the Arrow table `.index`."""
 
-    def __init__(self, path: str, writable: bool = False) -> None:
-        self.path, self.writable = path.rstrip("/"), writable
+    ZARR_MODE: Literal["r", "r+"] = "r"
+
+    def __init__(self, path: str) -> None:
+        self.path = path.rstrip("/")
         self.fs, self.root = fsspec.core.url_to_fs(self.path)
         try:
             data = self.read("manifest.json")
@@ -59,7 +54,7 @@ class Store:
     def group(self) -> Any:
         """The Zarr group that holds the arrays."""
         try:
-            return zarr.open_group(self.path, mode="r+" if self.writable else "r")
+            return zarr.open_group(self.path, mode=self.ZARR_MODE)
         except FileNotFoundError:
             raise StoreError(f"{self.path} has lost its zarr.json; tokenize anew") from None
 
@@ -142,62 +137,12 @@ class Store:
         data: bytes = self.fs.cat_file(f"{self.root}/{name}")
         return data
 
-    def write_chunk(self, chunk: int, arrays: Arrays, index: pa.Table) -> None:
-        """Write one chunk's rows and index part, then its commit record, atomically and last."""
-        rows = self.chunk_slice(chunk)
-        for name in self.arrays:
-            wanted = (rows.stop - rows.start, *self.group[name].shape[1:])
-            if arrays[name].shape != wanted:
-                raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
-        for name in self.arrays:
-            self.group[name][rows] = arrays[name]
-        self.write_index_part(chunk, index)
-        errors = int(np.sum(np.asarray(index["status"]) == ERROR))
-        record = {
-            "chunk": chunk,
-            "rows": [rows.start, rows.stop],
-            "errors": errors,
-            "sha256": {name: digest(arrays[name]) for name in self.arrays},
-        }
-        self._write_json(f"commits/{chunk:05d}.json", record)
-
-    def write_index_part(self, chunk: int, index: pa.Table) -> None:
-        """Write the index rows of one chunk."""
-        part = parquet_bytes(index.cast(INDEX_SCHEMA))
-        write_bytes(self.fs, f"{self.root}/{part_name(chunk)}", part)
-
     def index_part(self, chunk: int) -> pa.Table:
         """The index rows of one committed chunk."""
         if not self.finished:
             return self._table(part_name(chunk))
         rows = self.chunk_slice(chunk)
         return self.index.slice(rows.start, rows.stop - rows.start)
-
-    def withdraw(self, chunk: int) -> None:
-        """Take a chunk's commit back; its rows count as missing."""
-        self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
-        self.__dict__.pop("index", None)
-
-    def reopen(self, manifest: Manifest | None = None) -> None:
-        """Declare the store unfinished again, perhaps with another manifest.
-
-        Its chunks need their index parts.
-        """
-        self._write_manifest(replace(manifest or self.manifest, finished=False, errors=0))
-
-    def finish(self) -> None:
-        """Join the index parts, then mark the store finished; StoreError if a chunk is missing."""
-        committed = self.committed()
-        if committed != list(range(self.chunks)):
-            raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, INDEX_SCHEMA, compression="zstd") as writer:
-            for chunk in committed:
-                writer.write_table(self._table(part_name(chunk)))
-        write_bytes(self.fs, f"{self.root}/index.parquet", sink.getvalue().to_pybytes())
-        errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
-        self._write_manifest(replace(self.manifest, finished=True, errors=errors))
-        self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
 
     def commit_record(self, chunk: int) -> dict[str, Any]:
         """What the commit record of a chunk says: its rows, error count and checksums."""
@@ -258,22 +203,14 @@ class Store:
     def _table(self, name: str) -> pa.Table:
         return read_parquet(self.read(name))
 
-    def _write_manifest(self, manifest: Manifest) -> None:
-        write_bytes(self.fs, f"{self.root}/manifest.json", manifest.to_bytes())
-        self.manifest = manifest
-        self.__dict__.pop("index", None)
-
-    def _write_json(self, name: str, value: Any) -> None:
-        write_bytes(self.fs, f"{self.root}/{name}", json_bytes(value))
-
 
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def open_store(path: str, writable: bool = False) -> Store:
+def open_store(path: str) -> Store:
     """Open an existing store, finished or not; StoreError if there is none at `path`."""
-    return Store(str(path), writable)
+    return Store(str(path))
 
 
 def store_exists(path: str) -> bool:

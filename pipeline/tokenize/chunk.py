@@ -14,7 +14,7 @@ import torch
 from einops import rearrange
 
 from nvg.distributed import default_device
-from nvg.store import open_store
+from nvg.store import open_writer
 from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
@@ -107,7 +107,7 @@ class ChunkTokenizer:
 def commit_chunk(block: Block, store_path: str) -> Block:
     """Write a tokenized block to the store; returns its counts and seconds, one row."""
     began = time.perf_counter()
-    store = open_store(store_path, writable=True)
+    store = open_writer(store_path)
     good = block["reason"] == ""
     index = pa.table(
         {

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nvg.store import Store, open_store
+from nvg.store import Store, open_writer
 from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows
 from nvg.tokenizer.autoencoder import Autoencoder
@@ -21,7 +21,7 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
     the manifest is written changes nothing; after it, resuming does the rest. Nothing happens when
     the source has gained nothing. StoreError when the store is not finished, or lacks an image.
     """
-    store = open_store(out, writable=True)
+    store = open_writer(out)
     if store.manifest.source == images.fingerprint():
         return
     if not store.finished:

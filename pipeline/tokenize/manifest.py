@@ -14,7 +14,8 @@ from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import sweep, withdraw_damaged
-from nvg.store.store import Store, open_store, store_exists
+from nvg.store.store import store_exists
+from nvg.store.writer import StoreWriter, open_writer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.weights import fingerprint, weights_bytes
@@ -75,7 +76,7 @@ def prepare_store(
     model: Autoencoder,
     resume: bool,
     files: Mapping[str, bytes] | None = None,
-) -> Store:
+) -> StoreWriter:
     """A store ready for the missing chunks: a new one, or with `resume` the one that is there.
 
     It carries the tokenizer's weights, and `files`. What is there is read again first, and chunks
@@ -87,7 +88,7 @@ def prepare_store(
     files = {**_weights(model, manifest.tokenizer), **(files or {})}
     if not (resume and store_exists(out)):
         return create_store(out, manifest, files)
-    store = open_store(out, writable=True)
+    store = open_writer(out)
     store.require_tokenizer(manifest.tokenizer)
     differences = manifest.differences(store.manifest)
     if "source" in differences and "recipe" not in differences:

@@ -4,11 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nvg.files import write_bytes
-from nvg.store import Store, open_store, store_exists
-from nvg.store.format import ORDER, StoreError, read_parquet
+from nvg.store import StoreWriter, open_writer, store_exists
+from nvg.store.format import ORDER, StoreError, parquet_bytes, read_parquet
 from pipeline.sources import Row, Source, split_rows
 
 
@@ -40,8 +38,8 @@ def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
 
 def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
     """All rows but `heldout` of them, or the rows of an extended store at `out`."""
-    if out and store_exists(out) and (store := open_store(out, writable=True)).manifest.order:
-        return Plan(_kept_order(store), list(store.manifest.classes), is_extended=True)
+    if out and store_exists(out) and (store := open_writer(out)).manifest.order:
+        return Plan(_stored_order(store), list(store.manifest.classes), is_extended=True)
     return Plan(split_rows(source.rows, heldout)[0], source.classes)
 
 
@@ -50,25 +48,18 @@ def order_bytes(rows: list[Row]) -> bytes:
     table = pa.table(
         {"key": [row.key for row in rows], "label": pa.array([r.label for r in rows], pa.int32())}
     )
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return parquet_bytes([table], table.schema)
 
 
-def _kept_order(store: Store) -> list[Row]:
-    """The rows of an extended store; a lost list is made anew from the index of a finished one."""
-    try:
-        data = store.read(ORDER)
-    except FileNotFoundError:
-        data = b""
-    if hashlib.sha256(data).hexdigest() == store.manifest.order:
-        return _rows(read_parquet(data))
+def _stored_order(store: StoreWriter) -> list[Row]:
+    """The rows of an extended store; a lost list is rebuilt from the index of a finished one."""
+    if store.is_intact(ORDER):
+        return _rows(read_parquet(store.read(ORDER)))
     if store.finished:
         rows = _rows(store.index)
         data = order_bytes(rows)
         if hashlib.sha256(data).hexdigest() == store.manifest.order:
-            write_bytes(store.fs, f"{store.root}/{ORDER}", data)
+            store.write(ORDER, data)
             return rows
     raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize anew")
 

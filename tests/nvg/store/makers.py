@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from nvg.geometry import Geometry
-from nvg.store import Store
+from nvg.store import Store, StoreWriter
 from nvg.store.feature_codec import FeatureCodec, fit_codec
 from nvg.store.format import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.store.layout import create_store
@@ -44,7 +44,7 @@ def empty_store(
     codebook_size: int = 16,
     classes: Sequence[str] = CLASSES,
     codec: FeatureCodec | None = None,
-) -> Store:
+) -> StoreWriter:
     """A store without any chunk yet, with the weights of an untrained tokenizer.
 
     With a codec it also has an array of features.
@@ -114,7 +114,7 @@ def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.T
     )
 
 
-def write_rows(store: Store, chunk: int, arrays: Arrays, index: pa.Table) -> None:
+def write_rows(store: StoreWriter, chunk: int, arrays: Arrays, index: pa.Table) -> None:
     """Write one chunk of a store from the arrays and the index of all its rows."""
     rows = store.chunk_slice(chunk)
     part = {name: values[rows] for name, values in arrays.items()}

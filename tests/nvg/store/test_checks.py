@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.geometry import canonical
-from nvg.store import Store, open_store
+from nvg.store import Store, open_store, open_writer
 from nvg.store.checks import is_canonical
 from nvg.store.format import Arrays
 from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
@@ -106,7 +106,7 @@ def test_a_lost_chunk_file_is_noticed(store: Store, name: str) -> None:
 @pytest.mark.parametrize("name", ["leaves", "content", "label"])
 def test_other_values_do_not_match_the_checksum(store: Store, name: str) -> None:
     """Rows overwritten with valid rows of another image are noticed too."""
-    array = open_store(store.path, writable=True).group[name]
+    array = open_writer(store.path).group[name]
     array[4:8] = random_arrays(store, seed=77)[name][4:8]
     assert f"chunk 1: {name} does not match its checksum" in faults_of(store)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nvg.store import Store, open_store
+from nvg.store import StoreWriter, open_store, open_writer
 from nvg.store.repair import damaged_weights, withdraw_damaged
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
@@ -79,7 +79,7 @@ def test_an_unfinished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> 
     """The same where the pass was not over yet."""
     recipe, out = made
     before = files_below(out)
-    store = open_store(str(out), writable=True)
+    store = open_writer(str(out))
     for chunk in range(store.chunks):
         store.write_index_part(chunk, store.index_part(chunk))
     store.reopen()
@@ -97,13 +97,13 @@ def test_only_damaged_chunks_are_made_again(
     """A sound store is read and left alone; of a damaged one the named chunk alone is written."""
     recipe, out = made
     written: list[int] = []
-    write_chunk = Store.write_chunk
+    write_chunk = StoreWriter.write_chunk
 
-    def spy(store: Store, chunk: int, *rest: object) -> None:
+    def spy(store: StoreWriter, chunk: int, *rest: object) -> None:
         written.append(chunk)
         write_chunk(store, chunk, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "write_chunk", spy)
+    monkeypatch.setattr(StoreWriter, "write_chunk", spy)
     resume(recipe, out)
     assert written == []
     assert "damaged" not in caplog.text
@@ -122,9 +122,9 @@ def test_a_kill_while_withdrawing_costs_nothing(
     for step in ("write_index_part", "reopen", "withdraw"):
         flip(chunk_file(out, "leaves", 1))
         with monkeypatch.context() as patch:
-            patch.setattr(Store, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(StoreWriter, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                withdraw_damaged(open_store(str(out), writable=True))
+                withdraw_damaged(open_writer(str(out)))
         resume(recipe, out)
         assert files_below(out) == before
 
@@ -135,7 +135,7 @@ def test_damage_is_named(made: tuple[Recipe, Path]) -> None:
     assert damaged_weights(open_store(str(out))) == []
     flip(chunk_file(out, "leaves", 0))
     flip(out / "tokenizer.safetensors")
-    store = open_store(str(out), writable=True)
+    store = open_writer(str(out))
     assert damaged_weights(store) == ["tokenizer.safetensors"]
     assert withdraw_damaged(store) == [0]
     assert store.committed() == [1, 2]

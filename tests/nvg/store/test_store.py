@@ -1,4 +1,4 @@
-"""The store: what is written comes back, chunk by chunk, and only finished work counts."""
+"""The store: what is written comes back, chunk by chunk, and reading changes nothing."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.loader import SequenceLoader
-from nvg.store import Store, open_store
+from nvg.store import Store, StoreWriter, open_store
 from nvg.store.format import ARRAYS, StoreError, digest
 from tests.makers import files_below
 from tests.nvg.store.makers import (
@@ -104,18 +104,6 @@ def test_an_unfinished_store_knows_what_is_committed(tmp_path: Path) -> None:
     assert again.index["row"].to_pylist() == [0, 1, 2, 3, 8, 9]
 
 
-def test_an_index_follows_the_commits_of_one_object(tmp_path: Path) -> None:
-    """finish() shows the whole index in the very object that wrote it."""
-    store = empty_store(tmp_path / "a.vgs", 10)
-    arrays = random_arrays(store)
-    assert len(store.index) == 0
-    for chunk in range(store.chunks):
-        write_rows(store, chunk, arrays, index_table(store, arrays))
-    store.finish()
-    assert store.finished
-    assert store.index["row"].to_pylist() == list(range(10))
-
-
 def test_a_commit_record_says_what_was_written(store: Store) -> None:
     """Rows, error count and a SHA-256 of each array's bytes."""
     record = store.commit_record(1)
@@ -123,62 +111,11 @@ def test_a_commit_record_says_what_was_written(store: Store) -> None:
     assert record["sha256"] == {name: digest(store.group[name][4:8]) for name in ARRAYS}
 
 
-def test_finishing_needs_every_chunk(tmp_path: Path) -> None:
-    """With a chunk missing, finish() refuses, counts, and leaves the store unfinished."""
-    store = empty_store(tmp_path / "a.vgs", 10)
-    arrays = random_arrays(store)
-    for chunk in (0, 2):
-        write_rows(store, chunk, arrays, index_table(store, arrays))
-    with pytest.raises(StoreError, match="2 of 3 chunks"):
-        store.finish()
-    assert not open_store(store.path).finished
-
-
 def test_an_unfinished_store_is_no_training_data(tmp_path: Path) -> None:
     """The loader refuses it and names the remedy."""
     store = empty_store(tmp_path / "a.vgs", 10)
     with pytest.raises(StoreError, match=r"0 of 3 chunks.*--resume"):
         SequenceLoader(store, batch_size=1)
-
-
-@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
-def test_the_order_of_writing_leaves_no_trace(tmp_path: Path, order: tuple[int, ...]) -> None:
-    """Chunks written in any order give the same files, byte for byte."""
-    expected = make_store(tmp_path / "a.vgs", 10, 2, bad=(3,))
-    store = empty_store(tmp_path / "b.vgs", 10, 2)
-    arrays = random_arrays(store, bad=(3,))
-    for chunk in order:
-        write_rows(store, chunk, arrays, index_table(store, arrays, bad=(3,)))
-    store.finish()
-    assert files_below(store.path) == files_below(expected.path)
-
-
-def test_a_chunk_cut_off_before_its_commit_is_simply_written_again(tmp_path: Path) -> None:
-    """Other array bytes and a torn file without a commit record do not count, nor leave a trace."""
-    expected = make_store(tmp_path / "a.vgs", 10, 2)
-    store = empty_store(tmp_path / "b.vgs", 10, 2)
-    arrays, other = random_arrays(store), random_arrays(store, seed=9)
-    write_rows(store, 0, arrays, index_table(store, arrays))
-    store.group["leaves"][4:8] = other["leaves"][4:8]
-    Path(store.path, "content", "c", "1", "0").mkdir(parents=True)
-    Path(store.path, "content", "c", "1", "0", "0").write_bytes(b"torn")
-    again = open_store(store.path, writable=True)
-    assert again.committed() == [0]
-    for chunk in (1, 2):
-        write_rows(again, chunk, arrays, index_table(store, arrays))
-    again.finish()
-    assert files_below(store.path) == files_below(expected.path)
-
-
-@pytest.mark.parametrize("name", ["leaves", "content", "label"])
-def test_a_chunk_of_the_wrong_shape_is_refused(tmp_path: Path, name: str) -> None:
-    """Arrays that do not fill their rows are a ValueError and no commit: nothing is broadcast."""
-    store = empty_store(tmp_path / "a.vgs", 8, 2)
-    arrays = random_arrays(store)
-    part = {key: values[0:4] for key, values in arrays.items()} | {name: arrays[name][:1]}
-    with pytest.raises(ValueError, match=name):
-        store.write_chunk(0, part, index_table(store, arrays).slice(0, 4))
-    assert store.committed() == []
 
 
 MANIFEST = {"format": "nvg-store", "version": 1, "grid": 4}
@@ -248,9 +185,12 @@ def test_a_store_may_be_moved(store: Store, tmp_path: Path) -> None:
 
 
 def test_reading_does_not_write(store: Store) -> None:
-    """A store opened without `writable` refuses to be changed."""
+    """A store opened to read refuses to be changed, and has no method that would."""
     with pytest.raises(ValueError, match="read"):
         open_store(store.path).label[0] = 1
+    changes = ("write", "write_chunk", "write_index_part", "withdraw", "reopen", "finish")
+    assert [name for name in changes if hasattr(Store, name)] == []
+    assert [name for name in changes if not hasattr(StoreWriter, name)] == []
 
 
 def test_a_store_opens_without_torch() -> None:

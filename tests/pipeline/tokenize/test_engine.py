@@ -11,7 +11,7 @@ import pytest
 
 from nvg.config import dump
 from nvg.errors import InputError
-from nvg.store import open_store
+from nvg.store import open_store, open_writer
 from nvg.store.format import StoreError
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import open_source
@@ -82,7 +82,7 @@ def test_a_stopped_pass_resumes_to_the_same_bytes(
     out = tmp_path / "stopped.vgs"
     stopped(recipe, tokenizer, out, done)
     if 2 not in done:
-        half = open_store(str(out), writable=True)
+        half = open_writer(str(out))
         half.group["leaves"][8:12] = 200
         (out / "content" / "c" / "2" / "0").mkdir(parents=True)
         (out / "content" / "c" / "2" / "0" / "0").write_bytes(b"torn")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nvg.store import Store, open_store
+from nvg.store import Store, open_store, open_writer
 from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows
 from pipeline.recipe import Recipe, TokenizeConfig
@@ -100,11 +100,11 @@ def test_an_extension_may_be_killed_anywhere(
     grow(recipe)
     run(recipe, tokenizer, tmp_path / "whole.vgs", PassMode.EXTEND)
     stops = {
-        "parts": ("nvg.store.store.Store.write_index_part", 2),
+        "parts": ("nvg.store.writer.StoreWriter.write_index_part", 2),
         "order": ("nvg.store.layout.write_bytes", 0),
-        "manifest": ("nvg.store.store.Store.reopen", 0),
+        "manifest": ("nvg.store.writer.StoreWriter.reopen", 0),
         "arrays": ("pipeline.tokenize.manifest.complete_layout", 0),
-        "chunk": ("nvg.store.store.Store.write_chunk", 1),
+        "chunk": ("nvg.store.writer.StoreWriter.write_chunk", 1),
     }
     name, calls = stops[step]
     stop_at_call(monkeypatch, name, calls)
@@ -194,6 +194,6 @@ def test_declaring_rows_keeps_the_index(recipe: Recipe, tokenizer: Path, tmp_pat
     """The index of the chunks that are there can be read all the time."""
     store = run(recipe, tokenizer, tmp_path / "a.vgs")
     keys = store.index["key"].to_pylist()
-    declare_rows(open_store(store.path, writable=True), b"order", store.manifest)
+    declare_rows(open_writer(store.path), b"order", store.manifest)
     unfinished = open_store(store.path)
     assert (unfinished.finished, unfinished.index["key"].to_pylist()) == (False, keys)

@@ -1,0 +1,91 @@
+"""A store that is being written: chunks, their commit records, and the end of a pass.
+
+A chunk counts only when its commit record exists, and that is written last.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from nvg.files import json_bytes, write_bytes
+from nvg.store.format import (
+    ERROR,
+    INDEX_SCHEMA,
+    Arrays,
+    StoreError,
+    digest,
+    parquet_bytes,
+    part_name,
+)
+from nvg.store.manifest import Manifest
+from nvg.store.store import Store
+
+
+class StoreWriter(Store):
+    """A store that may be changed. One process at a time changes it (nvg.store.lock); chunks may be
+    written by many."""
+
+    ZARR_MODE = "r+"
+
+    def write_chunk(self, chunk: int, arrays: Arrays, index: pa.Table) -> None:
+        """Write one chunk's rows and index part, then its commit record, atomically and last."""
+        rows = self.chunk_slice(chunk)
+        for name in self.arrays:
+            wanted = (rows.stop - rows.start, *self.group[name].shape[1:])
+            if arrays[name].shape != wanted:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
+        for name in self.arrays:
+            self.group[name][rows] = arrays[name]
+        self.write_index_part(chunk, index)
+        record = {
+            "chunk": chunk,
+            "rows": [rows.start, rows.stop],
+            "errors": int(np.sum(np.asarray(index["status"]) == ERROR)),
+            "sha256": {name: digest(arrays[name]) for name in self.arrays},
+        }
+        self.write(f"commits/{chunk:05d}.json", json_bytes(record))
+
+    def write_index_part(self, chunk: int, index: pa.Table) -> None:
+        """Write the index rows of one chunk."""
+        self.write(part_name(chunk), parquet_bytes([index.cast(INDEX_SCHEMA)], INDEX_SCHEMA))
+
+    def withdraw(self, chunk: int) -> None:
+        """Take a chunk's commit back; its rows count as missing."""
+        self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
+        self._forget_index()
+
+    def reopen(self, manifest: Manifest | None = None) -> None:
+        """Declare the store unfinished again, perhaps with another manifest.
+
+        Its chunks need their index parts.
+        """
+        self._write_manifest(replace(manifest or self.manifest, finished=False, errors=0))
+
+    def finish(self) -> None:
+        """Join the index parts, then mark the store finished; StoreError if a chunk is missing."""
+        committed = self.committed()
+        if committed != list(range(self.chunks)):
+            raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
+        parts = (self.index_part(chunk) for chunk in committed)
+        self.write("index.parquet", parquet_bytes(parts, INDEX_SCHEMA))
+        errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
+        self._write_manifest(replace(self.manifest, finished=True, errors=errors))
+        self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file of the store, atomically."""
+        write_bytes(self.fs, f"{self.root}/{name}", data)
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self.write("manifest.json", manifest.to_bytes())
+        self.manifest = manifest
+        self._forget_index()
+
+    def _forget_index(self) -> None:
+        self.__dict__.pop("index", None)
+
+
+def open_writer(path: str) -> StoreWriter:
+    """Open an existing store to change it; StoreError if there is none at `path`."""
+    return StoreWriter(str(path))
