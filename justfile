@@ -3,6 +3,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 # Arguments reach the commands as they were given: ./justw test -k "store or loader"
 set positional-arguments
 
+# Worker processes of pytest, one per core; `-n 0` after a recipe puts all into one process
+workers := "-n logical --maxprocesses 8 --dist loadgroup"
+
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
 # List the recipes
@@ -24,13 +27,21 @@ lint:
 types:
     mypy
 
-# The tests; arguments go to pytest. Where that is allowed (root on Debian), Chromium for the browser tests is added
-test *args:
-    @command -v chromium >/dev/null || [ "$(id -u)" != 0 ] || timeout 300 just browser >/dev/null 2>&1 || true
-    pytest "$@"
+# The tests but the slow ones; arguments go to pytest
+test *args: _chromium
+    pytest {{ workers }} -m "not slow" "$@"
 
-# What CI runs: lint, types, test
-check: lint types test
+# The tests to run while you work: nothing slow, no cluster, server or browser
+quick *args:
+    pytest {{ workers }} -m "not slow and not ray and not s3 and not browser" "$@"
+
+# What CI runs: lint, types and every test
+check: lint types _chromium
+    pytest {{ workers }}
+
+# Where that is allowed (root on Debian), Chromium for the browser tests is added
+_chromium:
+    @command -v chromium >/dev/null || [ "$(id -u)" != 0 ] || timeout 300 just browser >/dev/null 2>&1 || true
 
 # The whole way on handwritten digits, on a CPU; the outcome lies in runs/demo
 demo *args:

@@ -1,6 +1,13 @@
-"""Fixtures that several packages use; the makers of each package build what they hand out."""
+"""Fixtures that several packages use, and the order in which worker processes take the tests."""
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each; before torch
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -9,6 +16,45 @@ from nvg.store import Store
 from tests.nvg.pretrained.makers import VIT
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
+
+
+def is_ray(item: pytest.Item | None) -> bool:
+    """Whether a test needs Ray."""
+    return item is not None and item.get_closest_marker("ray") is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ray's tests first and all to one worker, then the slow ones, so that none ends long after."""
+    items.sort(key=lambda item: (not is_ray(item), item.get_closest_marker("slow") is None))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in filter(is_ray, items):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadgroup what has no group goes file by file: fixtures are made once."""
+    if config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByGroupOrFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByGroupOrFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """One local Ray serves all tests that need one; it ends after the last of them."""
+    try:
+        return (yield)
+    finally:
+        if is_ray(item) and not is_ray(nextitem) and "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,10 @@ from tests.makers import files_below, tiny_recipe
 from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
 
 # moto and botocore use what newer Pythons will drop.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.s3,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 
 class Server:

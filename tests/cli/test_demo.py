@@ -46,6 +46,8 @@ def test_the_classifier_reads_real_digits_and_no_others() -> None:
     assert wrong < 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.filterwarnings(
     "ignore:Ray Data's internal logging:DeprecationWarning",
     "ignore:The `.*` setting is deprecated:DeprecationWarning",

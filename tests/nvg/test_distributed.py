@@ -35,6 +35,7 @@ def train(folder: Path, name: str, processes: int, *flags: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
     """DDP and FSDP2 with two processes equal one process with the same two micro-batches."""
     train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
@@ -44,6 +45,7 @@ def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
     require_same(tmp_path, "one", "fsdp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [((2, 1), (1, 2)), ((1, 2), (2, 1))])
 def test_a_run_goes_on_with_another_number_of_processes(
     store: Store, tmp_path: Path, first: tuple[int, int], then: tuple[int, int]

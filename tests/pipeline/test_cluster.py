@@ -22,6 +22,8 @@ from tests.makers import files_below, tiny_recipe, write_image_folder
 
 # Ray warns about defaults and files of its own.
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -49,9 +51,9 @@ def work(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     return Work(recipe, files_below(folder / "calm.vgs"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster with a head of one CPU, to which tests add nodes."""
+    """A cluster with a head of one CPU, to which tests add nodes, and take them away again."""
     import ray
     from ray.cluster_utils import Cluster
 

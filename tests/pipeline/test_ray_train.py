@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from pipeline.train import fit_generator, fit_on_ray
 from tests.nvg.training.makers import require_same, training_case
 
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -28,16 +29,6 @@ pytestmark = [
 def store(tmp_path: Path) -> Store:
     """Forty rows, and recipe.toml for eight steps."""
     return training_case(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def own_ray() -> Iterator[None]:
-    """A Ray of this test's own."""
-    import ray
-
-    ray.shutdown()
-    yield
-    ray.shutdown()
 
 
 def kill_one_when(path: Path, killed: list[int]) -> threading.Thread:

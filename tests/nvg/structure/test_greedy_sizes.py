@@ -21,6 +21,8 @@ from tests.nvg.structure.cases import (
     smooth,
 )
 
+SLOW = pytest.mark.slow
+
 
 def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:
     """Constant runs, and noise with repeats in a quarter of the positions."""
@@ -54,7 +56,10 @@ def test_a_large_grid_equals_the_reference(kind: Kind) -> None:
     assert_equal_to_reference(batch_of(kind, 9, 1, 1024, 2))
 
 
-@pytest.mark.parametrize(("size", "channels"), [(1024, 32), (1024, 5), (4096, 8), (4096, 4)])
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [(1024, 32), (1024, 5), pytest.param(4096, 8, marks=SLOW), pytest.param(4096, 4, marks=SLOW)],
+)
 @pytest.mark.parametrize("kind", [normal_latents, drawing, offset, duplicates, smooth])
 def test_backends_agree_on_large_grids(kind: Kind, size: int, channels: int) -> None:
     """Up to 64x64 positions a chain, rounds on a key matrix and FAISS give the same leaves."""

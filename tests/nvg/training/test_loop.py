@@ -182,6 +182,7 @@ def stop_midway(job: Job, out: Path, number: int) -> tuple[int, str]:
     return process.wait(120), process.communicate()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["autoencoder", "generator"])
 def test_ctrl_c_saves_the_step_and_resume_ends_bit_equal(
     whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
@@ -200,6 +201,7 @@ def test_ctrl_c_saves_the_step_and_resume_ends_bit_equal(
     job.check_equal(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["autoencoder", "generator"])
 def test_kill_9_loses_only_the_steps_since_the_checkpoint(
     whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
@@ -213,6 +215,7 @@ def test_kill_9_loses_only_the_steps_since_the_checkpoint(
     job.check_equal(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["autoencoder", "generator"])
 def test_a_finished_run_is_resumed_to_itself(
     whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str

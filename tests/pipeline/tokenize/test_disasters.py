@@ -47,6 +47,7 @@ cp -r {disk}/a.vgs {kept}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [60, 200])
 def test_a_full_disk(recipe: Recipe, tokenizer: Path, tmp_path: Path, size: int) -> None:
     """A small file system of its own runs full: one line, exit 1; with room, --resume completes."""
@@ -95,6 +96,7 @@ def test_a_clock_that_jumps(
     assert files_below(out) == files_below(tmp_path / "calm.vgs")
 
 
+@pytest.mark.slow
 def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """The second is told who writes, whatever its flags, and the first's store is whole."""
     out = tmp_path / "a.vgs"

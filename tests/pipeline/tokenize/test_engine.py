@@ -112,6 +112,7 @@ pipeline.tokenize.dataset.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sy
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the pass, then --resume: the same files as from one go."""
     write_image_folder(tmp_path / "images", per_class=25)

@@ -97,15 +97,14 @@ def test_an_interrupted_pass_ends_as_an_undisturbed_one(
     assert files_below(tmp_path / "b.vgs") == files_below(tmp_path / "a.vgs")
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ray_keeps_the_same_features(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Its workers load the transformer and the store's codec themselves."""
-    import ray
-
     inline = tokenize(recipe, tokenizer, tmp_path / "a.vgs")
     found = tokenize(recipe, tokenizer, tmp_path / "b.vgs", engine=Engine.RAY)
-    ray.shutdown()
     assert found.verify() == []
     codes, wanted = (store.group["features"][:].astype(int) for store in (found, inline))
     assert np.abs(codes - wanted).max() <= 1  # a worker has one thread: the last bit may differ

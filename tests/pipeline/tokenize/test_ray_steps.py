@@ -1,6 +1,5 @@
 """The Ray engine against the inline one, and a store whose making was cut short."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,14 @@ from tests.makers import files_below
 from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run, stopped
 
 
-@pytest.fixture(scope="module")
-def ray_session() -> Iterator[None]:
-    """Ends the local Ray that the engine starts."""
-    yield
-    import ray
-
-    ray.shutdown()
-
-
 # Ray warns about defaults of its own while it makes its context.
+@pytest.mark.ray
 @pytest.mark.filterwarnings(
     "ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning",
     "ignore:`use_polars` is deprecated:DeprecationWarning",
     "ignore:`use_arrow_tensor_v2` is deprecated:DeprecationWarning",
 )
-def test_ray_makes_the_same_bytes(ray_session: None, tokenizer: Path, tmp_path: Path) -> None:
+def test_ray_makes_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
     """The Ray engine, begun or resumed, writes byte for byte what the inline engine writes.
 
     With as many threads as its workers have, one: the last bit of a residual depends on them.
