@@ -6,12 +6,19 @@ import ast
 import itertools
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import PurePosixPath
 
 import networkx as nx
 
 Sources = dict[str, str]  # path from the root -> text
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a source; every rule looks at the same one."""
+    return ast.parse(text)
 
 
 def module_of(file: str) -> str:
@@ -44,7 +51,7 @@ def import_graph(sources: Sources) -> nx.DiGraph[str]:
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(sources)
     for file, text in sources.items():
-        for line, module in imports_of(ast.parse(text, file), set(files)):
+        for line, module in imports_of(parsed(text), set(files)):
             graph.add_edge(file, files[module], line=line)
     return graph
 
@@ -90,9 +97,7 @@ def disorder(allowed: dict[str, set[str]]) -> list[str]:
 
 def legend_of(text: str) -> dict[str, str]:
     """Letter -> meaning, as the docstring of a module states them after `Legend:`."""
-    said = re.search(
-        r"Legend:(.*?)\.(?:\s*$|\s*\n)", ast.get_docstring(ast.parse(text)) or "", re.S
-    )
+    said = re.search(r"Legend:(.*?)\.(?:\s*$|\s*\n)", ast.get_docstring(parsed(text)) or "", re.S)
     if not said:
         return {}
     entries = (" ".join(entry.split()) for entry in said[1].split(","))
@@ -143,7 +148,7 @@ def long_ones(sources: Sources, file_lines: int, function_lines: int) -> list[st
         lines = len(text.splitlines())
         if lines > file_lines:
             found.append(f"{file}: {lines} lines, at most {file_lines}")
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(text)):
             if isinstance(node, Function):
                 size = (node.end_lineno or 0) - node.lineno + 1
                 if size > function_lines:
@@ -156,7 +161,7 @@ def undocumented(sources: Sources) -> list[str]:
     return [
         f"{file}: {node.name}"
         for file, text in sources.items()
-        for node in ast.parse(text).body
+        for node in parsed(text).body
         if isinstance(node, Function | ast.ClassDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)

@@ -23,6 +23,7 @@ from tests.layout_rules import (
     module_of,
     outside_functions,
     package_of,
+    parsed,
     project_legend,
     undocumented,
 )
@@ -138,7 +139,7 @@ def test_ray_stays_in_two_files() -> None:
     wrong = [
         f"{file}:{line}"
         for file, text in SOURCES.items()
-        for line, package in imported_packages(ast.walk(ast.parse(text)))
+        for line, package in imported_packages(ast.walk(parsed(text)))
         if package == "ray" and file not in RAY_FILES
     ]
     assert wrong == []
@@ -189,7 +190,7 @@ def test_no_test_imports_another() -> None:
     wrong = [
         f"{file}:{line} imports {module}"
         for file, text in TESTS.items()
-        for line, module in imports_of(ast.parse(text), set(modules))
+        for line, module in imports_of(parsed(text), set(modules))
         if PurePosixPath(modules[module]).name.startswith("test_")
     ]
     assert wrong == []
@@ -208,7 +209,7 @@ def test_public_names_have_docstrings() -> None:
 def test_the_command_line_imports_nothing_heavy_at_once() -> None:
     """Heavy libraries are imported inside the verb that needs them."""
     heavy = {"torch", "ray", "faiss", "sklearn"}
-    tree = ast.parse(SOURCES["cli/app.py"])
+    tree = parsed(SOURCES["cli/app.py"])
     assert not heavy & {package for _, package in imported_packages(outside_functions(tree))}
     code = f"import sys, cli.app; print(*sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -1,9 +1,6 @@
 """nvgctl: what each verb accepts, says and returns; bad input is exit code 2 and one line."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -219,15 +216,18 @@ def test_wrong_usage_is_exit_code_2(shared: Path, text: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_failure_is_one_line_unless_the_traceback_is_wanted(own: Path) -> None:
-    """Exit code 1 for what is not the user's doing; NVG_TRACEBACK=1 shows where it happened."""
+def test_a_failure_is_one_line_unless_the_traceback_is_wanted(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1 for what is not the user's doing; NVG_TRACEBACK=1 lets the error through."""
     for chunk in (own / "tokens.vgs" / "leaves" / "c").rglob("*"):
         if chunk.is_file():
             chunk.write_bytes(b"damaged")
-    command = [sys.executable, "-m", "cli.app", "inspect", f"{own}/tokens.vgs", "--row", "0"]
-    for wanted in ("", "1"):
-        environment = {**os.environ, "NVG_TRACEBACK": wanted}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert run.returncode == 1
-        assert ("Traceback" in run.stderr) == (wanted == "1")
-        assert run.stderr.count("nvgctl: failed: ") == (wanted == "")
+    monkeypatch.delenv("NVG_TRACEBACK", raising=False)
+    result = nvgctl("inspect @tokens.vgs --row 0", own)
+    assert (result.exit_code, result.stderr.count("nvgctl: failed: ")) == (1, 1)
+    assert isinstance(result.exception, SystemExit)
+    monkeypatch.setenv("NVG_TRACEBACK", "1")
+    result = nvgctl("inspect @tokens.vgs --row 0", own)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert not isinstance(result.exception, SystemExit)

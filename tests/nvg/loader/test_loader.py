@@ -15,7 +15,7 @@ from nvg.sequence import Sequences
 from tests.nvg.loader.makers import numbered_store, rows_of
 from tests.nvg.store.makers import make_store
 
-light = settings(deadline=None, max_examples=50)
+light = settings(deadline=None, max_examples=30)
 SEED = st.integers(0, 2**31)
 
 

@@ -21,10 +21,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_distance_of_images(weights: Path) -> None:
+@pytest.fixture(scope="module")
+def untrained() -> Perceptual:
+    """The one with random weights; making a VGG16 takes seconds."""
+    return Perceptual(RANDOM, 32)
+
+
+def test_distance_of_images(untrained: Perceptual) -> None:
     """Zero to itself, symmetric, one number a pair, with a gradient; dropout stays off."""
     images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    measure = Perceptual(RANDOM, 32).train()
+    measure = untrained.train()
     assert measure(images[0], images[0]).tolist() == [0, 0]
     found = measure(images[0], images[1])
     assert torch.equal(found, measure(images[0], images[1]))
@@ -36,26 +42,30 @@ def test_distance_of_images(weights: Path) -> None:
     assert not any(p.requires_grad for p in measure.parameters())
 
 
-def test_the_files_weights_are_used(weights: Path) -> None:
+def test_the_files_weights_are_used(weights: Path, untrained: Perceptual) -> None:
     """Layer by layer; the name tells when they are random."""
     state = torch.load(weights, weights_only=True)
     measure = Perceptual(str(weights), 32)
     assert measure.name == "lpips"
-    assert Perceptual(RANDOM, 32).name == "lpips, VGG16 with random weights"
+    assert untrained.name == "lpips, VGG16 with random weights"
     first = measure.distance.net.slice1[0].weight
     assert torch.equal(first, state["features.0.weight"])
     last = measure.distance.net.slice5[-2].weight
     assert torch.equal(last, state["features.28.weight"])
 
 
-def test_random_weights_are_always_the_same() -> None:
+def test_random_weights_are_always_the_same(untrained: Perceptual) -> None:
     """A run that resumes measures as before."""
-    first, second = (Perceptual(RANDOM, 32).distance.net.slice3[-2].weight for _ in range(2))
+    again = Perceptual(RANDOM, 32)
+    first, second = (one.distance.net.slice3[-2].weight for one in (untrained, again))
     assert torch.equal(first, second)
 
 
-def test_bad_weights_are_named(tmp_path: Path) -> None:
+def test_bad_weights_are_named(
+    tmp_path: Path, untrained: Perceptual, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A missing file, text, other weights."""
+    monkeypatch.setattr("nvg.pretrained.lpips._untrained", lambda: untrained.distance)
     (tmp_path / "text.pth").write_text("no")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     for name, words in (

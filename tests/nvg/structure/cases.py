@@ -1,6 +1,7 @@
 """Latents for structure construction: kinds on which backends could differ, and what must agree."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,14 @@ def leaves_of(latents_BNC: Latents, backend: str) -> list[list[int]]:
 
 
 def expected_leaves(latents_BNC: Latents) -> list[list[int]]:
-    """The leaves of a batch by the reference."""
-    return [reference.greedy_leaves(latents_NC) for latents_NC in latents_BNC]
+    """The leaves of a batch by the reference, worked out once."""
+    shape, kind = latents_BNC.shape[1:], latents_BNC.dtype.str
+    return [_leaves(latents_NC.tobytes(), shape, kind) for latents_NC in latents_BNC]
+
+
+@lru_cache(4096)
+def _leaves(latents_NC: bytes, shape: tuple[int, ...], kind: str) -> list[int]:
+    return reference.greedy_leaves(np.frombuffer(latents_NC, kind).reshape(shape))
 
 
 def assert_equal_to_reference(latents_BNC: Latents) -> None:

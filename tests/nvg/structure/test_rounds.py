@@ -116,6 +116,7 @@ def test_a_batch_may_be_cut_anywhere(elements: int, monkeypatch: pytest.MonkeyPa
     assert max(largest) == min(len(KINDS), max(1, elements // 16**2))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_leaves() -> None:
     """On a CUDA device the leaves are those of the host, and stay on the device."""

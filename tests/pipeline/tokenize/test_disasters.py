@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +22,23 @@ ROOT = Path(__file__).resolve().parents[3]
 IMAGES = 60
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> tuple[Recipe, Path]:
+    """A recipe over 60 images in chunks of one, and the folder of recipe.toml and calm.vgs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_image_folder(folder / "images", per_class=IMAGES // 3)
+    recipe = tiny_recipe(folder / "images", tokenize=TokenizeConfig(chunk_rows=1))
+    dump(recipe, folder / "recipe.toml")
+    tokenize_dataset(recipe, tokenizer, str(folder / "calm.vgs"))
+    return recipe, folder
+
+
 @pytest.fixture
-def recipe(tmp_path: Path, tokenizer: Path) -> Recipe:
-    """60 images in chunks of one, its file recipe.toml, and an undisturbed store, calm.vgs."""
-    write_image_folder(tmp_path / "images", per_class=IMAGES // 3)
-    recipe = tiny_recipe(tmp_path / "images", tokenize=TokenizeConfig(chunk_rows=1))
-    dump(recipe, tmp_path / "recipe.toml")
-    tokenize_dataset(recipe, tokenizer, str(tmp_path / "calm.vgs"))
+def recipe(undisturbed: tuple[Recipe, Path], tmp_path: Path) -> Recipe:
+    """The recipe, with copies of its file and of the undisturbed store in tmp_path."""
+    recipe, folder = undisturbed
+    shutil.copy(folder / "recipe.toml", tmp_path)
+    shutil.copytree(folder / "calm.vgs", tmp_path / "calm.vgs")
     return recipe
 
 

@@ -1,12 +1,14 @@
 """The whole recipe: every loss at once, average weights, dead codewords, an exact resume."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 from nvg.errors import InputError, WorkError
+from nvg.pretrained import lpips
 from nvg.pretrained.lpips import RANDOM
 from nvg.quantizer.codebook import DeadCodes
 from nvg.quantizer.residual import Quantized
@@ -58,6 +60,13 @@ def fit(
     train_autoencoder(tiny_model(grid), training, Pictures(8, 2 * grid), None, run, start)
 
 
+@pytest.fixture
+def one_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the untrained VGG16, which takes seconds, once for all runs of a test."""
+    monkeypatch.setattr(lpips, "_untrained", cache(lpips._untrained))
+
+
+@pytest.mark.usefixtures("one_vgg")
 @pytest.mark.parametrize("kind", [DiscriminatorKind.DINO, DiscriminatorKind.PATCH])
 def test_every_term_is_logged_and_a_resumed_run_is_exact(
     tmp_path: Path, vit_weights: Path, kind: DiscriminatorKind
