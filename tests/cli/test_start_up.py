@@ -1,0 +1,75 @@
+"""What each verb may import: a verb that prints a table does not wait for torch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests/golden/v0.1"
+
+# Libraries that take from 0.2 to 5 s to import.
+HEAVY = {
+    "torch",
+    "torch.distributed.fsdp",
+    "numba",
+    "ray",
+    "faiss",
+    "sklearn",
+    "matplotlib",
+    "timm",
+    "datasets",
+    "scipy",
+}
+ARRAYS = {"numpy", "pyarrow", "zarr", "PIL"}
+
+# Words of the command line -> what it must not import.
+FORBIDDEN: dict[str, set[str]] = {
+    "--help": HEAVY | ARRAYS,
+    "inspect --help": HEAVY | ARRAYS,
+    "inspect tokens.vgs": HEAVY | {"PIL"},
+    "inspect tokens.vgs --row 1": HEAVY | {"PIL"},
+    "inspect tokens.vgs --json": HEAVY | {"PIL"},
+    "verify tokens.vgs": HEAVY | {"PIL"},
+    "export tokens.vgs --format parquet --out tokens.parquet": HEAVY | {"PIL"},
+    "tokenize recipe.toml --tokenizer autoencoder --out new.vgs --dry-run": HEAVY
+    - {"torch", "numba"},
+    "sample generator -n 1 --png one.png": HEAVY - {"torch", "numba"},
+}
+
+RUN = """
+import sys
+from cli.app import app
+try:
+    app(sys.argv[2:], standalone_mode=True)
+except SystemExit as done:
+    code = done.code or 0
+loaded = [name for name in sys.argv[1].split(",") if name in sys.modules]
+print("LOADED", code, *loaded)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store, a recipe with its photos, an autoencoder and generators."""
+    path = tmp_path_factory.mktemp("golden") / "v0.1"
+    shutil.copytree(GOLDEN, path)
+    return path
+
+
+@pytest.mark.parametrize("line", FORBIDDEN)
+def test_a_verb_imports_only_what_it_needs(folder: Path, line: str) -> None:
+    """It succeeds, and none of the forbidden modules is loaded."""
+    names = ",".join(sorted(FORBIDDEN[line]))
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, names, *line.split()],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = run.stdout.rstrip().splitlines()[-1] if run.stdout.strip() else run.stderr
+    assert last == "LOADED 0", last
