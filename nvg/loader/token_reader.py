@@ -12,6 +12,7 @@ import numpy as np
 
 from nvg.store import Store
 from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, StoreError, digest
+from nvg.store.index import has_status
 
 READERS = 2  # threads; decompression lets go of the interpreter's lock
 
@@ -34,7 +35,7 @@ class TokenReader:
     def __init__(self, store: Store, with_features: bool = False) -> None:
         store.require_finished()
         self.store = store
-        self.is_good = np.asarray(store.index["status"]) == OK
+        self.is_good = has_status(store.index, OK)
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
         starts = np.arange(0, len(store), store.manifest.chunk_rows)

@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.store.format import ERROR, OK, Arrays, digest
+from nvg.store.index import has_status, numbers
 
 
 def index_faults(index: pa.Table, rows: int, errors: int) -> list[str]:
     """What is wrong with the index of a finished store of `rows` rows, `errors` of them errors."""
     faults = []
-    if not np.array_equal(np.asarray(index["row"]), np.arange(rows)):
+    if not np.array_equal(numbers(index, "row"), np.arange(rows)):
         faults.append(f"index has {len(index)} rows, not rows 0..{rows - 1} in order")
-    found = int(np.sum(np.asarray(index["status"]) == ERROR))
+    found = int(np.sum(has_status(index, ERROR)))
     if found != errors:
         faults.append(f"index has {found} error rows, the manifest {errors}")
     return faults
@@ -34,9 +35,9 @@ def chunk_faults(
         for name, values in arrays.items()
         if digest(values) != record["sha256"][name]
     ]
-    if not np.array_equal(np.asarray(part["row"]), np.arange(rows.start, rows.stop)):
+    if not np.array_equal(numbers(part, "row"), np.arange(rows.start, rows.stop)):
         return [*faults, "rows are missing from the index"]
-    if not np.array_equal(np.asarray(part["label"]), arrays["label"]):
+    if not np.array_equal(numbers(part, "label"), arrays["label"]):
         faults.append("label differs from the index")
     status = np.asarray(part["status"])
     unknown = sorted(set(status) - {OK, ERROR})

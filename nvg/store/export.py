@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from nvg.progress import progress
 from nvg.store.format import OK, StoreError
+from nvg.store.index import has_status
 from nvg.store.store import Store
 
 COLUMNS = ("row", "key", "label", "class", "width", "height")
@@ -74,7 +75,7 @@ def _tables(store: Store) -> Iterator[pa.Table]:
     for chunk in range(store.chunks):
         part = store.chunk_slice(chunk)
         entries = index.slice(part.start, part.stop - part.start)
-        good = np.flatnonzero(np.asarray(entries["status"]) == OK)
+        good = np.flatnonzero(has_status(entries, OK))
         columns = [entries[name].take(good) for name in COLUMNS]
         for name in ("leaves", "content"):
             values_RXT = getattr(store, name)[part][good]

@@ -28,6 +28,7 @@ from nvg.store.format import (
     part_name,
     read_parquet,
 )
+from nvg.store.index import has_status, numbers
 from nvg.store.manifest import Manifest
 
 
@@ -110,8 +111,8 @@ class Store:
 
     def ok_rows(self) -> np.ndarray[Any, Any]:
         """Rows whose image could be tokenized, int64, ascending."""
-        good = np.asarray(self.index["status"]) == OK
-        return np.asarray(self.index["row"])[good]
+        good = has_status(self.index, OK)
+        return numbers(self.index, "row")[good]
 
     @property
     def chunks(self) -> int:

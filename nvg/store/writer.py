@@ -18,6 +18,7 @@ from nvg.store.format import (
     parquet_bytes,
     part_name,
 )
+from nvg.store.index import has_status
 from nvg.store.manifest import Manifest
 from nvg.store.store import Store
 
@@ -41,7 +42,7 @@ class StoreWriter(Store):
         record = {
             "chunk": chunk,
             "rows": [rows.start, rows.stop],
-            "errors": int(np.sum(np.asarray(index["status"]) == ERROR)),
+            "errors": int(np.sum(has_status(index, ERROR))),
             "sha256": {name: digest(arrays[name]) for name in self.arrays},
         }
         self.write(f"commits/{chunk:05d}.json", json_bytes(record))

@@ -16,6 +16,7 @@ from PIL import Image
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.format import OK, StoreError
+from nvg.store.index import entries_of, numbers
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import png_bytes, tiles_of
@@ -79,7 +80,7 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     """Rows from `0-11,40`; without a text `count` of them, evenly. InputError for others."""
     total = len(store)
     if text is None:
-        known = np.asarray(store.index["row"]).tolist()
+        known = numbers(store.index, "row").tolist()
         if not known:
             raise InputError(f"{store.path} has no rows yet: tokenize some, then look again")
         return (
@@ -104,7 +105,7 @@ def image_records(
 
     `detokenizer` is the store's own, loaded before; without one there are maps and no canvases.
     """
-    index = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
+    index = entries_of(store.index, rows)
     by_row = {entry["row"]: entry for entry in index}
     missing = [row for row in rows if row not in by_row]
     if missing:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.format import OK
+from nvg.store.index import numbers
 from nvg.view.html import Originals, canvas_uris, decoder_of, filled, image_records, page_facts
 from nvg.view.summary import find_key
 
@@ -105,7 +106,7 @@ class Browser:
             found += [int(row) for row in hits if int(row) in good]
         own = _whole(query, "row", -1)
         rows_ = [row for row in found if row != own][:MOST_SAME]
-        entries = self.index.filter(np.isin(np.asarray(self.index["row"]), rows_))
+        entries = self.index.filter(np.isin(numbers(self.index, "row"), rows_))
         return entries.select(["row", "key"]).to_pylist()
 
     def _record(self, store: Store, row: int) -> dict[str, Any]:

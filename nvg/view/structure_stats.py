@@ -11,6 +11,7 @@ from nvg.progress import progress
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
+from nvg.store.index import entries_of
 from nvg.structure import measure_structure, share_explained
 from nvg.structure.quality import RegionReader
 
@@ -27,7 +28,7 @@ def structure_lines(store: Store, regions: RegionReader | None = None) -> list[s
     rows = store.ok_rows()[:MOST_MEASURED]
     if not len(rows):
         raise InputError(f"{store.path} has no tokenized row to measure yet")
-    entries = store.index.filter(np.isin(np.asarray(store.index["row"]), rows)).to_pylist()
+    entries = entries_of(store.index, rows)
     quantizer, sums = (
         load_quantizer(store.read(TOKENIZER_FILE), store.geometry),
         torch.zeros(3, store.geometry.stages).double(),

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from nvg.errors import InputError
 from nvg.store import Store
-from nvg.store.format import OK
+from nvg.store.format import ERROR
+from nvg.store.index import reasons_of
 from nvg.store.manifest import FeatureInfo
 from nvg.view.token_stats import StageUse, stage_uses
 
@@ -55,8 +55,7 @@ class StoreSummary:
 def summarize(store: Store) -> StoreSummary:
     """Look at a store, finished or not."""
     manifest, geometry, index = store.manifest, store.geometry, store.index
-    status = np.asarray(index["status"])
-    reasons, counts = np.unique(np.asarray(index["reason"])[status != OK], return_counts=True)
+    reasons = reasons_of(index, ERROR)
     return StoreSummary(
         path=store.path,
         finished=store.finished,
@@ -77,14 +76,16 @@ def summarize(store: Store) -> StoreSummary:
         features=manifest.features,
         bytes=_bytes(store),
         indexed=len(index),
-        errors=int((status != OK).sum()),
-        reasons={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
+        errors=sum(reasons.values()),
+        reasons=reasons,
         stages=stage_uses(store, MOST_ROWS),
     )
 
 
 def find_key(store: Store, key: str) -> int:
     """The row of an image by its key; InputError naming a like one when there is none."""
+    import pyarrow.compute as pc  # which takes a tenth of a second
+
     keys = store.index["key"]
     at = np.flatnonzero(pc.equal(keys, key).to_numpy())
     if len(at):

@@ -11,6 +11,7 @@ from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
+from nvg.store.index import entries_of
 from nvg.view.summary import StoreSummary, summarize
 from nvg.view.token_stats import use_lines
 
@@ -57,9 +58,7 @@ def row_entry(store: Store, row: int) -> dict[str, Any]:
     """The index entry of an image; InputError for a row that is not there."""
     if not 0 <= row < len(store):
         raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
-    entries: list[dict[str, Any]] = store.index.filter(
-        np.asarray(store.index["row"]) == row
-    ).to_pylist()
+    entries = entries_of(store.index, [row])
     if not entries:
         raise InputError(f"row {row} is not committed yet in {store.path}")
     return entries[0]

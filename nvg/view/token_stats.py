@@ -6,10 +6,10 @@ Legend: B image of a batch, X view, S stage, V code, T token.
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
 from nvg.store import Store
+from nvg.store.index import mean_stage_error
 
 SHOWN_CODES = 3
 
@@ -69,15 +69,6 @@ def _top(hits_V: Counts) -> list[tuple[int, float]]:
     order_V = np.argsort(-hits_V, kind="stable")[:SHOWN_CODES]
     total = int(hits_V.sum())
     return [(int(code), int(hits_V[code]) / total) for code in order_V if hits_V[code] > 0]
-
-
-def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Mean squared latent residual after each stage over the readable rows of an index, [S]."""
-    error = index["stage_error"].drop_null().combine_chunks()
-    mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (
-        np.asarray(error.flatten(), dtype=np.float64).reshape(-1, stages).mean(0)
-    )
-    return mean
 
 
 def use_lines(uses: list[StageUse]) -> list[str]:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fsspec
-import numpy as np
 
 from nvg.files import json_bytes, write_bytes
 from nvg.store import Store
 from nvg.store.format import ERROR
+from nvg.store.index import reasons_of
 from nvg.view.token_stats import StageUse, stage_uses, use_lines
 from pipeline.images.blocks import Block
 
@@ -89,6 +89,7 @@ def make_report(store: Store, work: Work) -> Report:
 
 def errors_by_kind(store: Store) -> dict[str, int]:
     """How many error rows each reason has, its details left out; the most frequent first."""
-    index = store.index
-    reasons = np.asarray(index["reason"])[np.asarray(index["status"]) == ERROR]
-    return dict(Counter(str(reason).partition(":")[0] for reason in reasons).most_common())
+    kinds = Counter[str]()
+    for reason, count in reasons_of(store.index, ERROR).items():
+        kinds[reason.partition(":")[0]] += count
+    return dict(kinds.most_common())

@@ -22,6 +22,7 @@ HEAVY = {
     "timm",
     "datasets",
     "scipy",
+    "pandas",
 }
 ARRAYS = {"numpy", "pyarrow", "zarr", "PIL"}
 

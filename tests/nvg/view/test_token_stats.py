@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from nvg.store import open_store
-from nvg.view.token_stats import mean_stage_error, stage_uses, use_lines
+from nvg.store.index import mean_stage_error
+from nvg.view.token_stats import stage_uses, use_lines
 from tests.nvg.store.makers import make_store
 
 

@@ -1,0 +1,63 @@
+"""Columns of a store's index as numpy arrays, without pandas.
+
+pyarrow imports pandas, which takes half a second, whenever it turns Python values into Arrow's or
+arrays into numpy's by its own methods. DLPack and dictionary encoding need neither.
+
+Legend: R row of the store, S stage.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
+    """A column of integers [R]."""
+    return _joined([np.from_dlpack(part) for part in index[column].chunks])
+
+
+def has_status(index: pa.Table, status: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows have this status, OK or ERROR, bool [R]."""
+    return _joined(
+        [
+            codes == names.index(status) if status in names else np.zeros(len(codes), bool)
+            for names, codes in _encoded(index, "status")
+        ]
+    ).astype(bool)
+
+
+def reasons_of(index: pa.Table, status: str) -> dict[str, int]:
+    """How many rows of this status have each reason, by reason."""
+    chosen, start, counts = has_status(index, status), 0, Counter[str]()
+    for names, codes in _encoded(index, "reason"):
+        found = np.bincount(codes[chosen[start : start + len(codes)]], minlength=len(names))
+        counts.update({name: int(n) for name, n in zip(names, found, strict=True) if n})
+        start += len(codes)
+    return dict(sorted(counts.items()))
+
+
+def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Mean squared latent residual after each stage over the rows that have one, [S]."""
+    parts = [np.from_dlpack(part.drop_null().flatten()) for part in index["stage_error"].chunks]
+    mean: np.ndarray[Any, np.dtype[np.float64]] = (
+        np.concatenate(parts).astype(np.float64).reshape(-1, stages).mean(0)
+    )
+    return mean
+
+
+def entries_of(index: pa.Table, rows: Any) -> list[dict[str, Any]]:
+    """The entries of these rows, in the order of the index."""
+    at = np.flatnonzero(np.isin(numbers(index, "row"), rows))
+    return [entry for n in at.tolist() for entry in index.slice(n, 1).to_pylist()]
+
+
+def _encoded(index: pa.Table, column: str) -> list[tuple[list[str], np.ndarray[Any, Any]]]:
+    """(distinct values, the number of each row's value) for each chunk of a column of strings."""
+    parts = index[column].dictionary_encode().chunks
+    return [(part.dictionary.to_pylist(), np.from_dlpack(part.indices)) for part in parts]
+
+
+def _joined(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

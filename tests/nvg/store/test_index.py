@@ -1,0 +1,71 @@
+"""Columns of an index as numpy: what pyarrow says, in one chunk, in several, and in none."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nvg.store.format import ERROR, INDEX_SCHEMA, OK
+from nvg.store.index import entries_of, has_status, mean_stage_error, numbers, reasons_of
+
+ROWS = [
+    {"row": 0, "key": "a", "label": 1, "status": OK, "reason": "", "stage_error": [1.0, 0.5]},
+    {"row": 1, "key": "b", "label": -1, "status": ERROR, "reason": "cut", "stage_error": None},
+    {"row": 2, "key": "c", "label": 0, "status": ERROR, "reason": "bomb", "stage_error": None},
+    {"row": 3, "key": "d", "label": 2, "status": ERROR, "reason": "cut", "stage_error": None},
+    {"row": 4, "key": "e", "label": 2, "status": OK, "reason": "", "stage_error": [3.0, 1.5]},
+]
+
+
+def table(*sizes: int) -> pa.Table:
+    """The rows in chunks of these sizes."""
+    whole, parts, start = pa.Table.from_pylist(ROWS, INDEX_SCHEMA), [], 0
+    for size in sizes:
+        parts.append(whole.slice(start, size))
+        start += size
+    return pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+
+
+@pytest.mark.parametrize("sizes", [(5,), (2, 3), (1, 1, 1, 2)])
+def test_columns_are_what_the_table_holds(sizes: tuple[int, ...]) -> None:
+    """Chunks, which begin anywhere in their buffers, come one after another."""
+    index = table(*sizes)
+    assert numbers(index, "row").tolist() == [0, 1, 2, 3, 4]
+    assert numbers(index, "label").tolist() == [1, -1, 0, 2, 2]
+    assert has_status(index, OK).tolist() == [True, False, False, False, True]
+    assert has_status(index, ERROR).tolist() == [False, True, True, True, False]
+    assert reasons_of(index, ERROR) == {"bomb": 1, "cut": 2}
+    assert np.allclose(mean_stage_error(index, 2), [2.0, 1.0])
+    assert [entry["key"] for entry in entries_of(index, [4, 1, 9])] == ["b", "e"]
+
+
+def test_an_empty_index_has_empty_columns() -> None:
+    """As of a store without a committed chunk."""
+    index = table()
+    assert numbers(index, "row").tolist() == []
+    assert has_status(index, OK).tolist() == []
+    assert reasons_of(index, ERROR) == {}
+    assert entries_of(index, [0]) == []
+
+
+def test_reading_columns_imports_no_pandas() -> None:
+    """It would cost half a second at the start of every verb."""
+    code = """
+import sys
+import pyarrow as pa
+from nvg.store.index import numbers, has_status, reasons_of, mean_stage_error, entries_of
+reader = pa.ipc.open_stream(sys.stdin.buffer.read())
+index = reader.read_all()
+numbers(index, "row"), has_status(index, "ok"), reasons_of(index, "error")
+mean_stage_error(index, 2), entries_of(index, [1])
+print("pandas" in sys.modules)
+"""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, INDEX_SCHEMA) as writer:
+        writer.write_table(table(5))
+    run = subprocess.run(
+        [sys.executable, "-c", code], input=sink.getvalue().to_pybytes(), capture_output=True
+    )
+    assert run.stdout.strip() == b"False", run.stderr.decode()
