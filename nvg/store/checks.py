@@ -39,11 +39,11 @@ def chunk_faults(
         return [*faults, "rows are missing from the index"]
     if not np.array_equal(numbers(part, "label"), arrays["label"]):
         faults.append("label differs from the index")
-    status = np.asarray(part["status"])
-    unknown = sorted(set(status) - {OK, ERROR})
-    if unknown:
+    is_ok = has_status(part, OK)
+    if not (is_ok | has_status(part, ERROR)).all():
+        unknown = sorted(set(part["status"].to_pylist()) - {OK, ERROR})
         return [*faults, f"index has an unknown status: {unknown}"]
-    return faults + _value_faults(arrays, status == OK, codebook_size)
+    return faults + _value_faults(arrays, is_ok, codebook_size)
 
 
 def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:

@@ -24,6 +24,7 @@ HEAVY = {
     "scipy",
     "pandas",
 }
+TORCH = {"torch", "numba", "scipy", "pandas"}  # scipy and pandas come with the two others
 ARRAYS = {"numpy", "pyarrow", "zarr", "PIL"}
 
 # Words of the command line -> what it must not import.
@@ -34,10 +35,11 @@ FORBIDDEN: dict[str, set[str]] = {
     "inspect tokens.vgs --row 1": HEAVY | {"PIL"},
     "inspect tokens.vgs --json": HEAVY | {"PIL"},
     "verify tokens.vgs": HEAVY | {"PIL"},
-    "export tokens.vgs --format parquet --out tokens.parquet": HEAVY | {"PIL"},
+    "export tokens.vgs --format parquet --out tokens.parquet": HEAVY - {"pandas"} | {"PIL"},
     "tokenize recipe.toml --tokenizer autoencoder --out new.vgs --dry-run": HEAVY
-    - {"torch", "numba"},
-    "sample generator -n 1 --png one.png": HEAVY - {"torch", "numba"},
+    - TORCH
+    - {"torch.distributed.fsdp"},
+    "sample generator -n 1 --png one.png": HEAVY - TORCH - {"torch.distributed.fsdp"},
 }
 
 RUN = """

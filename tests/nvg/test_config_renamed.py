@@ -1,0 +1,57 @@
+"""Keys that were renamed: the old name is still read, with one warning for a whole recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nvg.config import ConfigError, build, dump, load, renamed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A section."""
+
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renamed:
+    """A section whose keys had other names."""
+
+    patience: int = renamed(3, was="waiting")
+    inner: Inner = renamed(Inner(size=1), was="core")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A recipe with such a section."""
+
+    part: Renamed = Renamed()
+
+
+def test_former_names_are_read_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for all of a recipe, with each old name and the new one; the rest is strict."""
+    built = build(Holder, {"part": {"waiting": 5, "core": {"size": 2}}})
+    assert built == Holder(part=Renamed(patience=5, inner=Inner(size=2)))
+    (record,) = caplog.records
+    assert "part.waiting (now patience), part.core (now inner)" in record.getMessage()
+    caplog.clear()
+    assert build(Holder, {"part": {"patience": 5}}).part.patience == 5
+    assert caplog.records == []
+
+
+def test_an_old_and_a_new_name_together_are_refused() -> None:
+    """Which of the two is meant cannot be known."""
+    with pytest.raises(ConfigError, match=r"part\.waiting is the old name of part\.patience"):
+        build(Holder, {"part": {"waiting": 5, "patience": 5}})
+
+
+def test_overrides_may_use_a_former_name(tmp_path: Path) -> None:
+    """`--set part.waiting=4` works as before; what is written has the new name."""
+    (tmp_path / "recipe.toml").write_text("")
+    loaded = load(Holder, tmp_path / "recipe.toml", ["part.waiting=4"])
+    assert loaded.part.patience == 4
+    dump(loaded, tmp_path / "out.toml")
+    assert "patience = 4" in (tmp_path / "out.toml").read_text()
+    assert "waiting" not in (tmp_path / "out.toml").read_text()
