@@ -23,6 +23,7 @@ from tests.doc_rules import (
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("datasets/*.md")])
+RECIPES = sorted(ROOT.glob("datasets/*.toml"))
 VERBS = typer.main.get_command(app)
 PROGRAMS = ("nvgctl", "-m cli.app")
 PRESET = "generator.preset"  # is expanded before the recipe is built
@@ -95,6 +96,18 @@ def test_recipes_of_justw_exist(file: Path) -> None:
     assert [
         b for b in benches if b != "NAME" and not (ROOT / f"tests/bench/{b}.py").is_file()
     ] == []
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
+def test_commands_in_the_head_of_a_recipe_can_be_typed(file: Path) -> None:
+    """Verbs, flags and keys of the comments above a recipe exist."""
+    head = "\n".join(re.findall(r"^# *(.*)", file.read_text(encoding="utf-8"), re.M))
+    text = f"```bash\n{head}\n```\n"
+    lines = [words for program in PROGRAMS for words in commands(text, program)]
+    assert lines or "./justw demo" in head
+    assert [fault for words in lines for fault in unknown_words(VERBS, words)] == []
+    keys = [key for key in (*recipe_keys(text), *recipe_keys(head)) if key != PRESET]
+    assert [key for key in keys if not has_key(Recipe, key)] == []
 
 
 def test_every_verb_is_in_the_table_of_commands() -> None:
