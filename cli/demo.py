@@ -22,7 +22,7 @@ from nvg.files import require_file_place, write_atomic
 from nvg.store.format import OK
 from nvg.store.store import Store
 from nvg.view.decoder import store_detokenizer
-from nvg.view.figures import hierarchy, png_bytes
+from nvg.view.figures import hierarchy_figure, png_bytes
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -163,5 +163,5 @@ def draw_row(store: Store, row: int, png: Path) -> None:
         raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
     leaves = torch.from_numpy(store.leaves[row])
     content = torch.from_numpy(store.content[row].astype("int64"))
-    picture = hierarchy(store_detokenizer(store), leaves, content)
+    picture = hierarchy_figure(store_detokenizer(store), leaves, content)
     write_atomic(png, png_bytes(picture))

@@ -14,7 +14,7 @@ from nvg.sampling.control import Condition, Control, condition_on_stages, edit_r
 from nvg.sampling.generators import Generators, load_generators
 from nvg.store import open_store
 from nvg.structure.drawn import leaves_of_regions
-from nvg.view.figures import hierarchy, png_bytes, sheet, tiles_of
+from nvg.view.figures import hierarchy_figure, image_grid, png_bytes, tiles_of
 from nvg.view.palette import Tile, structure_tile
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference
@@ -125,10 +125,10 @@ def main() -> None:
         "region": gallery.region(),
     }
     for name, rows in sheets.items():
-        picture = sheet([tiles for _, tiles in rows], SIDE, names=[title for title, _ in rows])
+        picture = image_grid([tiles for _, tiles in rows], SIDE, names=[title for title, _ in rows])
         write_atomic(FOLDER / f"{name}.png", png_bytes(picture))
     reference = gallery.reference
-    drawn = hierarchy(gallery.generators.detokenizer, reference.leaves, reference.content)
+    drawn = hierarchy_figure(gallery.generators.detokenizer, reference.leaves, reference.content)
     write_atomic(FOLDER / "hierarchy.png", png_bytes(drawn))
     print(f"wrote {len(sheets) + 1} pictures to {FOLDER}")
 

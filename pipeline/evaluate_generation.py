@@ -22,7 +22,7 @@ from nvg.metrics.generation import Features, fidelity
 from nvg.pretrained.inception import Extractor, load_extractor
 from nvg.progress import progress
 from nvg.sampling.generators import Generators, load_generators
-from nvg.view.figures import png_bytes, samples
+from nvg.view.figures import png_bytes, sample_figure
 from pipeline.images.blocks import RowImages
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.sources import Row, open_source, split_rows
@@ -128,7 +128,7 @@ def _generated(
 
     features = Features.of(extractor, watched())
     names = [generators.classes[label] if label >= 0 else "" for label in first]
-    return features, png_bytes(samples(torch.stack(tiles), names, SHOWN))
+    return features, png_bytes(sample_figure(torch.stack(tiles), names, SHOWN))
 
 
 def _reference(images: RowImages, extractor: Extractor, data: Recipe, size: int) -> Features:

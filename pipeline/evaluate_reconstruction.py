@@ -22,7 +22,7 @@ from nvg.pretrained.inception import Extractor, load_extractor
 from nvg.pretrained.lpips import Perceptual
 from nvg.progress import progress
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, to_pixels
-from nvg.view.figures import png_bytes, stage_sheet
+from nvg.view.figures import png_bytes, stage_figure
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
 from pipeline.images.recipe_images import open_images
@@ -141,7 +141,7 @@ def _picture(model: Autoencoder, images: RowImages) -> bytes:
     stages = [
         to_pixels(model.decoder(canvas)) for canvas in model.quantizer.canvases(content, leaves)
     ]
-    return png_bytes(stage_sheet(pixels, stages))
+    return png_bytes(stage_figure(pixels, stages))
 
 
 def _lines(measures: Reconstruction, judge: Judge) -> list[str]:

@@ -20,7 +20,7 @@ from nvg.files import require_file_place, write_atomic
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
-from nvg.view.figures import hierarchy, png_bytes, samples, stage_frames, tiles_of
+from nvg.view.figures import hierarchy_figure, png_bytes, sample_figure, stage_frames, tiles_of
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference, picture_control, reference_control
 
@@ -105,7 +105,7 @@ def draw_samples(run: Path, request: Request) -> list[str]:
     names = [generators.classes[label] if label >= 0 else "" for label in ids]
     if request.png:
         pixels = torch.cat(pictured)[:MOST_PICTURED]
-        write_atomic(request.png, png_bytes(samples(pixels, names, request.number)))
+        write_atomic(request.png, png_bytes(sample_figure(pixels, names, request.number)))
     if request.stages:
         _write_stages(request.stages, generators, staged)
     written = (request.png, request.folder, request.npz, request.stages)
@@ -142,7 +142,7 @@ def _write_stages(folder: Path, generators: Generators, parts: list[Sequences]) 
     whole = Sequences.join(parts)
     leaves, content = (part.cpu()[:MOST_STAGED] for part in (whole.leaves, whole.content))
     detokenizer = generators.detokenizer.cpu()
-    picture = hierarchy(detokenizer, leaves.long(), content)
+    picture = hierarchy_figure(detokenizer, leaves.long(), content)
     write_atomic(folder / "stages.png", png_bytes(picture))
     for number, frames in enumerate(stage_frames(detokenizer, leaves.long(), content)):
         buffer = io.BytesIO()

@@ -20,7 +20,7 @@ from nvg.training.autoencoder.validation import reconstruction_picture
 from nvg.training.generator.state import shape_of
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
-from nvg.view.figures import png_bytes, samples
+from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
 from pipeline.cluster import NOTES, REFUSED
 from pipeline.images.recipe_images import open_images
@@ -165,6 +165,6 @@ def sample_checkpoints(recipe: Recipe, out: Path, run: Run) -> Callable[[int], N
         pixels = generators.images(labels, 0, recipe.sample)
         names = [generators.classes[label] if label >= 0 else "" for label in ids]
         path = out / "samples" / f"step-{step:08d}.png"
-        write_atomic(path, png_bytes(samples(pixels, names, SHOWN)))
+        write_atomic(path, png_bytes(sample_figure(pixels, names, SHOWN)))
 
     return sample

@@ -1,4 +1,4 @@
-"""Pictures: grids of images, reconstructions, and a hierarchy with its canvas after each stage.
+"""Figures: grids of images, reconstructions, structure maps and canvases stage by stage.
 
 Legend: B image of a batch, N position, D row or column of pixels or of the grid.
 """
@@ -24,13 +24,13 @@ def tiles_of(pixels: torch.Tensor) -> list[Tile]:
     return list(pixels.cpu().permute(0, 2, 3, 1).numpy())
 
 
-def sheet(
+def image_grid(
     rows: Sequence[Sequence[Tile]],
     side: int,
     headers: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """Rows of tiles, each scaled to `side` pixels, under column headers and beside row names."""
+    """Tiles in rows, each scaled to `side` pixels, with column headers and row names."""
     left = 8 + max((len(name) for name in names), default=-1) * 7 if names else GAP
     top = HEADER if headers else GAP
     columns = max(len(row) for row in rows)
@@ -51,10 +51,10 @@ def sheet(
     return canvas
 
 
-def hierarchy(
+def hierarchy_figure(
     detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor, side: int = 96
 ) -> Image.Image:
-    """Structure map and decoded canvas after each stage, for every row of leaves [B, N]."""
+    """Structure map and decoded canvas after each stage, for every image of leaves [B, N]."""
     geometry = detokenizer.config.geometry
     rows: list[list[Tile]] = []
     names: list[str] = []
@@ -67,55 +67,55 @@ def hierarchy(
         rows.append([canvases[stage][image] for stage in range(geometry.stages)])
         names += ["structure", "canvas"]
     headers = [f"stage {i}: {geometry.clusters(i)}" for i in range(geometry.stages)]
-    return sheet(rows, side, headers, names)
+    return image_grid(rows, side, headers, names)
 
 
-def reconstructions(
+def reconstruction_figure(
     originals: torch.Tensor, rebuilt: torch.Tensor, columns: int = 12, side: int = 64
 ) -> Image.Image:
-    """Originals over their reconstructions, both uint8 [B, 3, D, D]."""
+    """Originals above their reconstructions, both uint8 [B, 3, D, D]."""
     rows, names = [], []
     for start in range(0, len(originals), columns):
         rows.append(tiles_of(originals[start : start + columns]))
         rows.append(tiles_of(rebuilt[start : start + columns]))
         names += ["original", "rebuilt"]
-    return sheet(rows, side, names=names)
+    return image_grid(rows, side, names=names)
 
 
-def stage_sheet(
+def stage_figure(
     originals: torch.Tensor, stages: Sequence[torch.Tensor], side: int = 64
 ) -> Image.Image:
-    """A row an image: the original, then what is decoded after each stage; uint8 [B, 3, D, D]."""
+    """Per image the original, then the decoded canvas of each stage; uint8 [B, 3, D, D]."""
     columns = [tiles_of(pixels) for pixels in (originals, *stages)]
     headers = ["original", *(f"stage {stage}" for stage in range(len(stages)))]
-    return sheet(list(zip(*columns, strict=True)), side, headers)
+    return image_grid(list(zip(*columns, strict=True)), side, headers)
 
 
 def stage_frames(
     detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor, side: int = 128
 ) -> list[list[Image.Image]]:
-    """For each image the frames of a film: structure map beside canvas, stage after stage."""
+    """The frames of one animation per image: structure map beside canvas, stage by stage."""
     geometry = detokenizer.config.geometry
-    films: list[list[Image.Image]] = [[] for _ in range(len(leaves))]
+    animations: list[list[Image.Image]] = [[] for _ in range(len(leaves))]
     for stage in range(geometry.stages):
         canvases = tiles_of(detokenizer.decode(content, leaves, stage))
-        for film, leaf, canvas in zip(films, leaves, canvases, strict=True):
+        for frames, leaf, canvas in zip(animations, leaves, canvases, strict=True):
             colours = structure_tile(labels(leaf, stage, geometry.K).numpy(), stage, geometry.grid)
-            film.append(sheet([[colours, canvas]], side, [f"stage {stage}", ""]))
-    return films
+            frames.append(image_grid([[colours, canvas]], side, [f"stage {stage}", ""]))
+    return animations
 
 
-def samples(
+def sample_figure(
     pixels: torch.Tensor, names: Sequence[str], columns: int, side: int = 64
 ) -> Image.Image:
-    """Generated images uint8 [B, 3, D, D], `columns` to a row, one name a row."""
+    """Generated images uint8 [B, 3, D, D], `columns` per row, one name per row."""
     tiles = tiles_of(pixels)
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    return sheet(rows, side, names=[str(name)[:16] for name in names])
+    return image_grid(rows, side, names=[str(name)[:16] for name in names])
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+def png_bytes(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, "png")
+    image.save(buffer, "png")
     return buffer.getvalue()

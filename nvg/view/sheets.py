@@ -1,4 +1,4 @@
-"""Sheets for print: images with their hierarchies, and charts of a store's tokens.
+"""Sheets: PNGs of several images with their hierarchies, and charts of a store's tokens.
 
 Legend: N position, D row or column of pixels or of the grid, S stage.
 """
@@ -15,7 +15,7 @@ from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.decoder import store_detokenizer
-from nvg.view.figures import INK, WHITE, png_bytes, sheet, tiles_of
+from nvg.view.figures import INK, WHITE, image_grid, png_bytes, tiles_of
 from nvg.view.html import Originals
 from nvg.view.palette import Tile, structure_tile
 from nvg.view.summary import StoreSummary
@@ -26,9 +26,9 @@ BLUE = (11, 87, 208)
 
 
 def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> bytes:
-    """A PNG: for each image the original, its maps, its canvases, the energy left after each stage.
+    """A PNG with original, structure maps, canvases and residual after each stage, per image.
 
-    Colours of a map keep to their parents' hues. InputError for rows without tokens.
+    Child clusters have hues close to their parent's. InputError for rows without tokens.
     """
     if not rows or len(rows) > MOST_ROWS:
         raise InputError(f"a sheet holds 1..{MOST_ROWS} images, not {len(rows)}: select others")
@@ -52,27 +52,27 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
         )
         lines.append([blank] + [canvases[s][n] for s in range(geometry.stages)])
         error = entries[row]["stage_error"]
-        lines.append([blank] + [_energy(value, max(error)) for value in error])
+        lines.append([blank] + [_residual_bar(value, max(error)) for value in error])
         names += [f"row {row}", "canvas", "residual"]
     headers = ["original" if originals else ""]
     headers += [f"stage {s}: {geometry.clusters(s)}" for s in range(geometry.stages)]
-    return png_bytes(sheet(lines, SIDE, headers, names))
+    return png_bytes(image_grid(lines, SIDE, headers, names))
 
 
-def _energy(value: float, most: float) -> Tile:
-    """A bar as high as the share of the largest residual, with the number above."""
+def _residual_bar(value: float, most: float) -> Tile:
+    """A bar in proportion to the largest residual, with the number above it."""
     image = Image.new("RGB", (SIDE, SIDE), WHITE)
-    draw, room = ImageDraw.Draw(image), SIDE - 20
-    high = round(room * value / max(most, 1e-12))
-    draw.rectangle((SIDE // 3, SIDE - high, 2 * SIDE // 3, SIDE), fill=BLUE)
-    draw.text((SIDE // 4, SIDE - high - 16), f"{value:.4f}", INK, ImageFont.load_default(12))
+    draw, highest = ImageDraw.Draw(image), SIDE - 20
+    height = round(highest * value / max(most, 1e-12))
+    draw.rectangle((SIDE // 3, SIDE - height, 2 * SIDE // 3, SIDE), fill=BLUE)
+    draw.text((SIDE // 4, SIDE - height - 16), f"{value:.4f}", INK, ImageFont.load_default(12))
     return np.asarray(image)
 
 
 def usage_charts(found: StoreSummary) -> bytes:
-    """A PNG of three charts by stage: codewords used, entropy of tokens, residual.
+    """A PNG of three charts by stage: codes used, entropy of tokens, residual.
 
-    InputError where no image is readable, or matplotlib is missing.
+    InputError when no image has tokens, or matplotlib is missing.
     """
     if not found.stages:
         raise InputError(f"{found.path} has no tokenized row to chart yet")
@@ -86,12 +86,14 @@ def usage_charts(found: StoreSummary) -> bytes:
     figure = Figure(figsize=(10, 3), layout="constrained")
     used, entropy, error = figure.subplots(1, 3)
     used.bar(stages, [100 * use.codes / found.codebook_size for use in found.stages])
-    used.plot(stages, [100 * use.reach for use in found.stages], "k.-", label="of what draws allow")
-    used.set(title="codewords used (%)", xlabel="stage", ylim=(0, 105))
+    used.plot(
+        stages, [100 * use.reach for use in found.stages], "k.-", label="of the attainable maximum"
+    )
+    used.set(title="codes used (%)", xlabel="stage", ylim=(0, 105))
     used.legend(frameon=False)
     entropy.plot(stages, [use.entropy for use in found.stages], "o-")
     most = [np.log2(min(found.codebook_size, use.clusters * found.rows)) for use in found.stages]
-    entropy.plot(stages, most, "k:", label="most there can be")
+    entropy.plot(stages, most, "k:", label="attainable maximum")
     entropy.set(title="entropy of tokens (bits)", xlabel="stage", ylim=(0, None))
     entropy.legend(frameon=False)
     error.plot(stages, [use.error for use in found.stages], "o-")

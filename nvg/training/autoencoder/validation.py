@@ -11,7 +11,7 @@ from nvg.quantizer.residual import Layout
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, Images
 from nvg.training.run_dir import Run
-from nvg.view.figures import png_bytes, reconstructions
+from nvg.view.figures import png_bytes, reconstruction_figure
 
 log = logging.getLogger("nvg")
 
@@ -46,7 +46,7 @@ def reconstruction_picture(model: Autoencoder, images: Images) -> bytes:
     shown = images.batch(np.arange(min(SHOWN, len(images))))
     originals, segments = shown.tensors(next(model.parameters()).device)
     leaves, content, _ = model.tokenize(originals, segments)
-    return png_bytes(reconstructions(originals, model.decode(content, leaves)))
+    return png_bytes(reconstruction_figure(originals, model.decode(content, leaves)))
 
 
 def warnings_of(found: Reconstruction, layout: Layout, codebook_size: int) -> list[str]:
