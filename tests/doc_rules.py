@@ -52,7 +52,8 @@ def broken_links(file: Path) -> Iterator[str]:
 
 def commands(text: str, program: str) -> Iterator[list[str]]:
     """The words after `program` of every command in code blocks and inline code."""
-    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    indented = re.findall(r"^    (?!-)(.+)$", prose(text), re.M)
+    lines = "\n".join([*blocks(text, "bash"), *indented]).replace("\\\n", " ").splitlines()
     for line in [*lines, *CODE.findall(prose(text))]:
         start = re.search(rf"(?:^|\s){re.escape(program)}(?=\s|$)", line)
         if start:
