@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nvg.geometry import Geometry as Geometry
     from nvg.loader.loader import SequenceLoader as SequenceLoader
     from nvg.quantizer.granularity import MultiGranularityQuantizer as MultiGranularityQuantizer
+    from nvg.sampling.config import SamplerConfig as SamplerConfig
     from nvg.sampling.generators import load_generators as load_generators
-    from nvg.sampling.guidance import SamplerConfig as SamplerConfig
     from nvg.store.store import open_store as open_store
     from nvg.structure.builders import build_leaves as build_leaves
     from nvg.tokenizer.autoencoder import Autoencoder as Autoencoder
@@ -27,7 +27,7 @@ else:
             "ContentGenerator": "nvg.generator.content",
             "Geometry": "nvg.geometry",
             "MultiGranularityQuantizer": "nvg.quantizer.granularity",
-            "SamplerConfig": "nvg.sampling.guidance",
+            "SamplerConfig": "nvg.sampling.config",
             "SequenceLoader": "nvg.loader.loader",
             "StructureGenerator": "nvg.generator.structure_flow",
             "build_leaves": "nvg.structure.builders",

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from nvg.generator.backbone import TransformerConfig
-from nvg.sampling.guidance import SamplerConfig
+from nvg.sampling.config import SamplerConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.generator.config import GeneratorConfig, GeneratorTraining
 from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, TokenizeConfig

@@ -1,20 +1,22 @@
-"""What may be given instead of drawn when sampling (Sec. 3.2, B.4): structure, tokens, a region.
+"""What may be given instead of sampled (Sec. 3.2, B.4): structure, content, all but a region.
 
 Legend: B image of a batch, N position, n cluster of a stage, T token.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nvg.errors import InputError
 from nvg.geometry import Geometry, labels
-from nvg.sampling.structure import Kept
+from nvg.sampling.structure import KnownPaths
 from nvg.sequence import Sequences
 
-KEPT_SHARE = 0.5  # of a cluster's positions that must be kept for it to keep its token
+KEPT_FRACTION = 0.5  # of a cluster's positions that must be kept for it to keep its token
 
 
 class Condition(StrEnum):
@@ -31,58 +33,59 @@ class Control:
 
     leaves: Tensor
     """[B, N], int64; a picture's may be arbitrary below its last given stage."""
-    structure: int = 0
+    structure_stages: int = 0
     """How many first stages take their map from `leaves`."""
     content: Tensor | None = None
     """[B, 2N-1]."""
-    tokens: int = 0
+    content_stages: int = 0
     """How many first stages take their tokens from `content`."""
     region: Tensor | None = None
-    """Positions [B, N] that keep their path and their tokens; the others are drawn."""
+    """Positions [B, N] that keep their path and their tokens; the others are sampled."""
 
-    def map(self, stage: int, K: int) -> Tensor | None:
+    def structure_map(self, stage: int, K: int) -> Tensor | None:
         """The structure map [B, N] of a stage, where it is given."""
-        return labels(self.leaves, stage, K) if stage < self.structure else None
+        return labels(self.leaves, stage, K) if stage < self.structure_stages else None
 
     @property
-    def kept(self) -> Kept | None:
+    def known(self) -> KnownPaths | None:
         """Positions whose path is given."""
-        return None if self.region is None else Kept(self.region, self.leaves)
+        return None if self.region is None else KnownPaths(self.region, self.leaves)
 
-    def replace(self, drawn_Bn: Tensor, structure_BN: Tensor, stage: int, last: int) -> Tensor:
-        """The tokens of a stage [B, n]: given ones in the place of drawn ones."""
+    def tokens(self, sampled_Bn: Tensor, structure_BN: Tensor, stage: int, K: int) -> Tensor:
+        """The tokens of a stage [B, n]: given ones in place of sampled ones."""
         if self.content is None:
-            return drawn_Bn
+            return sampled_Bn
         start = (1 << stage) - 1
         given_Bn = self.content[:, start : 2 * start + 1]
-        if stage < self.tokens:
+        if stage < self.content_stages:
             return given_Bn
         if self.region is None:
-            return drawn_Bn
+            return sampled_Bn
         # A cluster's positions that are kept come from one cluster of the reference.
-        own_BN = given_Bn.gather(1, labels(self.leaves, stage, last))
+        own_BN = given_Bn.gather(1, labels(self.leaves, stage, K))
         order_BN = structure_BN.argsort(dim=1, stable=True)
         kept_Bnm, own_Bnm = (
             each.gather(1, order_BN).unflatten(1, (1 << stage, -1))
             for each in (self.region, own_BN)
         )
         first_Bn1 = kept_Bnm.byte().argmax(-1, keepdim=True)
-        share_Bn = kept_Bnm.float().mean(-1)
-        return torch.where(share_Bn >= KEPT_SHARE, own_Bnm.gather(-1, first_Bn1)[..., 0], drawn_Bn)
+        fraction_Bn = kept_Bnm.float().mean(-1)
+        own_Bn = own_Bnm.gather(-1, first_Bn1)[..., 0]
+        return torch.where(fraction_Bn >= KEPT_FRACTION, own_Bn, sampled_Bn)
 
     def to(self, device: torch.device) -> "Control":
         """The control on a device."""
-        content, region = (
-            None if part is None else part.to(device) for part in (self.content, self.region)
-        )
-        return Control(self.leaves.to(device), self.structure, content, self.tokens, region)
+        return self._each(lambda given: given.to(device))
 
     def part(self, start: int, stop: int) -> "Control":
         """The control of these images."""
-        content, region = (
-            None if part is None else part[start:stop] for part in (self.content, self.region)
-        )
-        return Control(self.leaves[start:stop], self.structure, content, self.tokens, region)
+        return self._each(lambda given: given[start:stop])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Control":
+        tensors: dict[str, Any] = {
+            n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)
+        }
+        return replace(self, **tensors)
 
 
 def condition_on_stages(
@@ -94,20 +97,20 @@ def condition_on_stages(
     """
     require_stages(stages, geometry)
     leaves, content = _repeated(reference, geometry, count)
-    tokens = stages if what is Condition.ALL else 0
-    return Control(leaves, stages, content, tokens)
+    content_stages = stages if what is Condition.ALL else 0
+    return Control(leaves, stages, content, content_stages)
 
 
-def edit_region(reference: Sequences, geometry: Geometry, redrawn_N: Tensor, count: int) -> Control:
-    """`count` images that keep one reference but where `redrawn` [N] is true.
+def edit_region(reference: Sequences, geometry: Geometry, edited_N: Tensor, count: int) -> Control:
+    """`count` images that keep one reference but where `edited` [N] is true.
 
     InputError when that is everywhere or nowhere.
     """
-    if bool(redrawn_N.all()) or not bool(redrawn_N.any()):
-        which = "every" if bool(redrawn_N.all()) else "no"
-        raise InputError(f"the mask marks {which} position: mark the region to draw anew in white")
+    if bool(edited_N.all()) or not bool(edited_N.any()):
+        which = "every" if bool(edited_N.all()) else "no"
+        raise InputError(f"the mask marks {which} position: mark the region to resample in white")
     leaves, content = _repeated(reference, geometry, count)
-    region = (~redrawn_N).to(leaves.device).expand(count, -1)
+    region = (~edited_N).to(leaves.device).expand(count, -1)
     return Control(leaves, content=content, region=region)
 
 

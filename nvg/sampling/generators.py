@@ -1,4 +1,4 @@
-"""A generator run put to work: class labels -> sequences -> images."""
+"""The generators of a run: class labels -> sequences -> images."""
 
 import json
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Control
-from nvg.sampling.guidance import SamplerConfig
-from nvg.sampling.sampler import sample_batches
+from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
 from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
 from nvg.weights import load_weights, read_config, read_header
 
-BATCH = 64
+CLASSES = "classes.json"  # names by class id, in a run directory
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Generators:
     tokenizer: str
     """Fingerprint of the tokenizer they were trained with."""
 
+    def sampler(self, config: SamplerConfig) -> Sampler:
+        """The models before the decoder."""
+        quantizer = self.detokenizer.quantizer
+        assert isinstance(quantizer, MultiGranularityQuantizer)  # no store has another
+        return Sampler(self.content, self.structure, quantizer, config)
+
     def batches(
         self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
     ) -> Iterator[tuple[Sequences, torch.Tensor]]:
@@ -44,13 +50,8 @@ class Generators:
 
         Image i depends on (seed, i) and what `control` gives it, whatever the batch.
         """
-        quantizer = self.detokenizer.quantizer
-        assert isinstance(quantizer, MultiGranularityQuantizer)  # stores hold no scales
-        batches = sample_batches(
-            self.content, self.structure, quantizer, labels, seed, config, BATCH, control
-        )
-        for made in batches:
-            yield made, self.detokenizer.decode(made.content, made.leaves)
+        for made in self.sampler(config).batches(labels, seed, control):
+            yield made.sequences, self.detokenizer.render(made.canvas)
 
     def images(
         self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
@@ -62,7 +63,7 @@ class Generators:
 def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -> Generators:
     """The generators of a run directory, or of `weights`, a checkpoint of it.
 
-    The average weights where there are some, unless `raw`. InputError when a part is missing or
+    The EMA weights where there are some, unless `raw`. InputError when a part is missing or
     does not belong.
     """
     weights = weights or run
@@ -77,8 +78,8 @@ def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -
     classes = json.loads((run / CLASSES).read_text())
     models = {}
     for part, plain in zip(GeneratorKind, wanted, strict=True):
-        average = plain.with_stem(f"{plain.stem}-ema")
-        path = average if average.exists() and not raw else plain
+        ema = plain.with_stem(f"{plain.stem}-ema")
+        path = ema if ema.exists() and not raw else plain
         shape = read_config(GeneratorShape, path)
         if shape.classes != len(classes):
             raise InputError(
@@ -123,10 +124,7 @@ def _check_tokenizer(generator: Path, detokenizer: Path) -> None:
         )
 
 
-CLASSES = "classes.json"  # names by class id, in a run directory
-
-
 def save_decoder(directory: Path, store: Store) -> None:
-    """What turns tokens of this store into pictures, and the names of its classes."""
+    """Copy the detokenizer and the class names of a store into a run."""
     write_atomic(directory / DETOKENIZER_FILE, store.read(DETOKENIZER_FILE))
     write_atomic(directory / CLASSES, json.dumps(store.manifest.classes).encode())

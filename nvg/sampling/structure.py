@@ -11,16 +11,17 @@ from torch import Tensor
 
 from nvg.generator.structure_flow import StructureGenerator, inpaint
 from nvg.geometry import bit_embedding
-from nvg.sampling.guidance import Guidance, Noise, Solver
+from nvg.sampling.config import SamplerConfig, Solver
+from nvg.sampling.guidance import Guidance, Noise
 
-LEAST_PROBABILITY = 1e-12  # its log is out of reach of Gumbel noise: clear bits always win
+LEAST_PROBABILITY = 1e-12  # no Gumbel noise makes up for its log: clear bits always win
 FIRST_SCORE = -1e9  # of a parent's first position: child 2j holds it, unless that is full
 
 Velocity = Callable[[Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KnownPaths:
     """Positions whose path through the hierarchy is given."""
 
     mask_BN: Tensor
@@ -33,14 +34,13 @@ def sample_structure(
     parent_BN: Tensor,
     stage: int,
     guide: Guidance,
-    steps: int,
     noise: Noise,
-    solver: Solver = Solver.EULER,
-    kept: Kept | None = None,
+    config: SamplerConfig,
+    known: KnownPaths | None = None,
 ) -> Tensor:
     """Structure map of `stage` from its parent's: the flow with inpainting (Eq. 1, 2), then halves.
 
-    Kept positions follow their own path: the flow sees it, and the halves respect it.
+    Known positions follow their own path: the flow sees it, and the halves respect it.
     """
     K = model.geometry.K
     parent_BNK = bit_embedding(parent_BN, stage - 1, K)
@@ -53,19 +53,19 @@ def sample_structure(
 
     def velocity(z_BNK: Tensor, time: float) -> Tensor:
         z_BNK = inpaint(z_BNK, parent_BNK.float(), stage_B, model.start)
-        if kept:
-            clean_BNK = bit_embedding(kept.leaves_BN, K, K).float()
+        if known:
+            clean_BNK = bit_embedding(known.leaves_BN, K, K).float()
             path_BNK = time * noise_BNK + (1 - time) * clean_BNK
-            mixed_BNK = torch.where(kept.mask_BN.unsqueeze(-1), path_BNK, z_BNK)
+            mixed_BNK = torch.where(known.mask_BN.unsqueeze(-1), path_BNK, z_BNK)
             z_BNK = inpaint(mixed_BNK, parent_BNK.float(), stage_B, model.start)
         time_B = torch.full(stage_B.shape, time, device=stage_B.device)
         return guide(predict, z_BNK, time_B, canvas_BNC, parent_BNK, stage_B)
 
-    z_BNK = integrate(velocity, noise_BNK, steps, solver)
+    z_BNK = integrate(velocity, noise_BNK, config.flow_steps, config.solver)
     uniform_BN = noise.uniform(model.geometry.positions)
     bits_BN = None
-    if kept:
-        bits_BN = (kept.leaves_BN >> (K - stage) & 1).where(kept.mask_BN, -1)
+    if known:
+        bits_BN = (known.leaves_BN >> (K - stage) & 1).where(known.mask_BN, -1)
     return balanced_split(z_BNK[..., stage - 1], parent_BN, stage - 1, uniform_BN, bits_BN)
 
 

@@ -36,9 +36,14 @@ class Detokenizer(nn.Module):
         self.decoder = Decoder(config)
 
     @torch.no_grad()
+    def render(self, canvas: Tensor) -> Tensor:
+        """Pixels uint8 [B, 3, D, D] of a canvas [B, N, C]."""
+        return to_pixels(self.decoder(canvas))
+
+    @torch.no_grad()
     def decode(self, content: Tensor, leaves: Tensor, stage: int | None = None) -> Tensor:
         """Pixels uint8 [B, 3, D, D] of the canvas after `stage` (the last by default)."""
-        return to_pixels(self.decoder(self.quantizer.canvas(content, leaves, stage)))
+        return self.render(self.quantizer.canvas(content, leaves, stage))
 
 
 class Autoencoder(Detokenizer):

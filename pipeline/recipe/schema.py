@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nvg.config import build, read_table, require_positive
-from nvg.sampling.guidance import SamplerConfig
+from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.generator.config import GeneratorConfig

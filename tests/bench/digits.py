@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from cli.demo import OUT, RECIPE, read_digits
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators, load_generators
-from nvg.sampling.guidance import SamplerConfig
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from pipeline.recipe import Recipe, load_recipe
 

@@ -20,9 +20,10 @@ from nvg.distributed import default_device
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Control
-from nvg.sampling.guidance import Noise, SamplerConfig
-from nvg.sampling.sampler import sample
+from nvg.sampling.guidance import Noise
+from nvg.sampling.sampler import Sampler
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.config import AutoencoderConfig
 from pipeline.recipe.presets import PRESETS
@@ -72,16 +73,16 @@ def _ours(
     quantizer = detokenizer.quantizer
     assert isinstance(quantizer, MultiGranularityQuantizer)
     label = torch.zeros(batch, dtype=torch.int64, device=device)
-    given = Control(torch.arange(256, device=device).expand(batch, -1), structure=9)
+    given = Control(torch.arange(256, device=device).expand(batch, -1), structure_stages=9)
 
     def call(steps: int, control: Control | None) -> Callable[[], object]:
         config = SamplerConfig(flow_steps=steps)
+        sampler = Sampler(content, structure, quantizer, config)  # type: ignore[arg-type]
 
         def run() -> object:
             noise = Noise(0, range(batch), device)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                made = sample(content, structure, quantizer, label, noise, config, control)  # type: ignore[arg-type]
-                return detokenizer.decode(made.content, made.leaves)
+                return detokenizer.render(sampler.sample(label, noise, control).canvas)
 
         return run
 

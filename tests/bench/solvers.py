@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from nvg.sampling.guidance import Solver
+from nvg.sampling.config import Solver
 from nvg.store import open_store
 from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import from_pixels

@@ -40,12 +40,12 @@ def test_a_picture_of_any_size_and_mode(tmp_path: Path, size: int, mode: str | N
     values = np.zeros((size, size))
     values[(size + 1) // 2 :] = 255
     control = picture_control(save(tmp_path / "a.png", values, mode), None, GRID, 3)
-    assert control.structure == 2 or size == 7
+    assert control.structure_stages == 2 or size == 7
     found = labels(control.leaves, 1, 4).view(3, 4, 4)
     assert torch.equal(found[:, :2], torch.zeros(3, 2, 4, dtype=torch.int64))
     assert torch.equal(found[:, 2:], torch.ones(3, 2, 4, dtype=torch.int64))
     deeper = picture_control(tmp_path / "a.png", "structure:4", GRID, 1)
-    assert deeper.structure == 4
+    assert deeper.structure_stages == 4
 
 
 def test_pictures_of_no_use_are_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from nvg.generator.backbone import TransformerConfig
 from nvg.generator.generator import TrainingExample
 from nvg.generator.structure_flow import StructureGenerator, inpaint, time_features
 from nvg.geometry import Geometry
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.guidance import Guidance, Noise
 from nvg.sampling.structure import sample_structure
 from nvg.sequence import Sequences
@@ -226,6 +227,6 @@ def test_the_exact_velocity_leads_to_the_true_structure(stage: int, steps: int) 
     oracle = Oracle(config, Geometry(4), CLASSES, CHANNELS, 2.0)
     maps = [torch.tensor([[reference.label(leaf, i, LAST) for leaf in leaves]]) for i in range(4)]
     noise, guide = Noise(0, range(1), torch.device("cpu")), Guidance(torch.tensor([1]), 5, 1.7)
-    canvas = torch.zeros(1, POSITIONS, CHANNELS)
-    got = sample_structure(oracle, canvas, maps[stage - 1], stage, guide, steps, noise)
+    canvas, settings = torch.zeros(1, POSITIONS, CHANNELS), SamplerConfig(flow_steps=steps)
+    got = sample_structure(oracle, canvas, maps[stage - 1], stage, guide, noise, settings)
     assert torch.equal(got, maps[stage])

@@ -10,14 +10,13 @@ from nvg.generator.config import GeneratorKind
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator, inpaint
 from nvg.generator.variants import ContentInput, Prediction, Rope, StructureInput, Variant
-from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import load_generators
-from nvg.sampling.guidance import SamplerConfig
-from nvg.sampling.sampler import sample_images
 from nvg.store import Store
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
+from tests.nvg.sampling.makers import sampled
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.training.makers import lines_of
@@ -60,17 +59,8 @@ def test_every_switch_trains_samples_and_differs(store: Store, tmp_path: Path) -
         curves[name] = fit(store, tmp_path / name, variant, rope)
         assert sum(curves[name][-5:]) < 0.95 * sum(curves[name][:5]), name
         generators = load_generators(tmp_path / name)
-        quantizer = generators.detokenizer.quantizer
-        assert isinstance(quantizer, MultiGranularityQuantizer)
-        made = sample_images(
-            generators.content,
-            generators.structure,
-            quantizer,
-            [0, 1, 2],
-            0,
-            SamplerConfig(flow_steps=2),
-        )
-        made.check(quantizer.geometry)
+        made = sampled(generators.sampler(SamplerConfig(flow_steps=2)), [0, 1, 2], 0)
+        made.check(generators.detokenizer.config.geometry)
     assert len({tuple(curve) for curve in curves.values()}) == len(cases)
 
 

@@ -8,13 +8,13 @@ from nvg.generator.backbone import TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, canonical, labels
-from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Condition, Control, condition_on_stages, edit_region
-from nvg.sampling.guidance import SamplerConfig
-from nvg.sampling.sampler import sample_images
+from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
 from tests.nvg.generator.makers import randomize
 from tests.nvg.quantizer.makers import quantizer_case
+from tests.nvg.sampling.makers import sampled
 
 # B image, N position
 GEOMETRY = Geometry(4)
@@ -38,10 +38,8 @@ class Case:
         self.reference = Sequences(one, content, torch.tensor([-1]))
 
     def draw(self, control: Control | None, seed: int = 0, batch: int = 64) -> Sequences:
-        quantizer: MultiGranularityQuantizer = self.quantizer
-        return sample_images(
-            self.content, self.structure, quantizer, [1] * COUNT, seed, CONFIG, batch, control
-        )
+        sampler = Sampler(self.content, self.structure, self.quantizer, CONFIG)
+        return sampled(sampler, [1] * COUNT, seed, control, batch)
 
 
 @pytest.fixture(scope="module")

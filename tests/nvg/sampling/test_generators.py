@@ -14,10 +14,8 @@ from torch import Tensor
 
 from nvg.config import ConfigError
 from nvg.errors import InputError
-from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators, class_ids, load_generators
-from nvg.sampling.guidance import SamplerConfig
-from nvg.sampling.sampler import sample_images
 from nvg.sequence import Sequences
 from nvg.store.layout import create_store
 from nvg.weights import CheckpointError
@@ -25,7 +23,7 @@ from pipeline.sample import Request
 from pipeline.sample import draw_samples as draw_request
 from pipeline.train import fit_generator
 from tests.makers import CLASSES, png_size, tiny_recipe
-from tests.nvg.sampling.makers import write_run
+from tests.nvg.sampling.makers import sampled, write_run
 from tests.nvg.store.makers import make_store, store_files
 from tests.nvg.structure import reference
 from tests.nvg.tokenizer.makers import tiny_autoencoder
@@ -101,13 +99,18 @@ def test_a_run_loads_in_eval_mode_with_its_classes(generators: Generators) -> No
 def test_images_are_the_decoded_samples(generators: Generators) -> None:
     """What `images` returns is the decoder's picture of what the sampler drew."""
     labels = [0, 2, 1]
-    quantizer = generators.detokenizer.quantizer
-    assert isinstance(quantizer, MultiGranularityQuantizer)
-    made = sample_images(generators.content, generators.structure, quantizer, labels, 5, CONFIG)
+    made = sampled(generators.sampler(CONFIG), labels, 5)
     expected = generators.detokenizer.decode(made.content, made.leaves)
     got = generators.images(labels, 5, CONFIG)
     assert (got.dtype, got.shape) == (torch.uint8, (3, 3, 8, 8))
     assert torch.equal(got, expected)
+
+
+def test_the_canvas_of_a_sample_is_that_of_its_tokens(generators: Generators) -> None:
+    """To the bit: an image is decoded from the canvas that sampling ended with."""
+    (made,) = generators.sampler(CONFIG).batches([0, 2, 1, -1], 7)
+    quantizer, tokens = generators.detokenizer.quantizer, made.sequences
+    assert torch.equal(made.canvas, quantizer.canvas(tokens.content, tokens.leaves))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +121,7 @@ def traced(run: Path) -> tuple[Generators, Sequences, dict[str, list[tuple[Tenso
     for name, seen in calls.items():
         model = getattr(loaded, name)
         model.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs))
-    quantizer, config = loaded.detokenizer.quantizer, SamplerConfig(flow_steps=3)
-    assert isinstance(quantizer, MultiGranularityQuantizer)
-    made = sample_images(loaded.content, loaded.structure, quantizer, [0, 2], 0, config)
+    made = sampled(loaded.sampler(SamplerConfig(flow_steps=3)), [0, 2], 0)
     return loaded, made, calls
 
 

@@ -12,10 +12,11 @@ from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampling.guidance import SamplerConfig
-from nvg.sampling.sampler import sample_images, top_p
+from nvg.sampling.config import SamplerConfig
+from nvg.sampling.sampler import Sampler, top_p
 from nvg.sequence import Sequences
 from tests.nvg.generator.makers import randomize
+from tests.nvg.sampling.makers import sampled
 from tests.nvg.structure import reference
 
 # B image, N position, n cluster, V codeword
@@ -78,7 +79,7 @@ def test_the_largest_uniform_stays_inside_the_nucleus(nucleus: float) -> None:
     assert (before < nucleus + 1e-6).all()
 
 
-def draw(labels: list[int], seed: int = 0, batch: int = 64, grid: int = 4) -> Sequences:
+def samples(labels: list[int], seed: int = 0, batch: int = 64, grid: int = 4) -> Sequences:
     """Sequences from random models."""
     geometry, config = Geometry(grid), TransformerConfig(depth=1, width=64, heads=2)
     content = ContentGenerator(config, geometry, CLASSES, CODES, 4, 0.5)
@@ -87,13 +88,13 @@ def draw(labels: list[int], seed: int = 0, batch: int = 64, grid: int = 4) -> Se
     for number, model in enumerate((content, structure, quantizer)):
         randomize(model.eval(), number, 0.3)
     steps = SamplerConfig(flow_steps=2)
-    return sample_images(content, structure, quantizer, labels, seed, steps, batch)
+    return sampled(Sampler(content, structure, quantizer, steps), labels, seed, batch=batch)
 
 
 @pytest.mark.parametrize("grid", [2, 4, 8])
 def test_samples_are_valid_sequences(grid: int) -> None:
     """Leaves are canonical permutations with leaf 0 at position 0; tokens are in the codebook."""
-    made = draw([0, 1, 2, 0, -1], grid=grid)
+    made = samples([0, 1, 2, 0, -1], grid=grid)
     assert made.leaves.dtype == torch.uint8
     assert made.label.tolist() == [0, 1, 2, 0, -1]
     assert made.content.shape == (5, 2 * grid**2 - 1)
@@ -109,19 +110,19 @@ def test_samples_are_valid_sequences(grid: int) -> None:
 def test_an_image_does_not_depend_on_the_batch_it_is_drawn_in(batch: int) -> None:
     """Image i of a seed is the same for every batch size."""
     labels = [0, 2, 1, -1, 1]
-    whole, parts = draw(labels), draw(labels, batch=batch)
+    whole, parts = samples(labels), samples(labels, batch=batch)
     assert torch.equal(parts.leaves, whole.leaves)
     assert torch.equal(parts.content, whole.content)
 
 
 def test_seed_and_label_change_the_images() -> None:
     """Another seed gives other tokens, and so does another class with the same seed."""
-    base = draw([0] * 4)
-    assert torch.equal(base.content, draw([0] * 4).content)
-    assert not torch.equal(base.content, draw([0] * 4, seed=1).content)
-    assert not torch.equal(base.content, draw([1] * 4).content)
+    base = samples([0] * 4)
+    assert torch.equal(base.content, samples([0] * 4).content)
+    assert not torch.equal(base.content, samples([0] * 4, seed=1).content)
+    assert not torch.equal(base.content, samples([1] * 4).content)
 
 
 def test_no_class_is_the_null_class() -> None:
     """Label -1 draws what the null class, one past the last, draws."""
-    assert torch.equal(draw([-1, -1]).content, draw([CLASSES, CLASSES]).content)
+    assert torch.equal(samples([-1, -1]).content, samples([CLASSES, CLASSES]).content)

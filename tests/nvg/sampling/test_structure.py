@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nvg.sampling.guidance import Solver
+from nvg.sampling.config import Solver
 from nvg.sampling.structure import balanced_split, integrate
 from tests.nvg.structure.cases import random_leaves
 
