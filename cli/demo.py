@@ -19,7 +19,6 @@ import torch
 from cli.log import show_log
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
-from nvg.store.format import OK
 from nvg.store.store import Store
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import hierarchy_figure, png_bytes
@@ -155,12 +154,7 @@ if __name__ == "__main__":
 def draw_row(store: Store, row: int, png: Path) -> None:
     """Draw the hierarchy and the canvases of one row of a store. InputError for a bad row."""
     require_file_place(png)
-    if not 0 <= row < len(store):
-        raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
-    entries = store.index.filter(store.index["row"].to_numpy() == row).to_pylist()
-    if not entries or entries[0]["status"] != OK:
-        reason = entries[0]["reason"] if entries else "it is not committed yet"
-        raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
+    store.token_entries([row])
     leaves = torch.from_numpy(store.leaves[row])
     content = torch.from_numpy(store.content[row].astype("int64"))
     picture = hierarchy_figure(store_detokenizer(store), leaves, content)

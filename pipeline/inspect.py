@@ -7,7 +7,7 @@ from dataclasses import asdict
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.summary import summarize
-from nvg.view.text import row_entry, row_lines, summary_lines
+from nvg.view.text import row_lines, summary_lines
 
 
 def look(store: Store, row: int | None, as_json: bool) -> None:
@@ -20,9 +20,7 @@ def look(store: Store, row: int | None, as_json: bool) -> None:
         from nvg.view.terminal import row_view, summary_view
 
         Console().print(
-            summary_view(summarize(store))
-            if row is None
-            else row_view(store, row_entry(store, row))
+            summary_view(summarize(store)) if row is None else row_view(store, store.entry(row))
         )
     else:
         print("\n".join(summary_lines(summarize(store)) if row is None else row_lines(store, row)))
@@ -30,7 +28,7 @@ def look(store: Store, row: int | None, as_json: bool) -> None:
 
 def _row_facts(store: Store, row: int) -> dict[str, object]:
     """The index entry of an image with leaves and tokens of every view."""
-    entry = row_entry(store, row)
+    entry = store.entry(row)
     if entry["status"] != OK:
         return entry
     return {

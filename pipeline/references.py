@@ -84,8 +84,7 @@ def load_reference(text: str, identity: str, tokenizer: Path | None) -> Sequence
 def _of_row(path: str, row: int, identity: str) -> Sequences:
     store = open_store(path)
     store.require_tokenizer(identity)
-    if row >= len(store) or row not in set(store.ok_rows().tolist()):
-        raise InputError(f"{path} has no usable row {row}: it has {len(store)}, see nvgctl inspect")
+    store.token_entries([row])
     leaves, content = (
         torch.from_numpy(array[row][:1].astype(np.int64)) for array in (store.leaves, store.content)
     )

@@ -12,7 +12,6 @@ from nvg.view.server import HOST, Browser, serve
 from nvg.view.sheets import hierarchy_sheet, usage_charts
 from nvg.view.structure_stats import structure_lines
 from nvg.view.summary import summarize
-from nvg.view.text import row_entry
 from pipeline.images.blocks import decode_rows
 from pipeline.images.crops import Crops
 from pipeline.images.label_maps import store_regions
@@ -46,7 +45,7 @@ def originals(store: Store, rows: list[int]) -> Originals:
     found: Originals = {}
     with contextlib.suppress(InputError, KeyError, OSError):
         source = open_source(build(DataConfig, store.manifest.recipe["data"]))
-        entries = [row_entry(store, row) for row in rows]
+        entries = store.entries(rows)
         wanted = [Row(entry["key"], entry["label"]) for entry in entries]
         block = decode_rows(source, wanted, Crops(size))
         for n, row in enumerate(rows):

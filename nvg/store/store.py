@@ -7,7 +7,7 @@ A `Store` reads; `nvg.store.writer` changes one.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from nvg.store.format import (
     part_name,
     read_parquet,
 )
-from nvg.store.index import has_status, numbers
+from nvg.store.index import entries_of, has_status, numbers
 from nvg.store.manifest import Manifest
 
 
@@ -91,6 +91,31 @@ class Store:
             return self._table("index.parquet")
         parts = [self._table(part_name(chunk)) for chunk in self.committed()]
         return pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+
+    def entry(self, row: int) -> dict[str, Any]:
+        """Index entry of a row; StoreError if it is out of range or not committed yet."""
+        return self.entries([row])[0]
+
+    def entries(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Index entries of rows, in the order given; StoreError as for `entry`."""
+        for row in rows:
+            if not 0 <= row < len(self):
+                raise StoreError(f"row {row} is out of range: {self.path} has 0..{len(self) - 1}")
+        by_row = {entry["row"]: entry for entry in entries_of(self.index, rows)}
+        for row in rows:
+            if row not in by_row:
+                raise StoreError(f"row {row} is not committed yet in {self.path}")
+        return [by_row[row] for row in rows]
+
+    def token_entries(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The same; StoreError also for a row whose image could not be tokenized."""
+        entries = self.entries(rows)
+        for entry in entries:
+            if entry["status"] != OK:
+                raise StoreError(
+                    f"row {entry['row']} of {self.path} has no tokens: {entry['reason']}"
+                )
+        return entries
 
     def require_finished(self) -> None:
         """StoreError unless finished."""

@@ -16,7 +16,7 @@ from PIL import Image
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.format import OK, StoreError
-from nvg.store.index import entries_of, numbers
+from nvg.store.index import numbers
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import png_bytes, tiles_of
@@ -78,7 +78,6 @@ def filled(data: dict[str, Any]) -> bytes:
 
 def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     """Rows from `0-11,40`; without a text `count` of them, evenly. InputError for others."""
-    total = len(store)
     if text is None:
         known = numbers(store.index, "row").tolist()
         if not known:
@@ -92,10 +91,7 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
         if not first.isdecimal() or (last and not last.isdecimal()):
             raise InputError(f"--rows {text!r} is not of the form 0-11,40")
         rows += range(int(first), int(last or first) + 1)
-    beyond = [row for row in rows if row >= total]
-    if beyond:
-        raise InputError(f"row {beyond[0]} is out of range: {store.path} has rows 0..{total - 1}")
-    return rows
+    return [entry["row"] for entry in store.entries(rows)]
 
 
 def image_records(
@@ -105,11 +101,7 @@ def image_records(
 
     `detokenizer` is the store's own, loaded before; without one there are maps and no canvases.
     """
-    index = entries_of(store.index, rows)
-    by_row = {entry["row"]: entry for entry in index}
-    missing = [row for row in rows if row not in by_row]
-    if missing:
-        raise InputError(f"row {missing[0]} is not committed yet in {store.path}")
+    by_row = {entry["row"]: entry for entry in store.entries(rows)}
     good = [row for row in rows if by_row[row]["status"] == OK]
     stages = list(range(store.geometry.stages))
     pictures = canvas_uris(store, good, stages, detokenizer) if good and detokenizer else {}

@@ -110,8 +110,6 @@ class Browser:
         return entries.select(["row", "key"]).to_pylist()
 
     def _record(self, store: Store, row: int) -> dict[str, Any]:
-        if not 0 <= row < len(store):
-            raise InputError(f"row {row} is out of range: {store.path} has 0..{len(store) - 1}")
         with self.lock:
             originals = self.originals(store, [row]) if self.originals else {}
             return image_records(store, [row], originals, self.decoders[store.path])[0]

@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store
-from nvg.store.format import OK
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import INK, WHITE, image_grid, png_bytes, tiles_of
 from nvg.view.html import Originals
@@ -32,11 +31,7 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
     """
     if not rows or len(rows) > MOST_ROWS:
         raise InputError(f"a sheet holds 1..{MOST_ROWS} images, not {len(rows)}: select others")
-    entries = {entry["row"]: entry for entry in store.index.to_pylist() if entry["row"] in rows}
-    for row in rows:
-        if row not in entries or entries[row]["status"] != OK:
-            reason = entries[row]["reason"] if row in entries else "it is not committed yet"
-            raise InputError(f"row {row} of {store.path} has no tokens to draw: {reason}")
+    entries = store.token_entries(rows)
     geometry, detokenizer = store.geometry, store_detokenizer(store)
     leaves = torch.from_numpy(np.stack([store.leaves[row, 0] for row in rows]).astype("int64"))
     content = torch.from_numpy(np.stack([store.content[row, 0] for row in rows]).astype("int64"))
@@ -51,7 +46,7 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
             + [structure_tile(label, s, geometry.grid) for s, label in enumerate(maps)]
         )
         lines.append([blank] + [canvases[s][n] for s in range(geometry.stages)])
-        error = entries[row]["stage_error"]
+        error = entries[n]["stage_error"]
         lines.append([blank] + [_residual_bar(value, max(error)) for value in error])
         names += [f"row {row}", "canvas", "residual"]
     headers = ["original" if originals else ""]

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
-from nvg.store.index import entries_of
 from nvg.view.summary import StoreSummary, summarize
 from nvg.view.token_stats import use_lines
 
@@ -54,19 +52,9 @@ def _feature_lines(found: StoreSummary) -> list[str]:
     ]
 
 
-def row_entry(store: Store, row: int) -> dict[str, Any]:
-    """The index entry of an image; InputError for a row that is not there."""
-    if not 0 <= row < len(store):
-        raise InputError(f"row {row} is out of range: {store.path} has rows 0..{len(store) - 1}")
-    entries = entries_of(store.index, [row])
-    if not entries:
-        raise InputError(f"row {row} is not committed yet in {store.path}")
-    return entries[0]
-
-
 def row_lines(store: Store, row: int) -> list[str]:
     """One image: its index entry, then structure map and tokens of each stage."""
-    facts = row_entry(store, row)
+    facts = store.entry(row)
     lines = [
         f"row {row}: {facts['key']}, class {facts['class']} ({facts['label']}), "
         f"{facts['width']}x{facts['height']}, {facts['status']} {facts['reason']}".rstrip()

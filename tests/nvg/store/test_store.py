@@ -200,3 +200,25 @@ def test_a_store_opens_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_entry_is_found_by_its_row(store: Store) -> None:
+    """Several come in the order asked for; a row out of range or without tokens is named."""
+    assert store.entry(2)["key"] == "image-2"
+    assert [entry["row"] for entry in store.entries([7, 0])] == [7, 0]
+    assert store.token_entries([0, 1])[1] == store.entry(1)
+    for row in (-1, 10):
+        with pytest.raises(StoreError, match=rf"row {row} is out of range: .* has 0\.\.9"):
+            store.entry(row)
+    with pytest.raises(StoreError, match=r"row 3 of .* has no tokens: not an image"):
+        store.token_entries([0, 3])
+
+
+def test_an_entry_that_is_not_committed_is_named(tmp_path: Path) -> None:
+    """An unfinished store has the entries of its committed chunks, under their own rows."""
+    store = empty_store(tmp_path / "a.vgs", 10)
+    arrays = random_arrays(store)
+    write_rows(store, 1, arrays, index_table(store, arrays))
+    assert store.entry(5)["key"] == "image-5"
+    with pytest.raises(StoreError, match="row 1 is not committed yet"):
+        store.entry(1)

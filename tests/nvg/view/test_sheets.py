@@ -39,7 +39,7 @@ def test_the_original_stands_first(store: Store) -> None:
 
 def test_rows_without_tokens_are_refused(store: Store) -> None:
     """Error rows with their reason; too many; none."""
-    with pytest.raises(InputError, match=r"row 3 .* has no tokens to draw: not an image"):
+    with pytest.raises(InputError, match=r"row 3 .* has no tokens: not an image"):
         hierarchy_sheet(store, [0, 3], {})
     for rows in ([], [0] * 33):
         with pytest.raises(InputError, match=r"holds 1\.\.32"):

@@ -12,7 +12,6 @@ from nvg.store import Store
 from nvg.view.palette import structure_tile
 from nvg.view.summary import summarize
 from nvg.view.terminal import BAR, bar, map_blocks, row_view, summary_view
-from nvg.view.text import row_entry
 from tests.nvg.store.makers import empty_store
 
 
@@ -70,7 +69,7 @@ def test_maps_have_the_pictures_colours() -> None:
 @pytest.mark.parametrize("row", [0, 3])
 def test_an_image_is_shown(store: Store, row: int) -> None:
     """Every stage's map and tokens; an error row its reason."""
-    text = plain(row_view(store, row_entry(store, row)))
+    text = plain(row_view(store, store.entry(row)))
     assert f"image-{row}" in text
     if row == 3:
         assert "error: not an image" in text
@@ -82,7 +81,7 @@ def test_an_image_is_shown(store: Store, row: int) -> None:
 def test_odd_keys_are_text(store: Store) -> None:
     """Brackets, quotes and other scripts come out as they are."""
     key = "[bold]a/<b>\"'é漢"
-    entry = {**row_entry(store, 0), "key": key}
+    entry = {**store.entry(0), "key": key}
     assert key in plain(row_view(store, entry))
     odd = replace(summarize(store), path=key, reasons={key: 2})
     assert plain(summary_view(odd)).count(key) == 2
