@@ -1,7 +1,7 @@
-"""One writer per store: a lock beside it, `NAME.vgs.lock`, that says who writes.
+"""One writer per store: a lock file beside it, `NAME.vgs.lock`, that names the writer.
 
-On a disk the lock is the operating system's and ends with its process, however that dies. On object
-storage nothing can tell a dead writer from a slow one: its lock stays until someone breaks it.
+On a disk the operating system holds the lock and frees it when the process ends, however it dies.
+Object storage cannot tell a dead writer from a slow one: its lock stays until someone breaks it.
 """
 
 import json
@@ -16,20 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from filelock import FileLock, Timeout
 
 from nvg.files import is_local, json_bytes
 from nvg.store.format import StoreError
 
+RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
+
 
 @contextmanager
 def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
-    """Hold the lock of the store at `path` (or URL). StoreError while another process does.
+    """Hold the lock of the store at `path` (or URL). StoreError while another process holds it.
 
-    With `break_lock`, a lock on object storage is taken over whoever holds it; one on a disk needs
-    no breaking, and is not.
+    `break_lock` takes over a lock on object storage, whoever holds it. It changes nothing on a
+    disk, where a lock never outlives its process.
     """
     fs, root = fsspec.core.url_to_fs(path.rstrip("/"))
-    if is_local(fs) and sys.platform != "win32":  # which has no flock
+    if is_local(fs) and sys.platform != "win32":  # where an open file cannot be removed
         with _disk_lock(Path(f"{root}.lock"), path):
             yield
     else:
@@ -39,39 +42,32 @@ def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _disk_lock(file: Path, store: str) -> Iterator[None]:
-    import fcntl
-
     file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(handle, 10_000, 0)
-            os.close(handle)
-            raise StoreError(f"{store} is being written by {_who(holder)}: wait for it") from None
-        if _is_at(handle, file):
-            break
-        os.close(handle)  # the holder before removed it between our two calls: once more
+    lock = FileLock(file, timeout=RETRY_SECONDS, fallback_to_soft=False)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json_bytes(_identity()), 0)
+        lock.acquire()
+    except Timeout:
+        raise StoreError(f"{store} is being written by {_holder(file)}: wait for it") from None
+    except OSError as error:
+        raise StoreError(f"cannot lock {file}: {error.strerror}; choose another --out") from error
+    try:
+        file.write_bytes(json_bytes(_identity()))
         yield
     finally:
-        file.unlink(missing_ok=True)
-        os.close(handle)
+        file.unlink(missing_ok=True)  # while it is locked: another process then locks a new file
+        lock.release()
 
 
-def _is_at(handle: int, file: Path) -> bool:
+def _holder(file: Path) -> str:
     try:
-        return os.path.samestat(os.fstat(handle), file.stat())
-    except FileNotFoundError:
-        return False
+        return _who(file.read_bytes())
+    except FileNotFoundError:  # released a moment ago
+        return "another process"
 
 
 @contextmanager
 def _object_lock(fs: Any, name: str, store: str, break_lock: bool) -> Iterator[None]:
-    """Best effort: two writers that start within one round trip see it by reading back."""
+    """Best effort: each writer reads its lock back, to notice one that started with it."""
     if not break_lock and fs.exists(name):
         raise StoreError(
             f"{store} is being written by {_who(fs.cat_file(name))}: wait for it, or add "
@@ -90,15 +86,15 @@ def _object_lock(fs: Any, name: str, store: str, break_lock: bool) -> Iterator[N
 
 
 def _identity() -> dict[str, Any]:
-    """Who writes; the time is for people, nothing is decided by it."""
+    """Who writes. The time is for people: no decision depends on it."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-    return {**facts, "id": uuid.uuid4().hex}
+    writer = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+    return {**writer, "id": uuid.uuid4().hex}
 
 
 def _who(holder: bytes) -> str:
     try:
-        facts = json.loads(holder)
-        return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
+        writer = json.loads(holder)
+        return f"process {writer['pid']} on {writer['host']} since {writer['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

@@ -1,5 +1,7 @@
 """One writer per store: who holds the lock is said, and a dead one is in nobody's way."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -116,3 +118,14 @@ def test_only_one_pass_writes_a_store(tmp_path: Path) -> None:
     with writer_lock(out), pytest.raises(StoreError, match="is being written by"):
         tokenize_dataset(recipe, tmp_path / "run", out, Engine.INLINE, PassMode.RESUME)
     assert files_below(out) == before
+
+
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem that offers no locks is refused in one line, instead of taken for a writer."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match=r"cannot lock .*\.lock: Function not impl.*--out"):
+        writer_lock(str(tmp_path / "tokens.vgs")).__enter__()
