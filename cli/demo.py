@@ -56,7 +56,7 @@ def run(out: Path) -> bool:
     from nvg.store import open_store
     from nvg.view.text import row_lines, store_lines
     from pipeline.recipe import load_recipe
-    from pipeline.sample import Request, draw_samples
+    from pipeline.sample import Request, write_samples
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.train import fit_autoencoder, fit_generator
@@ -77,7 +77,7 @@ def run(out: Path) -> bool:
     with timed("4/6 train the generators"):
         say(fit_generator(recipe, store, generator, None, resume=True))
     with timed("5/6 sample"):
-        draw_samples(generator, Request(number=SHOWN, seed=SEED, png=out / "samples.png"))
+        write_samples(generator, Request(number=SHOWN, seed=SEED, png=out / "samples.png"))
     with timed("6/6 let a classifier read the generated digits"):
         real, made = read_generated(recipe, generator)
         say([f"{real:.1%} of real held-out digits read right ({REAL_WANTED:.0%} wanted)"])

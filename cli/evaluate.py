@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, WeightsName, read_recipe
+from cli.options import Settings, WeightsName, by_name, read_recipe
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
@@ -51,8 +51,8 @@ def generation_verb(
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
     real: Annotated[int | None, typer.Option(min=1, help="At most so many real images")] = None,
-    which: Annotated[
-        WeightsName, typer.Option("--generator-weights", help="Average or last weights")
+    generator_weights: Annotated[
+        WeightsName, typer.Option(help="EMA or last weights")
     ] = WeightsName.EMA,
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
     data_settings: Annotated[
@@ -63,15 +63,5 @@ def generation_verb(
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
     from pipeline.evaluate_generation import Evaluation, evaluate_generation
 
-    wanted = Evaluation(
-        number=number,
-        real=real,
-        seed=seed,
-        extractor=extractor,
-        weights=weights,
-        settings=tuple(settings or ()),
-        raw=which is WeightsName.RAW,
-        out=out,
-    )
     recipe = read_recipe(data, data_settings)
-    typer.echo("\n".join(evaluate_generation(run, recipe, wanted)))
+    typer.echo("\n".join(evaluate_generation(run, recipe, by_name(Evaluation, locals()))))

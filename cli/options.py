@@ -1,10 +1,16 @@
 """Arguments that several verbs share, and names that mirror the library's without importing it."""
 
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
 
 
 class EngineName(StrEnum):
@@ -49,6 +55,11 @@ Settings = Annotated[
 Resume = Annotated[bool, typer.Option(help="Continue what --out holds already")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")]
 DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")]
+
+
+def by_name(kind: type[Options], given: dict[str, Any]) -> Options:
+    """The dataclass `kind`, from the options of a verb that bear the names of its fields."""
+    return kind(**{field.name: given[field.name] for field in fields(kind)})
 
 
 def read_recipe(path: Path, settings: list[str] | None) -> Any:

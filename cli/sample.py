@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, WeightsName
+from cli.options import Settings, WeightsName, by_name
 
 
 def sample(
@@ -20,7 +20,7 @@ def sample(
     number: Annotated[int, typer.Option("-n", min=1, help="Images per class")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
     structure: Annotated[
-        Path | None, typer.Option(help="Drawn picture whose regions the first stages follow")
+        Path | None, typer.Option(help="User-drawn picture whose regions the first stages follow")
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="STORE.vgs:ROW or an image, to keep parts of")
@@ -29,31 +29,15 @@ def sample(
         str | None, typer.Option(help="structure:M or all:M, what the first M stages keep")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="White where the reference is drawn anew")
+        Path | None, typer.Option(help="White where the reference is resampled")
     ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Autoencoder run, for a reference image")
     ] = None,
-    weights: Annotated[WeightsName, typer.Option(help="Average or last weights")] = WeightsName.EMA,
+    weights: Annotated[WeightsName, typer.Option(help="EMA or last weights")] = WeightsName.EMA,
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""
-    from pipeline.sample import Request, draw_samples
+    from pipeline.sample import Request, write_samples
 
-    request = Request(
-        labels=label or [],
-        number=number,
-        seed=seed,
-        settings=settings or [],
-        raw=weights is WeightsName.RAW,
-        structure=structure,
-        reference=reference,
-        keep=keep,
-        mask=mask,
-        tokenizer=tokenizer,
-        png=png,
-        folder=folder,
-        npz=npz,
-        stages=stages,
-    )
-    typer.echo("\n".join(draw_samples(run, request)))
+    typer.echo("\n".join(write_samples(run, by_name(Request, locals()))))

@@ -37,27 +37,30 @@ class Evaluation:
     """What is compared with what."""
 
     number: int = 50_000
-    """Generated images, shared out evenly over the classes."""
+    """Generated images, balanced over the classes."""
+    seed: int = 0
+    settings: list[str] | None = None
+    """Overrides of the run's recipe."""
+    generator_weights: str = "ema"
+    """ema or raw."""
     real: int | None = None
     """At most so many real images, evenly out of all; precision and recall take the square."""
-    seed: int = 0
     extractor: str
     weights: Path | None = None
-    settings: tuple[str, ...] = ()
-    """Overrides of the run's recipe."""
-    raw: bool = False
+    """Of the extractor."""
     out: Path | None = None
+    """Folder of the report, by default the run."""
 
 
 def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str]:
-    """Measure generators against the images of a recipe; leaves REPORT and PICTURE.
+    """Measure generators against the images of a recipe; writes REPORT and PICTURE.
 
     Real held-out images against the others are the floor, where some are kept aside. The lines to
     print. InputError when anything is missing.
     """
     extractor = load_extractor(wanted.extractor, wanted.weights, default_device())
-    generators = load_generators(run, raw=wanted.raw)
-    recipe = load_recipe(run / "config.toml", wanted.settings)
+    generators = load_generators(run, raw=wanted.generator_weights == "raw")
+    recipe = load_recipe(run / "config.toml", wanted.settings or ())
     labels = balanced(len(generators.classes), wanted.number)
     size = generators.detokenizer.config.image_size
     source = open_source(data.data)
@@ -72,7 +75,7 @@ def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str
     report = {
         "run": str(run),
         "tokenizer": generators.tokenizer,
-        "weights": "raw" if wanted.raw else "ema",
+        "weights": wanted.generator_weights,
         "generated": len(labels),
         "real": len(real.values),
         "seed": wanted.seed,

@@ -1,4 +1,4 @@
-"""The sampling verb: what is asked for -> images, as a picture, files, or an array to evaluate.
+"""The sampling verb: a request -> images, as a picture, files, or an array to evaluate.
 
 Legend: B image of a batch, D row or column of pixels or of the grid.
 """
@@ -6,7 +6,7 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 import io
 import zipfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +24,32 @@ from nvg.view.figures import hierarchy_figure, png_bytes, sample_figure, stage_f
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference, picture_control, reference_control
 
-MOST_PICTURED = 4096  # images in one picture
+MOST_SHOWN = 4096  # images in one picture
 FRAME_MILLISECONDS = 600
-MOST_STAGED = 16  # images whose stages are drawn
+MOST_STAGED = 16  # images whose stages are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which images, and where they go; at least one place."""
+    """The options of the verb: which images, and where they go; at least one place."""
 
-    labels: list[str] = field(default_factory=list)
+    label: list[str] | None = None
     """Classes by name or id, all by default."""
     number: int = 8
     """Images of each class."""
     seed: int = 0
-    settings: list[str] = field(default_factory=list)
+    settings: list[str] | None = None
     """Overrides of the run's recipe, such as sample.top_p=0.8."""
-    raw: bool = False
-    """The last weights instead of the average ones."""
+    weights: str = "ema"
+    """ema or raw."""
     structure: Path | None = None
-    """A drawn picture whose regions the first stages follow."""
+    """A user-drawn picture whose regions the first stages follow."""
     reference: str | None = None
     """STORE.vgs:ROW, or an image file."""
     keep: str | None = None
     """structure:M or all:M: what the first M stages take from it."""
     mask: Path | None = None
-    """White where the reference is drawn anew."""
+    """White where the reference is resampled."""
     tokenizer: Path | None = None
     """The autoencoder, for a reference image."""
     png: Path | None = None
@@ -58,7 +58,7 @@ class Request:
     stages: Path | None = None
 
     def check(self) -> None:
-        """InputError for what cannot be asked together, before any work."""
+        """InputError for options that exclude each other, before any work."""
         if not (self.png or self.folder or self.npz or self.stages):
             raise InputError("nothing to write: name --png, --folder, --npz or --stages")
         if self.structure and self.reference:
@@ -78,42 +78,41 @@ class Request:
                 raise InputError(f"{path} is a file: name a folder")
 
 
-def draw_samples(run: Path, request: Request) -> list[str]:
-    """Generate what is asked for; the lines to print."""
+def write_samples(run: Path, request: Request) -> list[str]:
+    """Sample the images of a request and write them; the lines to print."""
     request.check()
-    recipe = load_recipe(run / "config.toml", request.settings)
-    generators = load_generators(run, raw=request.raw)
-    ids = class_ids(generators.classes, request.labels)
+    recipe = load_recipe(run / "config.toml", request.settings or ())
+    generators = load_generators(run, raw=request.weights == "raw")
+    ids = class_ids(generators.classes, request.label or [])
     labels = [label for label in ids for _ in range(request.number)]
     control = _control(generators, request, len(labels))
-    batches = generators.batches(labels, request.seed, recipe.sample, control)
-    pictured: list[Tensor] = []
+    shown: list[Tensor] = []
     staged: list[Sequences] = []
     with ExitStack() as stack:
         array = stack.enter_context(_ArrayFile(request.npz, len(labels))) if request.npz else None
         done = 0
-        for made, pixels in batches:
-            if request.png and done < MOST_PICTURED:
-                pictured.append(pixels.cpu())
+        for sequences, pixels in generators.batches(labels, request.seed, recipe.sample, control):
+            if request.png and done < MOST_SHOWN:
+                shown.append(pixels.cpu())
             if request.stages and done < MOST_STAGED:
-                staged.append(made)
+                staged.append(sequences)
             if request.folder:
-                _write_files(request.folder, generators.classes, made, pixels, done)
+                _write_files(request.folder, generators.classes, sequences, pixels, done)
             if array:
                 array.add(pixels)
             done += len(pixels)
     names = [generators.classes[label] if label >= 0 else "" for label in ids]
     if request.png:
-        pixels = torch.cat(pictured)[:MOST_PICTURED]
+        pixels = torch.cat(shown)[:MOST_SHOWN]
         write_atomic(request.png, png_bytes(sample_figure(pixels, names, request.number)))
     if request.stages:
-        _write_stages(request.stages, generators, staged)
+        _write_stages(request.stages, generators, Sequences.join(staged))
     written = (request.png, request.folder, request.npz, request.stages)
     return [f"wrote {path}" for path in written if path]
 
 
 def _control(generators: Generators, request: Request, count: int) -> Control | None:
-    """What is given instead of drawn."""
+    """What is given instead of sampled."""
     geometry = generators.detokenizer.config.geometry
     device = next(generators.content.parameters()).device
     if request.structure:
@@ -127,24 +126,23 @@ def _control(generators: Generators, request: Request, count: int) -> Control | 
 
 
 def _write_files(
-    folder: Path, classes: list[str], made: Sequences, pixels: Tensor, start: int
+    folder: Path, classes: list[str], sequences: Sequences, pixels: Tensor, start: int
 ) -> None:
     """One PNG an image, NUMBER.png in a folder of its class."""
     for offset, tile in enumerate(tiles_of(pixels)):
-        label = int(made.label[offset])
+        label = int(sequences.label[offset])
         name = f"{label:04d}" if label >= 0 and classes else ""
         data = png_bytes(Image.fromarray(tile))
         write_atomic(folder / name / f"{start + offset:06d}.png", data)
 
 
-def _write_stages(folder: Path, generators: Generators, parts: list[Sequences]) -> None:
-    """stages.png, and NUMBER.gif of each of the first images: canvas and structure by stage."""
-    whole = Sequences.join(parts)
-    leaves, content = (part.cpu()[:MOST_STAGED] for part in (whole.leaves, whole.content))
+def _write_stages(folder: Path, generators: Generators, sequences: Sequences) -> None:
+    """stages.png, and an animation NUMBER.gif of each of the first images, a frame per stage."""
+    leaves = sequences.leaves[:MOST_STAGED].long().cpu()
+    content = sequences.content[:MOST_STAGED].cpu()
     detokenizer = generators.detokenizer.cpu()
-    picture = hierarchy_figure(detokenizer, leaves.long(), content)
-    write_atomic(folder / "stages.png", png_bytes(picture))
-    for number, frames in enumerate(stage_frames(detokenizer, leaves.long(), content)):
+    write_atomic(folder / "stages.png", png_bytes(hierarchy_figure(detokenizer, leaves, content)))
+    for number, frames in enumerate(stage_frames(detokenizer, leaves, content)):
         buffer = io.BytesIO()
         first, *rest = frames
         first.save(

@@ -1,12 +1,20 @@
 """Names that the command line mirrors are the library's own."""
 
+import dataclasses
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, get_type_hints
 
 import pytest
 
 from cli import options
+from cli.evaluate import generation_verb
+from cli.sample import sample
 from nvg.generator.config import GeneratorKind
 from nvg.store.export import ExportFormat
+from pipeline.evaluate_generation import Evaluation
+from pipeline.sample import Request
 from pipeline.tokenize.engine import Engine
 
 
@@ -23,3 +31,21 @@ def test_a_mirror_has_the_names_of_the_library(
 ) -> None:
     """A new member there is offered here, and nothing else is."""
     assert {member.value for member in mirror} == {member.value for member in original}
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [(sample, Request), (generation_verb, Evaluation)],
+    ids=["sample", "generation"],
+)
+def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: type[Any]) -> None:
+    """Every field is an option of that type and default; an enum of names counts as text."""
+    wanted = inspect.signature(verb).parameters
+    offered, fields = get_type_hints(verb), get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        option = offered[field.name]
+        found = str if option is options.WeightsName else option
+        assert found == fields[field.name], field.name
+        if field.default is not dataclasses.MISSING:
+            assert field.default == wanted[field.name].default, field.name
+    assert set(wanted) - set(fields) <= {"run", "data", "data_settings"}

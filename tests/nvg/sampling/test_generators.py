@@ -19,8 +19,7 @@ from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
 from nvg.store.layout import create_store
 from nvg.weights import CheckpointError
-from pipeline.sample import Request
-from pipeline.sample import draw_samples as draw_request
+from pipeline.sample import Request, write_samples
 from pipeline.train import fit_generator
 from tests.makers import CLASSES, png_size, tiny_recipe
 from tests.nvg.sampling.makers import sampled, write_run
@@ -32,12 +31,12 @@ CONFIG = SamplerConfig(flow_steps=2)
 NAMES = ["ant", "bee", "2", "cat"]
 
 
-def draw_samples(
+def write_picture(
     run: Path, wanted: list[str], number: int, seed: int, settings: list[str], png: Path
 ) -> None:
-    """Into one picture."""
-    request = Request(labels=wanted, number=number, seed=seed, settings=settings, png=png)
-    draw_request(run, request)
+    """Samples in one picture."""
+    request = Request(label=wanted, number=number, seed=seed, settings=settings, png=png)
+    write_samples(run, request)
 
 
 @pytest.fixture(scope="module")
@@ -241,20 +240,20 @@ def test_parts_trained_one_after_the_other_sample_together(tmp_path: Path) -> No
     run = write_run(tmp_path, only="content")
     store = str(tmp_path / "tokens.vgs")
     fit_generator(tiny_recipe(tmp_path / "images"), store, run, "structure", False)
-    draw_samples(run, [], 1, 0, [], tmp_path / "out.png")
+    write_picture(run, [], 1, 0, [], tmp_path / "out.png")
     assert png_size(tmp_path / "out.png") == (29 + 68, 4 + 3 * 68)
 
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_a_picture_has_a_row_per_class(run: Path, tmp_path: Path, number: int) -> None:
     """Tiles of 64 with gaps of 4, below a gap, beside the longest class name."""
-    draw_samples(run, ["cat", "0"], number, 0, [], tmp_path / "deep" / "out.png")
+    write_picture(run, ["cat", "0"], number, 0, [], tmp_path / "deep" / "out.png")
     assert png_size(tmp_path / "deep" / "out.png") == (29 + number * 68, 4 + 2 * 68)
 
 
 def test_every_tile_is_its_image(run: Path, generators: Generators, tmp_path: Path) -> None:
     """Row by row the images of one class after the other, each pixel enlarged 8 times."""
-    draw_samples(run, ["cat", "ant"], 2, 7, [], tmp_path / "out.png")
+    write_picture(run, ["cat", "ant"], 2, 7, [], tmp_path / "out.png")
     made = generators.images([2, 2, 0, 0], 7, CONFIG).permute(0, 2, 3, 1).numpy()
     with Image.open(tmp_path / "out.png") as image:
         picture = np.asarray(image)
@@ -268,7 +267,7 @@ def test_seed_and_settings_reach_the_sampler(run: Path, tmp_path: Path) -> None:
     """The same seed draws the same picture; another seed or another recipe value another one."""
     cases = {"a": (0, []), "b": (0, []), "c": (1, []), "d": (0, ["sample.top_p=0.01"])}
     for name, (seed, settings) in cases.items():
-        draw_samples(run, [], 2, seed, settings, tmp_path / name)
+        write_picture(run, [], 2, seed, settings, tmp_path / name)
     made = {name: (tmp_path / name).read_bytes() for name in cases}
     assert made["a"] == made["b"]
     assert made["c"] != made["a"]
@@ -278,13 +277,13 @@ def test_seed_and_settings_reach_the_sampler(run: Path, tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused_by_key(run: Path, tmp_path: Path) -> None:
     """Overrides are as strict as the recipe."""
     with pytest.raises(ConfigError, match=r"sample\.colour"):
-        draw_samples(run, [], 1, 0, ["sample.colour=1"], tmp_path / "out.png")
+        write_picture(run, [], 1, 0, ["sample.colour=1"], tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
 
 
 def test_classes_of_the_run_name_the_rows(own: Path, tmp_path: Path) -> None:
     """A name is looked up among the run's own classes, not among the recipe's data."""
     (own / "classes.json").write_text(json.dumps(["x", "y", "z"]))
-    draw_samples(own, ["y"], 1, 0, [], tmp_path / "out.png")
+    write_picture(own, ["y"], 1, 0, [], tmp_path / "out.png")
     with pytest.raises(InputError, match="unknown class 'ant'"):
-        draw_samples(own, ["ant"], 1, 0, [], tmp_path / "out.png")
+        write_picture(own, ["ant"], 1, 0, [], tmp_path / "out.png")
