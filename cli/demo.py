@@ -147,10 +147,6 @@ def _peak_gib() -> float:
     return kib / 2**20
 
 
-if __name__ == "__main__":
-    main()
-
-
 def draw_row(store: Store, row: int, png: Path) -> None:
     """Draw the hierarchy and the canvases of one row of a store. InputError for a bad row."""
     require_file_place(png)
@@ -159,3 +155,7 @@ def draw_row(store: Store, row: int, png: Path) -> None:
     content = torch.from_numpy(store.content[row].astype("int64"))
     picture = hierarchy_figure(store_detokenizer(store), leaves, content)
     write_atomic(png, png_bytes(picture))
+
+
+if __name__ == "__main__":
+    main()

@@ -214,3 +214,14 @@ def test_the_command_line_imports_nothing_heavy_at_once() -> None:
     code = f"import sys, cli.app; print(*sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stdout.split()) == (0, []), run.stderr
+
+
+def test_a_main_guard_is_the_last_statement() -> None:
+    """What stands below it does not exist yet when the file is run."""
+    wrong = [
+        file
+        for file, text in (SOURCES | TESTS).items()
+        for node in parsed(text).body[:-1]
+        if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+    ]
+    assert wrong == []
