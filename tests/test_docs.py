@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 import typer.main
 
 from cli.app import app
@@ -78,6 +79,17 @@ def test_python_blocks_import(file: Path) -> None:
             if isinstance(node, ast.ImportFrom) and node.module:
                 wanted = [f"{node.module}.{alias.name}" for alias in node.names]
                 assert [name for name in wanted if not resolves(name)] == []
+
+
+def test_the_lines_of_the_readme_run() -> None:
+    """On a kept run instead of the demo's: eight images, free and steered, of different pixels."""
+    (block,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    kept = ROOT / "tests/golden/v0.1"
+    block = block.replace("runs/demo/generator", f"{kept}/generator").replace("[3]", "[2]")
+    names: dict[str, torch.Tensor] = {}
+    exec(block.replace("runs/demo/digits.vgs", f"{kept}/tokens.vgs"), names)
+    assert names["free"].shape == names["steered"].shape == (8, 3, 8, 8)
+    assert not torch.equal(names["free"], names["steered"])
 
 
 @every_document
