@@ -9,10 +9,6 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(minutes=30)  # a store that is preloaded by one process keeps the others waiting
 
@@ -31,23 +27,23 @@ class World:
         return self.rank == 0
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; all get the same answer."""
+        """Whether the flag is set in any process; all get the same answer."""
         if self.size == 1:
             return flag
-        told = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told)
+        reduced = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(reduced, dist.ReduceOp.MAX)
+        return bool(reduced)
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The mean of each value over the processes."""
         if self.size == 1:
             return values
-        told = torch.tensor(list(values.values()), dtype=torch.float32, device=self.device)
-        dist.all_reduce(told)
-        return dict(zip(values, (told / self.size).tolist(), strict=True))
+        reduced = torch.tensor(list(values.values()), dtype=torch.float32, device=self.device)
+        dist.all_reduce(reduced)
+        return dict(zip(values, (reduced / self.size).tolist(), strict=True))
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
 
@@ -61,7 +57,7 @@ def default_device() -> torch.device:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that the environment describes; leaves it again if it was entered here."""
+    """The world of the environment variables; a process group made here is destroyed after."""
     device, entered = default_device(), False
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -82,29 +78,45 @@ def replicate(module: nn.Module, world: World) -> nn.Module:
     """The module with gradients averaged over the processes, by DDP."""
     if world.size == 1:
         return module
+    from torch.nn.parallel import DistributedDataParallel
+
     return DistributedDataParallel(module, gradient_as_bucket_view=True)
 
 
-def shard(module: nn.Module, layers: list[nn.Module], world: World) -> nn.Module:
-    """The module with its weights, gradients and optimiser state parted, by FSDP2, in place."""
+def shard(module: nn.Module, layers: list[nn.Module], world: World) -> None:
+    """Shard weights, gradients and optimizer state over the processes, by FSDP2, in place."""
     if world.size == 1:
-        return module
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     kind = torch.bfloat16 if world.device.type == "cuda" else torch.float32
     policy = MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32)
     mesh = init_device_mesh(world.device.type, (world.size,))
-    for layer in layers:
+    for layer in (*layers, module):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(module, mesh=mesh, mp_policy=policy)
-    return module
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all its parts; every process must ask."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """A sharded tensor gathered; collective: every process must call it."""
+    if not dist.is_initialized():  # the import takes long
+        return tensor
+    from torch.distributed.tensor import DTensor
+
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, model: Tensor) -> Tensor:
-    """A whole tensor parted as `model` is."""
-    if isinstance(model, DTensor):
-        return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)
+def full_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor gathered and moved to the CPU, one after another."""
+    return {name: full_tensor(value).detach().cpu() for name, value in state.items()}
+
+
+def reshard_like(tensor: Tensor, sharded: Tensor) -> Tensor:
+    """A full tensor sharded as another one is, on its device."""
+    if not dist.is_initialized():
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(sharded, DTensor):
+        return distribute_tensor(tensor.to(sharded.device), sharded.device_mesh, sharded.placements)
     return tensor

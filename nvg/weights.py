@@ -11,15 +11,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
-from nvg.distributed import whole
 from nvg.errors import InputError
 
 Config = TypeVar("Config")
 
-
-HEADER = "nvg"  # the key of our facts in a safetensors header
-
-
+HEADER = "nvg"  # the key of our metadata in a safetensors header
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 
 
@@ -36,15 +32,15 @@ def fingerprint(module: nn.Module) -> str:
     return state.hexdigest()
 
 
-def weights_bytes(state: dict[str, Tensor], config: Any, **facts: str) -> bytes:
-    """Weights as one safetensors blob; their config and further facts go into the header."""
-    tensors = {k: whole(v).detach().cpu().contiguous() for k, v in state.items()}
-    header = json.dumps({"config": as_table(config), **facts}, sort_keys=True)
+def weights_bytes(state: dict[str, Tensor], config: Any, **metadata: str) -> bytes:
+    """Weights as one safetensors blob; their config and further metadata go into the header."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    header = json.dumps({"config": as_table(config), **metadata}, sort_keys=True)
     return save(tensors, metadata={HEADER: header})  # several keys would be written in any order
 
 
 def read_header(source: Path | bytes) -> dict[str, Any]:
-    """The header facts of a safetensors file or blob; CheckpointError if it is not one."""
+    """Metadata in the header of a safetensors file or blob; CheckpointError where it has none."""
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:
@@ -53,8 +49,8 @@ def read_header(source: Path | bytes) -> dict[str, Any]:
         else:
             size = int.from_bytes(source[:8], "little")
             header = source[8 : 8 + min(size, HEADER_LIMIT)]
-        facts: dict[str, Any] = json.loads(json.loads(header)["__metadata__"][HEADER])
-        return facts
+        metadata: dict[str, Any] = json.loads(json.loads(header)["__metadata__"][HEADER])
+        return metadata
     except KeyError:
         raise CheckpointError(f"{_name(source)} was not written by nvgctl") from None
     except OSError as error:

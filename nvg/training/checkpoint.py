@@ -14,10 +14,18 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
-from nvg.distributed import like, whole
+from nvg.distributed import full_tensor, reshard_like
 from nvg.errors import WorkError
 from nvg.files import write_atomic
 from nvg.weights import CheckpointError
+
+# Names that version 0.1 gave to files of a checkpoint.
+OLDER_NAMES = {
+    "model-ema.safetensors": "average.safetensors",
+    "dead_codes.safetensors": "idle.safetensors",
+    "discriminator.safetensors": "adversary.safetensors",
+    "discriminator-optimizer.safetensors": "adversary-optimizer.safetensors",
+}
 
 
 class Checkpoints:
@@ -90,17 +98,24 @@ class Checkpoints:
         return state
 
 
+def file_of(checkpoint: Path, name: str) -> Path:
+    """A file of a checkpoint, which may still have its older name."""
+    older = checkpoint / OLDER_NAMES.get(name, name)
+    return older if older.exists() else checkpoint / name
+
+
 def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
-    """Per-parameter optimiser state as safetensors; hyper-parameters come from the config."""
+    """Per-parameter optimizer state as safetensors; hyper-parameters come from the config."""
     tensors: dict[str, Tensor] = {}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
-            tensors[f"{index}.{name}"] = whole(torch.as_tensor(value)).detach().cpu().contiguous()
+            full = full_tensor(torch.as_tensor(value))
+            tensors[f"{index}.{name}"] = full.detach().cpu().contiguous()
     return save(tensors)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Restore what `optimizer_bytes` saved, parted as the parameters are."""
+    """Load what `optimizer_bytes` saved, sharded as the parameters are."""
     state: dict[int, dict[str, Tensor]] = {}
     try:
         tensors = load_tensors(path.read_bytes())
@@ -109,7 +124,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        parted = like(tensor, parameters[int(index)]) if tensor.ndim else tensor
-        state.setdefault(int(index), {})[name] = parted
+        value = reshard_like(tensor, parameters[int(index)]) if tensor.ndim else tensor
+        state.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nvg.distributed import World, joined, like, whole
+from nvg.distributed import World, full_tensor, joined, reshard_like
 from nvg.store import Store
 from tests.nvg.training.makers import require_same, training_case
 
@@ -71,8 +71,8 @@ def test_one_process_is_a_world_of_its_own() -> None:
     assert World(1, 2, torch.device("cpu")).is_main is False
 
 
-def test_plain_tensors_are_whole() -> None:
-    """Only parted ones are gathered or parted."""
+def test_plain_tensors_stay_as_they_are() -> None:
+    """Only sharded ones are gathered or resharded."""
     tensor = torch.arange(3)
-    assert whole(tensor) is tensor
-    assert like(tensor, torch.zeros(3)) is tensor
+    assert full_tensor(tensor) is tensor
+    assert reshard_like(tensor, torch.zeros(3)) is tensor

@@ -1,4 +1,4 @@
-"""The adversarial side of the autoencoder's training (A.5): a discriminator that learns before it.
+"""The adversarial part of the autoencoder's training (A.5): discriminator and its term.
 
 Legend: B image of a batch, D row or column of pixels or of the grid, L logit.
 """
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from nvg.config import require_share
 from nvg.training.autoencoder.diffaugment import augment, blur
 from nvg.training.autoencoder.discriminator import DiscriminatorKind, build_discriminator
-from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.optim import adamw, cosine, set_lr
 from nvg.weights import load_weights, weights_bytes
 
 LECAM_DECAY = 0.999
-LEAST_BALANCE, MOST_BALANCE = 0.015, 1e4  # of the adaptive weight, as in VAR's tokenizer trainer
+MIN_ADAPTIVE, MAX_ADAPTIVE = 0.015, 1e4  # as in VAR's tokenizer trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +33,15 @@ class DiscriminatorConfig:
     adaptive: bool = True
     """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
     start: float = 0.2
-    """Share of the steps after which it begins."""
+    """Fraction of the steps after which it begins."""
     ramp: float = 0.02
-    """Share of the steps over which its weight grows; over two of these a blur of images fades."""
+    """Fraction of the steps over which its weight grows; its images' blur fades over twice that."""
     consistency: float = 8.0
     """Weight of the difference of two augmentations' logits (bCR)."""
     augment: float = 1.0
     """Probability that a batch is augmented."""
     lecam: float = 0.0
-    """Weight of LeCam's regulariser; Open-MAGVIT2 uses 0.05."""
+    """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
 
     def __post_init__(self) -> None:
         require_share(self, "start", "ramp", "augment")
@@ -54,7 +54,7 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The course of a training run, which the discriminator shares."""
+    """Length, learning rate and clipping, shared with the autoencoder."""
 
     steps: int
     lr: float
@@ -64,24 +64,28 @@ class Schedule:
 
 
 class DiscriminatorTrainer(nn.Module):
-    """A discriminator with its optimiser and schedule."""
+    """A discriminator with its optimizer and schedule."""
 
     mean_real: Tensor
     mean_fake: Tensor
 
-    def __init__(self, config: DiscriminatorConfig, pace: Schedule, device: torch.device) -> None:
+    def __init__(
+        self, config: DiscriminatorConfig, schedule: Schedule, device: torch.device
+    ) -> None:
         super().__init__()
-        self.config, self.pace = config, pace
+        self.config, self.schedule = config, schedule
         self.discriminator = build_discriminator(config.kind, config.model, config.weights)
         for name in ("mean_real", "mean_fake"):
             self.register_buffer(name, torch.zeros(()))
         self.to(device)
-        self.optimizer = adamw(self.discriminator, pace.lr, pace.betas, pace.weight_decay)
-        self.begin = round(config.start * pace.steps)
-        self.grow = max(round(config.ramp * pace.steps), 1)
+        self.optimizer = adamw(
+            self.discriminator, schedule.lr, schedule.betas, schedule.weight_decay
+        )
+        self.begin = round(config.start * schedule.steps)
+        self.grow = max(round(config.ramp * schedule.steps), 1)
 
     def weight(self, step: int) -> float:
-        """What the term weighs at a step, before balancing: 0 until it begins, then a ramp."""
+        """Weight of the term before adaptation: 0 until it begins, then a ramp."""
         return self.config.weight * min(max((step - self.begin + 1) / self.grow, 0.0), 1.0)
 
     def discriminator_step(self, step: int, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -93,7 +97,7 @@ class DiscriminatorTrainer(nn.Module):
         if step < self.begin:
             return dict.fromkeys(names, real.new_zeros(()))
         self.discriminator.requires_grad_(True)
-        set_lr(self.optimizer, self.pace.lr * self._factor(step))
+        set_lr(self.optimizer, self.schedule.lr * self._factor(step))
         both = torch.cat((real, fake.detach()))
         logit_BL = self._logits(step, both)
         real_BL, fake_BL = logit_BL.chunk(2)
@@ -105,41 +109,42 @@ class DiscriminatorTrainer(nn.Module):
         loss = hinge + self.config.consistency * apart + self.config.lecam * lecam
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.pace.clip)
+        norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.schedule.clip)
         self.optimizer.step()
         found = (loss, real_BL.mean(), fake_BL.mean(), apart, lecam, norm)
         return {name: value.detach() for name, value in zip(names, found, strict=True)}
 
     def generator_loss(self, step: int, fake: Tensor) -> Tensor:
-        """What the autoencoder minimises: minus the mean logit of its reconstructions."""
+        """What the autoencoder minimizes: minus the mean logit of its reconstructions."""
         if step < self.begin:
             return fake.new_zeros(())
         self.discriminator.requires_grad_(False)
         return -self._logits(step, fake).mean()
 
     def adaptive_weight(self, loss: Tensor, term: Tensor, layer: nn.Parameter) -> Tensor:
-        """Norm of the loss's gradient at the decoder's last layer over that of the term."""
+        """VQGAN: norm of the loss's gradient at the decoder's last layer over that of the term."""
         if not (self.config.adaptive and term.requires_grad and layer.requires_grad):
             return loss.new_ones(())
         ours, theirs = (
             torch.autograd.grad(each, layer, retain_graph=True)[0].norm() for each in (loss, term)
         )
-        return (ours / (theirs + 1e-6)).clamp(LEAST_BALANCE, MOST_BALANCE).detach()
+        return (ours / (theirs + 1e-6)).clamp(MIN_ADAPTIVE, MAX_ADAPTIVE).detach()
 
     def files(self) -> dict[str, bytes]:
-        """Weights, averages and optimiser state."""
+        """Weights, LeCam's running means and optimizer state."""
         return {
             "discriminator.safetensors": weights_bytes(self.state_dict(), self.config),
             "discriminator-optimizer.safetensors": optimizer_bytes(self.optimizer),
         }
 
     def restore(self, checkpoint: Path) -> None:
-        """Take back what `files` gave."""
-        load_weights(self, checkpoint / "discriminator.safetensors")
-        load_optimizer(self.optimizer, checkpoint / "discriminator-optimizer.safetensors")
+        """Load what `files` saved."""
+        load_weights(self, file_of(checkpoint, "discriminator.safetensors"))
+        optimizer = file_of(checkpoint, "discriminator-optimizer.safetensors")
+        load_optimizer(self.optimizer, optimizer)
 
     def _logits(self, step: int, images: Tensor) -> Tensor:
-        """Logits [B, L] of images, augmented and blurred as the step asks for."""
+        """Logits [B, L] of images, augmented and blurred by the schedule."""
         if torch.rand(()) < self.config.augment:
             images = augment(images)
         faded = (step - self.begin) / (2 * self.grow)
@@ -148,8 +153,8 @@ class DiscriminatorTrainer(nn.Module):
         return logits.float()
 
     def _factor(self, step: int) -> float:
-        """Its own cosine, from where it begins to the end."""
-        return cosine(step - self.begin, self.pace.steps - self.begin, self.grow)
+        """Learning-rate factor: a cosine of its own, from its first step to the last."""
+        return cosine(step - self.begin, self.schedule.steps - self.begin, self.grow)
 
     def _lecam(self, real_BL: Tensor, fake_BL: Tensor) -> Tensor:
         """Logits beyond the other side's running mean, squared (Tseng et al. 2021)."""

@@ -1,4 +1,4 @@
-"""The autoencoder in training: its losses, its adversary, average weights, dead codewords (A.5)."""
+"""The autoencoder in training: losses, discriminator, EMA weights, dead codes (A.5)."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.discriminator import DiscriminatorKind
 from nvg.training.autoencoder.losses import autoencoder_loss
 from nvg.training.autoencoder.validation import Validation
-from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.loop import Metrics
 from nvg.training.optim import cosine, ema_update, set_lr
 from nvg.weights import CheckpointError, load_weights, weights_bytes
@@ -31,7 +31,7 @@ MOST_NAMED = 8  # images of a batch that an error names
 
 
 class AutoencoderTrainer:
-    """The autoencoder with its optimiser, and all that judges it."""
+    """The autoencoder with its optimizer and losses; what `train_loop` drives."""
 
     def __init__(
         self,
@@ -52,20 +52,20 @@ class AutoencoderTrainer:
             self.perceptual = measure.to(self.device)
         self.discriminator = None
         if training.discriminator.kind is not DiscriminatorKind.NONE:
-            pace = Schedule(
+            schedule = Schedule(
                 steps=training.steps,
                 lr=training.lr,
                 betas=(training.betas[0], training.betas[1]),
                 weight_decay=training.weight_decay,
                 clip=training.clip,
             )
-            self.discriminator = DiscriminatorTrainer(training.discriminator, pace, self.device)
+            self.discriminator = DiscriminatorTrainer(training.discriminator, schedule, self.device)
 
     @torch.no_grad()
     def initialize(self, batches: Iterable[ImageBatch]) -> list[float]:
         """Start the codebook from residuals of real images under the fresh encoder.
 
-        Returns the share of it that each stage then uses on the last batch, see `stage_usage`.
+        Returns the fraction that each stage then uses on the last batch, see `stage_usage`.
         """
         quantizer, init = self.model.quantizer, self.training.codebook_init
         size, pool, count = self.model.config.codebook_size, [], 0
@@ -82,10 +82,10 @@ class AutoencoderTrainer:
         self.ema["quantizer.codebook"].copy_(quantizer.codebook)
         content = quantizer.encode(latents, leaves).cpu().numpy()
         hits_SV = stage_hits(content, quantizer.layout, size)
-        return [round(share, 4) for share in stage_usage(hits_SV).tolist()]
+        return [round(fraction, 4) for fraction in stage_usage(hits_SV).tolist()]
 
     def adopt(self, model: Autoencoder) -> None:
-        """Start from the weights of another autoencoder; CheckpointError where it is not alike."""
+        """Start from another autoencoder's weights; CheckpointError where its shape differs."""
         own, found = self.model.config, model.config
         if replace(found, builder=own.builder, dropout=own.dropout) != own:
             raise CheckpointError(
@@ -95,7 +95,7 @@ class AutoencoderTrainer:
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def step(self, number: int, batch: ImageBatch) -> Metrics:
-        """One optimiser step on a batch; the adversary's comes first."""
+        """One optimizer step on a batch; the discriminator's comes first."""
         training, model = self.training, self.model
         pixels, segments = batch.tensors(self.device)
         images = from_pixels(pixels)
@@ -105,28 +105,29 @@ class AutoencoderTrainer:
                 rebuilt, quantized = model(
                     images, segments, number < training.ibq_steps, training.loss.entropy > 0
                 )
-            except ValueError as error:  # structure is built of numbers only
+            except ValueError as error:  # structure is built of finite latents only
                 raise WorkError(
                     f"step {number + 1}: {error}, at images {self.rows(batch)}; the newest "
                     "checkpoint is from before: lower the learning rate"
                 ) from error
             rebuilt = rebuilt.float()
-            judged: Metrics = {}
+            adversarial: Metrics = {}
             if self.discriminator:
-                judged = self.discriminator.discriminator_step(number, images, rebuilt)
+                adversarial = self.discriminator.discriminator_step(number, images, rebuilt)
             loss, visible, terms = autoencoder_loss(
                 training.loss, images, rebuilt, quantized, self.perceptual
             )
             if self.discriminator:
-                share, judged["g_loss"] = self._adversarial(number, rebuilt, visible)
-                loss, judged["adaptive_weight"] = loss + share * judged["g_loss"], share
+                weight, adversarial["g_loss"] = self._generator_loss(number, rebuilt, visible)
+                loss = loss + weight * adversarial["g_loss"]
+                adversarial["adaptive_weight"] = weight
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         self.optimizer.step()
         revived = self.dead.revive(quantized, model.quantizer.codebook, self.optimizer)
         ema_update(self.ema, model.state_dict(), number, training.ema)
-        return {"loss": loss, **terms, **judged, "norm": norm, "revived": revived}
+        return {"loss": loss, **terms, **adversarial, "norm": norm, "revived": revived}
 
     def ema_model(self) -> Autoencoder:
         """A model of the EMA weights, in eval mode."""
@@ -135,13 +136,13 @@ class AutoencoderTrainer:
         return model.eval()
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Weights, their average, optimiser state, idle codewords; the adversary's, if any."""
+        """Weights, EMA weights, optimizer state, dead codes; the discriminator's, if any."""
         config = self.model.config
         files = {
             "model.safetensors": weights_bytes(self.model.state_dict(), config),
-            "average.safetensors": weights_bytes(self.ema, config),
+            "model-ema.safetensors": weights_bytes(self.ema, config),
             "optimizer.safetensors": optimizer_bytes(self.optimizer),
-            "idle.safetensors": save({"idle": self.dead.idle.cpu()}),
+            "dead_codes.safetensors": save({"idle": self.dead.idle.cpu()}),
         }
         return files | (self.discriminator.files() if self.discriminator else {}), {}
 
@@ -156,23 +157,25 @@ class AutoencoderTrainer:
             self.validation.look(self.ema_model(), number)
 
     def restore(self, checkpoint: Path) -> None:
-        """Take back what `files` gave."""
-        load_weights(self.model, checkpoint / "average.safetensors")
+        """Load what `state` saved."""
+        load_weights(self.model, file_of(checkpoint, "model-ema.safetensors"))
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         load_weights(self.model, checkpoint / "model.safetensors")
         load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
-        self.dead.idle.copy_(load_file(checkpoint / "idle.safetensors")["idle"])
+        self.dead.idle.copy_(load_file(file_of(checkpoint, "dead_codes.safetensors"))["idle"])
         if self.discriminator:
             self.discriminator.restore(checkpoint)
 
     def _autocast(self) -> torch.autocast:
-        """bfloat16 on a GPU; the quantiser stays in float32 by itself."""
+        """bfloat16 on a GPU; the quantizer stays in float32 by itself."""
         return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
 
-    def _adversarial(self, number: int, rebuilt: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """What the adversarial term weighs at this step, and the term."""
+    def _generator_loss(
+        self, number: int, rebuilt: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The weight of the adversarial term at this step, and the term."""
         assert self.discriminator is not None
         term = self.discriminator.generator_loss(number, rebuilt)
         last = next(self.model.decoder.layers[-1].parameters())
-        balance = self.discriminator.adaptive_weight(visible, term, last)
-        return self.discriminator.weight(number) * balance, term
+        adaptive = self.discriminator.adaptive_weight(visible, term, last)
+        return self.discriminator.weight(number) * adaptive, term

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nvg.distributed import World, like, replicate, shard, whole
+from nvg.distributed import World, full_state, full_tensor, replicate, reshard_like, shard
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
@@ -46,7 +46,7 @@ class GeneratorState:
         if training.sharded:
             shard(objective, list(self.model.backbone.blocks), world)
             sharded = self.model.state_dict()
-            self.ema = {name: like(value, sharded[name]) for name, value in self.ema.items()}
+            self.ema = {n: reshard_like(value, sharded[n]) for n, value in self.ema.items()}
         self.optimizer = training.optimizer(objective)
         if checkpoint:
             load_optimizer(self.optimizer, checkpoint / f"{part.value}-optimizer.safetensors")
@@ -75,19 +75,19 @@ class GeneratorState:
         self.optimizer.zero_grad(set_to_none=True)
         ema_update(self.ema, self.model.state_dict(), step, training.ema)
         self.terms = {}
-        return {**terms, f"{self.part.value}_norm": whole(norm)}
+        return {**terms, f"{self.part.value}_norm": full_tensor(norm)}
 
     def files(self) -> dict[str, bytes]:
         """Weights, EMA weights, optimizer state, and the projector of alignment."""
         name = self.part.value
         files = {
-            f"{name}.safetensors": weights_bytes(self.model.state_dict(), self.shape),
-            f"{name}-ema.safetensors": weights_bytes(self.ema, self.shape),
+            f"{name}.safetensors": weights_bytes(full_state(self.model.state_dict()), self.shape),
+            f"{name}-ema.safetensors": weights_bytes(full_state(self.ema), self.shape),
             f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
         }
         if self.aligner:
-            projector = weights_bytes(self.aligner.state_dict(), self.aligner.codec.shape)
-            files[f"{name}-aligner.safetensors"] = projector
+            aligner = full_state(self.aligner.state_dict())
+            files[f"{name}-aligner.safetensors"] = weights_bytes(aligner, self.aligner.codec.shape)
         return files
 
     def _no_sync(self) -> AbstractContextManager[None]:

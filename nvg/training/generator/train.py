@@ -2,7 +2,7 @@
 
 import torch
 
-from nvg.distributed import World, default_device
+from nvg.distributed import World, default_device, full_state
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
@@ -64,6 +64,6 @@ def _save_weights(run: Run, states: list[GeneratorState], tokenizer: str) -> Non
     """Weights and EMA weights of each generator, with the tokenizer they belong to."""
     for state in states:
         for suffix, weights in (("", state.model.state_dict()), ("-ema", state.ema)):
-            data = weights_bytes(weights, state.shape, tokenizer=tokenizer)
+            data = weights_bytes(full_state(weights), state.shape, tokenizer=tokenizer)
             if run.writes:
                 write_atomic(run.directory / f"{state.part.value}{suffix}.safetensors", data)

@@ -1,4 +1,4 @@
-"""The whole recipe: every loss at once, average weights, dead codewords, an exact resume."""
+"""The whole recipe: every loss at once, EMA weights, dead codes, an exact resume."""
 
 import shutil
 from functools import cache
@@ -19,6 +19,7 @@ from nvg.training.autoencoder.discriminator import DiscriminatorKind
 from nvg.training.autoencoder.losses import LossConfig
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
+from nvg.training.checkpoint import OLDER_NAMES
 from nvg.training.run_dir import Run
 from nvg.weights import CheckpointError
 from tests.makers import tiny_recipe
@@ -26,12 +27,12 @@ from tests.nvg.pretrained.makers import VIT
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
 from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
 
-# V codeword, C latent channel, R residual
+# V code, C latent channel, R residual
 TERMS = ("l1", "l2", "perceptual", "quantizer", "entropy", "g_loss", "d_loss", "d_lecam")
 
 
 def everything(kind: DiscriminatorKind, weights: Path) -> AutoencoderTraining:
-    """Eight steps with all terms; the adversary begins after two."""
+    """Eight steps with all terms; the discriminator begins after two."""
     discriminator = DiscriminatorConfig(
         kind=kind, weights=str(weights), model=VIT, start=0.25, ramp=0.25, lecam=0.05
     )
@@ -67,11 +68,16 @@ def one_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("one_vgg")
-@pytest.mark.parametrize("kind", [DiscriminatorKind.DINO, DiscriminatorKind.PATCH])
+@pytest.mark.parametrize(
+    ("kind", "is_older"), [(DiscriminatorKind.DINO, False), (DiscriminatorKind.PATCH, True)]
+)
 def test_every_term_is_logged_and_a_resumed_run_is_exact(
-    tmp_path: Path, vit_weights: Path, kind: DiscriminatorKind
+    tmp_path: Path, vit_weights: Path, kind: DiscriminatorKind, is_older: bool
 ) -> None:
-    """All terms have a curve; cut after four of eight steps, all ends equal to the bit."""
+    """All terms have a curve; cut after four of eight steps, all ends equal to the bit.
+
+    So it does from a checkpoint whose files have the names of version 0.1.
+    """
     training, grid = everything(kind, vit_weights), 16
     fit(tmp_path / "whole", training, grid=grid)
     lines = lines_of(tmp_path / "whole" / "metrics.jsonl")[1:]
@@ -84,13 +90,17 @@ def test_every_term_is_logged_and_a_resumed_run_is_exact(
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     (tmp_path / "cut" / AUTOENCODER_FILE).unlink()
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step-00000008")
+    checkpoint = tmp_path / "cut" / "checkpoints" / "step-00000004"
+    for name, older in OLDER_NAMES.items():
+        if is_older:
+            (checkpoint / name).rename(checkpoint / older)
     fit(tmp_path / "cut", training, resume=True, grid=grid)
     assert differing(state_of(tmp_path / "cut"), state_of(tmp_path / "whole")) == []
     again = lines_of(tmp_path / "cut" / "metrics.jsonl")[1:]
     assert again == lines
 
 
-def test_average_weights_follow() -> None:
+def test_ema_weights_follow() -> None:
     """After a step they lie between the weights before and after; decay 0 leaves the last."""
     images = Pictures(4).batch(torch.arange(4).numpy())
     for decay in (0.0, 0.999):
@@ -106,8 +116,8 @@ def test_average_weights_follow() -> None:
         assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_idle_codewords_become_residuals() -> None:
-    """Only those idle for long enough; their momentum is forgotten, the others' stays."""
+def test_dead_codes_become_residuals() -> None:
+    """Only those unused for long enough; their momentum is forgotten, the others' stays."""
     codebook = torch.nn.Parameter(torch.zeros(4, 2))
     optimizer = torch.optim.AdamW([codebook], lr=0.0)
     codebook.grad = torch.ones(4, 2)
