@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nvg.store import Store
+from nvg.store.damage import DamageError, reading
 from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, StoreError, digest
 from nvg.store.index import has_status
 
@@ -63,9 +64,10 @@ class TokenReader:
     def _fill(self, tokens: Tokens, chunk: int, start: int, end: int) -> None:
         rows = self.store.chunk_slice(chunk)
         try:
-            found = {name: array[rows] for name, array in self.arrays.items()}
-        except Exception as error:  # of any codec or storage
-            raise self._damaged(chunk, str(error).splitlines()[0]) from error
+            with reading(self.store.path):
+                found = {name: array[rows] for name, array in self.arrays.items()}
+        except DamageError as error:
+            raise self._damaged(chunk, str(error)) from error
         good = self.is_good[rows]
         for name in self.arrays:
             getattr(tokens, name)[start:end] = found[name][good]
@@ -82,12 +84,13 @@ class TokenReader:
 
     def _check(self, chunk: int, found: Arrays) -> None:
         """StoreError unless the arrays are those that were committed."""
-        wanted = self.store.commit_record(chunk)["sha256"]
+        with reading(self.store.path):
+            wanted = self.store.commit_record(chunk)["sha256"]
         if any(digest(found[name]) != wanted[name] for name in self.arrays):
             raise self._damaged(chunk, "it does not match its checksum")
 
     def _damaged(self, chunk: int, reason: str) -> StoreError:
         return StoreError(
-            f"{self.store.path}: chunk {chunk} is damaged ({reason}): mend it with "
+            f"{self.store.path}: chunk {chunk} is damaged ({reason}): repair it with "
             "`nvgctl tokenize ... --resume`"
         )

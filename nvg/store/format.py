@@ -60,11 +60,14 @@ def digest(values: np.ndarray[Any, Any]) -> str:
 
 
 def read_parquet(data: bytes) -> pa.Table:
-    """A Parquet file's bytes as a table.
+    """A Parquet file's bytes as a table; ValueError for other bytes.
 
     Not by `read_table`: the threads that read ahead for it may abort a process that ends soon.
     """
-    return pq.ParquetFile(pa.BufferReader(data)).read()
+    try:
+        return pq.ParquetFile(pa.BufferReader(data)).read()
+    except OSError as error:  # pyarrow's name for most kinds of damage, though nothing is read here
+        raise ValueError(f"not a valid Parquet file: {error}") from error
 
 
 def part_name(chunk: int) -> str:

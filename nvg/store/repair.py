@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
+from nvg.store.damage import DamageError
 from nvg.store.store import Store
 from nvg.store.writer import StoreWriter
 
@@ -14,6 +15,8 @@ def withdraw_damaged(
     store: StoreWriter, progress: Callable[[Iterable[int]], Iterable[int]] = iter
 ) -> list[int]:
     """Re-read every committed chunk and withdraw those that `verify` would name; their numbers.
+
+    WorkError, and nothing is withdrawn, when storage fails while reading.
 
     A finished store that lacks a chunk then is unfinished again: first the intact chunks get their
     index parts back, then the manifest says so, last the records go. A kill in between costs
@@ -50,5 +53,5 @@ def _intact_part(store: Store, chunk: int) -> pa.Table | None:
     """The index rows of a chunk in which nothing is wrong, else None."""
     try:
         return None if store.chunk_faults(chunk) else store.index_part(chunk)
-    except Exception:  # whatever cannot be read is damaged
+    except DamageError:
         return None

@@ -18,6 +18,7 @@ import zarr
 
 from nvg.geometry import Geometry
 from nvg.store.checks import chunk_faults, index_faults
+from nvg.store.damage import DamageError, reading
 from nvg.store.format import (
     ARRAYS,
     FEATURES,
@@ -181,15 +182,20 @@ class Store:
         return {name: self.group[name][rows] for name in self.arrays}
 
     def chunk_faults(self, chunk: int) -> list[str]:
-        """What is wrong with one committed chunk and its index rows, a line each."""
-        record, part = self.commit_record(chunk), self.index_part(chunk)
-        rows, codebook_size = self.chunk_slice(chunk), self.manifest.codebook_size
-        return chunk_faults(self.read_chunk(chunk), record, part, rows, codebook_size)
+        """What is wrong with one committed chunk and its index rows, a line each.
+
+        DamageError when it cannot be decoded; WorkError when storage fails.
+        """
+        with reading(self.path):
+            record, part = self.commit_record(chunk), self.index_part(chunk)
+            rows, codebook_size = self.chunk_slice(chunk), self.manifest.codebook_size
+            return chunk_faults(self.read_chunk(chunk), record, part, rows, codebook_size)
 
     def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
         """Re-read everything; one line per fault, none when the store is intact.
 
-        An unfinished store is a fault; its committed chunks are still checked.
+        An unfinished store is a fault; its committed chunks are still checked. WorkError when
+        storage fails while reading.
         """
         committed = self.committed()
         faults = self._file_faults()
@@ -200,22 +206,25 @@ class Store:
             if missing:
                 faults.append(f"chunks without a commit record: {missing}")
             try:
-                faults += index_faults(self.index, len(self), self.manifest.errors)
-            except Exception as error:  # any damage to the index is a fault to report, not a crash
-                return [*faults, f"index cannot be read: {_one_line(error)}"]
+                with reading(self.path):
+                    faults += index_faults(self.index, len(self), self.manifest.errors)
+            except DamageError as error:
+                return [*faults, f"index cannot be read: {error}"]
         for chunk in progress(committed):
             try:
                 faults += [f"chunk {chunk}: {fault}" for fault in self.chunk_faults(chunk)]
-            except Exception as error:  # likewise for damaged chunk files
-                faults.append(f"chunk {chunk}: cannot be read: {_one_line(error)}")
+            except DamageError as error:
+                faults.append(f"chunk {chunk}: cannot be read: {error}")
         return faults
 
     def is_intact(self, name: str) -> bool:
         """Whether a file that the manifest has a checksum of is there and matches it."""
         try:
-            return hashlib.sha256(self.read(name)).hexdigest() == self.manifest.checksums[name]
-        except FileNotFoundError:
+            with reading(self.path):
+                found = hashlib.sha256(self.read(name)).hexdigest()
+        except DamageError:
             return False
+        return found == self.manifest.checksums[name]
 
     def _file_faults(self) -> list[str]:
         damaged = [name for name in sorted(self.manifest.checksums) if not self.is_intact(name)]
@@ -228,10 +237,6 @@ class Store:
 
     def _table(self, name: str) -> pa.Table:
         return read_parquet(self.read(name))
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def open_store(path: str) -> Store:

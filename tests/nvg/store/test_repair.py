@@ -1,4 +1,4 @@
-"""`--resume` mends what `verify` names: the store ends equal to one that was never disturbed."""
+"""`--resume` repairs what `verify` names: the store ends equal to one that was never disturbed."""
 
 import shutil
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_finished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> None:
+def test_a_finished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -> None:
     """After the damage `verify` objects; after --resume all files are what they were."""
     recipe, out = made
     before = files_below(out)
@@ -75,7 +75,7 @@ def faults(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DAMAGE if "index" not in kind])
-def test_an_unfinished_store_is_mended(made: tuple[Recipe, Path], kind: str) -> None:
+def test_an_unfinished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -> None:
     """The same where the pass was not over yet."""
     recipe, out = made
     before = files_below(out)
@@ -116,7 +116,7 @@ def test_only_damaged_chunks_are_made_again(
 def test_a_kill_while_withdrawing_costs_nothing(
     made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before any of its steps, the next --resume mends the store all the same."""
+    """Stopped before any of its steps, the next --resume repairs the store all the same."""
     recipe, out = made
     before = files_below(out)
     for step in ("write_index_part", "reopen", "withdraw"):

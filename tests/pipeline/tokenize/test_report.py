@@ -66,7 +66,7 @@ def test_one_screen_says_it_all(made: tuple[Report, Path]) -> None:
 def test_the_report_is_written_beside_the_store(
     made: tuple[Report, Path], tokenizer: Path, tmp_path: Path
 ) -> None:
-    """As JSON; a pass with nothing to do leaves it, and one that mends replaces it."""
+    """As JSON; a pass with nothing to do leaves it, and one that repairs replaces it."""
     report, out = made
     file = tmp_path / "a.vgs.report.json"
     written = json.loads(file.read_text())

@@ -1,0 +1,39 @@
+"""Tell bytes that are missing or wrong from a disk or network that fails just now.
+
+Only the first is damage, to be reported or repaired. A time-out says nothing about a chunk: taking
+its commit back would throw good work away.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nvg.errors import WorkError
+from nvg.store.format import StoreError
+
+DAMAGE = (ValueError, LookupError, TypeError, RuntimeError, FileNotFoundError)
+"""What checksums, codecs, JSON, Parquet and lost files cause. All other errors are the storage's:
+OSError, time-outs, those of network clients."""
+
+
+class DamageError(StoreError):
+    """Part of a store that is missing, or is not what was written."""
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """While reading the store at `path`: damage is a DamageError, any other error a WorkError."""
+    try:
+        yield
+    except (DamageError, WorkError):
+        raise
+    except DAMAGE as error:
+        raise DamageError(_one_line(error)) from error
+    except Exception as error:
+        raise WorkError(
+            f"{path} cannot be read just now ({_one_line(error)}): nothing was changed; see to the "
+            "disk or the connection, then try again"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
