@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.seeding import permutation, step_rows, view_choice
+from nvg.seeding import permutation, step_rows, step_seed, view_choice
 
 light = settings(deadline=None, max_examples=60)
 COUNT = st.integers(1, 200)
@@ -111,3 +111,10 @@ def test_a_step_does_not_depend_on_the_steps_before() -> None:
 def test_fewer_rows_than_a_batch_make_a_smaller_batch() -> None:
     """Each step then shows every row once."""
     assert sorted(step_rows(3, 8, 0, 5).tolist()) == [0, 1, 2]
+
+
+def test_step_seeds_are_63_bits_and_distinct() -> None:
+    """No two steps of any of these seeds share their random numbers; -1 is the initialisation."""
+    seeds = [step_seed(seed, step) for seed in range(30) for step in range(-1, 300)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)

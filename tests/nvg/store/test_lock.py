@@ -2,11 +2,12 @@
 
 import errno
 import fcntl
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
-from multiprocessing.synchronize import Event
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -19,14 +20,24 @@ from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import write_autoencoder
 
-SPAWN = multiprocessing.get_context("spawn")
+ROOT = Path(__file__).resolve().parents[3]
+HOLD = """
+import sys
+from nvg.store.lock import writer_lock
+with writer_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
-def hold(path: str, ready: Event, done: Event) -> None:
-    """A process that holds the lock until it is told, or killed."""
-    with writer_lock(path):
-        ready.set()
-        done.wait()
+@contextmanager
+def another_writer(path: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock until the end of the block, or until it is killed."""
+    command, pipe = [sys.executable, "-c", HOLD, path], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
 
 
 @pytest.fixture
@@ -41,15 +52,10 @@ def memory() -> str:
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
     """Another process, and another call in this one, are refused in one line; then it is free."""
     path = str(tmp_path / "tokens.vgs")
-    ready, done = SPAWN.Event(), SPAWN.Event()
-    first = SPAWN.Process(target=hold, args=(path, ready, done))
-    first.start()
-    assert ready.wait(60)
-    with pytest.raises(StoreError, match=rf"tokens\.vgs .*process {first.pid} on ") as caught:
-        writer_lock(path).__enter__()
-    assert len(str(caught.value).splitlines()) == 1
-    done.set()
-    first.join(60)
+    with another_writer(path) as first:
+        with pytest.raises(StoreError, match=rf"tokens\.vgs .*process {first.pid} on ") as caught:
+            writer_lock(path).__enter__()
+        assert len(str(caught.value).splitlines()) == 1
     with writer_lock(path), pytest.raises(StoreError, match=f"process {os.getpid()} "):
         writer_lock(path, break_lock=True).__enter__()
     assert list(tmp_path.iterdir()) == []
@@ -58,13 +64,8 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
     """kill -9 frees it, though its file is still there; no clock has a say in that."""
     path = str(tmp_path / "tokens.vgs")
-    ready, done = SPAWN.Event(), SPAWN.Event()
-    first = SPAWN.Process(target=hold, args=(path, ready, done))
-    first.start()
-    assert ready.wait(60)
-    assert first.pid
-    os.kill(first.pid, signal.SIGKILL)
-    first.join(60)
+    with another_writer(path) as first:
+        first.kill()
     (lock,) = tmp_path.iterdir()
     for moment in (0, time.time() + 1e9):
         os.utime(lock, (moment, moment))

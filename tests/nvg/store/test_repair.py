@@ -16,14 +16,24 @@ from tests.nvg.store.makers import chunk_file, flip
 from tests.nvg.tokenizer.makers import write_autoencoder
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
+    """A recipe over twelve images, one of them bad, and the folder of tokenizer and store."""
+    folder = tmp_path_factory.mktemp("repair")
+    write_image_folder(folder / "images")
+    (folder / "images" / "bee" / "001.jpg").write_bytes(b"no image")
+    write_autoencoder(folder / "run")
+    recipe = tiny_recipe(folder / "images")
+    resume(recipe, folder / "tokens.vgs")
+    return recipe, folder
+
+
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Recipe, Path]:
-    """A recipe over twelve images, one of them bad, and its finished store of three chunks."""
-    write_image_folder(tmp_path / "images")
-    (tmp_path / "images" / "bee" / "001.jpg").write_bytes(b"no image")
-    write_autoencoder(tmp_path / "run")
-    recipe = tiny_recipe(tmp_path / "images")
-    resume(recipe, tmp_path / "tokens.vgs")
+def made(template: tuple[Recipe, Path], tmp_path: Path) -> tuple[Recipe, Path]:
+    """The recipe, and a copy of its finished store of three chunks."""
+    recipe, folder = template
+    for name in ("run", "tokens.vgs"):
+        shutil.copytree(folder / name, tmp_path / name)
     return recipe, tmp_path / "tokens.vgs"
 
 
