@@ -1,4 +1,4 @@
-"""Looking at a store: in a terminal, a pipe, or by a program. Nothing here needs torch."""
+"""`nvgctl inspect` as text, without torch: in color, plain or JSON."""
 
 import json
 import sys
@@ -11,9 +11,9 @@ from nvg.view.text import row_lines, summary_lines
 
 
 def look(store: Store, row: int | None, as_json: bool) -> None:
-    """Print a store, or one image of it: in colour on a terminal, plain in a pipe, or as JSON."""
+    """Print a store or one image of it: in color on a terminal, plain in a pipe, or as JSON."""
     if as_json:
-        print(json.dumps(asdict(summarize(store)) if row is None else _row_facts(store, row)))
+        print(json.dumps(asdict(summarize(store)) if row is None else _row_record(store, row)))
     elif sys.stdout.isatty():
         from rich.console import Console
 
@@ -26,8 +26,8 @@ def look(store: Store, row: int | None, as_json: bool) -> None:
         print("\n".join(summary_lines(summarize(store)) if row is None else row_lines(store, row)))
 
 
-def _row_facts(store: Store, row: int) -> dict[str, object]:
-    """The index entry of an image with leaves and tokens of every view."""
+def _row_record(store: Store, row: int) -> dict[str, object]:
+    """The index entry of an image, with leaves and tokens of every view."""
     entry = store.entry(row)
     if entry["status"] != OK:
         return entry

@@ -1,4 +1,4 @@
-"""Figures, pages and the local server over a store, with originals from its own source."""
+"""Figures, pages and the local server for a store, with original images from its source."""
 
 import contextlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.store import Store, open_store
 from nvg.view.html import Originals, page_html, select_rows
-from nvg.view.server import HOST, Browser, serve
+from nvg.view.server import HOST, Browser, make_server
 from nvg.view.sheets import hierarchy_sheet, usage_charts
 from nvg.view.structure_stats import structure_lines
 from nvg.view.summary import summarize
@@ -20,27 +20,27 @@ from pipeline.sources import Row, open_source
 
 
 def write_page(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
-    """Write a page over chosen rows, or those a text names; originals where they can be reached."""
+    """Write a page over `chosen` rows or those of `text`, with originals where readable."""
     require_file_place(out)
     rows = chosen or select_rows(store, text)
     write_atomic(out, page_html(store, rows, originals(store, rows)))
 
 
 def write_sheet(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
-    """Draw the hierarchies of chosen rows, of those a text names, or of the first good one."""
+    """Write a sheet of `chosen` rows, those of `text`, or the first row with tokens."""
     require_file_place(out)
     rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
     write_atomic(out, hierarchy_sheet(store, rows, originals(store, rows)))
 
 
 def write_charts(store: Store, chosen: list[int] | None, text: str | None, out: Path) -> None:
-    """Chart the store's tokens by stage, whatever rows are shown."""
+    """Chart the usage of the whole store by stage; the rows do not matter."""
     require_file_place(out)
     write_atomic(out, usage_charts(summarize(store)))
 
 
 def originals(store: Store, rows: list[int]) -> Originals:
-    """The centre crops of rows out of the store's own source; none where it cannot be read."""
+    """Center crops of rows from the source of the store, where it can be read."""
     size = store.manifest.image_size
     found: Originals = {}
     with contextlib.suppress(InputError, KeyError, OSError):
@@ -55,18 +55,16 @@ def originals(store: Store, rows: list[int]) -> Originals:
 
 
 def browse(path: str, against: str | None, port: int) -> None:
-    """Serve a store to a web browser on this machine until Ctrl-C."""
+    """Serve a store to web browsers on this machine until Ctrl-C."""
     store, other = open_store(path), open_store(against) if against else None
     if other is not None and other.geometry != store.geometry:
-        raise InputError(
-            f"{against} has another grid than {path}: its images cannot be shown beside these"
-        )
-    server = serve(Browser(store, other, originals), port)
-    print(f"http://{HOST}:{server.server_port}/ shows {path}; Ctrl-C ends it", flush=True)
+        raise InputError(f"{against} has another grid than {path}: compare stores of the same grid")
+    server = make_server(Browser(store, other, originals), port)
+    print(f"http://{HOST}:{server.server_port}/ shows {path}; stop with Ctrl-C", flush=True)
     with server, contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
 
 
 def measured(store: Store, segments: str | None) -> list[str]:
-    """How good the structure is; with a folder of label maps how it agrees with these."""
+    """Quality of the structure; with a folder of label maps, also its agreement with them."""
     return structure_lines(store, store_regions(store, segments))

@@ -1,4 +1,4 @@
-"""The decoder a store carries."""
+"""The decoder in a store."""
 
 from nvg.store.format import StoreError
 from nvg.store.store import Store
@@ -7,11 +7,11 @@ from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
 
 
 def store_detokenizer(store: Store) -> Detokenizer:
-    """The decoder a store carries; StoreError when it has lost it."""
+    """Load the decoder of a store; StoreError when its file is missing."""
     try:
         return load_detokenizer(store.read(DETOKENIZER_FILE))
     except FileNotFoundError:
         raise StoreError(
-            f"{store.path} has lost its {DETOKENIZER_FILE}, which draws its tokens: mend it with "
-            "`nvgctl tokenize ... --resume`"
+            f"{store.path} has lost its {DETOKENIZER_FILE}, which decodes its tokens: "
+            "repair it with `nvgctl tokenize ... --resume`"
         ) from None

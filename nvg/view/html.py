@@ -1,4 +1,4 @@
-"""Some images of a store as one page that opens offline: structure, canvases, tokens, all linked.
+"""A page over some images of a store that opens offline: structure, canvases and tokens, linked.
 
 Legend: B image of a batch, N position, T token, D row or column of pixels or of the grid.
 """
@@ -23,28 +23,28 @@ from nvg.view.figures import png_bytes, tiles_of
 
 log = logging.getLogger("nvg")
 
-MOST_IMAGES = 200  # of one page; each takes a few kilobytes per stage
+MOST_IMAGES = 200  # per page; each takes a few kilobytes per stage
 
-# row -> uint8 [D, D, 3], for the rows whose image could be read again
+# row -> uint8 [D, D, 3], for the rows whose source image can still be read
 Originals = dict[int, np.ndarray[Any, Any]]
 
 
 def page_html(store: Store, rows: list[int], originals: Originals | None = None) -> bytes:
-    """A page over these rows of a store. It asks for nothing outside itself.
+    """A self-contained page over these rows of a store.
 
     InputError for no rows, or more than MOST_IMAGES.
     """
     if not rows or len(rows) > MOST_IMAGES:
         raise InputError(f"a page holds 1..{MOST_IMAGES} images, not {len(rows)}: select others")
-    images = image_records(store, rows, originals or {}, decoder_of(store))
+    images = image_records(store, rows, originals or {}, decoder_or_none(store))
     classes = sorted({image["class"] for image in images})
-    data = {**page_facts(store, classes), "images": images}
-    data["facts"] += f"; {len(rows)} of them on this page"
-    return filled(data)
+    data = {**page_metadata(store, classes), "images": images}
+    data["summary"] += f"; {len(rows)} of them on this page"
+    return fill_template(data)
 
 
-def decoder_of(store: Store) -> Detokenizer | None:
-    """A store's decoder; None, and a word about it, when it has lost it."""
+def decoder_or_none(store: Store) -> Detokenizer | None:
+    """The decoder of a store; None, with a warning, when the store has lost it."""
     try:
         return store_detokenizer(store)
     except StoreError as error:
@@ -52,14 +52,14 @@ def decoder_of(store: Store) -> Detokenizer | None:
         return None
 
 
-def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
-    """What the page says of a store, and needs to know of it."""
+def page_metadata(store: Store, classes: list[str]) -> dict[str, Any]:
+    """The store's summary line, geometry and classes, for the page."""
     geometry = store.geometry
     state = "" if store.finished else "UNFINISHED, "
     errors = len(store.index) - len(store.ok_rows())
     return {
         "path": store.path,
-        "facts": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
+        "summary": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
         f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest.codebook_size}, "
         f"{errors:,} error rows",
         "grid": geometry.grid,
@@ -68,16 +68,19 @@ def page_facts(store: Store, classes: list[str]) -> dict[str, Any]:
     }
 
 
-def filled(data: dict[str, Any]) -> bytes:
-    """The template with its data."""
-    # No "<" survives, so nothing in a key can end the script or begin another.
+def fill_template(data: dict[str, Any]) -> bytes:
+    """The page's template with its data filled in."""
+    # Without a "<", no key of an image can close the script or open another.
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
     template = files("nvg.view").joinpath("page.html").read_text(encoding="utf-8")
     return template.replace("DATA", text, 1).encode()
 
 
 def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
-    """Rows from `0-11,40`; without a text `count` of them, evenly. InputError for others."""
+    """Rows from `0-11,40`; without a text, `count` evenly spaced ones.
+
+    InputError for bad syntax, for rows out of range, and for a store without rows.
+    """
     if text is None:
         known = numbers(store.index, "row").tolist()
         if not known:
@@ -97,9 +100,9 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
 def image_records(
     store: Store, rows: list[int], originals: Originals, detokenizer: Detokenizer | None = None
 ) -> list[dict[str, Any]]:
-    """Index entry, leaves, tokens and pictures of rows, as the page takes them.
+    """Index entry, leaves, tokens and images of rows, in the form that the page reads.
 
-    `detokenizer` is the store's own, loaded before; without one there are maps and no canvases.
+    `detokenizer` is the store's own. Without one, a record has maps but no canvases.
     """
     by_row = {entry["row"]: entry for entry in store.entries(rows)}
     good = [row for row in rows if by_row[row]["status"] == OK]
@@ -125,7 +128,7 @@ _SHOWN = ("row", "key", "label", "class", "width", "height", "status", "reason",
 def canvas_uris(
     store: Store, rows: list[int], stages: list[int], detokenizer: Detokenizer
 ) -> dict[int, list[str]]:
-    """The decoded canvas after each of these stages as pictures, by row."""
+    """The decoded canvas after each of these stages as data URIs, by row."""
     leaves = torch.from_numpy(store.leaves.oindex[rows, 0].astype("int64"))
     content = torch.from_numpy(store.content.oindex[rows, 0].astype("int64"))
     tiles = [tiles_of(detokenizer.decode(content, leaves, stage)) for stage in stages]

@@ -1,6 +1,6 @@
-"""A small server over a store for browsing all of its rows; this machine only.
+"""A local, read-only server to browse all rows of a store.
 
-Everything it answers comes from the store (and its own source, for originals); it writes nothing.
+Every answer comes from the store, or for original images from its source.
 """
 
 import base64
@@ -21,7 +21,14 @@ from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.store.index import numbers
-from nvg.view.html import Originals, canvas_uris, decoder_of, filled, image_records, page_facts
+from nvg.view.html import (
+    Originals,
+    canvas_uris,
+    decoder_or_none,
+    fill_template,
+    image_records,
+    page_metadata,
+)
 from nvg.view.summary import find_key
 
 HOST = "127.0.0.1"
@@ -34,7 +41,7 @@ Query = dict[str, str]
 
 
 class Browser:
-    """The questions a page asks of a store, and of another of the same source beside it."""
+    """What the page asks of a store, and of a second store of the same source to compare with."""
 
     def __init__(
         self, store: Store, other: Store | None = None, originals: OriginalReader | None = None
@@ -42,18 +49,18 @@ class Browser:
         self.store, self.other, self.originals = store, other, originals
         self.index: pa.Table = store.index
         self.lock = Lock()  # one decoder, many requests
-        self.decoders = {each.path: decoder_of(each) for each in (store, other) if each}
+        self.decoders = {each.path: decoder_or_none(each) for each in (store, other) if each}
 
     def page(self) -> bytes:
-        """The page itself, without images."""
+        """The page without images; it asks for them."""
         classes = sorted(pc.unique(self.index["class"]).to_pylist())
-        facts = page_facts(self.store, classes) | {"images": [], "remote": True}
+        data = page_metadata(self.store, classes) | {"images": [], "remote": True}
         if self.other:
-            facts["other"] = self.other.path
-        return filled(facts)
+            data["other"] = self.other.path
+        return fill_template(data)
 
-    def listed(self, query: Query) -> dict[str, Any]:
-        """Entries that match class, status and a part of the key, some at a time."""
+    def list_rows(self, query: Query) -> dict[str, Any]:
+        """Index entries that match class, status and part of the key, one slice at a time."""
         chosen = self.index
         for name in ("class", "status"):
             if query.get(name):
@@ -61,7 +68,7 @@ class Browser:
         if query.get("search"):
             found = pc.match_substring(chosen["key"], query["search"], ignore_case=True)
             chosen = chosen.filter(found)
-        offset, count = _whole(query, "offset", 0), min(_whole(query, "count", 48), MOST_LISTED)
+        offset, count = _integer(query, "offset", 0), min(_integer(query, "count", 48), MOST_LISTED)
         columns = ["row", "key", "label", "class", "status"]
         items = chosen.slice(offset, count).select(columns).to_pylist()
         for item in items:
@@ -69,29 +76,29 @@ class Browser:
         return {"total": len(chosen), "items": items}
 
     def image(self, row: int, beside: bool = False) -> dict[str, Any]:
-        """All of one image; `beside`: the image of the same key in the other store."""
+        """The record of one image, or with `beside` of the same key in the other store."""
         store = self.store
         if beside:
             if self.other is None:
-                raise InputError("there is no other store beside this one")
+                raise InputError("no second store is open: start with --against")
             key = self._record(self.store, row)["key"]
             store, row = self.other, find_key(self.other, key)
         return self._record(store, row)
 
-    def thumb(self, row: int) -> str:
+    def thumbnail(self, row: int) -> str:
         """The final canvas of an image as a data URI."""
         entries = self.index.filter(pc.equal(self.index["row"], row)).to_pylist()
         if not entries or entries[0]["status"] != OK:
-            raise InputError(f"row {row} has no tokens to draw")
+            raise InputError(f"row {row} has no tokens")
         last, decoder = self.store.geometry.K, self.decoders[self.store.path]
         if decoder is None:
             raise InputError(f"{self.store.path} has lost its decoder")
         with self.lock:
             return canvas_uris(self.store, [row], [last], decoder)[row][0]
 
-    def same(self, query: Query) -> list[dict[str, Any]]:
-        """Images that use a token at a stage too, of the first MOST_SEARCHED readable ones."""
-        stage, code = _whole(query, "stage", 0), _whole(query, "code", 0)
+    def rows_with_code(self, query: Query) -> list[dict[str, Any]]:
+        """Images that use a code at a stage, among the first MOST_SEARCHED tokenized rows."""
+        stage, code = _integer(query, "stage", 0), _integer(query, "code", 0)
         if not 0 <= stage < self.store.geometry.stages:
             raise InputError(f"there is no stage {stage}")
         part = self.store.geometry.stage_slice(stage)
@@ -104,7 +111,7 @@ class Browser:
             tokens = self.store.content[rows][:, 0, part]
             hits = rows.start + np.flatnonzero((tokens == code).any(1))
             found += [int(row) for row in hits if int(row) in good]
-        own = _whole(query, "row", -1)
+        own = _integer(query, "row", -1)
         rows_ = [row for row in found if row != own][:MOST_SAME]
         entries = self.index.filter(np.isin(numbers(self.index, "row"), rows_))
         return entries.select(["row", "key"]).to_pylist()
@@ -115,20 +122,20 @@ class Browser:
             return image_records(store, [row], originals, self.decoders[store.path])[0]
 
 
-def serve(browser: Browser, port: int) -> ThreadingHTTPServer:
-    """A server that answers on this machine alone; InputError when the port is taken."""
+def make_server(browser: Browser, port: int) -> ThreadingHTTPServer:
+    """A server on the loopback interface; InputError when the port is taken or is not one."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # A name that leads here from elsewhere must not make a browser read a store.
+            # A foreign name that resolves to this machine must not read a store (DNS rebinding).
             name = self.headers.get("Host", "").rsplit(":", 1)[0]
             if name not in (HOST, "localhost"):
-                self._reply(HTTPStatus.FORBIDDEN, b"this server is for this machine", "text/plain")
+                self._reply(HTTPStatus.FORBIDDEN, b"only localhost is served", "text/plain")
                 return
             address = urlsplit(self.path)
             query = {key: values[-1] for key, values in parse_qs(address.query).items()}
             try:
-                data, kind = answer(browser, address.path, query)
+                data, kind = respond(browser, address.path, query)
             except InputError as error:
                 self._reply(HTTPStatus.NOT_FOUND, str(error).encode(), "text/plain; charset=utf-8")
             else:
@@ -140,11 +147,11 @@ def serve(browser: Browser, port: int) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(data)))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the page has moved on
+            with contextlib.suppress(ConnectionError):  # the page has closed the request
                 self.wfile.write(data)
 
         def log_message(self, format: str, *values: Any) -> None:
-            """Requests are not told."""
+            """Requests are not logged."""
 
     try:
         return ThreadingHTTPServer((HOST, port), Handler)
@@ -153,29 +160,29 @@ def serve(browser: Browser, port: int) -> ThreadingHTTPServer:
             f"port {port} cannot be used ({error.strerror}): choose another --port"
         ) from None
     except OverflowError:
-        raise InputError(f"port {port} is none: use 1..65535") from None
+        raise InputError(f"port {port} is not a port: use 1..65535") from None
 
 
-def answer(browser: Browser, path: str, query: Query) -> tuple[bytes, str]:
-    """Body and type for a path; InputError for one that is not served."""
+def respond(browser: Browser, path: str, query: Query) -> tuple[bytes, str]:
+    """Body and content type for a path; InputError for a path that is not served."""
     as_json = "application/json"
     verb, _, rest = path.strip("/").partition("/")
     if verb == "" and not rest:
         return browser.page(), "text/html; charset=utf-8"
     if verb == "list" and not rest:
-        return json.dumps(browser.listed(query)).encode(), as_json
+        return json.dumps(browser.list_rows(query)).encode(), as_json
     if verb == "same" and not rest:
-        return json.dumps(browser.same(query)).encode(), as_json
+        return json.dumps(browser.rows_with_code(query)).encode(), as_json
     if verb == "image" and rest.isdecimal():
         return json.dumps(browser.image(int(rest), "other" in query)).encode(), as_json
     if verb == "thumb" and rest.isdecimal():
-        return base64.b64decode(browser.thumb(int(rest)).partition(",")[2]), "image/png"
+        return base64.b64decode(browser.thumbnail(int(rest)).partition(",")[2]), "image/png"
     raise InputError(f"nothing is served at {path}")
 
 
-def _whole(query: Query, name: str, default: int) -> int:
-    """A number of the query; InputError when it is none."""
+def _integer(query: Query, name: str, default: int) -> int:
+    """An integer of the query; InputError for anything else."""
     text = query.get(name, str(default))
     if not text.removeprefix("-").isdecimal():
-        raise InputError(f"{name} must be a number, not {text!r}")
+        raise InputError(f"{name} must be an integer, not {text!r}")
     return max(int(text), 0) if name in ("offset", "count") else int(text)

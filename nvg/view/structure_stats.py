@@ -1,4 +1,4 @@
-"""How good the structure in a store is, stage by stage.
+"""The quality of the structure in a store, stage by stage.
 
 Legend: S stage, B image of a batch, N position, C channel.
 """
@@ -15,15 +15,16 @@ from nvg.store.index import entries_of
 from nvg.structure import measure_structure, share_explained
 from nvg.structure.quality import RegionReader
 
-MOST_MEASURED = 2_000  # rows whose structure is measured
+MOST_MEASURED = 2_000  # rows
 MEASURED_BATCH = 100
 
 
 def structure_lines(store: Store, regions: RegionReader | None = None) -> list[str]:
-    """How good the structure is, per stage, over the first rows and their first view.
+    """Variance within clusters per stage, over the first rows and their first view, as a table.
 
-    Latents are not stored: measured are the final canvases, rebuilt from the tokens. With `regions`
-    also how the cluster borders agree with those of label maps. InputError without a good row.
+    A store has no latents, so this measures on the final canvases, rebuilt from the tokens. With
+    `regions`, also border recall and precision against label maps. InputError when no row has
+    tokens.
     """
     rows = store.ok_rows()[:MOST_MEASURED]
     if not len(rows):

@@ -1,4 +1,4 @@
-"""Everything one screen says of a store, gathered once: for a terminal, plain text, or JSON."""
+"""The summary of a store, shown on a terminal, as plain text, or as JSON."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from nvg.store import Store
 from nvg.store.format import ERROR
 from nvg.store.index import reasons_of
 from nvg.store.manifest import FeatureInfo
-from nvg.view.token_stats import StageUse, stage_uses
+from nvg.view.token_stats import StageUsage, measure_usage
 
-MOST_ROWS = 20_000  # rows the usage statistics are taken from
+MOST_ROWS = 20_000  # that usage is measured on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class StoreSummary:
     finished: bool
     rows: int
     committed: int
-    """Chunks."""
+    """Chunks that are committed."""
     chunks: int
     chunk_rows: int
     classes: int
@@ -37,23 +37,23 @@ class StoreSummary:
     tokenizer: str
     features: FeatureInfo | None
     bytes: int
-    """Of arrays, index and commit records; the tokenizer's weights are not counted."""
+    """Of arrays, index and commit records, without the tokenizer's weights."""
     indexed: int
-    """Rows that have an index entry, all when finished."""
+    """Rows with an index entry; all of them once finished."""
     errors: int
     reasons: dict[str, int]
     """Error rows by reason."""
-    stages: list[StageUse]
-    """Over the first readable rows, `MOST_ROWS` at most."""
+    stages: list[StageUsage]
+    """Codebook usage over the first tokenized rows, at most `MOST_ROWS`."""
 
     @property
     def bytes_per_image(self) -> float:
-        """Of the rows that are there."""
+        """Averaged over the rows that are committed."""
         return self.bytes / max(self.indexed, 1)
 
 
 def summarize(store: Store) -> StoreSummary:
-    """Look at a store, finished or not."""
+    """Summarize a store, finished or not."""
     manifest, geometry, index = store.manifest, store.geometry, store.index
     reasons = reasons_of(index, ERROR)
     return StoreSummary(
@@ -78,13 +78,13 @@ def summarize(store: Store) -> StoreSummary:
         indexed=len(index),
         errors=sum(reasons.values()),
         reasons=reasons,
-        stages=stage_uses(store, MOST_ROWS),
+        stages=measure_usage(store, MOST_ROWS),
     )
 
 
 def find_key(store: Store, key: str) -> int:
-    """The row of an image by its key; InputError naming a like one when there is none."""
-    import pyarrow.compute as pc  # which takes a tenth of a second
+    """The row of an image by its key; the InputError for an unknown key names a similar one."""
+    import pyarrow.compute as pc  # 0.1 s to import
 
     keys = store.index["key"]
     at = np.flatnonzero(pc.equal(keys, key).to_numpy())

@@ -1,4 +1,4 @@
-"""A store on a terminal: colours, bars, structure maps as blocks.
+"""A store on a terminal: colors, bars, structure maps as blocks.
 
 Legend: N position.
 """
@@ -19,33 +19,33 @@ from nvg.view.summary import StoreSummary
 BAR = 10  # characters
 BLOCKS = " ▏▎▍▌▋▊▉█"
 MAPS_ABREAST = 4
-COMPACT_GRID = 16  # from here on a position is half a character
-MOST_CODES = 2  # that a line names
-MOST_TOKENS = 12  # of a stage, that a line shows
+COMPACT_GRID = 16  # from this grid on, a position is half a character
+MOST_CODES = 2  # codes that a line names
+MOST_TOKENS = 12  # tokens of a stage that a line shows
 
 
 def summary_view(found: StoreSummary) -> RenderableType:
-    """One screen: what the store is, errors, each stage's use of the codebook."""
-    facts = Table.grid(padding=(0, 2))
+    """One screen: metadata, errors, codebook usage per stage."""
+    table = Table.grid(padding=(0, 2))
     state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"
-    facts.add_row("store", Text(found.path, style="bold"), state)
-    facts.add_row("images", f"{found.rows:,}", f"{found.committed} of {found.chunks} chunks")
-    facts.add_row("views", ", ".join(found.views), f"{found.classes} classes")
-    facts.add_row(
+    table.add_row("store", Text(found.path, style="bold"), state)
+    table.add_row("images", f"{found.rows:,}", f"{found.committed} of {found.chunks} chunks")
+    table.add_row("views", ", ".join(found.views), f"{found.classes} classes")
+    table.add_row(
         "geometry",
         f"{found.grid}x{found.grid}, stages 0..{found.last_stage}",
         f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
     )
-    facts.add_row("structure", found.builder, f"tokenizer {found.tokenizer[:16]}")
+    table.add_row("structure", found.builder, f"tokenizer {found.tokenizer[:16]}")
     size = f"{found.bytes / 1e6:,.2f} MB"
-    facts.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
+    table.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
     if found.features:
-        facts.add_row("features", Text(found.features.model), "kept for alignment")
+        table.add_row("features", Text(found.features.model), "kept for REPA")
     color = "red" if found.errors else "green"
-    facts.add_row("errors", f"[{color}]{found.errors:,}", "")
+    table.add_row("errors", f"[{color}]{found.errors:,}", "")
     for reason, count in found.reasons.items():
-        facts.add_row("", f"[red]{count:,} x", Text(reason))
-    return Group(facts, Text(""), _stages(found))
+        table.add_row("", f"[red]{count:,} x", Text(reason))
+    return Group(table, Text(""), _stages(found))
 
 
 def _stages(found: StoreSummary) -> Table:
@@ -54,7 +54,7 @@ def _stages(found: StoreSummary) -> Table:
         "stage",
         "clusters",
         "codes",
-        "of reach",
+        "of max",
         "",
         "entropy",
         "",
@@ -67,7 +67,7 @@ def _stages(found: StoreSummary) -> Table:
     worst = max((use.error for use in found.stages), default=1.0)
     most = np.log2(found.codebook_size)
     for use in found.stages:
-        top = ", ".join(f"{code} ({share:.0%})" for code, share in use.top[:MOST_CODES])
+        top = ", ".join(f"{code} ({fraction:.0%})" for code, fraction in use.top[:MOST_CODES])
         table.add_row(
             str(use.stage),
             str(use.clusters),
@@ -82,15 +82,15 @@ def _stages(found: StoreSummary) -> Table:
     return table
 
 
-def bar(share: float) -> str:
-    """A bar of BAR characters at most, in eighths."""
-    eighths = round(min(max(share, 0.0), 1.0) * BAR * 8)
+def bar(fraction: float) -> str:
+    """A bar of BAR characters, in eighths, for a fraction clipped to 0..1."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * BAR * 8)
     whole, rest = divmod(eighths, 8)
     return ("█" * whole + (BLOCKS[rest] if rest else "")).ljust(BAR)
 
 
 def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
-    """One image: its index entry, its maps as coloured blocks, its tokens by stage."""
+    """One image: its index entry, structure maps as colored blocks, tokens by stage."""
     title = Text(f"row {entry['row']}: ", style="bold").append(entry["key"])
     title.append(f"  class {entry['class']} ({entry['label']}), {entry['width']}x{entry['height']}")
     if entry["status"] != OK:
@@ -109,7 +109,7 @@ def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
 
 
 def _tokens(store: Store, entry: dict[str, Any], content: np.ndarray[Any, Any]) -> Table:
-    """Token ids by stage; below each the two of its children stand in the next line."""
+    """Token ids by stage, each named by its cluster."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for name in ("stage", "residual", "tokens: cluster j has the children 2j, 2j + 1"):
         table.add_column(name, justify="left" if name.startswith("tokens") else "right")
@@ -122,21 +122,21 @@ def _tokens(store: Store, entry: dict[str, Any], content: np.ndarray[Any, Any]) 
 
 
 def map_blocks(label_N: np.ndarray[Any, Any], stage: int, grid: int) -> Text:
-    """A structure map in square blocks: two characters a position, or half of one in large maps."""
-    colours = structure_tile(np.asarray(label_N), stage, grid)
+    """A structure map in square blocks: two characters per position, half of one in large maps."""
+    colors = structure_tile(np.asarray(label_N), stage, grid)
     text = Text()
     if grid < COMPACT_GRID:
-        for line in colours:
-            for colour in line:
-                text.append("  ", style=f"on {_rgb(colour)}")
+        for line in colors:
+            for color in line:
+                text.append("  ", style=f"on {_rgb(color)}")
             text.append("\n")
         return text
-    for upper, lower in zip(colours[::2], colours[1::2], strict=True):
+    for upper, lower in zip(colors[::2], colors[1::2], strict=True):
         for one, other in zip(upper, lower, strict=True):
             text.append("▀", style=f"{_rgb(one)} on {_rgb(other)}")
         text.append("\n")
     return text
 
 
-def _rgb(colour: np.ndarray[Any, Any]) -> str:
-    return f"rgb({colour[0]},{colour[1]},{colour[2]})"
+def _rgb(color: np.ndarray[Any, Any]) -> str:
+    return f"rgb({color[0]},{color[1]},{color[2]})"

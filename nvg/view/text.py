@@ -11,16 +11,16 @@ from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.summary import StoreSummary, summarize
-from nvg.view.token_stats import use_lines
+from nvg.view.token_stats import usage_lines
 
 
 def store_lines(store: Store) -> list[str]:
-    """A summary: identity, counts, bytes per image, errors by reason, tokens per stage."""
+    """The summary of a store: identity, counts, bytes per image, errors, usage per stage."""
     return summary_lines(summarize(store))
 
 
 def summary_lines(found: StoreSummary) -> list[str]:
-    """The same of a summary."""
+    """A summary as lines."""
     state = (
         "finished"
         if found.finished
@@ -38,11 +38,11 @@ def summary_lines(found: StoreSummary) -> list[str]:
         f"errors      {found.errors}",
     ]
     lines += [f"            {count} x {reason}" for reason, count in found.reasons.items()]
-    return lines + use_lines(found.stages)
+    return lines + usage_lines(found.stages)
 
 
 def _feature_lines(found: StoreSummary) -> list[str]:
-    """Which features are kept, if any."""
+    """The features that the store keeps, if any."""
     info = found.features
     if not info:
         return []
@@ -53,13 +53,13 @@ def _feature_lines(found: StoreSummary) -> list[str]:
 
 
 def row_lines(store: Store, row: int) -> list[str]:
-    """One image: its index entry, then structure map and tokens of each stage."""
-    facts = store.entry(row)
+    """One image: its index entry, then structure map and tokens per stage."""
+    entry = store.entry(row)
     lines = [
-        f"row {row}: {facts['key']}, class {facts['class']} ({facts['label']}), "
-        f"{facts['width']}x{facts['height']}, {facts['status']} {facts['reason']}".rstrip()
+        f"row {row}: {entry['key']}, class {entry['class']} ({entry['label']}), "
+        f"{entry['width']}x{entry['height']}, {entry['status']} {entry['reason']}".rstrip()
     ]
-    if facts["status"] != OK:
+    if entry["status"] != OK:
         return lines
     leaves, content = store.leaves[row, 0], store.content[row, 0]
     for stage in range(store.geometry.stages):
@@ -67,7 +67,7 @@ def row_lines(store: Store, row: int) -> list[str]:
         shown = " ".join(str(token) for token in tokens[:16])
         more = " ..." if len(tokens) > 16 else ""
         lines.append(
-            f"stage {stage}: {len(tokens)} clusters, residual {facts['stage_error'][stage]:.4f}, "
+            f"stage {stage}: {len(tokens)} clusters, residual {entry['stage_error'][stage]:.4f}, "
             f"tokens {shown}{more}"
         )
         if stage and store.geometry.clusters(stage) <= 64:

@@ -1,4 +1,4 @@
-"""What a store's tokens use of the codebook, stage by stage.
+"""Codebook usage of a store's tokens, stage by stage.
 
 Legend: B image of a batch, X view, S stage, V code, T token.
 """
@@ -15,27 +15,27 @@ SHOWN_CODES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageUse:
-    """One stage's share in a store."""
+class StageUsage:
+    """Codebook usage of one stage."""
 
     stage: int
     clusters: int
     codes: int
-    """How many codes it uses."""
+    """Codes used at least once."""
     reach: float
-    """The same as a fraction of the attainable maximum."""
+    """Codes used, as a fraction of the attainable maximum."""
     entropy: float
-    """Of its tokens, in bits."""
+    """Entropy of its tokens in bits."""
     error: float
-    """Mean squared latent residual after it."""
+    """Mean squared latent residual after the stage."""
     top: list[tuple[int, float]]
     """The most used codes, each with its fraction of the stage's tokens."""
 
 
-def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
-    """Each stage's use over the readable images of a store, or the first `most` of them.
+def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
+    """Usage per stage over all views of the tokenized rows, or of the first `most` of them.
 
-    Chunk by chunk, every view. Empty without such an image.
+    Reads chunk by chunk. Empty for a store without tokenized rows.
     """
     geometry, codes = store.geometry, store.manifest.codebook_size
     good = store.ok_rows()[:most]
@@ -51,7 +51,7 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
     entropy_S = stage_entropy(hits_SV)
     error_S = mean_stage_error(store.index, geometry.stages)
     return [
-        StageUse(
+        StageUsage(
             stage=stage,
             clusters=geometry.clusters(stage),
             codes=int((hits_SV[stage] > 0).sum()),
@@ -65,15 +65,15 @@ def stage_uses(store: Store, most: int | None = None) -> list[StageUse]:
 
 
 def _top(hits_V: Counts) -> list[tuple[int, float]]:
-    """The most used codes, the lowest first of equals."""
+    """The most used codes; ties go to the lowest."""
     order_V = np.argsort(-hits_V, kind="stable")[:SHOWN_CODES]
     total = int(hits_V.sum())
     return [(int(code), int(hits_V[code]) / total) for code in order_V if hits_V[code] > 0]
 
 
-def use_lines(uses: list[StageUse]) -> list[str]:
-    """A table of them."""
-    return ["stage  clusters  codes used  of reach  entropy (bits)  residual"] * bool(uses) + [
+def usage_lines(uses: list[StageUsage]) -> list[str]:
+    """Usage as a table; empty without stages."""
+    return ["stage  clusters  codes used    of max  entropy (bits)  residual"] * bool(uses) + [
         f"{use.stage:5d}  {use.clusters:8d}  {use.codes:10d}  {use.reach:8.1%}"
         f"  {use.entropy:14.2f}  {use.error:8.4f}"
         for use in uses

@@ -10,7 +10,7 @@ from nvg.files import json_bytes, write_bytes
 from nvg.store import Store
 from nvg.store.format import ERROR
 from nvg.store.index import reasons_of
-from nvg.view.token_stats import StageUse, stage_uses, use_lines
+from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import Block
 
 STEPS = ("decode", "encode", "commit")
@@ -42,7 +42,7 @@ class Report:
     errors: int
     errors_by_kind: dict[str, int]
     work: Work
-    stages: list[StageUse]
+    stages: list[StageUsage]
 
     def lines(self) -> list[str]:
         """One screen."""
@@ -57,7 +57,7 @@ class Report:
                 f"{work.resources})",
                 f"images/s of one worker: {rates}",
             ]
-        return lines + use_lines(self.stages)
+        return lines + usage_lines(self.stages)
 
     def rates(self) -> dict[str, float]:
         """Images per second of one worker, for each step that took time."""
@@ -83,7 +83,7 @@ def make_report(store: Store, work: Work) -> Report:
         errors=store.manifest.errors,
         errors_by_kind=errors_by_kind(store),
         work=work,
-        stages=stage_uses(store),
+        stages=measure_usage(store),
     )
 
 

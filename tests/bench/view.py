@@ -67,9 +67,10 @@ def _look(path: str) -> dict[str, float]:
     timed("index", lambda: store.index)
     browser = Browser(store)
     timed("page", browser.page)
-    timed("list with search", lambda: browser.listed({"search": "n0000123", "count": "48"}))
+    timed("list with search", lambda: browser.list_rows({"search": "n0000123", "count": "48"}))
     timed("picture of the last row", lambda: image_records(store, [len(store) - 1], {}))
-    timed("images with a token", lambda: browser.same({"stage": "3", "code": "5", "row": "0"}))
+    query = {"stage": "3", "code": "5", "row": "0"}
+    timed("images with a token", lambda: browser.rows_with_code(query))
     timed("inspect", lambda: summarize(store))
     found["grown by (MiB)"] = (psutil.Process().memory_info().rss - before) / 2**20
     return found

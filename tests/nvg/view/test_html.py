@@ -35,7 +35,7 @@ def test_the_page_holds_the_stores_numbers(odd: Store) -> None:
     """Leaves, tokens, a picture for each stage; an error row its reason."""
     originals = {1: np.full((8, 8, 3), 7, np.uint8)}
     data = embedded(page_html(odd, [0, 1, 5], originals))
-    assert data["facts"].endswith("1 error rows; 3 of them on this page")
+    assert data["summary"].endswith("1 error rows; 3 of them on this page")
     first, second, bad = data["images"]
     assert (data["grid"], data["K"]) == (4, 4)
     assert first["key"] == NASTY

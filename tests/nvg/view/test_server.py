@@ -13,7 +13,7 @@ import pytest
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.view.html import Originals
-from nvg.view.server import HOST, Browser, serve
+from nvg.view.server import HOST, Browser, make_server
 from tests.nvg.store.makers import make_store
 from tests.nvg.view.makers import NASTY
 
@@ -22,7 +22,7 @@ from tests.nvg.view.makers import NASTY
 def address(odd: Store, tmp_path: Path) -> Iterator[str]:
     """A server over the odd store, another of other tokens beside it."""
     beside = make_store(tmp_path / "b.vgs", 8, seed=5)
-    server = serve(Browser(odd, beside), 0)
+    server = make_server(Browser(odd, beside), 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://{HOST}:{server.server_port}"
@@ -97,11 +97,11 @@ def test_nothing_else_is_served(address: str) -> None:
 
 def test_a_taken_port_is_named(odd: Store) -> None:
     """And one that is no port."""
-    first = serve(Browser(odd), 0)
+    first = make_server(Browser(odd), 0)
     with first, pytest.raises(InputError, match=f"port {first.server_port} cannot be used"):
-        serve(Browser(odd), first.server_port)
-    with pytest.raises(InputError, match="port 99999 is none"):
-        serve(Browser(odd), 99999)
+        make_server(Browser(odd), first.server_port)
+    with pytest.raises(InputError, match="port 99999 is not a port"):
+        make_server(Browser(odd), 99999)
 
 
 def test_originals_are_asked_for(odd: Store) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nvg.store import open_store
 from nvg.store.index import mean_stage_error
-from nvg.view.token_stats import stage_uses, use_lines
+from nvg.view.token_stats import measure_usage, usage_lines
 from tests.nvg.store.makers import make_store
 
 
@@ -16,14 +16,14 @@ def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
         make_store(tmp_path / f"{size}.vgs", 23, 2, bad=(0, 5, 22), chunk_rows=size)
         for size in (4, 7, 100)
     ]
-    uses = [stage_uses(store) for store in stores]
+    uses = [measure_usage(store) for store in stores]
     assert uses[0] == uses[1] == uses[2]
-    assert stage_uses(stores[0], 9) == stage_uses(stores[1], 9) != uses[0]
+    assert measure_usage(stores[0], 9) == measure_usage(stores[1], 9) != uses[0]
 
 
 def test_uniform_tokens_have_full_entropy(tmp_path: Path) -> None:
     """Many random tokens of 16 codes: all are used, with near 4 bits."""
-    last = stage_uses(make_store(tmp_path / "a.vgs", 200, 2))[-1]
+    last = measure_usage(make_store(tmp_path / "a.vgs", 200, 2))[-1]
     assert (last.clusters, last.codes, last.reach) == (16, 16, 1.0)
     assert 3.99 < last.entropy <= 4.0
 
@@ -31,8 +31,8 @@ def test_uniform_tokens_have_full_entropy(tmp_path: Path) -> None:
 def test_a_store_without_readable_images_has_none(tmp_path: Path) -> None:
     """No rows, no table."""
     store = make_store(tmp_path / "a.vgs", 3, bad=(0, 1, 2))
-    assert stage_uses(store) == []
-    assert use_lines([]) == []
+    assert measure_usage(store) == []
+    assert usage_lines([]) == []
 
 
 def test_mean_errors_leave_error_rows_out(tmp_path: Path) -> None:
