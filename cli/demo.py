@@ -1,7 +1,7 @@
 """The whole path on real handwritten digits: ./justw demo.
 
 Train a tokenizer, tokenize with Ray, look at a hierarchy, train the generators from the store,
-sample, and let a classifier that was trained on real digits read the generated ones. Steps that are
+sample, and classify the generated digits with a classifier trained on real ones. Steps that are
 done already are reused.
 """
 
@@ -11,20 +11,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.svm import SVC
 
 from cli.log import show_log
 from nvg.errors import InputError
-from nvg.files import require_file_place, write_atomic
-from nvg.store.store import Store
+from nvg.files import write_atomic
+from nvg.sampling.generators import load_generators
+from nvg.store import Store, open_store
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import hierarchy_figure, png_bytes
-
-if TYPE_CHECKING:
-    from pipeline.recipe import Recipe
+from nvg.view.text import row_lines, store_lines
+from pipeline.images.recipe_images import open_images
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.sample import Request, write_samples
+from pipeline.sources import split_rows
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.train import fit_autoencoder, fit_generator
 
 RECIPE = Path("datasets/digits.toml")
 OUT = Path("runs/demo")
@@ -52,15 +59,7 @@ def main() -> None:
 
 
 def run(out: Path) -> bool:
-    """All steps into `out`; whether the generated digits can be read."""
-    from nvg.store import open_store
-    from nvg.view.text import row_lines, store_lines
-    from pipeline.recipe import load_recipe
-    from pipeline.sample import Request, write_samples
-    from pipeline.tokenize.dataset import PassMode, tokenize_dataset
-    from pipeline.tokenize.engine import Engine
-    from pipeline.train import fit_autoencoder, fit_generator
-
+    """All steps into `out`; whether enough generated digits are classified as their class."""
     recipe = load_recipe(RECIPE)
     autoencoder, store, generator = out / "autoencoder", f"{out}/digits.vgs", out / "generator"
     began = time.perf_counter()
@@ -73,15 +72,15 @@ def run(out: Path) -> bool:
         opened = open_store(store)
         say(opened.verify() or ["sound"])
         say([*store_lines(opened), *row_lines(opened, SHOWN_ROW)])
-        draw_row(opened, SHOWN_ROW, out / "hierarchy.png")
+        write_hierarchy(opened, SHOWN_ROW, out / "hierarchy.png")
     with timed("4/6 train the generators"):
         say(fit_generator(recipe, store, generator, None, resume=True))
     with timed("5/6 sample"):
         write_samples(generator, Request(number=SHOWN, seed=SEED, png=out / "samples.png"))
-    with timed("6/6 let a classifier read the generated digits"):
-        real, made = read_generated(recipe, generator)
-        say([f"{real:.1%} of real held-out digits read right ({REAL_WANTED:.0%} wanted)"])
-        say([f"{made:.1%} of {10 * PER_CLASS} generated ones as asked ({MADE_WANTED:.0%} wanted)"])
+    with timed("6/6 classify the generated digits"):
+        real, made = generated_accuracy(recipe, generator)
+        say([f"classifier accuracy on real held-out digits {real:.1%} ({REAL_WANTED:.0%} wanted)"])
+        say([f"on {10 * PER_CLASS} generated ones {made:.1%} ({MADE_WANTED:.0%} wanted)"])
     minutes = (time.perf_counter() - began) / 60
     say([f"\ndone in {minutes:.1f} minutes, at most {_peak_gib():.2f} GiB a process; look at"])
     say([f"  {autoencoder / 'reconstructions.png'}  held-out digits and what the tokens keep"])
@@ -90,29 +89,20 @@ def run(out: Path) -> bool:
     return real >= REAL_WANTED and made >= MADE_WANTED
 
 
-def read_generated(recipe: "Recipe", generator: Path) -> tuple[float, float]:
-    """Generate `PER_CLASS` digits of each class and let the classifier read them."""
-    from nvg.sampling.generators import load_generators
-
+def generated_accuracy(recipe: Recipe, generator: Path) -> tuple[float, float]:
+    """Accuracies (real held-out, generated) on `PER_CLASS` generated digits of each class."""
     labels = [digit for digit in range(10) for _ in range(PER_CLASS)]
     pixels = load_generators(generator).images(labels, SEED + 1, recipe.sample)
-    return read_digits(recipe, pixels.cpu().numpy(), np.array(labels))
+    return accuracies(recipe, pixels.cpu().numpy(), np.array(labels))
 
 
-def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[float, float]:
-    """Share read right of (real held-out digits, generated digits uint8 [B, 3, D, D])."""
-    from sklearn.svm import SVC
-
-    from pipeline.images.blocks import RowImages
-    from pipeline.sources import open_source, split_rows
-
-    source = open_source(recipe.data)
-    size = recipe.autoencoder.model.image_size
-    grey = []
-    parts = split_rows(source.rows, recipe.data.heldout)
-    for rows in parts:
-        pixels = RowImages(source, rows, size).batch(np.arange(len(rows))).pixels
-        grey.append(_features(pixels))
+def accuracies(recipe: Recipe, generated: Pixels, labels: Pixels) -> tuple[float, float]:
+    """Classifier accuracy on (real held-out digits, generated digits uint8 [B, 3, D, D])."""
+    images = open_images(recipe)
+    parts = split_rows(images.source.rows, recipe.data.heldout)
+    grey = [
+        _features(images.center_crops(rows).batch(np.arange(len(rows))).pixels) for rows in parts
+    ]
     truth = [np.array([row.label for row in rows]) for rows in parts]
     classifier = SVC(C=10.0).fit(grey[0], truth[0])
     real = float((classifier.predict(grey[1]) == truth[1]).mean())
@@ -123,6 +113,14 @@ def read_digits(recipe: "Recipe", generated: Pixels, labels: Pixels) -> tuple[fl
 def _features(pixels: Pixels) -> Pixels:
     grey: Pixels = pixels.mean(axis=1).reshape(len(pixels), -1) / 255
     return grey
+
+
+def write_hierarchy(store: Store, row: int, png: Path) -> None:
+    """Structure maps and canvases of one row of a store."""
+    store.token_entries([row])  # refuses a row that has no tokens
+    leaves = torch.from_numpy(store.leaves[row])
+    content = torch.from_numpy(store.content[row].astype("int64"))
+    write_atomic(png, png_bytes(hierarchy_figure(store_detokenizer(store), leaves, content)))
 
 
 @contextmanager
@@ -145,16 +143,6 @@ def _peak_gib() -> float:
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return kib / 2**20
-
-
-def draw_row(store: Store, row: int, png: Path) -> None:
-    """Draw the hierarchy and the canvases of one row of a store. InputError for a bad row."""
-    require_file_place(png)
-    store.token_entries([row])
-    leaves = torch.from_numpy(store.leaves[row])
-    content = torch.from_numpy(store.content[row].astype("int64"))
-    picture = hierarchy_figure(store_detokenizer(store), leaves, content)
-    write_atomic(png, png_bytes(picture))
 
 
 if __name__ == "__main__":

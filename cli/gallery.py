@@ -42,21 +42,21 @@ class Gallery:
         return tiles_of(self.generators.images([label] * SHOWN, SEED, self.config, control))
 
     def shown_reference(self) -> Tile:
-        """The reference as its tokens have it."""
+        """The reference, decoded from its tokens."""
         detokenizer = self.generators.detokenizer
         return tiles_of(detokenizer.decode(self.reference.content, self.reference.leaves))[0]
 
     def shapes(self) -> list[Row]:
-        """Drawn masks, and what each digit makes of them."""
+        """User-mask_DD masks, and samples of each digit that follow them."""
         rows = []
-        for name, drawn in shapes().items():
-            leaves, stages = leaves_of_regions(_on_grid(drawn, self.geometry.grid), self.geometry)
+        for name, mask_DD in shapes().items():
+            leaves, stages = leaves_of_regions(_on_grid(mask_DD, self.geometry.grid), self.geometry)
             control = Control(leaves.expand(SHOWN, -1), stages)
             label = leaves.numpy() >> (self.geometry.K - stages + 1)
-            asked = structure_tile(label, stages - 1, self.geometry.grid)
-            mask = np.repeat(drawn[..., None] * 255, 3, -1).astype(np.uint8)
+            followed = structure_tile(label, stages - 1, self.geometry.grid)
+            tile = np.repeat(mask_DD[..., None] * 255, 3, -1).astype(np.uint8)
             for digit in (0, 1, 6):
-                rows.append((f"{name}: {digit}", [mask, asked, *self.tiles(digit, control)]))
+                rows.append((f"{name}: {digit}", [tile, followed, *self.tiles(digit, control)]))
         return rows
 
     def structure(self) -> list[Row]:
@@ -78,10 +78,10 @@ class Gallery:
         return rows
 
     def region(self) -> list[Row]:
-        """The right half drawn anew."""
-        redrawn = torch.zeros(self.geometry.grid, self.geometry.grid, dtype=torch.bool)
-        redrawn[:, self.geometry.grid // 2 :] = True
-        control = edit_region(self.reference, self.geometry, redrawn.flatten(), SHOWN)
+        """The right half resampled."""
+        edited = torch.zeros(self.geometry.grid, self.geometry.grid, dtype=torch.bool)
+        edited[:, self.geometry.grid // 2 :] = True
+        control = edit_region(self.reference, self.geometry, edited.flatten(), SHOWN)
         first = self.shown_reference()
         return [(f"as {digit}", [first, *self.tiles(digit, control)]) for digit in CLASSES]
 
@@ -102,9 +102,9 @@ def shapes() -> dict[str, np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
 
 
 def _on_grid(
-    drawn: np.ndarray[tuple[int, int], np.dtype[np.int64]], grid: int
+    mask_DD: np.ndarray[tuple[int, int], np.dtype[np.int64]], grid: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    cells = drawn.reshape(grid, 64 // grid, grid, 64 // grid).mean((1, 3))
+    cells = mask_DD.reshape(grid, 64 // grid, grid, 64 // grid).mean((1, 3))
     return (cells > 0.5).astype(np.int64)
 
 
@@ -128,8 +128,8 @@ def main() -> None:
         picture = image_grid([tiles for _, tiles in rows], SIDE, names=[title for title, _ in rows])
         write_atomic(FOLDER / f"{name}.png", png_bytes(picture))
     reference = gallery.reference
-    drawn = hierarchy_figure(gallery.generators.detokenizer, reference.leaves, reference.content)
-    write_atomic(FOLDER / "hierarchy.png", png_bytes(drawn))
+    picture = hierarchy_figure(gallery.generators.detokenizer, reference.leaves, reference.content)
+    write_atomic(FOLDER / "hierarchy.png", png_bytes(picture))
     print(f"wrote {len(sheets) + 1} pictures to {FOLDER}")
 
 

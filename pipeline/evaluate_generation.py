@@ -55,8 +55,8 @@ class Evaluation:
 def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str]:
     """Measure generators against the images of a recipe; writes REPORT and PICTURE.
 
-    Real held-out images against the others are the floor, where some are kept aside. The lines to
-    print. InputError when anything is missing.
+    Where images are held out, they are measured against the others too, as the floor. Returns the
+    lines to print. InputError when anything is missing.
     """
     extractor = load_extractor(wanted.extractor, wanted.weights, default_device())
     generators = load_generators(run, raw=wanted.generator_weights == "raw")
@@ -120,7 +120,7 @@ def _generated(
     wanted = {n for start in first.values() for n in range(start, start + SHOWN)}
     tiles: list[Tensor] = []
 
-    def watched() -> Iterator[Tensor]:
+    def batches() -> Iterator[Tensor]:
         done = 0
         for _, pixels in generators.batches(labels, seed, recipe.sample):
             for offset in range(len(pixels)):
@@ -129,14 +129,14 @@ def _generated(
             done += len(pixels)
             yield pixels
 
-    features = Features.of(extractor, watched())
-    names = [generators.classes[label] if label >= 0 else "" for label in first]
+    features = Features.of(extractor, batches())
+    names = generators.names(list(first))
     return features, png_bytes(sample_figure(torch.stack(tiles), names, SHOWN))
 
 
 def _reference(images: RowImages, extractor: Extractor, data: Recipe, size: int) -> Features:
-    """Features of the real images, kept in the user's cache under what decides them."""
-    facts = [
+    """Features of the real images, cached for the user under a hash of all they depend on."""
+    depends_on = [
         images.source.fingerprint(),
         str(data.data.heldout),
         str(len(images)),
@@ -144,7 +144,7 @@ def _reference(images: RowImages, extractor: Extractor, data: Recipe, size: int)
         extractor.name,
         extractor.weights,
     ]
-    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    key = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nvg"
     path = root / f"features-{key[:32]}.safetensors"
     own = ":" in extractor.name  # a user's code may change under one name

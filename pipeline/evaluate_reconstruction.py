@@ -1,4 +1,4 @@
-"""The evaluation verb: images -> tokens -> images, measured and looked at.
+"""Evaluation of a tokenizer: images -> tokens -> images, measured and shown.
 
 Legend: B image of a batch, D row or column of pixels or of the grid.
 """
@@ -21,7 +21,7 @@ from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
 from nvg.pretrained.inception import Extractor, load_extractor
 from nvg.pretrained.lpips import Perceptual
 from nvg.progress import progress
-from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, to_pixels
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.view.figures import png_bytes, stage_figure
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
@@ -42,10 +42,10 @@ def evaluate_reconstruction(
     vgg: str | None,
     most: int | None,
 ) -> list[str]:
-    """Measure an autoencoder on a recipe's held-out images, or on all where none are kept aside.
+    """Measure an autoencoder on a recipe's held-out images, or on all where none are held out.
 
-    Leaves REPORT and PICTURE in `out`; the lines to print. Without `weights` (and unless the
-    extractor is a user's own) no Frechet distance, without `vgg` no LPIPS is measured.
+    Writes REPORT and PICTURE to `out`; returns the lines to print. The Frechet distance needs
+    `weights` (or an extractor of the user's own), LPIPS needs `vgg`.
     """
     model = load_autoencoder(run).to(default_device())
     images = _images(recipe, model, most)
@@ -53,11 +53,11 @@ def evaluate_reconstruction(
     if weights or ":" in extractor:
         network = load_extractor(extractor, weights, default_device())
     perceptual = Perceptual(vgg, model.config.image_size).to(default_device()) if vgg else None
-    judge = Judge(network, perceptual)
+    comparison = Comparison(network, perceptual)
     with progress(total=len(images), desc="rebuild", unit="image") as bar:
 
         def watch(pixels: Tensor, rebuilt: Tensor) -> None:
-            judge.look(pixels, rebuilt)
+            comparison.update(pixels, rebuilt)
             bar.update(len(pixels))
 
         measures = reconstruction_metrics(model, images, watch)
@@ -69,13 +69,13 @@ def evaluate_reconstruction(
         "data": {"source": recipe.data.source.value, "heldout": recipe.data.heldout},
         "skipped": len(images.skipped),
         **asdict(measures),
-        **judge.results(),
+        **comparison.compute(),
     }
     folder = out or (run if run.is_dir() else run.parent)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / REPORT, json.dumps(report, indent=1).encode())
     write_atomic(folder / PICTURE, _picture(model, images))
-    return [*_lines(measures, judge), f"wrote {folder / REPORT} and {folder / PICTURE}"]
+    return [*_lines(measures, comparison), f"wrote {folder / REPORT} and {folder / PICTURE}"]
 
 
 def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
@@ -88,8 +88,8 @@ def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
     return images.center_crops(rows)
 
 
-class Judge:
-    """Measures that compare a batch with what is left of it."""
+class Comparison:
+    """SSIM, LPIPS and Frechet distance between images and their reconstructions."""
 
     def __init__(self, extractor: Extractor | None, perceptual: Perceptual | None) -> None:
         with warnings.catch_warnings():
@@ -103,7 +103,7 @@ class Judge:
         self.count = 0
 
     @torch.no_grad()
-    def look(self, pixels: Tensor, rebuilt: Tensor) -> None:
+    def update(self, pixels: Tensor, rebuilt: Tensor) -> None:
         """Count uint8 images and their reconstructions, both [B, 3, D, D]."""
         one, other = (each.float() / 255 for each in (pixels, rebuilt))
         each_B = self.similarity(other, one, data_range=1.0, reduction="none")
@@ -115,8 +115,8 @@ class Judge:
             self.real.add(self.extractor(pixels))
             self.rebuilt.add(self.extractor(rebuilt))
 
-    def results(self) -> dict[str, Any]:
-        """What was measured, with the names of the networks that did."""
+    def compute(self) -> dict[str, Any]:
+        """The measures over all batches, with the names of their networks."""
         found: dict[str, Any] = {"ssim": self.sums["ssim"] / self.count}
         if self.perceptual:
             found["lpips"] = {
@@ -138,14 +138,12 @@ def _picture(model: Autoencoder, images: RowImages) -> bytes:
     """Originals, then what is decoded from the canvas after each stage."""
     pixels, segments = images.batch(np.arange(min(SHOWN, len(images)))).tensors(default_device())
     leaves, content, _ = model.tokenize(pixels, segments)
-    stages = [
-        to_pixels(model.decoder(canvas)) for canvas in model.quantizer.canvases(content, leaves)
-    ]
+    stages = [model.render(canvas) for canvas in model.quantizer.canvases(content, leaves)]
     return png_bytes(stage_figure(pixels, stages))
 
 
-def _lines(measures: Reconstruction, judge: Judge) -> list[str]:
-    found = judge.results()
+def _lines(measures: Reconstruction, comparison: Comparison) -> list[str]:
+    found = comparison.compute()
     lines = [
         f"{measures.images} images: PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
         f"SSIM {found['ssim']:.4f}",
@@ -156,12 +154,12 @@ def _lines(measures: Reconstruction, judge: Judge) -> list[str]:
         lines.append(f"r{found['frechet']['name']}: {found['frechet']['value']:.4f}")
     lines += [
         f"codebook use {measures.usage:.1%}, of the first stage {measures.stage_share[0]:.2%}",
-        "stage  PSNR (dB)  residual  codes used  of reach  in effect",
+        "stage  PSNR (dB)  residual  codes used  of maximum  perplexity",
     ]
     for stage, psnr in enumerate(measures.stage_psnr):
         lines.append(
             f"{stage:5d}  {psnr:9.2f}  {measures.stage_error[stage]:8.4f}"
-            f"  {measures.stage_share[stage]:10.1%}  {measures.stage_usage[stage]:8.1%}"
-            f"  {measures.stage_perplexity[stage]:9.1f}"
+            f"  {measures.stage_share[stage]:10.1%}  {measures.stage_usage[stage]:10.1%}"
+            f"  {measures.stage_perplexity[stage]:10.1f}"
         )
     return lines

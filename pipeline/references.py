@@ -1,4 +1,4 @@
-"""What a user gives to steer sampling: a drawn picture, a mask, a row of a store, an image.
+"""What a user gives to steer sampling: a user-drawn picture, a mask, a row of a store, an image.
 
 Legend: N position, D row or column of pixels or of the grid.
 """
@@ -35,9 +35,9 @@ WHITE = 127  # above: white
 
 
 def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int) -> Control:
-    """`count` images whose first stages follow a drawn picture (`nvg.drawing`).
+    """`count` images whose first stages follow a user-drawn picture (`nvg.structure.drawn`).
 
-    As many stages as it determines, or as `keep` says. InputError for a picture of no use.
+    As many stages as it determines, or as `keep` says. InputError for an unusable picture.
     """
     regions_N = _on_grid(label_map_of(path), geometry.grid)
     leaves_N, stages = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
@@ -88,7 +88,7 @@ def _of_row(path: str, row: int, identity: str) -> Sequences:
     leaves, content = (
         torch.from_numpy(array[row][:1].astype(np.int64)) for array in (store.leaves, store.content)
     )
-    return Sequences(leaves, content, _NONE)
+    return Sequences(leaves, content, _NO_CLASS)
 
 
 def _of_image(text: str, identity: str, tokenizer: Path | None) -> Sequences:
@@ -107,10 +107,10 @@ def _of_image(text: str, identity: str, tokenizer: Path | None) -> Sequences:
     except ImageError as error:
         raise InputError(f"reference {text} cannot be used: {error}") from None
     leaves, content, _ = model.tokenize(torch.from_numpy(pixels))
-    return Sequences(leaves.long(), content, _NONE)
+    return Sequences(leaves.long(), content, _NO_CLASS)
 
 
-_NONE = torch.tensor([-1])
+_NO_CLASS = torch.tensor([-1])
 
 
 def label_map_of(path: Path) -> Any:

@@ -101,10 +101,11 @@ def write_samples(run: Path, request: Request) -> list[str]:
             if array:
                 array.add(pixels)
             done += len(pixels)
-    names = [generators.classes[label] if label >= 0 else "" for label in ids]
     if request.png:
         pixels = torch.cat(shown)[:MOST_SHOWN]
-        write_atomic(request.png, png_bytes(sample_figure(pixels, names, request.number)))
+        write_atomic(
+            request.png, png_bytes(sample_figure(pixels, generators.names(ids), request.number))
+        )
     if request.stages:
         _write_stages(request.stages, generators, Sequences.join(staged))
     written = (request.png, request.folder, request.npz, request.stages)

@@ -27,6 +27,8 @@ from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
 
+SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
+
 
 def plan_autoencoder(recipe: Recipe) -> list[str]:
     """What training the autoencoder would do."""
@@ -45,7 +47,7 @@ def plan_autoencoder(recipe: Recipe) -> list[str]:
 def fit_autoencoder(
     recipe: Recipe, out: Path, resume: bool, start_from: Path | None = None
 ) -> list[str]:
-    """Train the autoencoder into `out`; leaves weights, metrics and reconstructions.png.
+    """Train the autoencoder into `out`; writes weights, metrics and reconstructions.png.
 
     A new run starts from the weights of `start_from`, where that is given.
     """
@@ -101,8 +103,8 @@ def fit_generator(
         world.wait()
         if not world.is_main:
             run = Run(out, recipe, True, ("generator",), only or "", writes=False)
-        sampler = sample_checkpoints(recipe, out, run) if len(parts) == len(GeneratorKind) else None
-        train_generator(recipe.generator, store, parts, run, world, sampler)
+        preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
+        train_generator(recipe.generator, store, parts, run, world, preview)
         if not world.is_main:
             return []
     return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
@@ -141,9 +143,8 @@ def _millions(model: torch.nn.Module) -> str:
 def train_worker(job: dict[str, Any]) -> None:
     """One process of the run; one that is started again resumes.
 
-    What the input is to blame for would only be met again: it is left for the driver to say.
+    An error of the input would only recur: it is written down for the driver to raise.
     """
-
     out = Path(job["out"])
     resume = job["resume"] or (out / "checkpoints").exists()
     try:
@@ -152,19 +153,16 @@ def train_worker(job: dict[str, Any]) -> None:
         (out / NOTES / REFUSED).write_text(str(error))
 
 
-SHOWN_CLASSES, SHOWN = 10, 8  # of a picture drawn in training
+def preview_writer(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:
+    """Writes `samples/step-N.png` from the checkpoint of step N, a row for each of some classes."""
 
-
-def sample_checkpoints(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:
-    """Draws `samples/step-N.png` from the checkpoint of step N: a row for each of a few classes."""
-
-    def sample(step: int) -> None:
+    def write(step: int) -> None:
         generators = load_generators(out, run.checkpoints.path(step))
         ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
         labels = [label for label in ids for _ in range(SHOWN)]
-        pixels = generators.images(labels, 0, recipe.sample)
-        names = [generators.classes[label] if label >= 0 else "" for label in ids]
-        path = out / "samples" / f"step-{step:08d}.png"
-        write_atomic(path, png_bytes(sample_figure(pixels, names, SHOWN)))
+        picture = sample_figure(
+            generators.images(labels, 0, recipe.sample), generators.names(ids), SHOWN
+        )
+        write_atomic(out / "samples" / f"step-{step:08d}.png", png_bytes(picture))
 
-    return sample
+    return write

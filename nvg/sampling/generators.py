@@ -37,6 +37,10 @@ class Generators:
     tokenizer: str
     """Fingerprint of the tokenizer they were trained with."""
 
+    def names(self, labels: list[int]) -> list[str]:
+        """Class names of ids; "" for no class."""
+        return [self.classes[label] if label >= 0 else "" for label in labels]
+
     def sampler(self, config: SamplerConfig) -> Sampler:
         """The models before the decoder."""
         quantizer = self.detokenizer.quantizer

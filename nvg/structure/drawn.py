@@ -1,11 +1,11 @@
-"""A drawn picture of regions -> a balanced hierarchy, for as many stages as it determines (B.4).
+"""A user-drawn picture of regions -> a balanced hierarchy, as deep as it determines (B.4).
 
-Our rule: positions are put in a line, region after region, and the line is cut in halves again and
-again, so that at most R - 1 clusters of a stage hold positions of several of R regions. Two regions
-are ordered by the signed distance to their border, so that a small shape grows evenly to half of
-the image; more are ordered by label, in each along a Z curve. The picture determines the stages up
-to the first at which nearly every position lies in a cluster of its own region; what lies deeper is
-drawn by the model.
+Our rule: positions are put in a line, region after region, and the line is halved recursively. So
+at most R - 1 clusters of a stage hold positions of several of R regions. Two regions are ordered by
+the signed distance to their border, so that a small shape grows evenly to half of the image; more
+regions are ordered by label, and in each region along a Z curve. The picture determines the stages
+up to the first at which nearly every position lies in a cluster of its own region; the model
+samples the deeper ones.
 
 Legend: N position, D row or column of pixels or of the grid.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from nvg.errors import InputError
 from nvg.geometry import Geometry, canonical
 
-MIXED_SHARE = 0.05  # of the positions that may lie in clusters of another region
+MIXED_FRACTION = 0.05  # of the positions that may lie in clusters of another region
 
 Grid = np.ndarray[Any, Any]
 
@@ -45,13 +45,13 @@ def leaves_of_regions(regions_DD: Grid, geometry: Geometry) -> tuple[Tensor, int
     stages = next(
         stage
         for stage in range(1, geometry.stages)
-        if mixed_share(leaves, regions_N, stage, geometry) <= MIXED_SHARE
+        if mixed_fraction(leaves, regions_N, stage, geometry) <= MIXED_FRACTION
     )
     return leaves, stages + 1
 
 
-def mixed_share(leaves: Tensor, regions_N: Grid, stage: int, geometry: Geometry) -> float:
-    """Share of positions that lie in a cluster most of which belongs to another region."""
+def mixed_fraction(leaves: Tensor, regions_N: Grid, stage: int, geometry: Geometry) -> float:
+    """Fraction of positions that lie in a cluster most of which belongs to another region."""
     label_N = (leaves >> (geometry.K - stage)).numpy()
     table = np.zeros((geometry.clusters(stage), int(regions_N.max()) + 1), np.int64)
     np.add.at(table, (label_N, regions_N), 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cli.demo import OUT, RECIPE, read_digits
+from cli.demo import OUT, RECIPE, accuracies
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators, load_generators
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
@@ -33,6 +33,6 @@ class Digits:
         """Images uint8 of so many of each digit."""
         return self.generators.images(self.labels(each), seed, config)
 
-    def read(self, pixels: torch.Tensor, each: int) -> float:
-        """Share of them that the classifier reads as the digit asked for."""
-        return read_digits(self.recipe, pixels.cpu().numpy(), np.array(self.labels(each)))[1]
+    def accuracy(self, pixels: torch.Tensor, each: int) -> float:
+        """Classifier accuracy on so many images of each digit."""
+        return accuracies(self.recipe, pixels.cpu().numpy(), np.array(self.labels(each)))[1]

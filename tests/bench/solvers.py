@@ -1,8 +1,8 @@
 """Structure in few steps: solvers and steps against the default, 25 Euler steps, on digits.
 
-Quality is the share of generated digits that a classifier reads as asked, the agreement of the
-drawn hierarchy with the one found in the image again (its chance is in brackets), and the coherence
-of the drawn one (that of real digits is in brackets).
+Quality is the classifier accuracy on the generated digits, the agreement of the sampled hierarchy
+with the one found in the image again (its chance is in brackets), and the coherence of the sampled
+one (that of real digits is in brackets).
 """
 
 import time
@@ -42,7 +42,7 @@ def main() -> None:
     real = torch.from_numpy(open_store(digits.store).leaves[:].astype("int64")).flatten(0, 1)
     coherent = float(coherence(real, geometry)[SHOWN_STAGE])
     print(
-        f"  solver    steps  calls  read as asked  agreement ({by_chance:.2f})"
+        f"  solver    steps  calls       accuracy  agreement ({by_chance:.2f})"
         f"  coherence ({coherent:.2f})  seconds  of first"
     )
     first = None
@@ -59,7 +59,7 @@ def main() -> None:
         agreed = float(pair_agreement(drawn, found, geometry)[:, SHOWN_STAGE].mean())
         calls = steps * (1 if solver is Solver.EULER else 2)
         print(
-            f"  {solver.value:9} {steps:5d}  {calls:5d}  {digits.read(pixels, EACH):13.1%}"
+            f"  {solver.value:9} {steps:5d}  {calls:5d}  {digits.accuracy(pixels, EACH):13.1%}"
             f"  {agreed:16.3f}  {float(coherence(drawn, geometry)[SHOWN_STAGE]):16.3f}"
             f"  {seconds:7.1f}  {seconds / first:8.2f}"
         )

@@ -36,13 +36,13 @@ def heldout_digits(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:  # type: ig
 
 
 def test_the_classifier_reads_real_digits_and_no_others() -> None:
-    """Held-out digits passed off as generated are read right; with other labels they are not."""
+    """Held-out digits passed off as generated count as right; with other labels they do not."""
     recipe = load_recipe(demo.RECIPE)
     pixels, labels = heldout_digits(recipe)
-    real, made = demo.read_digits(recipe, pixels, labels)
+    real, made = demo.accuracies(recipe, pixels, labels)
     assert real == made
     assert real >= demo.REAL_WANTED
-    _, wrong = demo.read_digits(recipe, pixels, (labels + 1) % 10)
+    _, wrong = demo.accuracies(recipe, pixels, (labels + 1) % 10)
     assert wrong < 0.05
 
 
@@ -64,7 +64,7 @@ def test_all_steps_run_and_are_reused(
     assert demo.run(tmp_path / "out") is False
     pictures = ["autoencoder/reconstructions.png", "hierarchy.png", "samples.png"]
     assert all((tmp_path / "out" / name).stat().st_size > 1000 for name in pictures)
-    assert "20 generated ones as asked" in capsys.readouterr().out
+    assert "on 20 generated ones" in capsys.readouterr().out
     kept = [*(tmp_path / "out").rglob("step-*/*.safetensors")]
     before = [file.stat().st_mtime_ns for file in kept]
     demo.run(tmp_path / "out")

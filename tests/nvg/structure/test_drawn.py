@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nvg.errors import InputError
 from nvg.geometry import Geometry, canonical
-from nvg.structure.drawn import MIXED_SHARE, leaves_of_regions, mixed_share
+from nvg.structure.drawn import MIXED_FRACTION, leaves_of_regions, mixed_fraction
 
 # D grid row or column, N position
 light = settings(deadline=None, max_examples=40)
@@ -31,7 +31,7 @@ def test_any_map_gives_a_canonical_hierarchy(grid: int, regions: int, seed: int)
     assert sorted(leaves.tolist()) == list(range(geometry.positions))
     assert torch.equal(canonical(leaves), leaves)
     assert 2 <= stages <= geometry.stages
-    assert mixed_share(leaves, picture.reshape(-1), stages - 1, geometry) <= MIXED_SHARE
+    assert mixed_fraction(leaves, picture.reshape(-1), stages - 1, geometry) <= MIXED_FRACTION
     for stage in range(geometry.stages):
         label = (leaves >> (geometry.K - stage)).numpy()
         mixed = [c for c in range(1 << stage) if len(set(picture.reshape(-1)[label == c])) > 1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.demo import draw_row
+from cli.demo import write_hierarchy
 from nvg.errors import InputError
 from nvg.store import Store, open_store
 from nvg.tokenizer.detokenizer import load_detokenizer
@@ -49,7 +49,7 @@ def test_a_row_is_drawn_view_by_view(tmp_path: Path, sizes: dict[str, Any]) -> N
     pictures = []
     for views in (1, 2):
         store = make_store(tmp_path / f"{views}.vgs", 2, views, **sizes)
-        draw_row(store, 1, tmp_path / "row.png")
+        write_hierarchy(store, 1, tmp_path / "row.png")
         with Image.open(tmp_path / "row.png") as picture:
             pictures.append(picture.size)
     (width, one), (same, two) = pictures
@@ -60,7 +60,7 @@ def test_a_row_is_drawn_view_by_view(tmp_path: Path, sizes: dict[str, Any]) -> N
 def test_a_picture_shows_the_row_asked_for(store: Store, tmp_path: Path) -> None:
     """Different rows give different pictures, the same row the same bytes."""
     for name, row in {"a": 0, "b": 1, "c": 0}.items():
-        draw_row(store, row, tmp_path / f"{name}.png")
+        write_hierarchy(store, row, tmp_path / f"{name}.png")
     first, other, again = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == again != other
 
@@ -69,14 +69,14 @@ def test_a_picture_shows_the_row_asked_for(store: Store, tmp_path: Path) -> None
 def test_a_row_that_is_not_there_is_refused(store: Store, tmp_path: Path, row: int) -> None:
     """The error names the rows there are, and nothing is written."""
     with pytest.raises(InputError, match=rf"row {row} .*0\.\.9"):
-        draw_row(store, row, tmp_path / "row.png")
+        write_hierarchy(store, row, tmp_path / "row.png")
     assert not (tmp_path / "row.png").exists()
 
 
 def test_an_error_row_is_refused_with_its_reason(store: Store, tmp_path: Path) -> None:
     """There is nothing to draw where the image was bad."""
     with pytest.raises(InputError, match=r"row 3 .*not an image"):
-        draw_row(store, 3, tmp_path / "row.png")
+        write_hierarchy(store, 3, tmp_path / "row.png")
 
 
 def test_a_row_not_yet_written_is_refused(tmp_path: Path) -> None:
@@ -85,6 +85,6 @@ def test_a_row_not_yet_written_is_refused(tmp_path: Path) -> None:
     arrays = random_arrays(store)
     write_rows(store, 1, arrays, index_table(store, arrays))
     unfinished = open_store(store.path)
-    draw_row(unfinished, 4, tmp_path / "row.png")
+    write_hierarchy(unfinished, 4, tmp_path / "row.png")
     with pytest.raises(InputError, match=r"row 1 .*not committed"):
-        draw_row(unfinished, 1, tmp_path / "other.png")
+        write_hierarchy(unfinished, 1, tmp_path / "other.png")
