@@ -1,15 +1,14 @@
-"""Multi-granularity residual quantiser (Sec. 2.1, Eq. 4, 5): latents + leaves <-> content tokens.
+"""Multi-granularity residual quantizer (Sec. 2.1, Eq. 4, 5): latents + leaves <-> content tokens.
 
 Legend: B image of a batch, N position, n cluster of a stage, C channel, T token.
 """
 
 import torch
-import torch.nn.functional as F
 from einops import reduce
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from nvg.geometry import Geometry, as_int64, labels, leaf_order
+from nvg.geometry import Geometry, labels, leaf_order
 from nvg.quantizer.residual import ResidualQuantizer
 
 
@@ -36,9 +35,9 @@ class MultiGranularityQuantizer(ResidualQuantizer):
     def teacher_canvases(
         self, content: Tensor, leaves: Tensor, stages: list[Tensor]
     ) -> tuple[list[Tensor], Tensor]:
-        """Every image's canvas before its stage, for each vector of stages [B]; and the last one.
+        """Every image's canvas before its stage, for each vector of stages [B]; and the final one.
 
-        What a generator sees and aims at, rebuilt from tokens in one pass. All [B, N, C].
+        Input and target of a generator, rebuilt from tokens in one pass. All [B, N, C].
         """
         canvas = self.empty_canvas(len(leaves))
         before = [canvas] * len(stages)
@@ -47,18 +46,13 @@ class MultiGranularityQuantizer(ResidualQuantizer):
                 torch.where((stage == i).view(-1, 1, 1), canvas, kept)
                 for stage, kept in zip(stages, before, strict=True)
             ]
-            tokens = content[:, self.geometry.stage_slice(i)]
-            canvas = self.add_stage(canvas, tokens, labels(leaves, i, self.geometry.K), i)
+            code_BnC = self.codes(content[:, self.geometry.stage_slice(i)])
+            canvas = self.add_stage(canvas, code_BnC, leaves, i)
         return before, canvas
-
-    def add_stage(self, canvas: Tensor, tokens: Tensor, structure: Tensor, stage: int) -> Tensor:
-        """Canvas [B, N, C] + phi_i(a(c_i, s_i)), from tokens [B, 2^i] and structure map [B, N]."""
-        code_BN = as_int64(tokens).gather(1, structure)
-        return canvas + self.refine(F.embedding(code_BN, self.codebook), stage)
 
 
 def load_quantizer(data: bytes, geometry: Geometry) -> MultiGranularityQuantizer:
-    """Codebook and phi of a store, frozen: all that training needs of the tokenizer."""
+    """Codebook and phi of a store, frozen: the part of the tokenizer that training needs."""
     weights = load_tensors(data)
     codes, channels = weights["codebook"].shape
     quantizer = MultiGranularityQuantizer(codes, channels, geometry)

@@ -1,7 +1,7 @@
-"""A residual quantiser in general: stages of pooled residuals, one codebook, a few refiners.
+"""A residual quantizer in general: stages of pooled residuals, one codebook, residual convs phi.
 
-What a stage pools over and how its codes are spread again is a pyramid's own: clusters
-(quantizer.py) or scales (scale_pyramid.py). All else is the same, so that they can be compared.
+A subclass says what a stage pools over and how its codes are scattered: clusters (granularity.py)
+or scales (scale.py). The rest is shared, so that the two can be compared.
 
 Legend: B image of a batch, N position, n cluster of a stage, C channel, V code, T token, D row or
 column of pixels or of the grid, M vector of a flat list.
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from nvg.geometry import as_int64
 from nvg.quantizer.nearest import nearest_code
 
-REFINERS = 4  # distinct phi over all stages, partially shared as in VAR
-BLEND = 0.5  # share of the convolution in phi, as in VAR
-COMMITMENT = 0.25  # weight of the encoder's side of the quantiser loss, as in VAR
-LEAST_SHARE = 1e-12  # of a codeword in the entropy of all
+PHIS = 4  # distinct phi over all stages, partially shared as in VAR
+BLEND = 0.5  # weight of the convolution in phi, as in VAR
+COMMITMENT = 0.25  # weight of the encoder's side of the quantizer loss, as in VAR
+MIN_PROBABILITY = 1e-12  # of a code, in the entropy of all
 ENTROPY_TEMPERATURE = 0.01  # of squared distances, as in Open-MAGVIT2
 
 
@@ -46,7 +46,7 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the quantiser makes of a batch of latents while training."""
+    """The quantizer's output for a batch of latents in training."""
 
     canvas: Tensor
     """Final canvas [B, N, C], with a gradient to the latents."""
@@ -59,10 +59,10 @@ class Quantized:
     means: Tensor
     """Every pooled residual that was looked up [M, C], detached."""
     entropy: Tensor
-    """Of a token given its residual, less that of all tokens; 0 unless asked for."""
+    """Of a token given its residual, minus that of all tokens; 0 unless asked for."""
 
 
-class Refiner(nn.Module):
+class ResidualConv(nn.Module):
     """phi: one 3x3 convolution blended with its input, on the latent grid."""
 
     def __init__(self, latent_dim: int) -> None:
@@ -74,13 +74,13 @@ class Refiner(nn.Module):
 
 
 class ResidualQuantizer(nn.Module, ABC):
-    """One codebook and a few refiners that turn latents into tokens, coarse to fine."""
+    """One codebook and a few residual convs phi that turn latents into tokens, coarse to fine."""
 
     def __init__(self, codebook_size: int, latent_dim: int, layout: Layout, grid: int) -> None:
         super().__init__()
         self.layout, self.grid = layout, grid
         self.codebook = nn.Parameter(torch.randn(codebook_size, latent_dim))
-        self.refiners = nn.ModuleList(Refiner(latent_dim) for _ in range(REFINERS))
+        self.refiners = nn.ModuleList(ResidualConv(latent_dim) for _ in range(PHIS))
 
     @abstractmethod
     def pool(self, values_BNC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
@@ -90,12 +90,12 @@ class ResidualQuantizer(nn.Module, ABC):
     def scatter(self, values_BnC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
         """Values of the tokens -> values at the positions [B, N, C]."""
 
-    def refiner_index(self, stage: int) -> int:
+    def phi_index(self, stage: int) -> int:
         """Which phi serves `stage`: the tick of linspace(1/3P, 1-1/3P, P) nearest to stage/last.
 
         In integers, so that a stage half-way between two ticks always takes the later one.
         """
-        P, last = REFINERS, self.layout.stages - 1
+        P, last = PHIS, self.layout.stages - 1
         spacing = last * (3 * P - 2)
         offset = (3 * P * stage - last) * (P - 1)
         return min(max((2 * offset + spacing) // (2 * spacing), 0), P - 1)
@@ -117,8 +117,8 @@ class ResidualQuantizer(nn.Module, ABC):
         last = self.layout.stages - 1 if stage is None else stage
         canvas, found = self.empty_canvas(len(leaves)), []
         for stage in range(last + 1):
-            tokens = as_int64(content[:, self.layout.stage_slice(stage)])
-            canvas = self._add(canvas, F.embedding(tokens, self.codebook), leaves, stage)
+            code_BnC = self.codes(content[:, self.layout.stage_slice(stage)])
+            canvas = self.add_stage(canvas, code_BnC, leaves, stage)
             found.append(canvas)
         return found
 
@@ -133,9 +133,9 @@ class ResidualQuantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def residuals(self, latents: Tensor, leaves: Tensor) -> Tensor:
-        """What latents leave to each stage of a perfect codebook without refiners, [M, C].
+        """The pooled residuals of each stage [M, C] under a perfect codebook without phi.
 
-        Stages in order; where a codebook starts from.
+        Stages in order; a codebook is initialized from them.
         """
         rest, found = latents, []
         for stage in range(self.layout.stages):
@@ -151,10 +151,10 @@ class ResidualQuantizer(nn.Module, ABC):
         ibq: bool = False,
         with_entropy: bool = False,
     ) -> Quantized:
-        """Quantise for training; see `Quantized`.
+        """Quantize for training; see `Quantized`.
 
-        The canvas passes its gradient straight to the latents, as if nothing were rounded; or with
-        `by_index`, through a softmax over all codewords, which then all learn (IBQ).
+        Straight-through: the final canvas passes its gradient to the latents unchanged. With `ibq`
+        it goes through a softmax over all codes, which then all learn (IBQ).
         """
         content, canvases, means = self._run(latents, leaves)
         error_S = torch.stack([(latents - canvas).detach().square().mean() for canvas in canvases])
@@ -185,54 +185,54 @@ class ResidualQuantizer(nn.Module, ABC):
                     mean_BnC = self.pool(latents - canvas, leaves, stage)
                     token_Bn = nearest_code(mean_BnC.flatten(0, 1), self.codebook)
                 content.append(token_Bn.view(len(latents), -1))
-                code_BnC = F.embedding(content[-1], self.codebook)
-                canvas = self._add(canvas, code_BnC, leaves, stage)
+                canvas = self.add_stage(canvas, self.codes(content[-1]), leaves, stage)
                 canvases.append(canvas)
                 means.append(mean_BnC)
         return torch.cat(content, dim=1), canvases, means
 
-    def _add(self, canvas_BNC: Tensor, code_BnC: Tensor, leaves: Tensor, stage: int) -> Tensor:
-        """Canvas + phi_i(a(c_i, s_i))."""
-        return canvas_BNC + self.refine(self.scatter(code_BnC, leaves, stage), stage)
+    def codes(self, tokens: Tensor) -> Tensor:
+        """Codes c_i [B, n, C] of token ids [B, n]."""
+        return F.embedding(as_int64(tokens), self.codebook)
 
-    def refine(self, values_BNC: Tensor, stage: int) -> Tensor:
-        """phi of a stage on values at the positions."""
-        grid_BCDD = rearrange(values_BNC, "b (y x) c -> b c y x", y=self.grid)
-        refined_BCDD = self.refiners[self.refiner_index(stage)](grid_BCDD)
-        return rearrange(refined_BCDD, "b c y x -> b (y x) c")
+    def add_stage(self, canvas_BNC: Tensor, code_BnC: Tensor, leaves: Tensor, stage: int) -> Tensor:
+        """Canvas x_i = x_{i-1} + phi_i(a(c_i, s_i)) [B, N, C]."""
+        scattered_BNC = self.scatter(code_BnC, leaves, stage)
+        grid_BCDD = rearrange(scattered_BNC, "b (y x) c -> b c y x", y=self.grid)
+        refined_BCDD = self.refiners[self.phi_index(stage)](grid_BCDD)
+        return canvas_BNC + rearrange(refined_BCDD, "b c y x -> b (y x) c")
 
     def _soft_canvases(
         self, latents: Tensor, leaves: Tensor, content: Tensor, canvases: list[Tensor]
     ) -> list[Tensor]:
-        """The same canvases, whose codes are a softmax's in the backward pass (IBQ, Eq. of P E)."""
+        """The same canvases; in the backward pass their codes are a softmax's (IBQ)."""
         with torch.autocast(latents.device.type, enabled=False):
             soft, found = self.empty_canvas(len(latents)), []
             for stage, logits_BnV in enumerate(self._logits(latents, leaves, canvases)):
-                share_BnV = logits_BnV.softmax(-1)
+                soft_BnV = logits_BnV.softmax(-1)
                 token_Bn = content[:, self.layout.stage_slice(stage)]
-                hard_BnV = F.one_hot(token_Bn, len(self.codebook)).to(share_BnV.dtype)
-                code_BnC = (hard_BnV - share_BnV.detach() + share_BnV) @ self.codebook
-                soft = self._add(soft, code_BnC, leaves, stage)
+                hard_BnV = F.one_hot(token_Bn, len(self.codebook)).to(soft_BnV.dtype)
+                code_BnC = (hard_BnV - soft_BnV.detach() + soft_BnV) @ self.codebook
+                soft = self.add_stage(soft, code_BnC, leaves, stage)
                 found.append(soft)
         return found
 
     def _entropy(self, latents: Tensor, leaves: Tensor, canvases: list[Tensor]) -> Tensor:
-        """Mean entropy of a token less the entropy of the mean token, over all stages."""
-        own, share_V, count = latents.new_zeros(()), torch.zeros_like(self.codebook[:, 0]), 0
+        """Mean entropy of a token minus the entropy of the mean token, over all stages."""
+        own, sum_V, count = latents.new_zeros(()), torch.zeros_like(self.codebook[:, 0]), 0
         with torch.autocast(latents.device.type, enabled=False):
             for logits_BnV in self._logits(latents, leaves, canvases):
                 log_MV = (logits_BnV / ENTROPY_TEMPERATURE).flatten(0, 1).log_softmax(-1)
-                share_MV = log_MV.exp()
-                own = own - (share_MV * log_MV).sum()
-                share_V, count = share_V + share_MV.sum(0), count + len(log_MV)
-            mean_V = share_V / count
-            # A codeword that no residual is near has share 0, whose logarithm has no gradient.
-            return own / count + torch.xlogy(mean_V, mean_V.clamp(min=LEAST_SHARE)).sum()
+                probability_MV = log_MV.exp()
+                own = own - (probability_MV * log_MV).sum()
+                sum_V, count = sum_V + probability_MV.sum(0), count + len(log_MV)
+            mean_V = sum_V / count
+            # A code far from every residual has probability 0, whose logarithm has no gradient.
+            return own / count + torch.xlogy(mean_V, mean_V.clamp(min=MIN_PROBABILITY)).sum()
 
     def _logits(self, latents: Tensor, leaves: Tensor, canvases: list[Tensor]) -> list[Tensor]:
-        """Minus the squared distance of each pooled residual to each codeword [B, n, V].
+        """Minus the squared distance of each pooled residual to each code [B, n, V].
 
-        But for the residual's own square, which no softmax sees; with gradients to both.
+        Without the residual's own square, which cancels in a softmax; with gradients to both.
         """
         latents = latents.to(self.codebook.dtype)
         square_V = self.codebook.square().sum(1)

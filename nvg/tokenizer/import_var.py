@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nvg.quantizer.residual import REFINERS
+from nvg.quantizer.residual import PHIS
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import Decoder, Encoder
@@ -80,7 +80,7 @@ def names(model: Autoencoder) -> dict[str, str]:
         **_renamed("encoder.to_latent", "quant_conv", model.encoder.to_latent),
         **_renamed("decoder.from_canvas", "post_quant_conv", model.decoder.from_canvas),
     }
-    for n in range(REFINERS):
+    for n in range(PHIS):
         theirs = f"quantize.quant_resi.qresi_ls.{n}"
         found |= _renamed(f"quantizer.refiners.{n}.conv", theirs, nn.Conv2d(1, 1, 1))
     parts = (("encoder", model.encoder, _down(config)), ("decoder", model.decoder, _up(config)))

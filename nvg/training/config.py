@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from nvg.config import require_positive
-from nvg.training.optim import adamw
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """What every training has: its length, optimiser, seed, and how often it reports and saves."""
+    """Length, optimizer settings and seed of a training, and how often it logs and saves."""
 
     steps: int
     batch_size: int
@@ -23,7 +20,7 @@ class LoopConfig:
     log_every: int = 50
     checkpoint_every: int = 1000
     keep: int = 2
-    """Newest checkpoints that stay; the one of the lowest loss stays too."""
+    """How many of the newest checkpoints to keep, beside the one of the lowest loss."""
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")
@@ -32,7 +29,3 @@ class LoopConfig:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if len(self.betas) != 2:
             raise ValueError(f"betas must be two numbers, not {list(self.betas)}")
-
-    def optimizer(self, module: torch.nn.Module) -> torch.optim.AdamW:
-        """AdamW for a module, with these hyper-parameters."""
-        return adamw(module, self.lr, (self.betas[0], self.betas[1]), self.weight_decay)

@@ -1,12 +1,14 @@
-"""Optimiser and learning-rate schedules (A.5)."""
+"""Optimizer and learning-rate schedules (A.5)."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-FINAL_SHARE = 0.1  # WSD decays to a tenth of the peak
-EMA_WARMUP = 10  # an average follows quickly while there is little to average
+from nvg.training.config import LoopConfig
+
+FINAL_FACTOR = 0.1  # WSD decays to a tenth of the peak
+EMA_WARMUP = 10  # EMA weights move fast in the first steps
 
 
 def adamw(
@@ -22,17 +24,22 @@ def adamw(
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=on_gpu)
 
 
+def optimizer_of(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
+    """AdamW for a module, with the settings of a training."""
+    return adamw(module, config.lr, (config.betas[0], config.betas[1]), config.weight_decay)
+
+
 def wsd(step: int, steps: int, warmup: int, decay_start: float) -> float:
     """Warmup-stable-decay factor at `step` of `steps`: linear up, constant, linear to a tenth.
 
-    The decay begins at the share `decay_start` of training (paper: 0.8; d24 at 200 of 350 epochs).
+    The decay begins at the fraction `decay_start` of the steps (paper: 0.8; d24: 200/350).
     """
     if step < warmup:
         return (step + 1) / warmup
     start = decay_start * steps
     if step < start:
         return 1.0
-    return 1.0 - (1.0 - FINAL_SHARE) * (step - start) / max(steps - start, 1)
+    return 1.0 - (1.0 - FINAL_FACTOR) * (step - start) / max(steps - start, 1)
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
@@ -43,14 +50,12 @@ def cosine(step: int, steps: int, warmup: int) -> float:
 
 
 @torch.no_grad()
-def ema_update(
-    average: dict[str, Tensor], weights: dict[str, Tensor], step: int, decay: float
-) -> None:
-    """Move average weights towards the weights of a step; quickly in the first steps."""
+def ema_update(ema: dict[str, Tensor], weights: dict[str, Tensor], step: int, decay: float) -> None:
+    """Move EMA weights towards the weights of a step; quickly in the first steps."""
     decay = min(decay, (1 + step) / (EMA_WARMUP + step))
     for name, value in weights.items():
         if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
+            ema[name].lerp_(value, 1 - decay)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

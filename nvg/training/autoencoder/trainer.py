@@ -24,7 +24,7 @@ from nvg.training.autoencoder.losses import autoencoder_loss
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.loop import Metrics
-from nvg.training.optim import cosine, ema_update, set_lr
+from nvg.training.optim import cosine, ema_update, optimizer_of, set_lr
 from nvg.weights import CheckpointError, load_weights, weights_bytes
 
 MOST_NAMED = 8  # images of a batch that an error names
@@ -43,7 +43,7 @@ class AutoencoderTrainer:
         self.model = Autoencoder(config).to(self.device)
         for part in training.frozen:
             getattr(self.model, part.value).requires_grad_(False)
-        self.optimizer = training.optimizer(self.model)
+        self.optimizer = optimizer_of(self.model, training)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.dead_code_after, self.device)
         self.perceptual = None

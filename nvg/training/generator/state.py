@@ -17,7 +17,7 @@ from nvg.training.checkpoint import load_optimizer, optimizer_bytes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
-from nvg.training.optim import ema_update, set_lr, wsd
+from nvg.training.optim import ema_update, optimizer_of, set_lr, wsd
 from nvg.weights import load_weights, weights_bytes
 
 
@@ -47,7 +47,7 @@ class GeneratorState:
             shard(objective, list(self.model.backbone.blocks), world)
             sharded = self.model.state_dict()
             self.ema = {n: reshard_like(value, sharded[n]) for n, value in self.ema.items()}
-        self.optimizer = training.optimizer(objective)
+        self.optimizer = optimizer_of(objective, training)
         if checkpoint:
             load_optimizer(self.optimizer, checkpoint / f"{part.value}-optimizer.safetensors")
         if world.device.type == "cuda":

@@ -62,14 +62,14 @@ def test_refiner_index_is_the_nearest_tick(grid: int) -> None:
     """A stage uses the refiner whose tick is nearest to stage / K, the higher one on a tie."""
     geometry = Geometry(grid)
     quantizer = MultiGranularityQuantizer(8, 2, geometry)
-    got = [quantizer.refiner_index(stage) for stage in range(geometry.stages)]
+    got = [quantizer.phi_index(stage) for stage in range(geometry.stages)]
     assert got == [reference.refiner_index(stage, geometry.K) for stage in range(geometry.stages)]
 
 
 def test_refiner_index_at_the_papers_size() -> None:
     """The nine stages of a 16x16 grid share four refiners: 0 0 1 1 2 2 2 3 3."""
     quantizer = MultiGranularityQuantizer(8, 2, Geometry(16))
-    assert [quantizer.refiner_index(stage) for stage in range(9)] == [0, 0, 1, 1, 2, 2, 2, 3, 3]
+    assert [quantizer.phi_index(stage) for stage in range(9)] == [0, 0, 1, 1, 2, 2, 2, 3, 3]
 
 
 def test_refiner_is_half_identity_half_convolution() -> None:

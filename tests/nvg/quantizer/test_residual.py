@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.quantizer.residual import COMMITMENT, ENTROPY_TEMPERATURE, Refiner, ResidualQuantizer
+from nvg.quantizer.residual import COMMITMENT, ENTROPY_TEMPERATURE, ResidualConv, ResidualQuantizer
 from nvg.quantizer.scale import ScalePyramidQuantizer
 from tests.nvg.quantizer.makers import quantizer_case
 
@@ -60,7 +60,7 @@ def test_index_gradient_is_the_softmaxs() -> None:
     """One stage by hand: d/dE of w.(P E), P = hard - sg(soft) + soft, logits -|r - e|^2."""
     quantizer, latents, leaves = case("granularity")
     for refiner in quantizer.refiners:
-        assert isinstance(refiner, Refiner)
+        assert isinstance(refiner, ResidualConv)
         assert refiner.conv.bias is not None
         torch.nn.init.zeros_(refiner.conv.weight)
         torch.nn.init.zeros_(refiner.conv.bias)

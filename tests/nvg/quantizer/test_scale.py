@@ -37,7 +37,7 @@ def test_scales_grow_from_one_to_the_grid(grid: int) -> None:
 def test_the_refiners_are_vars() -> None:
     """Ten scales take phi 0 0 1 1 1 2 2 3 3 3, as its own code finds them (two are exact ties)."""
     quantizer = ScalePyramidQuantizer(8, 4, 16)
-    assert [quantizer.refiner_index(k) for k in range(10)] == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+    assert [quantizer.phi_index(k) for k in range(10)] == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
 
 
 def test_pooling_is_by_area() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nvg.training.config import LoopConfig
+from nvg.training.optim import optimizer_of
 
 
 def settings(**changed: Any) -> LoopConfig:
@@ -47,7 +48,7 @@ def test_betas_are_two(betas: tuple[float, ...]) -> None:
 
 def test_the_optimizer_has_these_settings() -> None:
     """AdamW; biases are not decayed."""
-    optimizer = settings().optimizer(torch.nn.Linear(3, 2))
+    optimizer = optimizer_of(torch.nn.Linear(3, 2), settings())
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
