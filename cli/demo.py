@@ -50,7 +50,7 @@ def main() -> None:
     try:
         passed = run(OUT)
     except InputError as error:
-        print(f"demo: {error}; or remove {OUT} and start anew", file=sys.stderr)
+        print(f"demo: {error}; or remove {OUT} and start again", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("demo: interrupted; the next call continues", file=sys.stderr)

@@ -15,19 +15,15 @@ import pipeline
 from nvg.errors import InputError, WorkError
 
 LISTENER_SECONDS = 10.0
-
-
-NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's word in it
-
-
+NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's error message in it
 RESTARTS = 3  # of all workers of a training run
 
 
 def start_ray(address: str | None) -> tuple[int, int]:
     """Join the cluster at `address` or RAY_ADDRESS, or start one here; its CPUs and GPUs.
 
-    A job's driver joins its own cluster, whose workers have the job's files; any other cluster is
-    given this code.
+    The driver of a Ray job joins its own cluster, whose workers have the job's files; this code is
+    sent to any other cluster.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a warning for every run
     import ray
@@ -69,8 +65,8 @@ def train_on_ray(
 ) -> None:
     """Run `worker(job)` in so many processes of a Ray cluster, with a GPU each where it has any.
 
-    A worker or node that is lost costs the steps since the last checkpoint: Ray starts all workers
-    again, and they resume.
+    When a worker or node is lost, Ray restarts all workers, and they resume from the last
+    checkpoint.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -100,7 +96,7 @@ def train_on_ray(
 
 
 def _last_line(error: Exception) -> str:
-    """What a worker raised, out of Ray's account of it."""
+    """The message of the error that a worker raised, out of Ray's report of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
-    return said[-1].partition(": ")[2] if said else lines[-1] if lines else type(error).__name__
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return raised[-1].partition(": ")[2] if raised else lines[-1] if lines else type(error).__name__

@@ -44,7 +44,7 @@ class Evaluation:
     generator_weights: str = "ema"
     """ema or raw."""
     real: int | None = None
-    """At most so many real images, evenly out of all; precision and recall take the square."""
+    """At most so many real images, evenly spaced; precision and recall take the square."""
     extractor: str
     weights: Path | None = None
     """Of the extractor."""
@@ -106,7 +106,7 @@ def balanced(classes: int, number: int) -> list[int]:
 
 
 def _evenly(rows: list[Row], most: int | None) -> list[Row]:
-    """At most so many rows, evenly out of all."""
+    """At most so many rows, evenly spaced."""
     if most is None or len(rows) <= most:
         return rows
     return [rows[n * len(rows) // most] for n in range(most)]

@@ -30,7 +30,7 @@ from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views, open_picture
 from pipeline.images.label_maps import label_map
 
-DETAIL = 8  # samples of a picture along a latent position's side, whose majority counts
+DETAIL = 8  # samples along the side of a latent position; their majority counts
 WHITE = 127  # above: white
 
 
@@ -114,7 +114,7 @@ _NO_CLASS = torch.tensor([-1])
 
 
 def label_map_of(path: Path) -> Any:
-    """The labels of a picture file, int32 [D, D']."""
+    """Region ids of a picture file, int32 [D, D']."""
     return _read(path, label_map)
 
 
@@ -139,7 +139,7 @@ def _read(path: Path, use: Any) -> Any:
 
 
 def _on_grid(label_DD: Any, grid: int) -> Any:
-    """The label of most of each latent position, [N]; the picture is stretched over the image."""
+    """The majority label of each latent position, [N]; the picture is stretched over the image."""
     place = (np.arange(grid * DETAIL) + 0.5) / (grid * DETAIL)
     rows, columns = ((place * size).astype(np.int64).clip(max=size - 1) for size in label_DD.shape)
     fine = np.ascontiguousarray(label_DD[rows][:, columns])[None]

@@ -1,4 +1,4 @@
-"""Rows of a source -> blocks of pixels, and of label maps where asked. A bad image is an error row.
+"""Rows of a source -> blocks of pixels and label maps. A bad image becomes an error row.
 
 Legend: B image of a batch, X view, N position, D row or column of pixels or of the grid.
 """

@@ -1,4 +1,4 @@
-"""Label maps beside the images: one picture per image, cropped like it, on the latent grid.
+"""Label maps: one picture of region ids per image, cropped like it, on the latent grid.
 
 Legend: X view, N position, D row or column of pixels or of the grid.
 """
@@ -27,26 +27,26 @@ Labels = np.ndarray[Any, np.dtype[np.int32]]
 class SegmentMaps:
     """The folder of label maps that `data.segments` names: `KEY.png` for the image KEY.*.
 
-    Any picture serves: palette and grey values are labels as they are, colours count as one label
-    each, alpha is left out. A map of another size is stretched over its image.
+    Palette and grey values are region ids; each colour is one region; alpha is ignored. A map of
+    another size is stretched over its image.
     """
 
     def __init__(self, folder: str, image_size: int, grid: int) -> None:
-        self.folder = Path(folder).expanduser().absolute()  # workers may stand elsewhere
+        self.folder = Path(folder).expanduser().absolute()  # workers may run in another folder
         self.image_size, self.grid = image_size, grid
         if not self.folder.is_dir():
             raise InputError(f"data.segments {folder} is not a folder of label maps")
 
     def path(self, key: str) -> Path:
-        """Where the map of an image lies; a row of a Parquet file `F:7` has `F/7.png`."""
+        """The file of an image's map; row 7 of a Parquet file F has `F/7.png`."""
         return self.folder / PurePosixPath(re.sub(r":(\d+)$", r"/\1", key)).with_suffix(".png")
 
     def fingerprint(self, keys: Sequence[str]) -> str:
-        """SHA-256 over the maps' sizes, to notice that some have changed."""
+        """SHA-256 over the sizes of the maps: it changes when they do."""
         return digest(f"{key}\t{Place(self.path(key)).size()}" for key in keys)
 
     def read(self, key: str, windows: Sequence[Window]) -> Labels:
-        """Labels [X, D, D] of windows of an image. ImageError without a map."""
+        """Region ids [X, D, D] of windows of an image. ImageError without a map."""
         path = self.path(key)
         try:
             label = label_map(path.read_bytes())
@@ -57,7 +57,7 @@ class SegmentMaps:
         return np.stack([self._cut(label, window) for window in windows])
 
     def _cut(self, label: Labels, window: Window) -> Labels:
-        """The nearest label of each pixel of a window, [D, D]."""
+        """The nearest region id of each pixel of a window, [D, D]."""
         (wide, high), pixel = window.whole, np.arange(self.image_size) + 0.5
         row = ((pixel + window.top) * label.shape[0] / high).astype(np.int64)
         column = ((pixel + window.left) * label.shape[1] / wide).astype(np.int64)
@@ -75,9 +75,9 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
     """Reads the regions, int32 [N], in the first view of a store's images, if a folder is given."""
     if folder is None:
         return None
-    facts = store.manifest.recipe.get("tokenize", {})
-    views = tuple(View(name) for name in facts.get("views", TokenizeConfig.views))
-    resize = facts.get("resize", TokenizeConfig.resize)
+    tokenize = store.manifest.recipe.get("tokenize", {})
+    views = tuple(View(name) for name in tokenize.get("views", TokenizeConfig.views))
+    resize = tokenize.get("resize", TokenizeConfig.resize)
     crops = Crops(store.manifest.image_size, views, resize)
     maps = SegmentMaps(folder, crops.size, store.geometry.grid)
 
@@ -89,7 +89,7 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
 
 
 def label_map(data: bytes) -> Labels:
-    """Labels int32 [D, D'] of a picture's bytes. ImageError when it is not one."""
+    """Region ids int32 [D, D'] from the bytes of a picture. ImageError when it is none."""
     return open_picture(data, _labels)
 
 

@@ -25,7 +25,7 @@ class SourceKind(StrEnum):
 
 
 class View(StrEnum):
-    """What of an image is stored: ADM's centre crop or its mirror image, ten-crop, random crops."""
+    """A stored view of an image: ADM's centre crop or its mirror image, ten-crop, random crops."""
 
     CENTER = "center"
     FLIP = "flip"
@@ -36,7 +36,7 @@ class View(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, and how many of them are kept aside for measuring."""
+    """Which images, and how many of them are held out for measuring."""
 
     source: SourceKind
     path: str = ""
@@ -52,7 +52,7 @@ class FeaturesConfig:
     weights: str
     """Local file with the weights of `model`."""
     model: str = "vit_base_patch14_dinov2"
-    """A vision transformer by its name in timm; it is shown a patch for each latent position."""
+    """A vision transformer by its name in timm; it sees one patch per latent position."""
     dims: int = 64
     """Components a patch is kept in, a byte each."""
 
@@ -67,7 +67,7 @@ class TokenizeConfig:
     chunk_rows: int = 1024
     batch_size: int = 64
     views: tuple[View, ...] = (View.CENTER,)
-    """A row of the store has all of them; the loader draws one. Random crops may be repeated."""
+    """A row of the store has all of them; the loader picks one. Random crops may be repeated."""
     resize: float = 1.1
     """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
     features: FeaturesConfig | None = None
@@ -91,7 +91,7 @@ class AutoencoderSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One dataset's whole path."""
+    """All settings of one dataset, from images to samples."""
 
     data: DataConfig
     autoencoder: AutoencoderSection

@@ -34,7 +34,7 @@ class Source(Protocol):
         """The file bytes of each key in turn; an error in place of what cannot be read."""
 
     def fingerprint(self) -> str:
-        """SHA-256 over what the source holds, to notice that it has changed."""
+        """SHA-256 over what the source holds: it changes when that does."""
 
 
 def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
@@ -63,7 +63,7 @@ def require_unicode(rows: Sequence[Row], path: object) -> None:
 
 
 def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
-    """(rows to train on and tokenize, rows kept aside): every n-th row is kept aside."""
+    """(rows to train on and tokenize, rows held out): every n-th row is held out."""
     if heldout == 0:
         return rows, []
     if not 0 < heldout <= len(rows) // 2:

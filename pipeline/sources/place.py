@@ -1,4 +1,4 @@
-"""Where a source lies: on a disk, or wherever fsspec reaches by URL (s3://, gs://, https://)."""
+"""Where the files of a source are: on a disk, or at a URL of fsspec (s3://, gs://, https://)."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ import fsspec
 
 from nvg.files import is_local
 
-TOGETHER = 64  # files that are fetched at once from a remote place
-READ_AHEAD = 4 << 20  # bytes of a remote file that one request brings
+CONCURRENT = 64  # files fetched at once from remote storage
+READ_AHEAD = 4 << 20  # bytes of a remote file per request
 
 
 class Place:
@@ -19,7 +19,7 @@ class Place:
     def __init__(self, location: str | Path) -> None:
         self.fs, self.root = fsspec.core.url_to_fs(str(location).rstrip("/") or "/")
         self.is_local = is_local(self.fs)
-        # Workers may stand in another folder.
+        # Absolute: workers may run in another folder.
         self.location = self.root if self.is_local else str(location).rstrip("/")
 
     def __str__(self) -> str:
@@ -89,19 +89,19 @@ class Place:
         return stream
 
     def read_many(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """The bytes of each file below, or the error in its place; remote ones many at a time.
+        """The bytes of each file below, or the error in its place; remote files concurrently.
 
         A key may be a path or a URL of its own.
         """
-        for start in range(0, len(keys), TOGETHER):
-            part = keys[start : start + TOGETHER]
+        for start in range(0, len(keys), CONCURRENT):
+            part = keys[start : start + CONCURRENT]
             if self.is_local and not any("://" in key for key in part):
                 yield from map(self._read_here, part)
             elif any("://" in key or key.startswith("/") for key in part):
                 yield from map(_read_there, (self._resolve(key) for key in part))
             else:
                 paths = [f"{self.root}/{key}" for key in part]
-                found = self.fs.cat(paths, on_error="return", batch_size=TOGETHER)
+                found = self.fs.cat(paths, on_error="return", batch_size=CONCURRENT)
                 for path in paths:
                     data = found[self.fs._strip_protocol(path)]
                     yield data if isinstance(data, bytes) else _as_oserror(data)

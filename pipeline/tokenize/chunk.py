@@ -1,4 +1,4 @@
-"""One chunk of images -> sequences -> store. Plain functions; the engine only decides where.
+"""One chunk of images -> sequences -> store. The engine only decides where it runs.
 
 Legend: B image of a batch, X view, N position, T token, S stage, P component of a stored feature,
 D row or column of pixels or of the grid.
@@ -23,7 +23,7 @@ from pipeline.images.recipe_images import RecipeImages
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
-USED = ("pixels", "segments")  # columns that tokens take the place of
+USED = ("pixels", "segments")  # columns that tokens replace
 
 
 class ChunkDecoder:

@@ -1,4 +1,4 @@
-"""The offline pass: every image of a recipe's source into a store, begun, resumed or extended."""
+"""The offline pass: every image of a recipe into a store, which is begun, resumed or extended."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ from pipeline.tokenize.report import Report, Work, make_report
 
 
 class PassMode(StrEnum):
-    """What a pass finds at its --out, and does with it."""
+    """What a pass does with the store at its --out."""
 
     NEW = "new"
     RESUME = "resume"
@@ -49,13 +49,12 @@ def tokenize_dataset(
 ) -> Report:
     """Tokenize every image of the recipe's source into the store `out`, and finish the store.
 
-    RESUME skips committed chunks, and makes damaged ones anew; EXTEND adds the images that the
-    source has gained. `address` names a Ray cluster. One process at a time writes a store;
-    `break_lock` takes over a lock that a dead one left on object storage. Raises SourceError,
-    StoreError, CheckpointError on input that cannot be used; a bad image is counted and leaves an
-    error row.
+    RESUME skips committed chunks and writes damaged ones again; EXTEND adds images that are new in
+    the source. `address` names a Ray cluster. One process at a time writes a store; `break_lock`
+    takes over a lock that a dead one left on object storage. Raises SourceError, StoreError or
+    CheckpointError on unusable input; a bad image is counted and becomes an error row.
     """
-    out = out if "://" in out else os.path.abspath(out)  # workers may stand elsewhere
+    out = out if "://" in out else os.path.abspath(out)  # workers may run in another folder
     if engine is Engine.RAY:
         require_listener(address)
     images = open_images(recipe)
@@ -71,7 +70,7 @@ def tokenize_dataset(
             f"{tokenizer} is a scale pyramid, for comparison only: its tokens have no structure "
             "that a store could hold"
         )
-    with _room(out), writer_lock(out, break_lock):
+    with _full_disk_named(out), writer_lock(out, break_lock):
         if mode is PassMode.EXTEND:
             extend_store(out, recipe, images, model)
         plan = plan_rows(recipe.data.heldout, images.source, out)
@@ -92,8 +91,8 @@ def tokenize_dataset(
 
 
 @contextmanager
-def _room(out: str) -> Iterator[None]:
-    """WorkError when what is written to does not take any more."""
+def _full_disk_named(out: str) -> Iterator[None]:
+    """WorkError with the remedy where the disk or a quota is full."""
     try:
         yield
     except OSError as error:
@@ -107,7 +106,7 @@ def _room(out: str) -> Iterator[None]:
 def _run_tasks(
     steps: Steps, store: Store, tasks: list[ChunkTask], engine: Engine, address: str | None
 ) -> Work:
-    """Process the chunks that have no commit record yet, whatever order they finish in."""
+    """Process the chunks that have no commit record yet, in whatever order they finish."""
     done = set(store.committed())
     todo = [task for task in tasks if task.chunk not in done]
     if not todo:

@@ -1,4 +1,4 @@
-"""What a pass will take, before it is begun."""
+"""The size of a pass, before it begins."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
 
 
 def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
-    """What tokenizing would do: rows, chunks, what is done already, and the size of the store."""
+    """A dry run: rows, chunks, those committed already, and the size of the store."""
     images = open_images(recipe)
     plan = plan_rows(recipe.data.heldout, images.source, out)
     rows, tokenize, model = len(plan.rows), recipe.tokenize, recipe.autoencoder.model

@@ -1,4 +1,4 @@
-"""Features of images for alignment (REPA): a vision transformer's patches, in a few bytes each.
+"""Features of images for alignment (REPA): patches of a vision transformer, a few bytes each.
 
 Legend: B image of a batch, N position, P component of a stored feature, M vector of a flat list,
 F feature channel.
@@ -66,8 +66,8 @@ def prepare_features(
 ) -> FeatureJob | None:
     """The job of a recipe that keeps features, with the codec of the store at `out`.
 
-    A store that has none yet gets one fitted to images of its rows. StoreError when the store there
-    was made with other features; InputError when the weights cannot be used.
+    For a new store the codec is fitted to images of its rows. StoreError when the store at `out`
+    has other features; InputError when the weights cannot be used.
     """
     config = recipe.tokenize.features
     if config is None:

@@ -1,4 +1,4 @@
-"""What Ray's workers do to a chunk: steps over rows that Ray carries without looking inside."""
+"""Steps of Ray workers: a chunk is one pickled row that Ray passes on unread."""
 
 import logging
 import pickle
@@ -31,7 +31,7 @@ class Steps:
 
 
 class Step(ABC):
-    """A step over rows of Ray. What it raises travels on in its place: Ray keeps the text only."""
+    """A step over rows of Ray. An error travels on as the result: Ray would keep its text only."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
@@ -85,7 +85,7 @@ class WholeChunk(Encode):
 
 
 def portable(error: Exception) -> Exception:
-    """The error, or its words where it does not survive the journey."""
+    """The error, or its message where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -94,7 +94,7 @@ def portable(error: Exception) -> Exception:
 
 
 def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], workers: int, _cpus: int) -> Iterator[Block]:
-    """One actor per core does all steps of a chunk: pixels and tokens never leave its process."""
+    """One actor per core does all steps of a chunk: pixels and tokens stay in its process."""
     import ray
 
     actors = ray.data.ActorPoolStrategy(size=workers)
@@ -123,7 +123,7 @@ def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], workers: int, cpus: int) -
 
 
 def _task_rows(tasks: list[ChunkTask]) -> Any:
-    """A dataset whose rows are chunks, each in a block of its own: nothing splits or joins them."""
+    """A dataset of one chunk a row, each in its own block, so that Ray splits or joins none."""
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -132,7 +132,7 @@ def _task_rows(tasks: list[ChunkTask]) -> Any:
 
 
 def _results(counts: Any) -> Iterator[Block]:
-    """The counts as they arrive; what a worker raised is raised here, as it was there."""
+    """The counts as they arrive; an error of a worker is raised here."""
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
     for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
         found = pickle.loads(row[CHUNK][0])

@@ -1,4 +1,4 @@
-"""The report of a pass: what was made, what went wrong, how fast, and what the tokens are like."""
+"""The report of a pass: counts, errors, speed, and statistics of the tokens."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -64,15 +64,15 @@ class Report:
         return {step: self.work.images / s for step, s in self.work.seconds.items() if s > 0}
 
     def write(self) -> None:
-        """Write `NAME.report.json` beside the store, whose own bytes know no time.
+        """Write `NAME.report.json` beside the store, which itself holds no times.
 
-        One is kept when this pass found nothing to do.
+        An older one is kept when this pass had nothing to do.
         """
         fs, root = fsspec.core.url_to_fs(self.store)
         if not self.work.images and fs.exists(f"{root}.report.json"):
             return
-        facts: dict[str, Any] = asdict(self) | {"images_per_second_of_a_worker": self.rates()}
-        write_bytes(fs, f"{root}.report.json", json_bytes(facts))
+        report: dict[str, Any] = asdict(self) | {"images_per_second_of_a_worker": self.rates()}
+        write_bytes(fs, f"{root}.report.json", json_bytes(report))
 
 
 def make_report(store: Store, work: Work) -> Report:
@@ -88,7 +88,7 @@ def make_report(store: Store, work: Work) -> Report:
 
 
 def errors_by_kind(store: Store) -> dict[str, int]:
-    """How many error rows each reason has, its details left out; the most frequent first."""
+    """How many error rows each reason has, without its details; the most frequent first."""
     kinds = Counter[str]()
     for reason, count in reasons_of(store.index, ERROR).items():
         kinds[reason.partition(":")[0]] += count
