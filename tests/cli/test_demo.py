@@ -28,7 +28,7 @@ SMALL = [
 
 
 def heldout_digits(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """Pixels and labels of the real digits that are kept aside."""
+    """Pixels and labels of the real digits that are held out."""
     source = open_source(recipe.data)
     _, rows = split_rows(source.rows, recipe.data.heldout)
     images = RowImages(source, rows, recipe.autoencoder.model.image_size)

@@ -113,7 +113,7 @@ def test_an_image_through_the_tokenizer(tmp_path: Path) -> None:
 
 
 def test_masks_and_stages_exclude_each_other(tmp_path: Path) -> None:
-    """White is drawn anew; one of the two says what is kept."""
+    """White is resampled; one of the two options says what is kept."""
     store = make_store(tmp_path / "a.vgs", 6)
     reference = load_reference(f"{store.path}:0", store.manifest.tokenizer, None)
     mask = save(tmp_path / "mask.png", [[0, 255], [0, 255]])

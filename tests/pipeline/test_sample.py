@@ -33,7 +33,7 @@ def sample(run: Path, *flags: object) -> tuple[int, str]:
 
 
 def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
-    """PNG files by class, an array, a sheet and films, of one call."""
+    """PNG files by class, an array, a sheet and animations, of one call."""
     flags = ("--label", "cat", "--label", 0, "-n", 2, "--seed", 3)
     places = ("--png", "a.png", "--folder", "files", "--npz", "a.npz", "--stages", "stages")
     named = [tmp_path / p if n % 2 else p for n, p in enumerate(places)]
@@ -51,8 +51,8 @@ def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
     for path, wanted in zip(files, array, strict=True):
         with Image.open(path) as image:
             assert np.array_equal(np.asarray(image), wanted)
-    with Image.open(tmp_path / "stages" / "0000.gif") as film:
-        assert getattr(film, "n_frames", 1) == 5
+    with Image.open(tmp_path / "stages" / "0000.gif") as animation:
+        assert getattr(animation, "n_frames", 1) == 5
     assert (tmp_path / "stages" / "stages.png").is_file()
     assert (tmp_path / "a.png").is_file()
     assert list(tmp_path.glob("*.tmp")) == []

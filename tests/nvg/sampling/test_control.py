@@ -1,4 +1,4 @@
-"""What is given appears, what is not is drawn: structure, stages, regions."""
+"""Given structure, stages and regions are kept, the rest is sampled."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ class Case:
         content = self.quantizer.encode(latents[:1], one)
         self.reference = Sequences(one, content, torch.tensor([-1]))
 
-    def draw(self, control: Control | None, seed: int = 0, batch: int = 64) -> Sequences:
+    def sample(self, control: Control | None, seed: int = 0, batch: int = 64) -> Sequences:
         sampler = Sampler(self.content, self.structure, self.quantizer, CONFIG)
         return sampled(sampler, [1] * COUNT, seed, control, batch)
 
@@ -57,7 +57,7 @@ def same_maps(made: Sequences, reference: Sequences, stage: int) -> list[bool]:
 @pytest.mark.parametrize("what", list(Condition))
 def test_first_stages_are_kept(case: Case, what: Condition, stages: int) -> None:
     """Maps of the first stages are the reference's, with `all` their tokens too; others differ."""
-    made = case.draw(condition_on_stages(case.reference, GEOMETRY, what, stages, COUNT))
+    made = case.sample(condition_on_stages(case.reference, GEOMETRY, what, stages, COUNT))
     for stage in range(5):
         part = GEOMETRY.stage_slice(stage)
         is_kept = (made.content[:, part] == case.reference.content[:, part]).all(1)
@@ -73,7 +73,7 @@ def test_first_stages_are_kept(case: Case, what: Condition, stages: int) -> None
 
 def test_the_last_map_follows_from_the_pairs(case: Case) -> None:
     """Keeping all maps but the last gives canonical leaves that refine them."""
-    made = case.draw(condition_on_stages(case.reference, GEOMETRY, Condition.STRUCTURE, 4, COUNT))
+    made = case.sample(condition_on_stages(case.reference, GEOMETRY, Condition.STRUCTURE, 4, COUNT))
     leaves = made.leaves.long()
     assert all(same_maps(made, case.reference, 3))
     assert torch.equal(canonical(leaves), leaves)
@@ -81,27 +81,27 @@ def test_the_last_map_follows_from_the_pairs(case: Case) -> None:
 
 def test_a_region_is_kept(case: Case) -> None:
     """Its positions keep their leaves and last tokens in every image; the rest varies."""
-    redrawn = torch.zeros(16, dtype=torch.bool)
-    redrawn[8:] = True
-    made = case.draw(edit_region(case.reference, GEOMETRY, redrawn, COUNT))
+    edited = torch.zeros(16, dtype=torch.bool)
+    edited[8:] = True
+    made = case.sample(edit_region(case.reference, GEOMETRY, edited, COUNT))
     leaves, own = made.leaves.long(), case.reference.leaves[0]
     for stage in range(4):
         found, wanted = labels(leaves, stage, 4), labels(own, stage, 4)
-        assert torch.equal(found[:, ~redrawn], wanted[~redrawn].expand(COUNT, -1))
+        assert torch.equal(found[:, ~edited], wanted[~edited].expand(COUNT, -1))
     last = GEOMETRY.stage_slice(4)
     token = made.content[:, last].gather(1, leaves)
     expected = case.reference.content[0, last][own]
-    assert torch.equal(token[:, ~redrawn], expected[~redrawn].expand(COUNT, -1))
-    assert len({tuple(row) for row in token[:, redrawn].tolist()}) > 1
+    assert torch.equal(token[:, ~edited], expected[~edited].expand(COUNT, -1))
+    assert len({tuple(row) for row in token[:, edited].tolist()}) > 1
     for image in leaves:
         assert sorted(image.tolist()) == list(range(16))
 
 
 def test_control_does_not_depend_on_the_batch(case: Case) -> None:
     """Image i is the same in a batch of 2 and in one of 6."""
-    redrawn = torch.arange(16) % 3 == 0
-    control = edit_region(case.reference, GEOMETRY, redrawn, COUNT)
-    one, other = case.draw(control, batch=2), case.draw(control, batch=64)
+    edited = torch.arange(16) % 3 == 0
+    control = edit_region(case.reference, GEOMETRY, edited, COUNT)
+    one, other = case.sample(control, batch=2), case.sample(control, batch=64)
     assert torch.equal(one.content, other.content)
     assert torch.equal(one.leaves, other.leaves)
 
@@ -109,7 +109,7 @@ def test_control_does_not_depend_on_the_batch(case: Case) -> None:
 def test_no_control_is_free(case: Case) -> None:
     """A control that gives nothing changes nothing."""
     nothing = Control(torch.zeros(COUNT, 16, dtype=torch.int64))
-    one, other = case.draw(None), case.draw(nothing)
+    one, other = case.sample(None), case.sample(nothing)
     assert torch.equal(one.content, other.content)
     assert torch.equal(one.leaves, other.leaves)
 

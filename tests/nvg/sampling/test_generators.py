@@ -96,7 +96,7 @@ def test_a_run_loads_in_eval_mode_with_its_classes(generators: Generators) -> No
 
 
 def test_images_are_the_decoded_samples(generators: Generators) -> None:
-    """What `images` returns is the decoder's picture of what the sampler drew."""
+    """What `images` returns is the decoder's picture of what was sampled."""
     labels = [0, 2, 1]
     made = sampled(generators.sampler(CONFIG), labels, 5)
     expected = generators.detokenizer.decode(made.content, made.leaves)
@@ -134,7 +134,7 @@ def expected_inputs(loaded: Generators, made: Sequences, stage: int) -> tuple[Te
     return canvas, torch.tensor(rows)
 
 
-def test_content_is_drawn_once_a_stage(traced: tuple[Any, ...]) -> None:
+def test_content_is_sampled_once_a_stage(traced: tuple[Any, ...]) -> None:
     """Alg. 2: from the canvas so far and the stage's own structure; guided after stage 0."""
     loaded, made, calls = traced
     assert len(calls["content"]) == 5

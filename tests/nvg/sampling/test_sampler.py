@@ -1,4 +1,4 @@
-"""Algorithm 2 and its parts: halving, nucleus, guidance, noise per image, whole samples."""
+"""Algorithm 2 and its parts: halving, top-p, guidance, noise per image, whole samples."""
 
 import math
 
@@ -19,7 +19,7 @@ from tests.nvg.generator.makers import randomize
 from tests.nvg.sampling.makers import sampled
 from tests.nvg.structure import reference
 
-# B image, N position, n cluster, V codeword
+# B image, N position, n cluster, V code
 light = settings(deadline=None, max_examples=40)
 CPU = torch.device("cpu")
 CODES, CLASSES = 16, 3
@@ -29,28 +29,26 @@ CODES, CLASSES = 16, 3
 @given(
     # eighths: two logits are equal, or so far apart that float32 probabilities differ too
     logits=st.lists(st.integers(-40, 40).map(lambda n: n / 8), min_size=1, max_size=8),
-    nucleus=st.floats(0.01, 1.0),
+    p=st.floats(0.01, 1.0),
     uniform=st.floats(0, 0.999),
 )
-def test_top_p_equals_the_slow_reference(
-    logits: list[float], nucleus: float, uniform: float
-) -> None:
-    """Inverse CDF over the shortest run of likeliest tokens that reaches the nucleus."""
+def test_top_p_equals_the_slow_reference(logits: list[float], p: float, uniform: float) -> None:
+    """Inverse CDF over the shortest run of likeliest tokens that reaches p."""
     weight = [math.exp(value) for value in logits]
     share = [w / sum(weight) for w in weight]
     order = sorted(range(len(share)), key=lambda token: (-logits[token], token))
     sums = [sum(share[t] for t in order[: n + 1]) for n in range(len(order))]
-    assume(all(abs(value - nucleus) > 1e-5 for value in sums[:-1]))
-    size = next((n + 1 for n, value in enumerate(sums) if value >= nucleus), len(order))
+    assume(all(abs(value - p) > 1e-5 for value in sums[:-1]))
+    size = next((n + 1 for n, value in enumerate(sums) if value >= p), len(order))
     target = uniform * sums[size - 1]
     assume(all(abs(value - target) > 1e-5 for value in sums))
     expected = order[next(n for n, value in enumerate(sums) if value > target)]
-    got = top_p(torch.tensor([[logits]]), nucleus, torch.tensor([[uniform]]))
+    got = top_p(torch.tensor([[logits]]), p, torch.tensor([[uniform]]))
     assert got.tolist() == [[expected]]
 
 
-def test_a_full_nucleus_is_unbiased() -> None:
-    """With nucleus 1 tokens appear as often as softmax says."""
+def test_top_p_of_one_is_unbiased() -> None:
+    """With p = 1 tokens appear as often as softmax says."""
     logits = torch.tensor([0.3, -1.0, 2.0, 0.0, -3.0])
     draws = 40_000
     uniform = torch.rand(1, draws, generator=torch.Generator().manual_seed(0))
@@ -61,22 +59,22 @@ def test_a_full_nucleus_is_unbiased() -> None:
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-24])
-def test_a_tiny_nucleus_is_the_likeliest_token(uniform: float) -> None:
-    """The nucleus never becomes empty: it keeps the arg max."""
+def test_a_tiny_top_p_takes_the_likeliest_token(uniform: float) -> None:
+    """The set of tokens never becomes empty: it keeps the arg max."""
     logits = torch.randn(3, 7, 50, generator=torch.Generator().manual_seed(0))
     tokens = top_p(logits, 1e-6, torch.full((3, 7), uniform))
     assert torch.equal(tokens, logits.argmax(-1))
 
 
-@pytest.mark.parametrize("nucleus", [0.1, 0.5, 0.9])
-def test_the_largest_uniform_stays_inside_the_nucleus(nucleus: float) -> None:
-    """No rounding lets a token outside the nucleus through, not even at u = 1 - 2^-24."""
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_the_largest_uniform_stays_inside_top_p(p: float) -> None:
+    """No rounding lets a token outside top-p through, not even at u = 1 - 2^-24."""
     logits = 3 * torch.randn(500, 1, 40, generator=torch.Generator().manual_seed(0))
-    tokens = top_p(logits, nucleus, torch.full((500, 1), 1 - 2**-24))
+    tokens = top_p(logits, p, torch.full((500, 1), 1 - 2**-24))
     share, order = logits.double().softmax(-1).sort(-1, descending=True)
     place = (order == tokens.unsqueeze(-1)).double().argmax(-1, keepdim=True)
     before = (share.cumsum(-1) - share).gather(-1, place)
-    assert (before < nucleus + 1e-6).all()
+    assert (before < p + 1e-6).all()
 
 
 def samples(labels: list[int], seed: int = 0, batch: int = 64, grid: int = 4) -> Sequences:
@@ -107,7 +105,7 @@ def test_samples_are_valid_sequences(grid: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_an_image_does_not_depend_on_the_batch_it_is_drawn_in(batch: int) -> None:
+def test_an_image_does_not_depend_on_its_batch(batch: int) -> None:
     """Image i of a seed is the same for every batch size."""
     labels = [0, 2, 1, -1, 1]
     whole, parts = samples(labels), samples(labels, batch=batch)

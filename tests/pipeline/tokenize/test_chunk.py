@@ -86,7 +86,7 @@ def test_batches_do_not_mix_rows(recipe: Recipe, tokenizer: Path, batch_size: in
     together = ChunkTokenizer(tokenizer, 8)(pixels)
     assert np.allclose(block["stage_error"], together["stage_error"], rtol=1e-4, equal_nan=True)
     same = (block["content"] == together["content"]).mean()
-    assert same > 0.9  # rounding may move a token between codewords as good as equal
+    assert same > 0.9  # rounding may swap codes at nearly equal distances
 
 
 def test_error_rows_hold_nothing(recipe: Recipe, tokenizer: Path) -> None:
