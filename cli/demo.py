@@ -27,7 +27,7 @@ from nvg.view.figures import hierarchy_figure, png_bytes
 from nvg.view.text import row_lines, store_lines
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.sample import Request, write_samples
+from pipeline.sample import SampleOptions, write_samples
 from pipeline.sources import split_rows
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
@@ -76,7 +76,7 @@ def run(out: Path) -> bool:
     with timed("4/6 train the generators"):
         say(fit_generator(recipe, store, generator, None, resume=True))
     with timed("5/6 sample"):
-        write_samples(generator, Request(number=SHOWN, seed=SEED, png=out / "samples.png"))
+        write_samples(generator, SampleOptions(number=SHOWN, seed=SEED, png=out / "samples.png"))
     with timed("6/6 classify the generated digits"):
         real, made = generated_accuracy(recipe, generator)
         say([f"classifier accuracy on real held-out digits {real:.1%} ({REAL_WANTED:.0%} wanted)"])

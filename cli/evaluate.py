@@ -33,11 +33,11 @@ def reconstruction_verb(
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
-    from pipeline.evaluate_reconstruction import evaluate_reconstruction
+    from pipeline.evaluate_reconstruction import ReconstructionOptions, evaluate_reconstruction
 
+    options = by_name(ReconstructionOptions, locals())
     recipe = read_recipe(data, settings)
-    lines = evaluate_reconstruction(run, recipe, out, extractor, weights, vgg, most)
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(evaluate_reconstruction(run, recipe, options)))
 
 
 @evaluate.command("generation")
@@ -61,7 +61,8 @@ def generation_verb(
     settings: Settings = None,
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
-    from pipeline.evaluate_generation import Evaluation, evaluate_generation
+    from pipeline.evaluate_generation import GenerationOptions, evaluate_generation
 
+    options = by_name(GenerationOptions, locals())
     recipe = read_recipe(data, data_settings)
-    typer.echo("\n".join(evaluate_generation(run, recipe, by_name(Evaluation, locals()))))
+    typer.echo("\n".join(evaluate_generation(run, recipe, options)))

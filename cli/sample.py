@@ -38,6 +38,6 @@ def sample(
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""
-    from pipeline.sample import Request, write_samples
+    from pipeline.sample import SampleOptions, write_samples
 
-    typer.echo("\n".join(write_samples(run, by_name(Request, locals()))))
+    typer.echo("\n".join(write_samples(run, by_name(SampleOptions, locals()))))

@@ -33,8 +33,8 @@ SHOWN_CLASSES, SHOWN = 10, 8  # of the picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What is compared with what."""
+class GenerationOptions:
+    """The options of the verb: how many images, and what measures them."""
 
     number: int = 50_000
     """Generated images, balanced over the classes."""
@@ -52,33 +52,33 @@ class Evaluation:
     """Folder of the report, by default the run."""
 
 
-def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str]:
+def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> list[str]:
     """Measure generators against the images of a recipe; writes REPORT and PICTURE.
 
     Where images are held out, they are measured against the others too, as the floor. Returns the
     lines to print. InputError when anything is missing.
     """
-    extractor = load_extractor(wanted.extractor, wanted.weights, default_device())
-    generators = load_generators(run, raw=wanted.generator_weights == "raw")
-    recipe = load_recipe(run / "config.toml", wanted.settings or ())
-    labels = balanced(len(generators.classes), wanted.number)
+    extractor = load_extractor(options.extractor, options.weights, default_device())
+    generators = load_generators(run, raw=options.generator_weights == "raw")
+    recipe = load_recipe(run / "config.toml", options.settings or ())
+    labels = balanced(len(generators.classes), options.number)
     size = generators.detokenizer.config.image_size
     source = open_source(data.data)
-    rows, kept = (_evenly(part, wanted.real) for part in split_rows(source.rows, data.data.heldout))
-    images = RowImages(source, rows, size)
-    real = _reference(images, extractor, data, size)
-    made, shown = _generated(generators, labels, wanted.seed, recipe, extractor)
+    split = split_rows(source.rows, data.data.heldout)
+    rows, heldout = (_evenly(part, options.real) for part in split)
+    real = _reference(RowImages(source, rows, size), extractor, data, size)
+    made, shown = _generated(generators, labels, options.seed, recipe, extractor)
     found = fidelity(made, real, extractor)
     floor = None
-    if kept:
-        floor = fidelity(_features(RowImages(source, kept, size), extractor), real, extractor)
+    if heldout:
+        floor = fidelity(_features(RowImages(source, heldout, size), extractor), real, extractor)
     report = {
         "run": str(run),
         "tokenizer": generators.tokenizer,
-        "weights": wanted.generator_weights,
+        "weights": options.generator_weights,
         "generated": len(labels),
         "real": len(real.values),
-        "seed": wanted.seed,
+        "seed": options.seed,
         "sample": as_table(recipe.sample),
         "extractor": extractor.name,
         "extractor_sha256": extractor.weights,
@@ -87,13 +87,12 @@ def evaluate_generation(run: Path, data: Recipe, wanted: Evaluation) -> list[str
         "result": found,
         "floor": floor,
     }
-    folder = wanted.out or run
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = options.out or run
     write_atomic(folder / REPORT, json.dumps(report, indent=1).encode())
     write_atomic(folder / PICTURE, shown)
     lines = _lines(f"{len(labels)} generated", found)
     if floor:
-        lines += _lines(f"{len(kept)} real, held out", floor)
+        lines += _lines(f"{len(heldout)} real, held out", floor)
     return [*lines, f"wrote {folder / REPORT} and {folder / PICTURE}"]
 
 

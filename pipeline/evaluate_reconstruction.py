@@ -5,7 +5,7 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 
 import json
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,29 @@ SHOWN = 8  # images in the picture
 REPORT, PICTURE = "reconstruction.json", "reconstruction.png"
 
 
-def evaluate_reconstruction(
-    run: Path,
-    recipe: Recipe,
-    out: Path | None,
-    extractor: str,
-    weights: Path | None,
-    vgg: str | None,
-    most: int | None,
-) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionOptions:
+    """The options of the verb: how many images, and what measures them."""
+
+    out: Path | None = None
+    """Folder of the report, by default the run."""
+    extractor: str
+    weights: Path | None = None
+    """Of the extractor; without them (and an extractor of the user's own) no Frechet distance."""
+    vgg: str | None = None
+    """Weights of LPIPS; without them no LPIPS."""
+    most: int | None = None
+    """At most so many images."""
+
+
+def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOptions) -> list[str]:
     """Measure an autoencoder on a recipe's held-out images, or on all where none are held out.
 
-    Writes REPORT and PICTURE to `out`; returns the lines to print. The Frechet distance needs
-    `weights` (or an extractor of the user's own), LPIPS needs `vgg`.
+    Writes REPORT and PICTURE; returns the lines to print.
     """
     model = load_autoencoder(run).to(default_device())
-    images = _images(recipe, model, most)
-    network = None
-    if weights or ":" in extractor:
-        network = load_extractor(extractor, weights, default_device())
-    perceptual = Perceptual(vgg, model.config.image_size).to(default_device()) if vgg else None
-    comparison = Comparison(network, perceptual)
+    images = _images(recipe, model, options.most)
+    comparison = _comparison(options, model.config.image_size)
     with progress(total=len(images), desc="rebuild", unit="image") as bar:
 
         def watch(pixels: Tensor, rebuilt: Tensor) -> None:
@@ -71,8 +73,7 @@ def evaluate_reconstruction(
         **asdict(measures),
         **comparison.compute(),
     }
-    folder = out or (run if run.is_dir() else run.parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = options.out or (run if run.is_dir() else run.parent)
     write_atomic(folder / REPORT, json.dumps(report, indent=1).encode())
     write_atomic(folder / PICTURE, _picture(model, images))
     return [*_lines(measures, comparison), f"wrote {folder / REPORT} and {folder / PICTURE}"]
@@ -86,6 +87,15 @@ def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
     if not rows:
         raise InputError(f"{recipe.data.path} has no images to rebuild")
     return images.center_crops(rows)
+
+
+def _comparison(options: ReconstructionOptions, image_size: int) -> "Comparison":
+    device, network, perceptual = default_device(), None, None
+    if options.weights or ":" in options.extractor:
+        network = load_extractor(options.extractor, options.weights, device)
+    if options.vgg:
+        perceptual = Perceptual(options.vgg, image_size).to(device)
+    return Comparison(network, perceptual)
 
 
 class Comparison:

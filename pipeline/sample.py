@@ -1,4 +1,4 @@
-"""The sampling verb: a request -> images, as a picture, files, or an array to evaluate.
+"""The sampling verb: options -> images, as a picture, files, or an array to evaluate.
 
 Legend: B image of a batch, D row or column of pixels or of the grid.
 """
@@ -30,7 +30,7 @@ MOST_STAGED = 16  # images whose stages are shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SampleOptions:
     """The options of the verb: which images, and where they go; at least one place."""
 
     label: list[str] | None = None
@@ -78,49 +78,49 @@ class Request:
                 raise InputError(f"{path} is a file: name a folder")
 
 
-def write_samples(run: Path, request: Request) -> list[str]:
-    """Sample the images of a request and write them; the lines to print."""
-    request.check()
-    recipe = load_recipe(run / "config.toml", request.settings or ())
-    generators = load_generators(run, raw=request.weights == "raw")
-    ids = class_ids(generators.classes, request.label or [])
-    labels = [label for label in ids for _ in range(request.number)]
-    control = _control(generators, request, len(labels))
+def write_samples(run: Path, options: SampleOptions) -> list[str]:
+    """Sample what the options name and write it; the lines to print."""
+    options.check()
+    recipe = load_recipe(run / "config.toml", options.settings or ())
+    generators = load_generators(run, raw=options.weights == "raw")
+    ids = class_ids(generators.classes, options.label or [])
+    labels = [label for label in ids for _ in range(options.number)]
+    control = _control(generators, options, len(labels))
     shown: list[Tensor] = []
     staged: list[Sequences] = []
     with ExitStack() as stack:
-        array = stack.enter_context(_ArrayFile(request.npz, len(labels))) if request.npz else None
+        array = stack.enter_context(_ArrayFile(options.npz, len(labels))) if options.npz else None
         done = 0
-        for sequences, pixels in generators.batches(labels, request.seed, recipe.sample, control):
-            if request.png and done < MOST_SHOWN:
+        for sequences, pixels in generators.batches(labels, options.seed, recipe.sample, control):
+            if options.png and done < MOST_SHOWN:
                 shown.append(pixels.cpu())
-            if request.stages and done < MOST_STAGED:
+            if options.stages and done < MOST_STAGED:
                 staged.append(sequences)
-            if request.folder:
-                _write_files(request.folder, generators.classes, sequences, pixels, done)
+            if options.folder:
+                _write_files(options.folder, generators.classes, sequences, pixels, done)
             if array:
                 array.add(pixels)
             done += len(pixels)
-    if request.png:
+    if options.png:
         pixels = torch.cat(shown)[:MOST_SHOWN]
         write_atomic(
-            request.png, png_bytes(sample_figure(pixels, generators.names(ids), request.number))
+            options.png, png_bytes(sample_figure(pixels, generators.names(ids), options.number))
         )
-    if request.stages:
-        _write_stages(request.stages, generators, Sequences.join(staged))
-    written = (request.png, request.folder, request.npz, request.stages)
+    if options.stages:
+        _write_stages(options.stages, generators, Sequences.join(staged))
+    written = (options.png, options.folder, options.npz, options.stages)
     return [f"wrote {path}" for path in written if path]
 
 
-def _control(generators: Generators, request: Request, count: int) -> Control | None:
+def _control(generators: Generators, options: SampleOptions, count: int) -> Control | None:
     """What is given instead of sampled."""
     geometry = generators.detokenizer.config.geometry
     device = next(generators.content.parameters()).device
-    if request.structure:
-        control = picture_control(request.structure, request.keep, geometry, count)
-    elif request.reference:
-        reference = load_reference(request.reference, generators.tokenizer, request.tokenizer)
-        control = reference_control(reference, request.keep, request.mask, geometry, count)
+    if options.structure:
+        control = picture_control(options.structure, options.keep, geometry, count)
+    elif options.reference:
+        reference = load_reference(options.reference, generators.tokenizer, options.tokenizer)
+        control = reference_control(reference, options.keep, options.mask, geometry, count)
     else:
         return None
     return control.to(device)

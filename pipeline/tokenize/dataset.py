@@ -12,7 +12,7 @@ from nvg.errors import WorkError
 from nvg.progress import progress
 from nvg.store import Store
 from nvg.store.lock import writer_lock
-from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.config import Pyramid
 from pipeline.cluster import require_listener
 from pipeline.images.recipe_images import open_images
@@ -59,17 +59,7 @@ def tokenize_dataset(
         require_listener(address)
     images = open_images(recipe)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
-    model = load_autoencoder(tokenizer)
-    if model.config != recipe.autoencoder.model:
-        raise SourceError(
-            f"{tokenizer} was trained with another [autoencoder.model] than the recipe's: use its "
-            "own recipe"
-        )
-    if model.config.pyramid is not Pyramid.GRANULARITY:
-        raise SourceError(
-            f"{tokenizer} is a scale pyramid, for comparison only: its tokens have no structure "
-            "that a store could hold"
-        )
+    model = _load_tokenizer(tokenizer, recipe)
     with _full_disk_named(out), writer_lock(out, break_lock):
         if mode is PassMode.EXTEND:
             extend_store(out, recipe, images, model)
@@ -88,6 +78,22 @@ def tokenize_dataset(
         report = make_report(store, work)
     report.write()
     return report
+
+
+def _load_tokenizer(path: Path, recipe: Recipe) -> Autoencoder:
+    """The recipe's autoencoder; SourceError where it is another, or one without structure."""
+    model = load_autoencoder(path)
+    if model.config != recipe.autoencoder.model:
+        raise SourceError(
+            f"{path} was trained with another [autoencoder.model] than the recipe's: use its own "
+            "recipe"
+        )
+    if model.config.pyramid is not Pyramid.GRANULARITY:
+        raise SourceError(
+            f"{path} is a scale pyramid, for comparison only: its tokens have no structure that a "
+            "store could hold"
+        )
+    return model
 
 
 @contextmanager

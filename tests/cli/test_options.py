@@ -9,12 +9,13 @@ from typing import Any, get_type_hints
 import pytest
 
 from cli import options
-from cli.evaluate import generation_verb
+from cli.evaluate import generation_verb, reconstruction_verb
 from cli.sample import sample
 from nvg.generator.config import GeneratorKind
 from nvg.store.export import ExportFormat
-from pipeline.evaluate_generation import Evaluation
-from pipeline.sample import Request
+from pipeline.evaluate_generation import GenerationOptions
+from pipeline.evaluate_reconstruction import ReconstructionOptions
+from pipeline.sample import SampleOptions
 from pipeline.tokenize.engine import Engine
 
 
@@ -35,7 +36,11 @@ def test_a_mirror_has_the_names_of_the_library(
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [(sample, Request), (generation_verb, Evaluation)],
+    [
+        (sample, SampleOptions),
+        (generation_verb, GenerationOptions),
+        (reconstruction_verb, ReconstructionOptions),
+    ],
     ids=["sample", "generation"],
 )
 def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: type[Any]) -> None:
@@ -48,4 +53,4 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
         assert found == fields[field.name], field.name
         if field.default is not dataclasses.MISSING:
             assert field.default == wanted[field.name].default, field.name
-    assert set(wanted) - set(fields) <= {"run", "data", "data_settings"}
+    assert set(wanted) - set(fields) <= {"run", "data", "data_settings", "settings"}

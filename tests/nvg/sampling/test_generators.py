@@ -19,7 +19,7 @@ from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
 from nvg.store.layout import create_store
 from nvg.weights import CheckpointError
-from pipeline.sample import Request, write_samples
+from pipeline.sample import SampleOptions, write_samples
 from pipeline.train import fit_generator
 from tests.makers import CLASSES, png_size, tiny_recipe
 from tests.nvg.sampling.makers import sampled, write_run
@@ -35,8 +35,8 @@ def write_picture(
     run: Path, wanted: list[str], number: int, seed: int, settings: list[str], png: Path
 ) -> None:
     """Samples in one picture."""
-    request = Request(label=wanted, number=number, seed=seed, settings=settings, png=png)
-    write_samples(run, request)
+    options = SampleOptions(label=wanted, number=number, seed=seed, settings=settings, png=png)
+    write_samples(run, options)
 
 
 @pytest.fixture(scope="module")
