@@ -41,7 +41,6 @@ def test_a_mirror_has_the_names_of_the_library(
         (generation_verb, GenerationOptions),
         (reconstruction_verb, ReconstructionOptions),
     ],
-    ids=["sample", "generation"],
 )
 def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: type[Any]) -> None:
     """Every field is an option of that type and default; an enum of names counts as text."""
