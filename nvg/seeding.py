@@ -56,7 +56,7 @@ def shard_seed(seed: int, step: int, shard: int) -> int:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """One 63-bit seed per (seed, step): SplitMix64's finaliser over both."""
+    """One 63-bit seed per (seed, step): SplitMix64's finalizer over both."""
     value = (seed * 0x9E3779B97F4A7C15 + step + 1) & (2**64 - 1)
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)

@@ -1,4 +1,4 @@
-"""The trunk of both generators: class token + image tokens through the blocks (A.4).
+"""The backbone of both generators: class token + image tokens through the blocks (A.4).
 
 Legend: B image of a batch, N position, T token, W width, C channel, K structure channel.
 """

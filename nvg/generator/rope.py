@@ -3,7 +3,7 @@
 Legend: B image of a batch, T token, A id axis, H head, E head channel, G rotated pair.
 
 Every token carries a vector of ids: kind (class token, image, structure), the K structure channels,
-row and column. Each axis rotates its own share of the head's channels.
+row and column. Each axis rotates its own part of the head's channels.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""What the paper's ablation switches (Table 3); the defaults are NVG's own choices.
+"""Ablation options (Table 3); the defaults are NVG's own choices.
 
 Where the paper names a variant without an equation, ours stands in its docstring.
 """
@@ -8,12 +8,12 @@ from enum import StrEnum
 
 
 class ContentInput(StrEnum):
-    """What the content generator sees at stage i."""
+    """Input of the content generator at stage i."""
 
     CANVAS = "canvas"
     """x_{i-1}, the canvas of the stages before."""
     NOISED = "noised"
-    """x_{i-1} + t eps with t = 1 - i / (K + 1), eps from N(0, 1): the early canvas drowns."""
+    """x_{i-1} + t eps with t = 1 - i / (K + 1), eps from N(0, 1): early on mostly noise."""
     VARIANCE_PRESERVING = "variance-preserving"
     """sqrt(1 - t^2) x_{i-1} + t eps, the same t."""
 
@@ -24,7 +24,7 @@ class StructureInput(StrEnum):
     PARTIAL = "partial"
     """Eq. 1: known channels keep their value, only the others are noise."""
     NOISE = "noise"
-    """Noise in every channel; the known ones are learnt anew."""
+    """Noise in every channel; the model predicts the known ones too."""
 
 
 class Rope(StrEnum):
@@ -36,12 +36,12 @@ class Rope(StrEnum):
 
 
 class Prediction(StrEnum):
-    """What the content generator's trunk is trained to give."""
+    """What the content generator's backbone is trained to predict."""
 
     FINAL = "final"
     """Eq. 3: the final canvas, whose residual over a cluster gives the token's logits."""
     DIRECT = "direct"
-    """Cluster means of the trunk's output give the logits; no error of a canvas."""
+    """Cluster means of the backbone's output give the logits; there is no canvas error."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class Features:
 def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, Any]:
     """Every measure by name; those of classes only where the network gives logits.
 
-    Precision is the share of generated images within the real ones' manifold, recall the reverse.
+    Precision is the fraction of samples within the real ones' manifold, recall the reverse.
     InputError when there are too few images for any.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric

@@ -18,7 +18,7 @@ from nvg.tokenizer.image_batch import Images
 BATCH = 64
 
 # uint8 images and their reconstructions, both [B, 3, D, D]
-Watch = Callable[[Tensor, Tensor], None]
+OnBatch = Callable[[Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +31,22 @@ class Reconstruction:
     stage_error: list[float]
     """Mean squared latent residual after each stage."""
     usage: float
-    """Share of the codebook used at all."""
+    """Fraction of the codebook used at all."""
     stage_usage: list[float]
-    """Share of the codebook used by each stage, against the most its draws allow."""
+    """Codes used by each stage, as a fraction of the attainable maximum."""
     stage_share: list[float]
-    """Share of the codebook used by each stage; that of the first is what the paper reports."""
+    """Fraction of the codebook used by each stage; that of the first is what the paper reports."""
     stage_perplexity: list[float]
-    """How many codewords each stage uses in effect: 2 to the entropy of its tokens in bits."""
+    """Perplexity of each stage: 2 to the entropy of its tokens in bits."""
     stage_psnr: list[float]
     """PSNR of what is decoded from the canvas after each stage."""
 
 
 @torch.no_grad()
 def reconstruction_metrics(
-    model: Autoencoder, images: Images, watch: Watch | None = None
+    model: Autoencoder, images: Images, on_batch: OnBatch | None = None
 ) -> Reconstruction:
-    """Measure `model` on all of `images`; `watch` is shown each batch and what is left of it."""
+    """Measure `model` on all of `images`; `on_batch` gets each batch and its reconstruction."""
     layout, codes = model.quantizer.layout, model.config.codebook_size
     device, seen = next(model.parameters()).device, 0
     squared_S, error_S = torch.zeros(2, layout.stages, dtype=torch.float64)
@@ -58,8 +58,8 @@ def reconstruction_metrics(
         for stage, canvas in enumerate(model.quantizer.canvases(content, leaves)):
             rebuilt = model.decoder(canvas).clamp(-1, 1)
             squared_S[stage] += (rebuilt - from_pixels(pixels)).square().mean((1, 2, 3)).sum().cpu()
-        if watch:
-            watch(pixels, to_pixels(rebuilt))
+        if on_batch:
+            on_batch(pixels, to_pixels(rebuilt))
         error_S += error_BS.double().sum(0).cpu()
         hits_SV += stage_hits(content.cpu().numpy(), layout, codes)
         seen += len(pixels)

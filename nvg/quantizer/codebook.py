@@ -11,8 +11,8 @@ from torch import Tensor
 from nvg.faiss_search import kmeans
 from nvg.quantizer.residual import Quantized
 
-POINTS_PER_CODE = 64  # residuals that k-means asks for, per codeword
-ITERATIONS = 10  # of k-means; 30 more lower the error by 2 % (CIFAR-10 residuals, 1024 codewords)
+POINTS_PER_CODE = 64  # residuals per code that k-means asks for
+ITERATIONS = 10  # of k-means; 30 more lower the error by 2 % (CIFAR-10 residuals, 1024 codes)
 
 
 class CodebookInit(StrEnum):
@@ -29,9 +29,9 @@ class CodebookInit(StrEnum):
 def start_codebook(
     residuals: Tensor, codebook_size: int, init: CodebookInit, generator: torch.Generator
 ) -> Tensor:
-    """Codewords [V, C] from residuals [M, C]: a sample of them, or the centroids of k-means.
+    """Codes [V, C] from residuals [M, C]: a sample of them, or the centroids of k-means.
 
-    k-means falls back on sampling when there are fewer residuals than codewords.
+    k-means falls back on sampling when there are fewer residuals than codes.
     """
     if init is CodebookInit.KMEANS and len(residuals) >= codebook_size:
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
@@ -41,29 +41,29 @@ def start_codebook(
 
 
 class DeadCodes:
-    """Counts for each codeword the steps since it was chosen; `patience` 0 leaves all alone."""
+    """Counts the steps since each code was last used; `patience` 0 moves none."""
 
     def __init__(self, codebook_size: int, patience: int, device: torch.device) -> None:
         self.patience = patience
-        self.idle = torch.zeros(codebook_size, dtype=torch.int64, device=device)
+        self.unused_steps = torch.zeros(codebook_size, dtype=torch.int64, device=device)
 
     @torch.no_grad()
     def revive(
         self, quantized: Quantized, codebook: Tensor, optimizer: torch.optim.Optimizer
     ) -> Tensor:
-        """Count a step; move what has been idle for `patience` steps. How many were moved.
+        """Count a step; move codes unused for `patience` steps. Returns how many were moved.
 
-        A moved codeword becomes a residual of this batch, drawn at random, without momentum.
+        A dead code becomes a residual of this batch, drawn at random, without momentum.
         """
-        self.idle += 1
-        self.idle[quantized.content.unique()] = 0
+        self.unused_steps += 1
+        self.unused_steps[quantized.content.unique()] = 0
         if not self.patience or not codebook.requires_grad:
-            return self.idle.new_zeros(())
-        is_dead = self.idle >= self.patience
+            return self.unused_steps.new_zeros(())
+        is_dead = self.unused_steps >= self.patience
         drawn = torch.randint(len(quantized.means), (len(codebook),)).to(codebook.device)
         codebook.copy_(torch.where(is_dead.unsqueeze(1), quantized.means[drawn], codebook))
         for name, value in optimizer.state[codebook].items():
             if name != "step":
                 value.masked_fill_(is_dead.unsqueeze(1), 0)
-        self.idle.masked_fill_(is_dead, 0)
+        self.unused_steps.masked_fill_(is_dead, 0)
         return is_dead.sum()

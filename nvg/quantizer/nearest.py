@@ -1,8 +1,8 @@
-"""Search for the nearest codeword (Eq. 4): one answer, whatever computes it.
+"""Search for the nearest code (Eq. 4): one answer, whatever computes it.
 
 Legend: M vector of a flat list, V code, C channel, b block of codes.
 
-Every backend ranks codewords in float32 with a bound on its error, and lets float64 decide where
+Every backend ranks codes in float32 with a bound on its error, and lets float64 decide where
 that bound leaves a choice. So all agree with an exhaustive float64 search: the lowest index on
 ties.
 """
@@ -51,13 +51,13 @@ def _numba(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
     half_bV = np.full(blocks_bCV.shape[::2], OUT_OF_REACH)
     half_bV.ravel()[:size] = square_V / 2
     vectors, nearest = vectors_MC.contiguous().cpu().numpy(), np.empty(len(vectors_MC), np.int64)
-    facts = blocks_bCV, half_bV, size, float(square_V.max())
-    over_slices(lambda m: search(vectors[m], *facts, nearest[m]), len(nearest))
+    codebook = blocks_bCV, half_bV, size, float(square_V.max())
+    over_slices(lambda m: search(vectors[m], *codebook, nearest[m]), len(nearest))
     return torch.from_numpy(nearest).to(vectors_MC.device)
 
 
 def _torch(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
-    """One matrix product per part; a second pass counts the codewords within the error."""
+    """One matrix product per part; a second pass counts the codes within the error."""
     half_V = codebook_VC.square().sum(1) / 2
     error_M = _error(vectors_MC, codebook_VC)
     rows = max(1, (GPU_SCORES if vectors_MC.is_cuda else SCORES) // len(codebook_VC))

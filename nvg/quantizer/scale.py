@@ -1,4 +1,4 @@
-"""VAR's residual quantiser, scales instead of clusters: the baseline NVG is compared with.
+"""VAR's residual quantizer, scales instead of clusters: the baseline NVG is compared with.
 
 Legend: B image of a batch, N position, n cluster of a stage, C channel, D row or column of pixels
 or of the grid.
@@ -49,7 +49,7 @@ class ScaleLayout:
 
 
 class ScalePyramidQuantizer(ResidualQuantizer):
-    """Residuals pooled by area, codes spread by bicubic interpolation; no structure (leaves)."""
+    """Residuals pooled by area, codes scattered by bicubic interpolation; no structure (leaves)."""
 
     def __init__(self, codebook_size: int, latent_dim: int, grid: int) -> None:
         if grid not in SIDES:

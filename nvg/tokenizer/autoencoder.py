@@ -1,4 +1,4 @@
-"""The tokenizer: encoder and decoder around the residual quantiser (Sec. 2.1, A.5).
+"""The tokenizer: encoder and decoder around the residual quantizer (Sec. 2.1, A.5).
 
 Legend: B image of a batch, N position, T token, S stage, D row or column of pixels or of the
 grid.
@@ -27,7 +27,7 @@ def _quantizer(config: AutoencoderConfig) -> ResidualQuantizer:
 
 
 class Detokenizer(nn.Module):
-    """Tokens -> images: codebook, refiners and decoder; all a sampler or a viewer needs."""
+    """Tokens -> images: codebook, residual convs phi and decoder; enough to sample and to view."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class Autoencoder(Detokenizer):
         ibq: bool = False,
         with_entropy: bool = False,
     ) -> tuple[Tensor, Quantized]:
-        """Reconstruction [B, 3, D, D] of images in [-1, 1], and what the quantiser did.
+        """Reconstruction [B, 3, D, D] of images in [-1, 1], and the quantizer's output.
 
         `segments` [B, N] are label maps, for a builder that takes them; the other options are the
-        quantiser's.
+        quantizer's.
         """
         latents = self.encoder(images).float()
         leaves = self.leaves(latents, segments)

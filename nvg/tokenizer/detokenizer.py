@@ -10,7 +10,7 @@ DETOKENIZER_FILE = "detokenizer.safetensors"
 
 
 def load_detokenizer(source: Path | bytes) -> Detokenizer:
-    """Codebook, refiners and decoder from a file or its bytes, in eval mode."""
+    """Codebook, residual convs phi and decoder from a file or its bytes, in eval mode."""
     model = Detokenizer(read_config(AutoencoderConfig, source))
     load_weights(model, source)
     return model.eval()

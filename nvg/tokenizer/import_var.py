@@ -1,6 +1,6 @@
 """VAR's published tokenizer (vae_ch160v4096z32.pth) as an autoencoder of ours.
 
-Encoder, decoder, codebook and refiners are the same networks under other names; only the pyramid
+Encoder, decoder, codebook and phi are the same networks under other names; only the pyramid
 between them differs, and is then fine-tuned to granularity.
 """
 

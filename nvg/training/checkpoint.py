@@ -41,7 +41,7 @@ class Checkpoints:
         )
 
     def best(self) -> int | None:
-        """The step of the lowest score among those that are there."""
+        """The step of the lowest score among the checkpoints kept."""
         known: dict[int, float] = {}
         for step in self.steps():
             with contextlib.suppress(CheckpointError):  # a damaged one is not the best
@@ -61,16 +61,16 @@ class Checkpoints:
         keep: int = 2,
         score: float = math.inf,
     ) -> None:
-        """Write all files beside, then rename the directory into place.
+        """Write all files to a staging directory, then rename it into place.
 
-        The newest `keep` stay, and the one of the lowest score; the others are dropped after.
+        Keeps the newest `keep` and the one of the lowest score; deletes the others.
         """
         staging = self.directory / f"writing-{os.getpid()}"
         for old in self.directory.glob("writing-*"):  # of a process that was killed
             shutil.rmtree(old, ignore_errors=True)
         staging.mkdir(parents=True)
-        facts = {"step": step, "score": score if math.isfinite(score) else None, **state}
-        text = json.dumps(facts, indent=1).encode()
+        metadata = {"step": step, "score": score if math.isfinite(score) else None, **state}
+        text = json.dumps(metadata, indent=1).encode()
         try:
             for name, data in {**files, "state.json": text}.items():
                 write_atomic(staging / name, data)

@@ -1,4 +1,4 @@
-"""What both training loops share: steps, seeds, logging, checkpoints, interruption.
+"""The training loop: steps, seeds, logging, checkpoints, interruption.
 
 All randomness of a step is seeded by (seed, step, shard), so a checkpoint needs no RNG state and a
 resumed run equals an uninterrupted one.
@@ -30,10 +30,10 @@ class Task(Protocol[Batch]):
     """What a loop drives."""
 
     def step(self, number: int, batch: Batch) -> Metrics:
-        """One optimiser step; the metrics' first entry is what is minimised."""
+        """One optimizer step; the first metric is the loss."""
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Files and facts of a checkpoint; every process is asked, one writes them."""
+        """Files and metadata of a checkpoint; collective, one process writes them."""
 
     def rows(self, batch: Batch) -> str:
         """Which images a batch holds, for a message."""
@@ -53,11 +53,11 @@ def train_loop(
 ) -> None:
     """Run steps start..steps-1; log means; save regularly, at the end, on Ctrl-C.
 
-    WorkError for a loss that is no number, before anything of it is saved.
+    WorkError for a non-finite loss, before a checkpoint holds anything of it.
     """
     world = world or World(0, 1, torch.device("cpu"))
     window = _Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
-    watch = _StepTimer(config.batch_size)
+    timer = _StepTimer(config.batch_size)
     guard, score = _FiniteGuard(run, task), math.inf
     with (
         _stop_requests() as stop,
@@ -70,11 +70,11 @@ def train_loop(
         ) as bar,
     ):
         for number in range(start, config.steps):
-            batch = watch.next(batches)
+            batch = timer.next(batches)
             torch.manual_seed(step_seed(config.seed, number))
             try:
                 metrics = task.step(number, batch)
-            except (ValueError, WorkError):  # perhaps of weights that the step before spoilt
+            except (ValueError, WorkError):  # maybe of weights that the step before made non-finite
                 guard.settle()
                 raise
             guard.look(number, metrics, batch)
@@ -84,14 +84,14 @@ def train_loop(
                 guard.settle()
                 means = world.mean(window.means())
                 score = next(iter(means.values()))
-                run.log(done, **means, **watch.lap())
-                bar.set_postfix(watch.shown(means), refresh=False)
+                run.log(done, **means, **timer.lap())
+                bar.set_postfix(timer.shown(means), refresh=False)
                 window = _Window({"count": 0})
             if done % config.checkpoint_every == 0 or last or stopping:
                 guard.settle()
-                files, facts = task.state()
+                files, metadata = task.state()
                 if world.is_main:
-                    state = {**facts, "window": window.sums()}
+                    state = {**metadata, "window": window.sums()}
                     run.checkpoints.save(done, files, state, config.keep, score)
                 world.wait()
                 task.checkpointed(done)
@@ -102,7 +102,7 @@ def train_loop(
 
 
 class _Window:
-    """Sums of the metrics since the last line, on the device: reading them would make it wait."""
+    """Sums of the metrics since the last line, on the device: reading them would block."""
 
     def __init__(self, sums: dict[str, Any]) -> None:
         self._count = sums.pop("count")
@@ -127,7 +127,7 @@ class _StepTimer:
         self.batch_size = batch_size
         self.began = self.lap_began = time.perf_counter()
         self.waited, self.steps = 0.0, 0
-        self.samples, self.share = 0.0, 0.0
+        self.samples, self.data_wait = 0.0, 0.0
 
     def next(self, batches: Iterator[Item]) -> Item:
         """The next batch, its waiting time counted."""
@@ -138,25 +138,25 @@ class _StepTimer:
         return batch
 
     def lap(self) -> dict[str, float]:
-        """Seconds in all; samples per second and the share of waiting for data since the last."""
+        """Seconds in total; samples per second and fraction of data wait since the last lap."""
         now = time.perf_counter()
         spent = max(now - self.lap_began, 1e-9)
-        self.samples, self.share = self.steps * self.batch_size / spent, self.waited / spent
+        self.samples, self.data_wait = self.steps * self.batch_size / spent, self.waited / spent
         self.lap_began, self.waited, self.steps = now, 0.0, 0
         return {
             "seconds": round(now - self.began, 3),
             "samples_per_second": round(self.samples, 2),
-            "data_wait": round(self.share, 5),
+            "data_wait": round(self.data_wait, 5),
         }
 
     def shown(self, means: dict[str, float]) -> dict[str, str]:
         """The postfix of the bar."""
         losses = {name: f"{value:.4f}" for name, value in means.items()}
-        return losses | {"img/s": f"{self.samples:.0f}", "wait": f"{self.share:.1%}"}
+        return losses | {"img/s": f"{self.samples:.0f}", "wait": f"{self.data_wait:.1%}"}
 
 
 class _FiniteGuard:
-    """Looks at the losses one step late, so that the device is never waited for."""
+    """Checks the losses one step late, so that the loop never waits for the device."""
 
     def __init__(self, run: Run, task: Task[Any]) -> None:
         self.run, self.task = run, task
@@ -168,7 +168,7 @@ class _FiniteGuard:
         self.pending = number, metrics, batch
 
     def settle(self) -> None:
-        """WorkError unless all losses of the pending step are numbers."""
+        """WorkError unless all losses of the pending step are finite."""
         if self.pending is None:
             return
         number, metrics, batch = self.pending
@@ -178,8 +178,8 @@ class _FiniteGuard:
             saved = self.run.checkpoints.steps()
             newest = f"the checkpoint of step {saved[-1]}" if saved else "the beginning"
             raise WorkError(
-                f"step {number + 1}: {', '.join(bad)} is not a number any more, at rows "
-                f"{self.task.rows(batch)}; {newest} is from before: look at these rows, lower "
+                f"step {number + 1}: {', '.join(bad)} is non-finite, at rows "
+                f"{self.task.rows(batch)}; {newest} is from before: check these rows, lower "
                 "the learning rate"
             )
 

@@ -114,7 +114,7 @@ def test_fewer_rows_than_a_batch_make_a_smaller_batch() -> None:
 
 
 def test_step_seeds_are_63_bits_and_distinct() -> None:
-    """No two steps of any of these seeds share their random numbers; -1 is the initialisation."""
+    """No two steps of any of these seeds share their random numbers; -1 is the initialization."""
     seeds = [step_seed(seed, step) for seed in range(30) for step in range(-1, 300)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)

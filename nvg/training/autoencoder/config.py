@@ -11,7 +11,7 @@ from nvg.training.config import LoopConfig
 
 
 class AutoencoderPart(StrEnum):
-    """Of an autoencoder."""
+    """A part of the autoencoder."""
 
     ENCODER = "encoder"
     QUANTIZER = "quantizer"
@@ -30,16 +30,16 @@ class AutoencoderTraining(LoopConfig):
     weight_decay: float = 0.0
     clip: float = 10.0
     ema: float = 0.999
-    """Decay of the average weights, which are what is left and measured; 0 for the last weights."""
+    """Decay of the EMA weights, which are saved and measured; 0 for the last weights."""
     codebook_init: CodebookInit = CodebookInit.SAMPLE
     frozen: tuple[AutoencoderPart, ...] = ()
     """Parts that keep their weights, for fine-tuning the others."""
     ibq_steps: int = renamed(0, was="index_steps")
-    """First steps in which gradients reach all codewords (IBQ); the paper: one epoch."""
+    """First steps in which gradients reach all codes (IBQ); the paper: one epoch."""
     dead_code_after: int = renamed(0, was="revive_after")
-    """Steps without being chosen after which a codeword is moved to a residual; 0 for never."""
+    """Steps unused after which a dead code is moved to a residual; 0 for never."""
     sample_every: int = 0
-    """Steps between two looks at held-out images, 0 for none."""
+    """Steps between two validations on held-out images, 0 for none."""
     loss: LossConfig = field(default_factory=LossConfig)
     discriminator: DiscriminatorConfig = renamed(DiscriminatorConfig(), was="adversary")
 

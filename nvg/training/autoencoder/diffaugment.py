@@ -58,11 +58,11 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian of `sigma` pixels, edges mirrored; as it is below a tenth of a pixel."""
     if sigma < 0.1:
         return images
-    reach = min(round(3 * sigma), images.shape[-1] - 1)
-    offset = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    radius = min(round(3 * sigma), images.shape[-1] - 1)
+    offset = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     weight = torch.exp(-0.5 * (offset / sigma) ** 2)
     kernel = (weight / weight.sum()).expand(images.shape[1], 1, -1)
-    padded = F.pad(images, (reach,) * 4, mode="reflect")
+    padded = F.pad(images, (radius,) * 4, mode="reflect")
     across = F.conv2d(padded, kernel.unsqueeze(2), groups=images.shape[1])
     return F.conv2d(across, kernel.unsqueeze(3), groups=images.shape[1])
 

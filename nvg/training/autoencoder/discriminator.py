@@ -21,7 +21,7 @@ PATCH_WIDTH, PATCH_LAYERS = 64, 3
 
 
 class DiscriminatorKind(StrEnum):
-    """What judges reconstructions."""
+    """The network that tells reconstructions from images."""
 
     NONE = "none"
     DINO = "dino"

@@ -1,4 +1,4 @@
-"""Terms of the autoencoder's loss (A.5) but for the adversarial one, which adversary.py has."""
+"""Terms of the autoencoder's loss (A.5) but for the adversarial one, see adversarial.py."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class LossConfig:
     vgg: str = ""
     """Local file of torchvision's VGG16 weights for LPIPS, or "random" for a trial without."""
     entropy: float = 0.0
-    """Of a token less that of all tokens; 0.05 in IBQ, 0.1 in Open-MAGVIT2."""
+    """Entropy of a token minus that of all; 0.05 in IBQ, 0.1 in Open-MAGVIT2."""
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "quantizer", "perceptual", "entropy"):
@@ -39,9 +39,9 @@ def autoencoder_loss(
     quantized: Quantized,
     perceptual: Perceptual | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """(weighted sum, its share that judges pixels, every unweighted term by name).
+    """(weighted sum, its part on pixels, every unweighted term by name).
 
-    Images [B, 3, D, D] in [-1, 1]. The share is what an adversarial term is balanced against.
+    Images [B, 3, D, D] in [-1, 1]. The adaptive weight relates that part to the adversarial one.
     """
     pixels = {
         "l1": F.l1_loss(reconstruction, images),

@@ -142,7 +142,7 @@ class AutoencoderTrainer:
             "model.safetensors": weights_bytes(self.model.state_dict(), config),
             "model-ema.safetensors": weights_bytes(self.ema, config),
             "optimizer.safetensors": optimizer_bytes(self.optimizer),
-            "dead_codes.safetensors": save({"idle": self.dead.idle.cpu()}),
+            "dead_codes.safetensors": save({"idle": self.dead.unused_steps.cpu()}),
         }
         return files | (self.discriminator.files() if self.discriminator else {}), {}
 
@@ -162,7 +162,8 @@ class AutoencoderTrainer:
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         load_weights(self.model, checkpoint / "model.safetensors")
         load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
-        self.dead.idle.copy_(load_file(file_of(checkpoint, "dead_codes.safetensors"))["idle"])
+        dead = load_file(file_of(checkpoint, "dead_codes.safetensors"))
+        self.dead.unused_steps.copy_(dead["idle"])
         if self.discriminator:
             self.discriminator.restore(checkpoint)
 

@@ -1,4 +1,4 @@
-"""A look at a tokenizer in training: measures per stage, a picture, a warning."""
+"""Validation of a tokenizer in training: measures per stage, a picture, a warning."""
 
 import logging
 
@@ -16,17 +16,17 @@ from nvg.view.figures import png_bytes, reconstruction_figure
 log = logging.getLogger("nvg")
 
 MOST_IMAGES, SHOWN = 256, 24
-LEAST_EFFECT = 0.02  # of the codewords a stage could use: below, it is collapsing
+MIN_PERPLEXITY = 0.02  # as a fraction of the attainable maximum: below, a stage is collapsing
 
 
 class Validation:
-    """Looks at the first images of a set."""
+    """Measures a model on the first images of a set."""
 
     def __init__(self, images: Images, run: Run) -> None:
         self.images, self.run = _First(images, MOST_IMAGES), run
 
     def look(self, model: Autoencoder, step: int) -> Reconstruction:
-        """Measure; leave a line in the metrics and a picture in samples/; warn of a collapse."""
+        """Measure; log a line of metrics, save a picture in samples/, warn of a collapse."""
         found = reconstruction_metrics(model, self.images)
         rounded = {
             name: [round(each, 5) for each in value] if isinstance(value, list) else value
@@ -42,7 +42,7 @@ class Validation:
 
 
 def reconstruction_picture(model: Autoencoder, images: Images) -> bytes:
-    """A PNG of the first images above what is left of them."""
+    """A PNG of the first images above their reconstructions."""
     shown = images.batch(np.arange(min(SHOWN, len(images))))
     originals, segments = shown.tensors(next(model.parameters()).device)
     leaves, content, _ = model.tokenize(originals, segments)
@@ -50,20 +50,20 @@ def reconstruction_picture(model: Autoencoder, images: Images) -> bytes:
 
 
 def warnings_of(found: Reconstruction, layout: Layout, codebook_size: int) -> list[str]:
-    """What looks like a codebook that collapses: stages that use next to nothing in effect.
+    """Signs of a codebook that collapses: stages of low perplexity.
 
     The first stage is left out: images of one kind may share their mean.
     """
     lines = []
-    for stage, effect in enumerate(found.stage_perplexity):
-        reach = min(codebook_size, found.images * layout.clusters(stage))
-        if stage and effect < max(LEAST_EFFECT * reach, 1.5):
+    for stage, perplexity in enumerate(found.stage_perplexity):
+        attainable = min(codebook_size, found.images * layout.clusters(stage))
+        if stage and perplexity < max(MIN_PERPLEXITY * attainable, 1.5):
             lines.append(
-                f"stage {stage} uses {effect:.1f} codewords in effect: its codes are collapsing; "
+                f"stage {stage} has a perplexity of {perplexity:.1f} codes: it is collapsing; "
                 "start from k-means, use ibq_steps or dead_code_after, or lower the learning rate"
             )
     if not torch.tensor(found.stage_psnr).isfinite().all():
-        lines.append("reconstructions hold values that are no numbers")
+        lines.append("reconstructions hold non-finite values")
     return lines
 
 

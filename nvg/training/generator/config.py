@@ -1,4 +1,4 @@
-"""What a recipe says about the generators: their sizes, their training, the ablation's switches."""
+"""What a recipe says about the generators: their sizes, their training, ablation options."""
 
 from dataclasses import dataclass, field
 
@@ -24,19 +24,19 @@ class GeneratorTraining(LoopConfig):
     clip: float = 2.0
     decay_start: float = 0.8
     class_dropout_prob: float = renamed(0.1, was="null_share")
-    """How many labels become the null class, for classifier-free guidance."""
+    """Probability that a label becomes the null class, for classifier-free guidance."""
     accumulate: int = 1
-    """Micro-batches per step in each process; they and the processes share `batch_size`."""
+    """Micro-batches per step in each process; `batch_size` is divided by both."""
     ema: float = 0.9999
-    """Decay of the average weights, 0 for none; they follow faster in the first steps."""
+    """Decay of the EMA weights, 0 for none; smaller in the first steps."""
     sharded: bool = False
-    """Several processes part weights and optimiser state (FSDP2) instead of copying them (DDP)."""
+    """Shard weights and optimizer state over the processes (FSDP2) instead of replicating (DDP)."""
     align: float = 0.0
     """Weight of the content generator's alignment with the store's features, 0.5 in REPA."""
     align_block: int = 8
     loader: LoaderMode = LoaderMode.AUTO
     sample_every: int = 0
-    """Steps between two pictures of samples, 0 for none; needs both generators."""
+    """Steps between two sample images, 0 for none; needs both generators."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +53,7 @@ class GeneratorTraining(LoopConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """Both generators, their training, and the switches of the paper's ablation."""
+    """Both generators, their training, and the options of the paper's ablation."""
 
     content: TransformerConfig
     structure: TransformerConfig

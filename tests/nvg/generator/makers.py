@@ -5,7 +5,7 @@ from torch import nn
 
 
 def randomize(module: nn.Module, seed: int = 0, scale: float = 0.2) -> None:
-    """Give every parameter, the zero-initialised ones included, its own random values."""
+    """Give every parameter, the zero-initialized ones included, its own random values."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():

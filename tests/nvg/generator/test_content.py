@@ -124,7 +124,7 @@ def test_loss_does_not_depend_on_the_order_of_the_batch() -> None:
 
 
 def test_gradient_reaches_every_parameter() -> None:
-    """Once the zero-initialised layers have moved, both terms together train everything."""
+    """Once the zero-initialized layers have moved, both terms together train everything."""
     model, batch = make_model(), make_batch(6)
     stages = [0, 1, 2, 3, 4, 2]
     batch.label.copy_(torch.arange(6) % (CLASSES + 1))
@@ -153,7 +153,7 @@ def test_the_loss_does_not_know_the_size_of_the_latents(factor: float) -> None:
 
 
 def test_a_fresh_model_predicts_its_own_canvas() -> None:
-    """Zero initialisation leaves the canvas as it is, whatever the condition."""
+    """Zero initialization leaves the canvas as it is, whatever the condition."""
     torch.manual_seed(0)
     config = TransformerConfig(depth=1, width=64, heads=1)
     model = ContentGenerator(config, Geometry(4), CLASSES, CODES, CHANNELS, SCALE)

@@ -98,7 +98,7 @@ def test_parallel_block_equals_the_flux_single_stream_block(seed: int) -> None:
         )
 
 
-def test_block_is_the_identity_at_initialisation() -> None:
+def test_block_is_the_identity_at_initialization() -> None:
     """Zero modulation means a zero gate: a fresh block returns its tokens unchanged."""
     torch.manual_seed(0)
     block = ParallelBlock(WIDTH, HEADS)

@@ -146,7 +146,7 @@ def test_the_parent_map_only_conditions_the_model() -> None:
 
 
 def test_gradient_reaches_every_parameter() -> None:
-    """Once the zero-initialised layers have moved, the loss trains all but the unused stages."""
+    """Once the zero-initialized layers have moved, the loss trains all but the unused stages."""
     model, batch = make_model(), make_batch(6)
     batch["label"] = torch.arange(6)
     loss_of(model, batch, [1, 2, 3, 1, 2, 3]).backward()

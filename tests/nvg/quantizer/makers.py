@@ -10,7 +10,7 @@ from nvg.structure import build_leaves
 def quantizer_case(
     grid: int, channels: int = 4, codes: int = 24, batch: int = 2, seed: int = 0
 ) -> tuple[MultiGranularityQuantizer, torch.Tensor, torch.Tensor]:
-    """A quantiser with a random codebook, and random latents with greedy leaves."""
+    """A quantizer with a random codebook, and random latents with greedy leaves."""
     generator = torch.Generator().manual_seed(seed)
     quantizer = MultiGranularityQuantizer(codes, channels, Geometry(grid))
     with torch.no_grad():

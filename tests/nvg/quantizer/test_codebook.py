@@ -74,7 +74,7 @@ def test_kmeans_lies_nearer_to_the_residuals_than_a_sample(residuals: int) -> No
 
 
 def test_too_few_residuals_are_sampled() -> None:
-    """With fewer residuals than codewords k-means has no answer, a sample has."""
+    """With fewer residuals than codes k-means has no answer, a sample has."""
     residuals_MC = torch.arange(6.0).view(3, 2)
     codebook_VC = start_codebook(residuals_MC, 8, CodebookInit.KMEANS, torch.Generator())
     assert codebook_VC.shape == (8, 2)

@@ -1,4 +1,4 @@
-"""The multi-granularity quantiser against explicit loops, and what its gradients must be."""
+"""The multi-granularity quantizer against explicit loops, and what its gradients must be."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The search for the nearest codeword: every backend against one that tries all in float64."""
+"""The search for the nearest code: every backend against one that tries all in float64."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nvg.quantizer import nearest as codewords
+from nvg.quantizer import nearest as search
 from nvg.quantizer.nearest import nearest_code
 from tests.nvg.quantizer import reference
 
-# M vector, C latent channel, V codeword
+# M vector, C latent channel, V code
 BACKENDS = ["numba", "torch", "faiss", "auto"]
 light = settings(deadline=None, max_examples=50)
 
@@ -73,7 +73,7 @@ def test_near_ties_are_settled_exactly(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("codes", [255, 256, 257, 700])
 def test_codebooks_of_any_size(backend: str, codes: int) -> None:
-    """Neither the last block of codewords nor the last tile of vectors is special."""
+    """Neither the last block of codes nor the last tile of vectors is special."""
     for vectors in (1, 3, 4, 63, 65, 130):
         vectors_MC, codebook_VC = normal(vectors, 6, seed=5), normal(codes, 6, seed=6)
         got = nearest_code(vectors_MC, codebook_VC, backend)
@@ -85,7 +85,7 @@ def test_codebooks_of_any_size(backend: str, codes: int) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_code_is_nearest_to_itself(backend: str) -> None:
-    """At the paper's size every codeword finds itself, and a repeated one its first."""
+    """At the paper's size every code finds itself, and a repeated one its first."""
     codebook_VC = normal(4096, 32, seed=12)
     codebook_VC[4000:] = codebook_VC[:96]
     expected = [*range(4000), *range(96)]
@@ -131,8 +131,8 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     """The answer does not depend on how the work is cut up."""
     vectors_MC, codebook_VC = normal(300, 16, seed=1), normal(500, 16, seed=2)
     whole = nearest_code(vectors_MC, codebook_VC)
-    monkeypatch.setattr(codewords, "SCORES", 7 * 500)
-    monkeypatch.setattr(codewords, "TIE_SCORES", 3 * 500)
+    monkeypatch.setattr(search, "SCORES", 7 * 500)
+    monkeypatch.setattr(search, "TIE_SCORES", 3 * 500)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

@@ -113,7 +113,7 @@ def test_perfect_codes_leave_nothing(pyramid: str) -> None:
 
 
 @PYRAMIDS
-def test_canvases_from_tokens_are_those_of_quantising(pyramid: str) -> None:
+def test_canvases_from_tokens_are_those_of_quantizing(pyramid: str) -> None:
     """One after each stage; the error of the last is what `measure` says."""
     quantizer, latents, leaves = case(pyramid)
     content, error = quantizer.measure(latents, leaves)
@@ -126,7 +126,7 @@ def test_canvases_from_tokens_are_those_of_quantising(pyramid: str) -> None:
 
 
 @PYRAMIDS
-def test_entropy_has_a_gradient_where_codewords_are_far(pyramid: str) -> None:
+def test_entropy_has_a_gradient_where_codes_are_far(pyramid: str) -> None:
     """A codeword whose share underflows to 0 must not make the gradient of the others no number."""
     quantizer, latents, leaves = case(pyramid)
     with torch.no_grad():

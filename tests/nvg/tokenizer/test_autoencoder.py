@@ -32,7 +32,7 @@ def test_a_reconstruction_has_the_shape_of_its_images(grid: int, count: int) -> 
 @light
 @given(seed=st.integers(0, 10**6), stage=st.integers(0, 4))
 def test_decoding_tokens_equals_decoding_the_canvas(seed: int, stage: int) -> None:
-    """tokenize, then Detokenizer.decode: the decoder's image of the quantiser's canvas."""
+    """tokenize, then Detokenizer.decode: the decoder's image of the quantizer's canvas."""
     model = tiny_autoencoder(seed % 3)
     detokenizer = Detokenizer(model.config)
     kept = {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.")}

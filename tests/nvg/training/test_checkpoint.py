@@ -54,7 +54,7 @@ def test_no_directory_means_no_steps(tmp_path: Path) -> None:
 
 
 def test_an_optimizer_goes_on_where_it_was() -> None:
-    """Loaded state makes the same next step as the optimiser that was never interrupted."""
+    """Loaded state makes the same next step as the optimizer that was never interrupted."""
     weights = [steps_of(None), steps_of(3)]
     assert torch.equal(*weights)
 

@@ -24,7 +24,7 @@ def make_inputs() -> tuple[Tensor, Tensor, Quantized]:
 
 
 def test_terms_are_named_and_unweighted() -> None:
-    """Mean absolute and mean squared error of the pixels, and the quantiser's own loss."""
+    """Mean absolute and mean squared error of the pixels, and the quantizer's own loss."""
     _, _, terms = autoencoder_loss(LossConfig(l1=7.0, l2=8.0, quantizer=9.0), *make_inputs())
     values = {name: float(term.detach()) for name, term in terms.items()}
     assert values == pytest.approx({"l1": 0.125, "l2": 0.0625, "quantizer": 3.0})
@@ -41,7 +41,7 @@ def test_terms_are_named_and_unweighted() -> None:
     ],
 )
 def test_the_total_is_the_weighted_sum(weights: dict[str, Any], total: float) -> None:
-    """The defaults are VAR's: 0.2 l1 + l2 + quantiser."""
+    """The defaults are VAR's: 0.2 l1 + l2 + quantizer."""
     loss, _, _ = autoencoder_loss(LossConfig(**weights), *make_inputs())
     assert float(loss.detach()) == pytest.approx(total)
 
@@ -56,8 +56,8 @@ def test_the_gradient_reaches_the_reconstruction() -> None:
     assert not rebuilt.grad[..., 1:].any()
 
 
-def test_a_perfect_reconstruction_costs_the_quantiser_only() -> None:
-    """With equal images the loss is the quantiser's term."""
+def test_a_perfect_reconstruction_costs_the_quantizer_only() -> None:
+    """With equal images the loss is the quantizer's term."""
     images, _, quantized = make_inputs()
     loss, _, terms = autoencoder_loss(LossConfig(), images, images, quantized)
     assert (float(terms["l1"]), float(terms["l2"]), float(loss.detach())) == (0.0, 0.0, 3.0)

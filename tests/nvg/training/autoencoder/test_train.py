@@ -46,7 +46,7 @@ def test_every_image_is_seen_once_an_epoch(tmp_path: Path) -> None:
     """Twelve images in batches of four: three steps are a permutation, the next three another."""
     images = Pictures(12)
     fit(tmp_path, images)
-    steps = images.asked[1:]  # the first batch is read once more, to initialise the codebook
+    steps = images.asked[1:]  # the first batch is read once more, to initialize the codebook
     assert images.asked[0] == steps[0]
     epochs = [[row for rows in part for row in rows] for part in (steps[:3], steps[3:])]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2

@@ -157,7 +157,7 @@ def test_images_too_small_for_lpips_are_refused(vit_weights: Path) -> None:
 
 
 def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
-    """Only the quantiser moves, with all losses on."""
+    """Only the quantizer moves, with all losses on."""
     write_autoencoder(tmp_path / "start", seed=3)
     training = AutoencoderTraining(
         steps=3,
@@ -175,5 +175,5 @@ def test_frozen_parts_keep_their_weights(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
     """With the step and the images, though the next step's structure fails first."""
     training = AutoencoderTraining(steps=20, batch_size=4, warmup=0, lr=1e30, clip=1e30)
-    with pytest.raises(WorkError, match=r"step \d+: .*(NaN|not a number).*lower the learning rate"):
+    with pytest.raises(WorkError, match=r"step \d+: .*(NaN|non-finite).*lower the learning rate"):
         fit(tmp_path / "run", training)

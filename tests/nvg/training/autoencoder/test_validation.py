@@ -42,10 +42,10 @@ def test_a_look_leaves_a_line_and_a_picture(tmp_path: Path) -> None:
 
 
 def test_a_collapse_is_told() -> None:
-    """A stage with one codeword in effect, but for the first; else silence."""
+    """A stage with a perplexity near 1, except the first; else silence."""
     layout = tiny_autoencoder().quantizer.layout
     assert warnings_of(HEALTHY, layout, 16) == []
     poor = replace(HEALTHY, stage_perplexity=[1.0, 1.1, 9.0, 10.0, 12.0])
     (line,) = warnings_of(poor, layout, 16)
-    assert line.startswith("stage 1 uses 1.1 codewords in effect: its codes are collapsing")
+    assert line.startswith("stage 1 has a perplexity of 1.1 codes: it is collapsing")
     assert len(warnings_of(HEALTHY, layout, 4096)) == 2

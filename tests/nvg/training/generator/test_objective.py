@@ -1,4 +1,4 @@
-"""What a step minimises: canvases, random stages, dropped labels, the terms."""
+"""What a step minimizes: canvases, random stages, dropped labels, the terms."""
 
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "store.vgs", rows=12)
 
 
-def test_teacher_canvases_are_the_quantisers(store: Store) -> None:
+def test_teacher_canvases_are_the_quantizers(store: Store) -> None:
     """From tokens alone: before stage i the canvas of stage i - 1, zero before stage 0."""
     quantizer, batch = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), batch_of(store)
     stages = [torch.arange(12) % (LAST + 1), (torch.arange(12) + 3) % (LAST + 1)]

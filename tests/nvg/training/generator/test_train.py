@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "store.vgs", rows=12)
 
 
-def test_the_quantiser_is_the_stores_own_and_frozen(store: Store) -> None:
+def test_the_quantizer_is_the_stores_own_and_frozen(store: Store) -> None:
     """Codebook and refiners are the weights the store carries, and nothing trains them."""
     quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
     saved = load_file(Path(store.path) / "tokenizer.safetensors")
