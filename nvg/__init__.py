@@ -1,6 +1,6 @@
 """Next Visual Granularity generation (arXiv 2508.12811): the library.
 
-The names below are imported when they are first used, so `import nvg` alone costs nothing.
+Each name below is imported on first use, so that `import nvg` stays fast.
 """
 
 from typing import TYPE_CHECKING

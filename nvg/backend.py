@@ -1,4 +1,4 @@
-"""What computes the hot parts: structure and the search for codewords."""
+"""Backends of the hot parts: structure construction and nearest-code search."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Backend(StrEnum):
-    """Every one gives the same answer, to the bit."""
+    """All backends give bit-identical results."""
 
     AUTO = "auto"
     NUMBA = "numba"
@@ -15,7 +15,7 @@ class Backend(StrEnum):
 
 
 def choose_backend(name: str, values: Tensor) -> Backend:
-    """The backend of a name; for `auto` numba on a CPU, torch elsewhere. ValueError if unknown.
+    """The backend called `name`; `auto` is numba on a CPU, torch elsewhere. ValueError if unknown.
 
     docs/PERFORMANCE.md has the figures behind the choice.
     """

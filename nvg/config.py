@@ -1,4 +1,4 @@
-"""Strict TOML -> frozen dataclasses, with `--set section.key=value` overrides, and back."""
+"""Strict TOML <-> frozen dataclasses, with `--set section.key=value` overrides."""
 
 import dataclasses
 import enum
@@ -18,12 +18,11 @@ Config = TypeVar("Config")
 
 FORMER_NAME = "was"  # key of a field's metadata
 
-
 log = logging.getLogger("nvg")
 
 
 class ConfigError(InputError):
-    """A recipe that cannot be used: names the key, and what was wanted there."""
+    """A recipe that cannot be used; the message names the key and what it must be."""
 
 
 def load(kind: type[Config], path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -35,7 +34,7 @@ def load(kind: type[Config], path: str | Path, overrides: Iterable[str] = ()) ->
 
 
 def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """TOML at `path` as nested tables, with the overrides applied; ConfigError."""
+    """TOML at `path` as nested tables with the overrides applied; ConfigError if unreadable."""
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -49,29 +48,31 @@ def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any
 
 
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:
-    """A dataclass `kind` from nested tables; the strictness of `load`.
+    """A dataclass `kind` from nested tables, as strict as `load`.
 
-    Keys by their former names (see `renamed`) are read, with one warning for all of them.
+    Former names of keys (see `renamed`) are read, with one warning for all of them.
     """
     former: list[str] = []
     config = typing.cast(Config, _dataclass(kind, table, "", former))
     if former:
-        log.warning("old names in the recipe, read for one more version: %s", ", ".join(former))
+        log.warning(
+            "the recipe uses old names, which the next version will not read: %s", ", ".join(former)
+        )
     return config
 
 
 def renamed(default: Any, was: str) -> Any:
-    """A dataclass field that recipes may still call `was`."""
+    """A dataclass field with a default, whose former name `was` is still read."""
     return dataclasses.field(default=default, metadata={FORMER_NAME: was})
 
 
 def as_table(config: Any) -> dict[str, Any]:
-    """A config as plain nested tables; fields that are None are left out, as TOML has no null."""
+    """A config as plain nested tables, without fields that are None: TOML has no null."""
     return dataclasses.asdict(config, dict_factory=_plain_items)
 
 
 def dump(config: Any, path: str | Path) -> None:
-    """Write the resolved config as TOML, so that a run can be repeated from its directory."""
+    """Write the resolved config as TOML."""
     Path(path).write_text(tomli_w.dumps(as_table(config)), encoding="utf-8")
 
 
@@ -82,7 +83,7 @@ def require_positive(config: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, not {getattr(config, name)}")
 
 
-def require_share(config: Any, *names: str) -> None:
+def require_fraction(config: Any, *names: str) -> None:
     """ValueError unless each named field is in 0..1."""
     for name in names:
         if not 0 <= getattr(config, name) <= 1:
@@ -99,7 +100,7 @@ def _plain_items(items: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
-    """Set one `a.b=value` in place; the value is TOML, or a bare string."""
+    """Set one `a.b=value` in place; the value is TOML, else a bare string."""
     name, separator, text = override.partition("=")
     keys = name.strip().split(".")
     if not separator or not all(keys):
@@ -143,7 +144,7 @@ def _dataclass(kind: Any, value: Any, where: str, former: list[str]) -> Any:
 def _with_new_names(
     fields: dict[str, Any], value: Mapping[str, Any], prefix: str, former: list[str]
 ) -> dict[str, Any]:
-    """The section with the fields' own names; which ones had a former name is added to `former`."""
+    """The section with the current names of its keys; those renamed are appended to `former`."""
     table = dict(value)
     for name, field in fields.items():
         old = field.metadata.get(FORMER_NAME)

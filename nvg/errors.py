@@ -1,12 +1,12 @@
-"""The errors that reach a user as one clear line with the remedy."""
+"""Errors that reach the user as one line with the remedy."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used as asked: nothing was lost, and the command line exits with 2."""
+    """Input that cannot be used. Nothing was lost; the command line exits with 2."""
 
 
 class WorkError(RuntimeError):
-    """Work that could not be completed for reasons outside the input, with the remedy in one line.
+    """Work that failed for a reason other than the input.
 
-    What is done is kept, and the command line exits with 1.
+    Finished work is kept; the command line exits with 1.
     """

@@ -1,4 +1,4 @@
-"""Whole-file writes that are either there in full or not at all."""
+"""Atomic file writes."""
 
 import json
 import os
@@ -10,20 +10,20 @@ from nvg.errors import InputError
 
 
 def require_file_place(path: Path) -> None:
-    """InputError when `path` cannot become a file: asked before long work, not after."""
+    """InputError when `path` cannot become a file; call it before long work."""
     if path.is_dir():
         raise InputError(f"{path} is a directory: name a file to write")
 
 
 def is_local(fs: Any) -> bool:
-    """Whether an fsspec filesystem is this machine's own."""
+    """Whether an fsspec filesystem is the local disk."""
     return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
 
 
 def write_bytes(fs: Any, path: str, data: bytes) -> None:
     """Write `data` to `path` on an fsspec filesystem, atomically.
 
-    On a local disk by `write_atomic`; on an object store one put is atomic already.
+    The local disk needs `write_atomic`; a put to an object store is atomic already.
     """
     if is_local(fs):
         write_atomic(Path(path), data)
@@ -32,7 +32,7 @@ def write_bytes(fs: Any, path: str, data: bytes) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a local file through a temporary one beside it, synced, then renamed over."""
+    """Write a local file: a temporary file beside it, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -47,5 +47,5 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A value as JSON text, the same for the same value."""
+    """A value as JSON with sorted keys, so that equal values give equal bytes."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""Package faces that import a name when it is first asked for (PEP 562)."""
+"""Public names of a package, imported on first use (PEP 562)."""
 
 import importlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 def lazy_face(
     package: str, homes: dict[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose public names live in the modules `homes`."""
+    """`__getattr__` and `__dir__` of a package; `homes` maps each public name to its module."""
 
     def get(name: str) -> Any:
         if name not in homes:

@@ -1,4 +1,4 @@
-"""Progress bars that stay readable when the output is a file."""
+"""Progress bars that stay readable in a log file."""
 
 import sys
 from collections.abc import Iterable
@@ -6,10 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-TERMINAL_SECONDS, FILE_SECONDS = 0.5, 15.0  # between two updates
+TERMINAL_SECONDS, FILE_SECONDS = 0.5, 15.0  # between updates
 
 
 def progress(items: Iterable[Any] | None = None, **options: Any) -> Any:
-    """A tqdm bar with `options`, updated rarely where standard error is no terminal."""
+    """A tqdm bar with `options`, updated rarely when standard error is not a terminal."""
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else FILE_SECONDS
     return tqdm(items, mininterval=seconds, maxinterval=2 * seconds, **options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nvg.config import require_positive, require_share
+from nvg.config import require_fraction, require_positive
 from nvg.generator.layers import OutputLayer, ParallelBlock
 from nvg.generator.rope import rope_dims, rotation
 from nvg.generator.variants import Rope
@@ -31,7 +31,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "depth", "width", "heads")
-        require_share(self, "dropout")
+        require_fraction(self, "dropout")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 

@@ -1,1 +1,1 @@
-"""Code that numba compiles: plain loops over arrays, one image or vector after the other."""
+"""Kernels compiled by numba: plain loops over arrays, one image or vector at a time."""

@@ -1,12 +1,12 @@
-"""Compiled structure construction: a nearest-neighbour chain per image, and pair swaps.
+"""Compiled structure construction: a nearest-neighbor chain per image, and pair swaps.
 
 Legend: n cluster of a stage, C channel, N position.
 
-Under a strict order of the pairs, Alg. 1 merges mutual nearest neighbours again and again. A chain
-that steps from a cluster to its nearest one ends in such a pair, after at most 1.5 n scans a level.
-The nearest one is found in up to three steps, each with a bound on its error: by a matrix of scores
-(on levels that fit one), by a scan of differences, by exact integer keys. Almost always the first
-leaves one cluster.
+Under a strict order of the pairs, Alg. 1 repeatedly merges mutual nearest neighbors. A chain that
+steps from a cluster to its nearest neighbor ends in such a pair, after at most 1.5 n scans per
+level. Up to three steps find the nearest neighbor, each with a bound on its error: a score matrix
+(on levels that fit one), a scan of differences, exact integer keys. The first almost always
+decides.
 """
 
 import math
@@ -33,7 +33,7 @@ from nvg.kernels.scan import (
 )
 from nvg.kernels.swaps import swap_pairs
 
-MATRIX = 512  # clusters of the largest level with a matrix of scores: 1 MiB, the second cache
+MATRIX = 512  # clusters of the largest level with a score matrix: 1 MiB, the L2 cache
 
 
 @kernel()
@@ -128,7 +128,7 @@ def _score_all(rows: Array, n: int, columns: Array, matrix: Array, error: Array)
     vectors = np.empty((n, rows.shape[1]), np.float32)
     squares, own = np.empty(n, np.float64), np.empty(n, np.float32)
     for i in range(n):
-        total = np.int64(0)  # integers may be added in any order, so in vectors
+        total = np.int64(0)  # integer sums are associative, so this vectorizes
         for c in range(rows.shape[1]):
             vectors[i, c] = rows[i, c]
             total += np.int64(rows[i, c]) * np.int64(rows[i, c])
@@ -149,7 +149,7 @@ def _score_all(rows: Array, n: int, columns: Array, matrix: Array, error: Array)
 
 @kernel()
 def _certain(score: Array, gone: Array, error: float, n: int, distance: Array) -> int:
-    """The cluster of least score among those not gone, or -1 where another comes too close."""
+    """The cluster of least score among those left, or -1 if another is too close to tell."""
     for j in range(n):
         distance[j] = score[j] + gone[j]
     first, last = within(distance, n, minimum(distance, n) + 2 * error)

@@ -1,7 +1,7 @@
 """Compilation of kernels, and the threads that run them.
 
-Kernels release the GIL and take a slice of a batch each. Plain threads run the slices: numba's own
-parallel layers cannot be entered from two Python threads at once, nor survive a fork.
+Each kernel call releases the GIL and takes a slice of a batch. Plain threads run the slices: two
+Python threads cannot enter numba's own parallel layers at once, and those do not survive a fork.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ import torch
 Array = np.ndarray[Any, Any]  # what kernels take, besides numbers
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PIECES = 8  # slices per thread: a thread that is kept waiting leaves its share to the others
+PIECES = 8  # slices per thread, so that fast threads take over the work of slow ones
 
 
 def kernel(*fastmath: str) -> Callable[[Function], Function]:
-    """Compile a function on its first call, and keep the machine code on disk if that can be done.
+    """Compile a function on its first call, and cache the machine code on disk if possible.
 
     `fastmath` names LLVM's flags that the function may use; without any, floats are strict.
     """
@@ -49,9 +49,9 @@ def kernel(*fastmath: str) -> Callable[[Function], Function]:
 
 @cache
 def _cache_folder() -> str | None:
-    """A folder that is new whenever any kernel changes; None where none can be written.
+    """A cache folder, new whenever any kernel changes; None if it cannot be written.
 
-    numba would look at the file of a kernel only, not at those of the kernels it calls.
+    numba itself checks only the file of a kernel, not those of the kernels it calls.
     """
     here = Path(__file__).parent
     sources = b"".join(file.read_bytes() for file in sorted(here.glob("*.py")))
@@ -78,5 +78,5 @@ def over_slices(run: Callable[[slice], Any], count: int) -> None:
 
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """The threads of this process; a forked child has to make its own."""
+    """The thread pool of this process; a forked child makes its own."""
     return ThreadPoolExecutor(threads, thread_name_prefix="nvg")

@@ -1,4 +1,4 @@
-"""Compiled place of an image on the integer lattice: middle of each channel and one scale.
+"""Compiled frame of an image on the integer lattice: midpoint per channel, one scale.
 
 Legend: B image of a batch, N position, C channel.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from nvg.kernels.jit import Array, kernel
 
-ROWS = 8  # positions looked at together: long enough for vectors
+ROWS = 8  # positions processed together, so that loops vectorize
 
 
 @kernel()

@@ -1,10 +1,10 @@
-"""Compiled search for the nearest codeword.
+"""Compiled search for the nearest code.
 
 Legend: M vector of a flat list, V code, C channel, b block of codes.
 
 A score is half the squared distance in float32, |v|^2/2 + |c|^2/2 - v.c, for four vectors and a
-vector register of codewords at a time, over blocks of the codebook that stay in the first cache.
-Its error has a bound; where that leaves a choice, float64 distances decide.
+SIMD register of codes at a time, over blocks of the codebook that fit the L1 cache. Its error is
+bounded; where several codes lie within the bound, float64 distances decide.
 """
 
 import numpy as np
@@ -12,16 +12,16 @@ import numpy as np
 from nvg.kernels.jit import Array, kernel
 from nvg.kernels.scan import TILE, minimum, score_error, scores, within
 
-BLOCK = 256  # codewords per block: 32 KiB at 32 channels
+BLOCK = 256  # codes per block: 32 KiB at 32 channels
 GROUP = 64  # vectors that pass over a block before the next one is loaded
 OUT_OF_REACH = np.float32(np.inf)  # half square of what fills up the last block
 
 
 @kernel()
 def search(
-    vectors: Array, blocks: Array, half_squares: Array, codewords: int, top: float, nearest: Array
+    vectors: Array, blocks: Array, half_squares: Array, codes: int, top: float, nearest: Array
 ) -> None:
-    """Index of the nearest of `codewords` for each vector [M, C], into [M]; the lowest on ties.
+    """Index of the nearest of `codes` for each vector [M, C], into [M]; the lowest on ties.
 
     blocks [b, C, BLOCK] and half_squares [b, BLOCK] hold the codebook, `top` its largest |c|^2.
     """
@@ -56,23 +56,23 @@ def search(
         for m in range(count):
             if is_open[m]:
                 limit = best[m] + 2 * error[m]
-                nearest[start + m] = _decide(group[m], blocks, codewords, least[m], limit)
+                nearest[start + m] = _decide(group[m], blocks, codes, least[m], limit)
 
 
 @kernel()
-def _decide(vector: Array, blocks: Array, codewords: int, least: Array, limit: float) -> int:
-    """The nearest codeword by float64 distance, channels summed in order, in the blocks left."""
+def _decide(vector: Array, blocks: Array, codes: int, least: Array, limit: float) -> int:
+    """The nearest code by float64 distance, channels summed in order, in the blocks left."""
     nearest, best = 0, np.inf
     exact = np.empty(BLOCK, np.float64)
     for b in range(len(blocks)):
-        if least[b] > limit:  # false for NaN: a score that overflowed rules nothing out
+        if least[b] > limit:  # false for NaN: an overflowed score excludes nothing
             continue
         exact[:] = 0
         for c in range(len(vector)):
             for j in range(BLOCK):
                 difference = np.float64(vector[c]) - np.float64(blocks[b, c, j])
                 exact[j] += difference * difference
-        for j in range(min(BLOCK, codewords - b * BLOCK)):
+        for j in range(min(BLOCK, codes - b * BLOCK)):
             if exact[j] < best:
                 nearest, best = b * BLOCK + j, exact[j]
     return nearest

@@ -1,10 +1,10 @@
-"""Scans of one cluster against many, and what they can and cannot tell.
+"""Scans of one cluster against many, with bounds on their errors.
 
 Legend: n cluster of a stage, C channel.
 
-A scan is float32 over columns [C, n], a vector of clusters at a time. It takes differences of
-integers, so its error is a known share of the distance: whatever lies within twice that share of
-the minimum has to be compared by exact integers, the rest is certain.
+A scan is float32 over columns [C, n], a SIMD vector of clusters at a time. It takes differences of
+integers, so its relative error is bounded: clusters within twice that bound of the minimum need an
+exact integer comparison, all others are ruled out.
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 
 from nvg.kernels.jit import Array, kernel
 
-FAR = np.float32(1e18)  # beyond every distance, and its square still fits float32
+FAR = np.float32(1e18)  # farther than any distance; its square still fits float32
 UNROLL = 8  # channels per pass over the columns
-LANES = 16  # columns are padded to whole vectors, so that no loop has a remainder
+LANES = 16  # columns are padded to whole SIMD vectors, so that loops have no remainder
 TILE = 4  # vectors, and channels, per step of the innermost loop of `scores`
-BLOCK = 128  # columns that `scores` is called for: a constant, which the compiler unrolls by
+BLOCK = 128  # columns per call of `scores`: a constant, so that the compiler can unroll
 
 
 @kernel()
@@ -64,7 +64,7 @@ def scores(
     """Half squared distances of vectors first..first+3 [., C] from `count` columns, [TILE, n].
 
     As |v|^2/2 + |c|^2/2 - v.c, with own and half_square holding the first two: twice as fast as
-    `scan`, but its error is a share of the squares, not of the distance.
+    `scan`, but its error is relative to the squares, not to the distance.
     """
     stop = start + count
     row0, row1 = score[0, start:stop], score[1, start:stop]

@@ -1,4 +1,4 @@
-"""2-opt for the pairs of one level: exchange clusters while that lowers the variance.
+"""2-opt for the pairs of one level: swap clusters while that lowers the variance.
 
 Legend: n cluster of a stage, C channel.
 """
@@ -22,11 +22,11 @@ from nvg.kernels.scan import (
 def swap_pairs(
     rows: Array, n: int, columns: Array, ids: Array, distance: Array, partner: Array
 ) -> None:
-    """2-opt: let two pairs exchange a cluster while that lowers the sum of d2, best swap first.
+    """2-opt: two pairs swap clusters while that lowers the sum of d2, best swap first.
 
-    Pairs are visited in order of their left cluster, again and again, those that have changed
-    since; each takes its best swap (the largest gain, then the first other pair, then left with
-    left) until none gains. All gains are exact, and the sum falls each time, so this ends.
+    Visits pairs in order of their left cluster, then again those that have changed. Each takes its
+    best swap (largest gain; ties: the first other pair, then left with left) until none gains. All
+    gains are exact and the sum falls with each swap, so this ends.
     """
     pairs = n // 2
     spread, open_ = np.empty(pairs, np.int64), np.ones(pairs, np.bool_)
@@ -59,7 +59,7 @@ def swap_pairs(
 def _best_swap(
     k: int, pairs: int, rows: Array, columns: Array, ids: Array, spread: Array, distance: Array
 ) -> tuple[int, bool]:
-    """The pair that `k` gains most from exchanging with (-1: none), and whether left with right."""
+    """The pair with which swapping gains `k` most (-1: none), and whether left with right."""
     left, right, cost = distance[0], distance[1], distance[2]
     scan(columns, k, whole_vectors(2 * pairs), left)
     scan(columns, pairs + k, whole_vectors(2 * pairs), right)

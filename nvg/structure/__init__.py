@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nvg.structure.builders import require_builder_name as require_builder_name
     from nvg.structure.builders import takes_segments as takes_segments
     from nvg.structure.quality import Quality as Quality
+    from nvg.structure.quality import explained_fraction as explained_fraction
     from nvg.structure.quality import measure_structure as measure_structure
-    from nvg.structure.quality import share_explained as share_explained
     from nvg.structure.regions import grid_labels as grid_labels
 else:
     __getattr__, __dir__ = lazy_face(
@@ -29,7 +29,7 @@ else:
             "measure_structure": "nvg.structure.quality",
             "register_builder": "nvg.structure.builders",
             "require_builder_name": "nvg.structure.builders",
-            "share_explained": "nvg.structure.quality",
+            "explained_fraction": "nvg.structure.quality",
             "takes_segments": "nvg.structure.builders",
         },
     )

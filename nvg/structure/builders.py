@@ -1,4 +1,4 @@
-"""The builders by name, and the one way to call them: latents and options -> leaves.
+"""Structure builders by name, and `build_leaves`, which calls them: latents -> leaves.
 
 Legend: B image of a batch, N position, C channel.
 """
@@ -53,20 +53,20 @@ def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Te
     try:
         with torch.no_grad():
             return build(values if values.dtype.itemsize >= 4 else values.float(), **options)
-    except LatentsError as error:  # of a part of the batch, where a builder works in parts
+    except LatentsError as error:  # it may know only a slice of the batch
         raise ValueError(f"{error}: shape {tuple(latents.shape)}") from None
 
 
 def builder_names() -> list[str]:
-    """The names that are known without importing more."""
+    """The names of the built-in and registered builders."""
     return list(BUILDERS)
 
 
 def register_builder(name: str, builder: Builder) -> None:
-    """Offer a builder under a name of its own. ValueError when the name is taken.
+    """Register a builder under a new name. ValueError when the name is taken.
 
-    Its leaves are checked to be permutations, and put in canonical child order. Worker processes
-    do not see this call: where they matter, name the builder `module:function` instead.
+    Its leaves are checked to be permutations and put in canonical child order. Worker processes do
+    not see this call; for them name the builder `module:function`.
     """
     if name in BUILDERS or ":" in name or not name:
         raise ValueError(f"{name!r} cannot name a structure builder: it is taken, empty or has a :")
@@ -74,7 +74,7 @@ def register_builder(name: str, builder: Builder) -> None:
 
 
 def find_builder(name: str) -> Builder:
-    """The builder of a name, or of `module:function`. ValueError when there is none."""
+    """The builder called `name`, or imported from `module:function`. ValueError if unknown."""
     if name in BUILDERS:
         return BUILDERS[name]
     if ":" in name:
@@ -85,17 +85,16 @@ def find_builder(name: str) -> Builder:
 
 
 def require_builder_name(name: str) -> None:
-    """ValueError unless a builder may have this name.
+    """ValueError unless `name` is a known builder or has the form `module:function`.
 
-    One of the form `module:function` is not imported: a config may come from someone else's file,
-    and reading it must not run what it names.
+    It does not import the module: reading a config from a foreign file must not run code.
     """
     if not all(name.partition(":")):
         find_builder(name)
 
 
 def takes_segments(name: str) -> bool:
-    """Whether a builder works from a label map per image, its option `segments`."""
+    """Whether a builder takes label maps, its option `segments`."""
     return "segments" in inspect.signature(find_builder(name)).parameters
 
 
@@ -112,11 +111,11 @@ def _import(name: str) -> Builder:
 
 
 def _checked(name: str, builder: Builder) -> Builder:
-    """The builder with a look at what it returns, since a wrong leaf spoils a whole store."""
+    """The builder with its result checked: a wrong leaf would spoil a whole store."""
 
     @wraps(builder)
     def build(latents: Tensor, **options: Any) -> Tensor:
-        lattice_frame(latents)  # which refuses NaN and Inf
+        lattice_frame(latents)  # raises for NaN and Inf
         leaves = builder(latents, **options)
         positions = latents.shape[1]
         made = tuple(leaves.shape) if isinstance(leaves, Tensor) else type(leaves).__name__
@@ -128,8 +127,8 @@ def _checked(name: str, builder: Builder) -> Builder:
         expected = torch.arange(positions, device=leaves.device).expand(leaves.shape)
         if not torch.equal(leaves.long().sort(1).values, expected):
             raise ValueError(
-                f"structure builder {name!r} made leaves that are no permutation of "
-                f"0..{positions - 1}, of latents {tuple(latents.shape)}"
+                f"structure builder {name!r} returned leaves that are not a permutation "
+                f"of 0..{positions - 1}, for latents {tuple(latents.shape)}"
             )
         return canonical(leaves.long()).to(leaf_dtype(positions))
 

@@ -1,11 +1,11 @@
-"""Greedy structure from FAISS neighbours, for grids whose key matrix no longer fits.
+"""Greedy structure from FAISS neighbors, for grids whose key matrix does not fit in memory.
 
 Legend: n cluster of a stage, m cluster still asked about, k nearest candidate, C channel.
 
 Each cluster keeps its k nearest candidates, ranked by the exact key. The k-th float32 distance,
-less its error, bounds all clusters not listed: a candidate is the nearest for certain while its
-exact distance is below that. Mutual certain ones merge. When no more do, the clusters without a
-certain one ask again, among those still alive; what stays open is compared with all of them.
+minus its error, is a lower bound for all other clusters: a candidate with a smaller exact distance
+is certainly the nearest. Certain mutual neighbors merge. When none are left, clusters without a
+certain neighbor search again among those unmerged; uncertain results are compared with all.
 """
 
 import torch
@@ -17,8 +17,8 @@ from nvg.structure.merging import merge_pairs, pairs_of
 from nvg.structure.rounds import pair_by_rounds
 
 CANDIDATES = 16  # per cluster, itself included
-SMALLEST = 512  # clusters of a level below which a key matrix is the faster way
-EXACT_KEYS = 1 << 22  # entries of a key matrix held at once for what stays open
+SMALLEST = 512  # levels of fewer clusters use a key matrix, which is faster
+EXACT_KEYS = 1 << 22  # entries of the key matrix of uncertain clusters held at once
 
 
 def greedy_candidates(latents_BNC: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def _pairing(point_1nC: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Level:
-    """The clusters of one level: which are alive, and what each knows of its neighbours."""
+    """The clusters of one level: which are unmerged, and the candidate neighbors of each."""
 
     def __init__(self, point_nC: Tensor) -> None:
         count, device = len(point_nC), point_nC.device
@@ -55,7 +55,7 @@ class _Level:
                 self._ask(open_m)
 
     def _merge_certain(self, alive_m: Tensor) -> Tensor:
-        """Merge until no two certain nearest neighbours are mutual; the clusters without one."""
+        """Merge certain mutual nearest neighbors; return clusters without candidates."""
         count = len(self.point_nC)
         while True:
             candidate_mk, key_mk = self.candidate_nk[alive_m], self.key_nk[alive_m]
@@ -74,7 +74,7 @@ class _Level:
             alive_m = alive_m[~mutual_m]
 
     def _ask(self, row_m: Tensor) -> None:
-        """Fresh candidates for some clusters, from FAISS, and from all where those leave doubt."""
+        """New candidates for some clusters, from FAISS, else by exact comparison with all."""
         (alive_n,) = torch.nonzero(self.alive_n, as_tuple=True)
         count = min(CANDIDATES, len(alive_n))
         base_nC = self.single_nC[alive_n]

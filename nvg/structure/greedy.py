@@ -1,4 +1,4 @@
-"""The paper's greedy structure (Alg. 1) by whichever backend is fastest: all give the same leaves.
+"""Greedy structure construction (Alg. 1) on any backend; all give the same leaves.
 
 Legend: B image of a batch, N position, C channel.
 """
@@ -17,7 +17,7 @@ from nvg.structure.rounds import greedy_rounds
 
 
 def greedy(latents_BNC: Tensor, backend: str = Backend.AUTO) -> Tensor:
-    """Alg. 1: merge the closest pair of clusters again and again, level by level. -> [B, N]."""
+    """Alg. 1: level by level, repeatedly merge the closest pair of clusters. -> leaves [B, N]."""
     method = choose_backend(backend, latents_BNC)
     if method is Backend.NUMBA:
         return _compiled(latents_BNC, swaps=False)
@@ -25,7 +25,7 @@ def greedy(latents_BNC: Tensor, backend: str = Backend.AUTO) -> Tensor:
 
 
 def greedy_with_swaps(latents_BNC: Tensor) -> Tensor:
-    """Greedy, then 2-opt at every level: pairs exchange clusters while that lowers the variance.
+    """Greedy with 2-opt at every level: pairs swap clusters while that lowers the variance.
 
     Deterministic: gains are exact integers, visited in a fixed order. Runs on the CPU. -> [B, N].
     """

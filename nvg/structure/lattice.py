@@ -1,4 +1,4 @@
-"""The integer lattice on which structure is built: what makes every backend agree to the bit.
+"""The integer lattice on which structure is built, so that all backends agree to the bit.
 
 Legend: B image of a batch, N position, C channel.
 """

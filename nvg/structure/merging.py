@@ -1,4 +1,4 @@
-"""What every builder that merges pairs level by level has in common.
+"""Merging pairs level by level, shared by the bottom-up builders.
 
 Legend: B image of a batch, N position, n cluster of a stage, J member of a cluster, C channel.
 """
@@ -45,9 +45,9 @@ def pairs_of(partner_Bn: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pair_keys(point_BnC: Tensor) -> Tensor:
-    """Strict pair order of a level, d2(i, j) * n + (i xor j), exact; the diagonal is inf.
+    """Exact keys d2(i, j) * n + (i xor j), a strict order of pairs; the diagonal is inf.
 
-    A row's minimum tells its nearest neighbour: the key modulo n is i xor j.
+    The minimum of a row gives its nearest neighbor: the key modulo n is i xor j.
     """
     count = point_BnC.shape[1]
     square_Bn = point_BnC.square().sum(-1)

@@ -1,4 +1,4 @@
-"""How good a hierarchy is: what its clusters explain of the latents, and where their borders lie.
+"""Quality of a hierarchy: explained variance of the latents, agreement of borders.
 
 Legend: B image of a batch, N position, n cluster of a stage, J member of a cluster, C channel, S
 stage.
@@ -23,31 +23,31 @@ class Quality:
     variance: Tensor
     """Mean squared distance of a latent value from its cluster's mean."""
     explained: Tensor
-    """Share of the variance at stage 0 that the clusters take away, 0..1."""
+    """Fraction of the variance at stage 0 that the clusters explain, 0..1."""
     border_recall: Tensor | None = None
-    """Share of the region borders that are cluster borders (1 where there are none); None without
+    """Fraction of the region borders that are cluster borders (1 if there are none); None without
     a label map."""
     border_precision: Tensor | None = None
-    """Share of the cluster borders that are region borders (1 where there are none)."""
+    """Fraction of the cluster borders that are region borders (1 if there are none)."""
 
 
 def measure_structure(latents: Tensor, leaves: Tensor, segments: Tensor | None = None) -> Quality:
     """Measure leaves [B, N] against latents [B, N, C], and label maps [B, N] when given.
 
-    A border lies between two neighbours, side by side or one above the other on the square grid,
-    with different labels. ValueError when the shapes do not fit.
+    A border is a pair of horizontal or vertical neighbors on the square grid with different labels.
+    ValueError when the shapes do not fit.
     """
     _check(latents, leaves, segments)
     with torch.no_grad():
         variance_S = _variance(latents.double(), leaves)
-        explained_S = share_explained(variance_S)
+        explained_S = explained_fraction(variance_S)
         if segments is None:
             return Quality(variance_S, explained_S)
         return Quality(variance_S, explained_S, *_borders(leaves, segments.to(leaves.device)))
 
 
-def share_explained(variance_S: Tensor) -> Tensor:
-    """Share of the variance at stage 0 that later stages take away; 1 where there is none."""
+def explained_fraction(variance_S: Tensor) -> Tensor:
+    """Fraction of the variance at stage 0 that each stage explains; 1 for constant latents."""
     total = variance_S[0]
     return torch.where(total > 0, 1 - variance_S / total, torch.ones_like(variance_S))
 
@@ -55,7 +55,7 @@ def share_explained(variance_S: Tensor) -> Tensor:
 def _variance(latents_BNC: Tensor, leaves_BN: Tensor) -> Tensor:
     positions = latents_BNC.shape[1]
     order_BN = leaf_order(leaves_BN)
-    # from the first position on, so that a constant image has no variance at all
+    # relative to the first position, so that a constant image has exactly zero variance
     latents_BNC = latents_BNC - latents_BNC[:, :1]
     sorted_BNC = latents_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(latents_BNC))
     variances = []
@@ -73,13 +73,13 @@ def _borders(leaves_BN: Tensor, segments_BN: Tensor) -> tuple[Tensor, Tensor]:
     for stage in range(K + 1):
         cluster_BE = _differs(labels(leaves_BN, stage, K))
         both = (region_BE & cluster_BE).sum().double()
-        recall.append(_share(both, region_BE.sum()))
-        precision.append(_share(both, cluster_BE.sum()))
+        recall.append(_fraction(both, region_BE.sum()))
+        precision.append(_fraction(both, cluster_BE.sum()))
     return torch.stack(recall), torch.stack(precision)
 
 
 def _differs(label_BN: Tensor) -> Tensor:
-    """Whether each pair of neighbours differs: first those side by side, then those above."""
+    """Whether the labels of each pair of neighbors differ: horizontal pairs, then vertical ones."""
     grid = round(label_BN.shape[1] ** 0.5)
     label_BDD = rearrange(label_BN, "b (y x) -> b y x", y=grid)
     beside = label_BDD[:, :, 1:] != label_BDD[:, :, :-1]
@@ -87,7 +87,7 @@ def _differs(label_BN: Tensor) -> Tensor:
     return torch.cat((beside.flatten(1), above.flatten(1)), dim=1)
 
 
-def _share(part: Tensor, whole: Tensor) -> Tensor:
+def _fraction(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part / whole.clamp(min=1), torch.ones_like(part))
 
 

@@ -1,4 +1,4 @@
-"""Structure given from outside: fixed halves of the grid, or a user's label map.
+"""Structure from the grid alone (a quadtree) or from label maps.
 
 Legend: B image of a batch, N position, C channel, D row or column of pixels or of the grid.
 """
@@ -21,10 +21,10 @@ Array = np.ndarray[Any, Any]
 def spatial(latents_BNC: Tensor) -> Tensor:
     """Leaves [B, N] of a quadtree: halve the longer side, or top from bottom where equal.
 
-    The same for every image: the control that stands for granularity by scale alone. Where K is odd
-    the grid is taken as twice as wide as high.
+    The same for every image: the baseline with granularity by scale alone. For odd K the grid is
+    twice as wide as high.
     """
-    lattice_frame(latents_BNC)  # which refuses NaN and Inf
+    lattice_frame(latents_BNC)  # raises for NaN and Inf
     batch, positions, _ = latents_BNC.shape
     K = last_stage(positions)
     high = 1 << K // 2
@@ -42,12 +42,12 @@ def spatial(latents_BNC: Tensor) -> Tensor:
 def segments(latents_BNC: Tensor, segments: Tensor) -> Tensor:
     """Leaves [B, N] that follow a label map per image, any integers, [B, D, D'] or [B, N].
 
-    Top-down. A cluster of several regions is halved so that as few regions as possible are cut:
-    none where some of them add up to half (without the smallest if there is a choice), else one,
-    the largest of the others (the first of equals): as many of its positions as are missing go
-    along, those whose latents lie nearest to the mean of the one half as against the other's.
-    A cluster inside one region is built greedily. So of R regions, whatever their sizes, at most
-    R - 1 clusters of any stage are mixed. A map of another size is put on the grid by majority.
+    Top-down. A cluster of several regions is split so that as few regions as possible are cut:
+    none if some of them add up to half (large ones preferred), else one, the largest of the rest
+    (ties: the first). Of the cut region, the positions whose latents are closer to the mean of the
+    one half than to the other's fill up that half. A cluster inside one region is built greedily.
+    So with R regions at most R - 1 clusters per stage are mixed. A map of another size is brought
+    to the grid by majority vote.
     """
     batch, positions, _ = latents_BNC.shape
     label_BN = grid_labels(segments, batch, positions).cpu().numpy()
@@ -70,8 +70,8 @@ def segments(latents_BNC: Tensor, segments: Tensor) -> Tensor:
 def grid_labels(segments: Tensor, batch: int, positions: int) -> Tensor:
     """Label maps of any size [B, D, D'] on the latent grid [B, N]: the majority of each cell.
 
-    Each cell looks at one sample per map pixel and side, at least one; the lowest label wins a tie.
-    Maps [B, N] are on the grid already. ValueError for another shape or for labels that are floats.
+    Each cell samples once per map pixel along each side, at least once; ties go to the lowest
+    label. Maps [B, N] are on the grid already. ValueError for other shapes and for float labels.
     """
     shape, grid = tuple(segments.shape), round(positions**0.5)
     if segments.is_floating_point() or segments.is_complex():
@@ -94,7 +94,7 @@ def grid_labels(segments: Tensor, batch: int, positions: int) -> Tensor:
 
 
 def _runs(part_n: Array, label_N: Array, point_NC: Array) -> Iterator[tuple[int, Array]]:
-    """Clusters inside one region, each with where it starts in leaf order."""
+    """Clusters inside one region, each with its start in leaf order."""
     waiting = [(0, part_n)]
     while waiting:
         start, part_n = waiting.pop()
@@ -106,7 +106,7 @@ def _runs(part_n: Array, label_N: Array, point_NC: Array) -> Iterator[tuple[int,
 
 
 def _halve(part_n: Array, label_N: Array, point_NC: Array) -> tuple[Array, Array]:
-    """Two halves of a mixed cluster, by the rule that `segments` states."""
+    """Two halves of a mixed cluster, by the rule in `segments`."""
     regions = [part_n[label_N[part_n] == label] for label in np.unique(label_N[part_n])]
     regions.sort(key=lambda region: (-len(region), region[0]))
     chosen = _largest_sum([len(region) for region in regions], len(part_n) // 2)
@@ -122,9 +122,9 @@ def _halve(part_n: Array, label_N: Array, point_NC: Array) -> tuple[Array, Array
 
 
 def _pull(cut_n: Array, inside: list[Array], outside: list[Array], point_NC: Array) -> Array:
-    """How much nearer each position is to the mean of `inside` than of `outside`, times a constant.
+    """How much closer each position is to the mean of `inside` than of `outside`, scaled.
 
-    An empty side does not pull.
+    An empty side counts as zero.
     """
     point_nC = point_NC[cut_n]
     pulls, counts = [], []
@@ -138,13 +138,13 @@ def _pull(cut_n: Array, inside: list[Array], outside: list[Array], point_NC: Arr
 
 def _largest_sum(sizes: list[int], limit: int) -> set[int]:
     """Indices of the sizes with the largest sum up to `limit`, early ones preferred."""
-    reach = [1]  # bit s of entry r: the first r sizes can add up to s
+    sums = [1]  # bit s of entry r: some of the first r sizes add up to s
     for size in sizes:
-        reach.append(reach[-1] | reach[-1] << size)
-    total = (reach[-1] & ((2 << limit) - 1)).bit_length() - 1
+        sums.append(sums[-1] | sums[-1] << size)
+    total = (sums[-1] & ((2 << limit) - 1)).bit_length() - 1
     chosen = set()
     for index in reversed(range(len(sizes))):
-        if not reach[index] >> total & 1:
+        if not sums[index] >> total & 1:
             chosen.add(index)
             total -= sizes[index]
     return chosen

@@ -1,11 +1,11 @@
-"""Greedy structure in torch, on any device: rounds of mutual nearest neighbours, a batch at a time.
+"""Greedy structure in torch on any device: rounds of mutual nearest neighbors, batched.
 
 Legend: B image of a batch, N position, n cluster of a stage, m cluster still asked about, C
 channel.
 
-Under a strict order of the pairs, merging every pair of mutual nearest neighbours again and again
-equals Alg. 1, which takes the globally closest pair each time. It batches well: 12 to 18 rounds a
-level at N = 256, on a key matrix that shrinks with the clusters left.
+Under a strict order of the pairs, repeatedly merging all mutual nearest neighbors equals Alg. 1,
+which merges the globally closest pair each time. It batches well: 12 to 18 rounds per level at
+N = 256, on a key matrix that shrinks with the number of clusters.
 """
 
 import math
@@ -16,9 +16,9 @@ from torch import Tensor
 from nvg.structure.lattice import lattice
 from nvg.structure.merging import merge_pairs, pair_keys, pairs_of, rows
 
-CPU_MATRIX_ELEMENTS = 1 << 19  # float64 keys held at once: what stays in the caches
-GPU_MATRIX_ELEMENTS = 1 << 26  # ... and what keeps a GPU busy (512 MiB)
-GPU_ROUNDS = 4  # rounds between two looks at how many are left: a look makes the host wait
+CPU_MATRIX_ELEMENTS = 1 << 19  # float64 keys held at once: fits the caches
+GPU_MATRIX_ELEMENTS = 1 << 26  # ... and enough to keep a GPU busy (512 MiB)
+GPU_ROUNDS = 4  # rounds between two counts of unmerged clusters: each count synchronizes
 
 
 def greedy_rounds(latents_BNC: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nvg.config import require_positive, require_share
+from nvg.config import require_fraction, require_positive
 from nvg.geometry import Geometry
 from nvg.structure import require_builder_name
 
@@ -34,7 +34,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "base_channels", "blocks", "latent_dim")
-        require_share(self, "dropout")
+        require_fraction(self, "dropout")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError("multipliers must name at least one resolution, each at least 1")
         require_builder_name(self.builder)

@@ -12,7 +12,7 @@ from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.store.index import entries_of
-from nvg.structure import measure_structure, share_explained
+from nvg.structure import explained_fraction, measure_structure
 from nvg.structure.quality import RegionReader
 
 MOST_MEASURED = 2_000  # rows
@@ -50,7 +50,7 @@ def structure_lines(store: Store, regions: RegionReader | None = None) -> list[s
 
 
 def _quality_table(mean_3S: torch.Tensor, count: int, with_borders: bool) -> list[str]:
-    explained_S = share_explained(mean_3S[0]).tolist()
+    explained_S = explained_fraction(mean_3S[0]).tolist()
     variance_S, recall_S, precision_S = mean_3S.tolist()
     head = "stage  clusters  variance within  explained"
     lines = [

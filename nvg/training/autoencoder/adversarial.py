@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.config import require_share
+from nvg.config import require_fraction
 from nvg.training.autoencoder.diffaugment import augment, blur
 from nvg.training.autoencoder.discriminator import DiscriminatorKind, build_discriminator
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
@@ -44,7 +44,7 @@ class DiscriminatorConfig:
     """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
 
     def __post_init__(self) -> None:
-        require_share(self, "start", "ramp", "augment")
+        require_fraction(self, "start", "ramp", "augment")
         for name in ("weight", "consistency", "lecam"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nvg.config import renamed, require_share
+from nvg.config import renamed, require_fraction
 from nvg.quantizer.codebook import CodebookInit
 from nvg.training.autoencoder.adversarial import DiscriminatorConfig
 from nvg.training.autoencoder.losses import LossConfig
@@ -45,7 +45,7 @@ class AutoencoderTraining(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self, "ema")
+        require_fraction(self, "ema")
         if set(self.frozen) == set(AutoencoderPart):
             raise ValueError("frozen names every part: nothing is left to train")
         for name in ("ibq_steps", "dead_code_after", "sample_every"):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from nvg.config import renamed, require_positive, require_share
+from nvg.config import renamed, require_fraction, require_positive
 from nvg.generator.backbone import TransformerConfig
 from nvg.generator.variants import Variant
 from nvg.loader import LoaderMode
@@ -40,7 +40,7 @@ class GeneratorTraining(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self, "class_dropout_prob", "decay_start", "ema")
+        require_fraction(self, "class_dropout_prob", "decay_start", "ema")
         require_positive(self, "accumulate", "align_block")
         if self.align < 0:
             raise ValueError(f"align must be at least 0, not {self.align}")
