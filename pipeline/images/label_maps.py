@@ -21,7 +21,7 @@ from pipeline.images.decode import ImageError, Pixels, open_picture
 from pipeline.recipe import TokenizeConfig, View
 from pipeline.sources import Place, digest
 
-Labels = np.ndarray[Any, np.dtype[np.int32]]
+Regions = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class SegmentMaps:
@@ -45,29 +45,29 @@ class SegmentMaps:
         """SHA-256 over the sizes of the maps: it changes when they do."""
         return digest(f"{key}\t{Place(self.path(key)).size()}" for key in keys)
 
-    def read(self, key: str, windows: Sequence[Window]) -> Labels:
+    def read(self, key: str, windows: Sequence[Window]) -> Regions:
         """Region ids [X, D, D] of windows of an image. ImageError without a map."""
         path = self.path(key)
         try:
-            label = label_map(path.read_bytes())
+            region_DD = label_map(path.read_bytes())
         except OSError as error:
             raise ImageError(f"no label map: {path}: {error.strerror or error}") from None
         except ImageError as error:
             raise ImageError(f"damaged label map: {path}: {error}") from None
-        return np.stack([self._cut(label, window) for window in windows])
+        return np.stack([self._cut(region_DD, window) for window in windows])
 
-    def _cut(self, label: Labels, window: Window) -> Labels:
+    def _cut(self, region_DD: Regions, window: Window) -> Regions:
         """The nearest region id of each pixel of a window, [D, D]."""
         (wide, high), pixel = window.whole, np.arange(self.image_size) + 0.5
-        row = ((pixel + window.top) * label.shape[0] / high).astype(np.int64)
-        column = ((pixel + window.left) * label.shape[1] / wide).astype(np.int64)
-        return label[row][:, column[::-1] if window.flip else column]
+        row = ((pixel + window.top) * region_DD.shape[0] / high).astype(np.int64)
+        column = ((pixel + window.left) * region_DD.shape[1] / wide).astype(np.int64)
+        return region_DD[row][:, column[::-1] if window.flip else column]
 
-    def on_grid(self, label_XDD: Labels) -> Labels:
+    def on_grid(self, region_XDD: Regions) -> Regions:
         """The views of one map, int32 [X, D, D], on the latent grid [X, N], by majority."""
         positions = self.grid**2
-        maps = torch.from_numpy(np.ascontiguousarray(label_XDD))
-        found: Labels = grid_labels(maps, len(label_XDD), positions).to(torch.int32).numpy()
+        maps = torch.from_numpy(np.ascontiguousarray(region_XDD))
+        found: Regions = grid_labels(maps, len(region_XDD), positions).to(torch.int32).numpy()
         return found
 
 
@@ -81,19 +81,19 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
     crops = Crops(store.manifest.image_size, views, resize)
     maps = SegmentMaps(folder, crops.size, store.geometry.grid)
 
-    def regions(key: str, width: int, height: int) -> Labels:
+    def regions(key: str, width: int, height: int) -> Regions:
         first = crops.windows(width, height, key)[:1]
         return maps.on_grid(maps.read(key, first))[0]
 
     return regions
 
 
-def label_map(data: bytes) -> Labels:
+def label_map(data: bytes) -> Regions:
     """Region ids int32 [D, D'] from the bytes of a picture. ImageError when it is none."""
-    return open_picture(data, _labels)
+    return open_picture(data, _region_ids)
 
 
-def _labels(image: Image.Image) -> Labels:
+def _region_ids(image: Image.Image) -> Regions:
     if image.mode == "LA":
         image = image.getchannel("L")
     if image.mode not in ("1", "L", "P", "I", "I;16"):

@@ -5,13 +5,9 @@ from enum import StrEnum
 
 from pipeline.cluster import start_ray
 from pipeline.images.blocks import Block
-from pipeline.tokenize.chunk import ChunkTokenizer, commit_chunk
+from pipeline.tokenize.chunk import commit_chunk
 from pipeline.tokenize.plan import ChunkTask
-from pipeline.tokenize.ray_steps import (
-    Steps,
-    ray_on_cpus,
-    ray_on_gpus,
-)
+from pipeline.tokenize.ray_steps import Steps, ray_on_cpus, ray_on_gpus
 from pipeline.tokenize.report import Work
 
 
@@ -37,6 +33,6 @@ def run_chunks(
 
 def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
     """One chunk after another in this process."""
-    encode = ChunkTokenizer(steps.tokenizer, steps.batch_size, features=steps.features)
+    encode = steps.encoder()
     for task in tasks:
         yield commit_chunk(encode(steps.decode(task)), steps.store_path)

@@ -29,6 +29,10 @@ class Steps:
     store_path: str
     features: FeatureJob | None = None
 
+    def encoder(self, threads: int | None = None) -> ChunkTokenizer:
+        """The encoder of one process."""
+        return ChunkTokenizer(self.tokenizer, self.batch_size, threads, self.features)
+
 
 class Step(ABC):
     """A step over rows of Ray. An error travels on as the result: Ray would keep its text only."""
@@ -62,8 +66,7 @@ class Encode(Step):
     @cached_property
     def encode(self) -> ChunkTokenizer:
         """The encoder, loaded once for an actor."""
-        steps = self.steps
-        return ChunkTokenizer(steps.tokenizer, steps.batch_size, self.threads, steps.features)
+        return self.steps.encoder(self.threads)
 
     def work(self, chunk: Block) -> Block:
         """The tokens of pixels."""
