@@ -1,4 +1,4 @@
-"""nvgctl: thin verbs over the library; heavy imports stay inside them, so --help is instant."""
+"""nvgctl: thin verbs over the library, which import what they need, so that --help is fast."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 
 class Verbs(TyperGroup):
-    """Turns an error into one line and an exit code: 2 bad input, 1 failure, 130 Ctrl-C."""
+    """Turns errors into one line and an exit code: 2 bad input, 1 failure, 130 Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         show_log()
@@ -38,11 +38,11 @@ class Verbs(TyperGroup):
             code, line = 2, str(error)
         except WorkError as error:
             code, line = 1, str(error)
-        except BrokenPipeError:  # the reader, `head` say, has seen enough
+        except BrokenPipeError:  # a reader such as `head` has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return None
         except KeyboardInterrupt:
-            code, line = INTERRUPTED, "interrupted; --resume continues where it stopped"
+            code, line = INTERRUPTED, "interrupted; continue with --resume"
         except Exception as error:
             if os.environ.get("NVG_TRACEBACK") or type(error).__module__.startswith(
                 ("click", "typer")
@@ -51,7 +51,7 @@ class Verbs(TyperGroup):
             reason = str(error).strip().splitlines() or [""]
             code, line = (
                 1,
-                f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 tells where)",
+                f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 shows where)",
             )
         typer.echo(f"nvgctl: {line}", err=True)
         raise typer.Exit(code)
@@ -70,11 +70,11 @@ app.add_typer(evaluate, name="evaluate")
 
 @app.command("import-weights")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="Published weights")],
-    kind: Annotated[ForeignName, typer.Option("--from", help="Whose they are")],
+    file: Annotated[Path, typer.Argument(help="File of published weights")],
+    kind: Annotated[ForeignName, typer.Option("--from", help="Project that published them")],
     out: Annotated[Path, typer.Option(help="Run directory to write")],
 ) -> None:
-    """Turn published tokenizer weights into an autoencoder to start from."""
+    """Convert published tokenizer weights to an autoencoder run."""
     from nvg.tokenizer.autoencoder import save_autoencoder
     from nvg.tokenizer.import_var import import_var
 
@@ -93,19 +93,21 @@ def tokenize(
     recipe: RecipePath,
     tokenizer: Annotated[Path, typer.Option(help="Autoencoder run directory or weights file")],
     out: Annotated[str, typer.Option(help="Store to write, NAME.vgs")],
-    engine: Annotated[EngineName, typer.Option(help="Where chunks are processed")] = EngineName.RAY,
+    engine: Annotated[
+        EngineName, typer.Option(help="Run chunks on Ray or in this process")
+    ] = EngineName.RAY,
     settings: Settings = None,
     resume: Resume = False,
     extend: Annotated[
-        bool, typer.Option("--extend", help="Add the images that the source has gained")
+        bool, typer.Option("--extend", help="Append images that were added to the source")
     ] = False,
     address: Address = None,
     break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Take over a dead writer's lock (object storage)")
+        bool, typer.Option("--break-lock", help="Remove the lock of a dead writer (object storage)")
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Turn every image of a recipe's source into tokens, once."""
+    """Tokenize all images of a recipe into a store."""
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
@@ -127,25 +129,25 @@ def tokenize(
 @app.command()
 def inspect(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
-    row: Annotated[int | None, typer.Option(help="Show one image")] = None,
-    key: Annotated[str | None, typer.Option(help="Show the image of this key")] = None,
+    row: Annotated[int | None, typer.Option(help="Show the image in this row")] = None,
+    key: Annotated[str | None, typer.Option(help="Show the image with this key")] = None,
     png: Annotated[
-        Path | None, typer.Option(help="Draw hierarchies of that image, or of --rows")
+        Path | None, typer.Option(help="Write a PNG of the hierarchies of that image or of --rows")
     ] = None,
     stats_png: Annotated[
-        Path | None, typer.Option(help="Chart use, entropy and residual per stage")
+        Path | None, typer.Option(help="Write a PNG of usage, entropy and residual per stage")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page over several images, that opens offline")
+        Path | None, typer.Option(help="Write a self-contained page over several images")
     ] = None,
     rows: Annotated[
-        str | None, typer.Option(help="With --png and --html: which rows, as 0-11,40")
+        str | None, typer.Option(help="Rows for --png and --html, for example 0-11,40")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Measure the structure per stage")] = False,
-    segments: Annotated[
-        str | None, typer.Option(help="With --stats: folder of label maps to compare with")
-    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Also measure the structure per stage")
+    ] = False,
+    segments: Annotated[str | None, typer.Option(help="Folder of label maps, for --stats")] = None,
 ) -> None:
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
@@ -153,13 +155,13 @@ def inspect(
     from pipeline.inspect import look
 
     if segments and not stats:
-        raise InputError("--segments only serves --stats: add it")
+        raise InputError("--segments needs --stats: add it")
     if rows and not (html or png):
-        raise InputError("--rows only serves --png and --html: add one")
+        raise InputError("--rows needs --png or --html: add one")
     if rows and (row is not None or key is not None):
-        raise InputError("--rows and a single image cannot both be shown: give one")
+        raise InputError("--rows excludes --row and --key: give one")
     if key is not None and row is not None:
-        raise InputError("--key and --row both name an image: give one")
+        raise InputError("--key excludes --row: give one")
     opened = open_store(store)
     if key is not None:
         row = find_key(opened, key)
@@ -181,11 +183,11 @@ def inspect(
 def view(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
     against: Annotated[
-        str | None, typer.Option(help="Another store of the same source, shown beside it")
+        str | None, typer.Option(help="Second store of the same source, shown side by side")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, help="Port on this machine, 0 for a free one")] = 8642,
+    port: Annotated[int, typer.Option(min=0, help="Local port; 0 picks a free one")] = 8642,
 ) -> None:
-    """Browse a store in a web browser; on this machine only, until Ctrl-C."""
+    """Browse a store in a web browser on this machine; stop with Ctrl-C."""
     from pipeline.view import browse
 
     browse(store, against, port)
@@ -194,10 +196,10 @@ def view(
 @app.command()
 def export(
     store: Annotated[str, typer.Argument(help="Finished store (path or URL)")],
-    out: Annotated[Path, typer.Option(help="File to write; a folder for webdataset")],
-    kind: Annotated[ExportName, typer.Option("--format", help="What to write")],
+    out: Annotated[Path, typer.Option(help="File to write, or folder for webdataset")],
+    kind: Annotated[ExportName, typer.Option("--format", help="Format to write")],
 ) -> None:
-    """Write a store's tokens as Parquet, Arrow or WebDataset shards."""
+    """Export tokens as Parquet, Arrow or WebDataset shards."""
     from nvg.store import open_store
     from nvg.store.export import ExportFormat, export_store
 
@@ -207,7 +209,7 @@ def export(
 
 @app.command()
 def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) -> None:
-    """Re-read every chunk of a store and check it."""
+    """Read and check every chunk of a store."""
     from nvg.progress import progress
     from nvg.store import open_store
 
@@ -215,9 +217,11 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
     faults = opened.verify(lambda chunks: progress(chunks, desc="verify", unit="chunk"))
     for fault in faults:
         typer.echo(f"{store}: {fault}", err=True)
-    typer.echo(f"{store}: {'sound' if not faults else f'{len(faults)} faults'}, {len(opened)} rows")
+    typer.echo(
+        f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {len(opened)} rows"
+    )
     if faults:
-        typer.echo("`nvgctl tokenize ... --resume` makes the damaged chunks anew", err=True)
+        typer.echo("repair it with `nvgctl tokenize ... --resume`", err=True)
         raise typer.Exit(1)
 
 

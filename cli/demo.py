@@ -70,7 +70,7 @@ def run(out: Path) -> bool:
         say(report.lines()[:1])
     with timed("3/6 verify and inspect the store"):
         opened = open_store(store)
-        say(opened.verify() or ["sound"])
+        say(opened.verify() or ["intact"])
         say([*store_lines(opened), *row_lines(opened, SHOWN_ROW)])
         write_hierarchy(opened, SHOWN_ROW, out / "hierarchy.png")
     with timed("4/6 train the generators"):

@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and names that mirror the library's without importing it."""
+"""Arguments shared by several verbs, and enums that mirror the library's without importing it."""
 
 from dataclasses import fields
 from enum import StrEnum
@@ -14,21 +14,21 @@ Options = TypeVar("Options", bound="DataclassInstance")
 
 
 class EngineName(StrEnum):
-    """Mirror of the pipeline's engines, so that --help need not import them."""
+    """Mirror of `pipeline.tokenize.engine.Engine`, so that --help need not import it."""
 
     RAY = "ray"
     INLINE = "inline"
 
 
 class PartName(StrEnum):
-    """Mirror of the generators' names, likewise."""
+    """Mirror of the names of the generators."""
 
     CONTENT = "content"
     STRUCTURE = "structure"
 
 
 class ExportName(StrEnum):
-    """Mirror of the export formats, likewise."""
+    """Mirror of `nvg.store.export.ExportFormat`."""
 
     PARQUET = "parquet"
     ARROW = "arrow"
@@ -36,13 +36,13 @@ class ExportName(StrEnum):
 
 
 class ForeignName(StrEnum):
-    """Whose weights can be imported."""
+    """Projects whose weights can be imported."""
 
     VAR = "var"
 
 
 class WeightsName(StrEnum):
-    """Which weights of a run."""
+    """Weights of a run."""
 
     EMA = "ema"
     RAW = "raw"
@@ -50,20 +50,21 @@ class WeightsName(StrEnum):
 
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Override: section.key=value (repeatable)")
+    list[str] | None,
+    typer.Option("--set", help="Override a recipe key: section.key=value (repeatable)"),
 ]
-Resume = Annotated[bool, typer.Option(help="Continue what --out holds already")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, or HOST:PORT")]
-DryRun = Annotated[bool, typer.Option(help="Print what would be done, and stop")]
+Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto or HOST:PORT")]
+DryRun = Annotated[bool, typer.Option(help="Print the plan and stop")]
 
 
 def by_name(kind: type[Options], given: dict[str, Any]) -> Options:
-    """The dataclass `kind`, from the options of a verb that bear the names of its fields."""
+    """The dataclass `kind` from the options of a verb with the names of its fields."""
     return kind(**{field.name: given[field.name] for field in fields(kind)})
 
 
 def read_recipe(path: Path, settings: list[str] | None) -> Any:
-    """The recipe with its overrides."""
+    """The recipe with its `--set` overrides."""
     from pipeline.recipe import load_recipe
 
     return load_recipe(path, settings or [])

@@ -82,7 +82,7 @@ def check_refused(result: Result, *named: str) -> None:
         ("train generator @recipe.toml --store @tokens.vgs --out @new --dry-run", "10 images"),
         ("tokenize @recipe.toml --tokenizer @tokenizer --out @new --engine inline", "12 images"),
         ("tokenize @recipe.toml --tokenizer @tokenizer --out @new --dry-run", "3 chunks of 4"),
-        ("verify @tokens.vgs", "sound, 10 rows"),
+        ("verify @tokens.vgs", "intact, 10 rows"),
         ("inspect @tokens.vgs", "10 in 3 chunks of 4"),
         ("inspect @tokens.vgs --row 9", "row 9: image-9"),
         ("inspect @tokens.vgs --stats", "variance within"),
