@@ -47,7 +47,7 @@ class Gallery:
         return tiles_of(detokenizer.decode(self.reference.content, self.reference.leaves))[0]
 
     def shapes(self) -> list[Row]:
-        """User-mask_DD masks, and samples of each digit that follow them."""
+        """User-drawn masks, and samples of each digit that follow them."""
         rows = []
         for name, mask_DD in shapes().items():
             leaves, stages = leaves_of_regions(_on_grid(mask_DD, self.geometry.grid), self.geometry)

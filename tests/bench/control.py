@@ -1,7 +1,7 @@
 """What control does, in numbers, on the demo's digits (Fig. 8 as a curve).
 
 Variation: standard deviation over samples of one class, as a share of that of free samples, when
-the first stages of a reference are kept. Agreement: of the requested map with the hierarchy found
+the first stages of a reference are kept. Agreement: of the given map with the hierarchy found
 in the sample again; the baseline is chance.
 """
 
@@ -52,12 +52,10 @@ def main() -> None:
         )
         with torch.no_grad():
             found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
-        asked = reference.leaves.long().expand(EACH, -1)
-        agreed += pair_agreement(asked, found, geometry).mean(0) / len(rows)
-    print(
-        "  agreement by stage: of samples with the map asked for, of the reference rebuilt, chance"
-    )
-    print("    asked     " + " ".join(f"{value:5.2f}" for value in agreed.tolist()))
+        given = reference.leaves.long().expand(EACH, -1)
+        agreed += pair_agreement(given, found, geometry).mean(0) / len(rows)
+    print("  agreement by stage: of samples with the given map, of the reference rebuilt, chance")
+    print("    given     " + " ".join(f"{value:5.2f}" for value in agreed.tolist()))
     with torch.no_grad():
         again = _rebuilt_agreement(digits, rows)
     print("    rebuilt   " + " ".join(f"{value:5.2f}" for value in again))

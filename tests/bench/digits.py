@@ -1,4 +1,4 @@
-"""The demo's generators for benchmarks that need trained ones, and who reads their digits."""
+"""The demo's generators for benchmarks that need trained ones, and a classifier of digits."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from cli.demo import OUT, RECIPE, accuracies
-from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators, load_generators
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from pipeline.recipe import Recipe, load_recipe
@@ -28,10 +27,6 @@ class Digits:
     def labels(self, each: int) -> list[int]:
         """So many of each digit."""
         return [digit for digit in range(10) for _ in range(each)]
-
-    def draw(self, each: int, seed: int, config: SamplerConfig) -> torch.Tensor:
-        """Images uint8 of so many of each digit."""
-        return self.generators.images(self.labels(each), seed, config)
 
     def accuracy(self, pixels: torch.Tensor, each: int) -> float:
         """Classifier accuracy on so many images of each digit."""

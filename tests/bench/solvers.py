@@ -53,13 +53,13 @@ def main() -> None:
         seconds = time.perf_counter() - began
         first = first or seconds
         pixels = torch.cat([images for _, images in batches])
-        drawn = torch.cat([made.leaves for made, _ in batches]).long()
+        sampled = torch.cat([made.leaves for made, _ in batches]).long()
         with torch.no_grad():
             found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
-        agreed = float(pair_agreement(drawn, found, geometry)[:, SHOWN_STAGE].mean())
+        agreed = float(pair_agreement(sampled, found, geometry)[:, SHOWN_STAGE].mean())
         calls = steps * (1 if solver is Solver.EULER else 2)
         print(
             f"  {solver.value:9} {steps:5d}  {calls:5d}  {digits.accuracy(pixels, EACH):13.1%}"
-            f"  {agreed:16.3f}  {float(coherence(drawn, geometry)[SHOWN_STAGE]):16.3f}"
+            f"  {agreed:16.3f}  {float(coherence(sampled, geometry)[SHOWN_STAGE]):16.3f}"
             f"  {seconds:7.1f}  {seconds / first:8.2f}"
         )
