@@ -9,6 +9,7 @@ import torch
 from nvg.distributed import joined
 from nvg.errors import InputError
 from nvg.files import write_atomic
+from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import class_ids, load_generators
@@ -84,7 +85,7 @@ def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[st
     for part in _parts(only):
         shape = shape_of(getattr(config, part.value), store, quantizer, config.variant)
         with torch.device("meta"):
-            model = shape.build(part)
+            model = build_generator(part, shape)
         lines.append(f"{part.value}: {_millions(model)} M parameters")
     epochs = training.steps * training.batch_size / max(len(store), 1)
     return [*lines, f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import TransformerConfig
 from nvg.sampling.config import SamplerConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.generator.config import GeneratorConfig, GeneratorTraining

@@ -65,6 +65,7 @@ COVERED_BY = {
     "cli/sample.py": "tests/cli/test_app.py",
     "cli/train.py": "tests/cli/test_app.py",
     "nvg/kernels/nearest.py": "tests/nvg/quantizer/test_nearest.py",
+    "nvg/quantizer/config.py": "tests/nvg/quantizer/test_codebook.py",
     "pipeline/tokenize/dataset.py": "tests/pipeline/tokenize/test_engine.py",
 }
 MAX_EXCEPTIONS = 8

@@ -3,12 +3,10 @@
 Legend: B image of a batch, N position, T token, W width, C channel, K structure channel.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from nvg.config import require_fraction, require_positive
+from nvg.generator.config import TransformerConfig
 from nvg.generator.layers import OutputLayer, ParallelBlock
 from nvg.generator.rope import rope_dims, rotation
 from nvg.generator.variants import Rope
@@ -17,23 +15,6 @@ from nvg.geometry import Geometry
 CLASS_KIND = 0  # token kinds, the first rotary axis
 IMAGE_KIND = 1
 STRUCTURE_KIND = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
-    """Size of one generator. The paper: width 64 d (content) or 32 d (structure), 64 a head."""
-
-    depth: int
-    width: int
-    heads: int
-    dropout: float = 0.0
-    rope: Rope = Rope.STRUCTURE
-
-    def __post_init__(self) -> None:
-        require_positive(self, "depth", "width", "heads")
-        require_fraction(self, "dropout")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
 
 class Backbone(nn.Module):

@@ -1,17 +1,10 @@
-"""The two generators as one thing: their names, their shape for a store, how they are built.
-
-Legend: B image of a batch, N position.
-"""
+"""Names, sizes and shape of the two generators; imports no torch."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.content import ContentGenerator
-from nvg.generator.generator import Generator
-from nvg.generator.structure_flow import StructureGenerator
-from nvg.generator.variants import Variant
-from nvg.geometry import Geometry
+from nvg.config import require_fraction, require_positive
+from nvg.generator.variants import Rope, Variant
 
 
 class GeneratorKind(StrEnum):
@@ -19,6 +12,23 @@ class GeneratorKind(StrEnum):
 
     CONTENT = "content"
     STRUCTURE = "structure"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Size of one generator. The paper: width 64 d (content) or 32 d (structure), 64 a head."""
+
+    depth: int
+    width: int
+    heads: int
+    dropout: float = 0.0
+    rope: Rope = Rope.STRUCTURE
+
+    def __post_init__(self) -> None:
+        require_positive(self, "depth", "width", "heads")
+        require_fraction(self, "dropout")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,26 +43,3 @@ class GeneratorShape:
     latent_scale: float
     """Root mean square of the codebook: the unit canvases are measured in."""
     variant: Variant = field(default_factory=Variant)
-
-    def build(self, part: GeneratorKind) -> Generator:
-        """A fresh generator of this shape."""
-        geometry = Geometry(self.grid)
-        if part is GeneratorKind.STRUCTURE:
-            return StructureGenerator(
-                self.transformer,
-                geometry,
-                self.classes,
-                self.latent_dim,
-                self.latent_scale,
-                self.variant.structure_input,
-            )
-        return ContentGenerator(
-            self.transformer,
-            geometry,
-            self.classes,
-            self.codebook_size,
-            self.latent_dim,
-            self.latent_scale,
-            self.variant.content_input,
-            self.variant.prediction,
-        )

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.generator.backbone import IMAGE_KIND, Backbone, TransformerConfig
+from nvg.generator.backbone import IMAGE_KIND, Backbone
+from nvg.generator.config import TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
 from nvg.generator.variants import ContentInput, Prediction
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding

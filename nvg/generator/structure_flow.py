@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.generator.backbone import STRUCTURE_KIND, Backbone, TransformerConfig
+from nvg.generator.backbone import STRUCTURE_KIND, Backbone
+from nvg.generator.config import TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
 from nvg.generator.variants import StructureInput
 from nvg.geometry import Geometry, mixed_bit_embedding

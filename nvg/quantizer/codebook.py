@@ -3,27 +3,14 @@
 Legend: V code, C channel, M vector of a flat list, T token.
 """
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
 from nvg.faiss_search import kmeans
+from nvg.quantizer.config import CodebookInit
 from nvg.quantizer.residual import Quantized
 
-POINTS_PER_CODE = 64  # residuals per code that k-means asks for
 ITERATIONS = 10  # of k-means; 30 more lower the error by 2 % (CIFAR-10 residuals, 1024 codes)
-
-
-class CodebookInit(StrEnum):
-    """How the first codebook is made from residuals."""
-
-    SAMPLE = "sample"
-    KMEANS = "kmeans"
-
-    def wants(self, codebook_size: int) -> int:
-        """How many residuals to collect; one batch of images does when it has fewer."""
-        return POINTS_PER_CODE * codebook_size if self is CodebookInit.KMEANS else 1
 
 
 def start_codebook(

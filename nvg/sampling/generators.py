@@ -10,6 +10,7 @@ import torch
 from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.files import write_atomic
+from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
@@ -90,7 +91,7 @@ def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -
                 f"{path} knows {shape.classes} classes, {run / CLASSES} {len(classes)}: train both "
                 "generators on one store"
             )
-        model = shape.build(part)
+        model = build_generator(part, shape)
         load_weights(model, path)
         models[part] = model.to(device).eval()
         if weights == run:

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from nvg.distributed import default_device
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.build import build_generator
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Control
@@ -57,15 +57,17 @@ def _ours(
 ) -> list[tuple[str, float, Callable[[], object]]]:
     """NVG of a depth: content alone, the whole with 25 steps, with 4."""
     content, structure = (
-        GeneratorShape(
-            transformer=TransformerConfig(**PRESETS[f"d{depth}"][part.value]),
-            grid=16,
-            classes=CLASSES,
-            codebook_size=4096,
-            latent_dim=32,
-            latent_scale=1.0,
+        build_generator(
+            part,
+            GeneratorShape(
+                transformer=TransformerConfig(**PRESETS[f"d{depth}"][part.value]),
+                grid=16,
+                classes=CLASSES,
+                codebook_size=4096,
+                latent_dim=32,
+                latent_scale=1.0,
+            ),
         )
-        .build(part)
         .to(device)
         .eval()
         for part in GeneratorKind

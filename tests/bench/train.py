@@ -14,8 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nvg.distributed import World, default_device
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind
+from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.quantizer.granularity import load_quantizer
 from nvg.seeding import step_seed
 from nvg.sequence import Sequences

@@ -10,46 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.config import require_fraction
+from nvg.training.autoencoder.config import DiscriminatorConfig
 from nvg.training.autoencoder.diffaugment import augment, blur
-from nvg.training.autoencoder.discriminator import DiscriminatorKind, build_discriminator
+from nvg.training.autoencoder.discriminator import build_discriminator
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.optim import adamw, cosine, set_lr
 from nvg.weights import load_weights, weights_bytes
 
 LECAM_DECAY = 0.999
 MIN_ADAPTIVE, MAX_ADAPTIVE = 0.015, 1e4  # as in VAR's tokenizer trainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
-    """The discriminator and how it is used; the defaults are those of VAR's tokenizer trainer."""
-
-    kind: DiscriminatorKind = DiscriminatorKind.NONE
-    weights: str = ""
-    """Local file with the weights of `model`, for `dino`."""
-    model: str = "vit_small_patch16_224.dino"
-    weight: float = 0.4
-    adaptive: bool = True
-    """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
-    start: float = 0.2
-    """Fraction of the steps after which it begins."""
-    ramp: float = 0.02
-    """Fraction of the steps over which its weight grows; its images' blur fades over twice that."""
-    consistency: float = 8.0
-    """Weight of the difference of two augmentations' logits (bCR)."""
-    augment: float = 1.0
-    """Probability that a batch is augmented."""
-    lecam: float = 0.0
-    """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
-
-    def __post_init__(self) -> None:
-        require_fraction(self, "start", "ramp", "augment")
-        for name in ("weight", "consistency", "lecam"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.kind is DiscriminatorKind.DINO and not self.weights:
-            raise ValueError("kind dino needs weights: a local file; patch needs none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nvg.config import renamed, require_fraction
-from nvg.quantizer.codebook import CodebookInit
-from nvg.training.autoencoder.adversarial import DiscriminatorConfig
-from nvg.training.autoencoder.losses import LossConfig
+from nvg.quantizer.config import CodebookInit
 from nvg.training.config import LoopConfig
 
 
@@ -16,6 +14,69 @@ class AutoencoderPart(StrEnum):
     ENCODER = "encoder"
     QUANTIZER = "quantizer"
     DECODER = "decoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weight of each term; the defaults are those of VAR's tokenizer trainer, without LPIPS."""
+
+    l1: float = 0.2
+    l2: float = 1.0
+    quantizer: float = 1.0
+    perceptual: float = 0.0
+    """LPIPS, 1.0 in all trainers that use it."""
+    vgg: str = ""
+    """Local file of torchvision's VGG16 weights for LPIPS, or "random" for a trial without."""
+    entropy: float = 0.0
+    """Entropy of a token minus that of all; 0.05 in IBQ, 0.1 in Open-MAGVIT2."""
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "quantizer", "perceptual", "entropy"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.perceptual and not self.vgg:
+            raise ValueError('perceptual needs vgg: a file of VGG16 weights, or "random"')
+
+
+class DiscriminatorKind(StrEnum):
+    """The network that tells reconstructions from images."""
+
+    NONE = "none"
+    DINO = "dino"
+    """Heads on a frozen vision transformer, as for VAR's tokenizer; needs its weights."""
+    PATCH = "patch"
+    """PatchGAN, as in Open-MAGVIT2; needs no weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """The discriminator and how it is used; the defaults are those of VAR's tokenizer trainer."""
+
+    kind: DiscriminatorKind = DiscriminatorKind.NONE
+    weights: str = ""
+    """Local file with the weights of `model`, for `dino`."""
+    model: str = "vit_small_patch16_224.dino"
+    weight: float = 0.4
+    adaptive: bool = True
+    """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
+    start: float = 0.2
+    """Fraction of the steps after which it begins."""
+    ramp: float = 0.02
+    """Fraction of the steps over which its weight grows; its images' blur fades over twice that."""
+    consistency: float = 8.0
+    """Weight of the difference of two augmentations' logits (bCR)."""
+    augment: float = 1.0
+    """Probability that a batch is augmented."""
+    lecam: float = 0.0
+    """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
+
+    def __post_init__(self) -> None:
+        require_fraction(self, "start", "ramp", "augment")
+        for name in ("weight", "consistency", "lecam"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.kind is DiscriminatorKind.DINO and not self.weights:
+            raise ValueError("kind dino needs weights: a local file; patch needs none")
 
 
 @dataclass(frozen=True, kw_only=True)

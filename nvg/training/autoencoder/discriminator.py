@@ -5,7 +5,6 @@ channel, L logit.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -14,20 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from nvg.pretrained.vit import VisionTransformer
+from nvg.training.autoencoder.config import DiscriminatorKind
 
 READOUTS = 5  # places where features are read, from the token embedding to the last block
 GRID = 14  # patches on a side, as DINO's ViT-S/16 sees 224 pixels
 PATCH_WIDTH, PATCH_LAYERS = 64, 3
-
-
-class DiscriminatorKind(StrEnum):
-    """The network that tells reconstructions from images."""
-
-    NONE = "none"
-    DINO = "dino"
-    """Heads on a frozen vision transformer, as for VAR's tokenizer; needs its weights."""
-    PATCH = "patch"
-    """PatchGAN, as in Open-MAGVIT2; needs no weights."""
 
 
 class FeatureDiscriminator(nn.Module):

@@ -1,35 +1,12 @@
 """Terms of the autoencoder's loss (A.5) but for the adversarial one, see adversarial.py."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nvg.pretrained.lpips import Perceptual
 from nvg.quantizer.residual import Quantized
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weight of each term; the defaults are those of VAR's tokenizer trainer, without LPIPS."""
-
-    l1: float = 0.2
-    l2: float = 1.0
-    quantizer: float = 1.0
-    perceptual: float = 0.0
-    """LPIPS, 1.0 in all trainers that use it."""
-    vgg: str = ""
-    """Local file of torchvision's VGG16 weights for LPIPS, or "random" for a trial without."""
-    entropy: float = 0.0
-    """Entropy of a token minus that of all; 0.05 in IBQ, 0.1 in Open-MAGVIT2."""
-
-    def __post_init__(self) -> None:
-        for name in ("l1", "l2", "quantizer", "perceptual", "entropy"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.perceptual and not self.vgg:
-            raise ValueError('perceptual needs vgg: a file of VGG16 weights, or "random"')
+from nvg.training.autoencoder.config import LossConfig
 
 
 def autoencoder_loss(

@@ -18,8 +18,7 @@ from nvg.tokenizer.autoencoder import Autoencoder, from_pixels
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
-from nvg.training.autoencoder.config import AutoencoderTraining
-from nvg.training.autoencoder.discriminator import DiscriminatorKind
+from nvg.training.autoencoder.config import AutoencoderTraining, DiscriminatorKind
 from nvg.training.autoencoder.losses import autoencoder_loss
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from nvg.config import renamed, require_fraction, require_positive
-from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import TransformerConfig
 from nvg.generator.variants import Variant
 from nvg.loader import LoaderMode
 from nvg.training.config import LoopConfig

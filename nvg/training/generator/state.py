@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from nvg.distributed import World, full_state, full_tensor, replicate, reshard_like, shard
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.build import build_generator
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
 from nvg.generator.variants import Variant
 from nvg.quantizer import MultiGranularityQuantizer
@@ -37,7 +37,7 @@ class GeneratorState:
         checkpoint: Path | None = None,
     ) -> None:
         self.part, self.shape, self.training, self.world = part, shape, training, world
-        self.model = shape.build(part).to(world.device)
+        self.model = build_generator(part, shape).to(world.device)
         self.aligner = aligner.to(world.device) if aligner else None
         self.ema = _copy_of(self.model)
         if checkpoint:

@@ -9,8 +9,8 @@ from nvg.generator.backbone import (
     IMAGE_KIND,
     STRUCTURE_KIND,
     Backbone,
-    TransformerConfig,
 )
+from nvg.generator.config import TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, bit_embedding

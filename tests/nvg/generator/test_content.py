@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.generator import TrainingExample
 from nvg.generator.variants import Prediction

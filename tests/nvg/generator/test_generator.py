@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.build import build_generator
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
 from nvg.generator.generator import TrainingExample
 from nvg.generator.variants import ContentInput, Variant
 from nvg.sequence import Sequences
@@ -28,7 +28,7 @@ def test_a_generator_computes_its_loss_from_the_noise_it_drew(
     part: GeneratorKind, block: int
 ) -> None:
     """A seed fixes the noise; terms are finite scalars; intermediate tokens are [B, N, W]."""
-    model, count = SHAPE.build(part), 3
+    model, count = build_generator(part, SHAPE), 3
     canvas = torch.randn(count, POSITIONS, CHANNELS)
     leaves = torch.stack([torch.randperm(POSITIONS) for _ in range(count)])
     batch = Sequences(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import TransformerConfig
 from nvg.generator.generator import TrainingExample
 from nvg.generator.structure_flow import StructureGenerator, inpaint, time_features
 from nvg.geometry import Geometry

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator, inpaint
@@ -75,7 +76,9 @@ def test_noise_falls_with_the_stage(store: Store) -> None:
         (ContentInput.NOISED, torch.ones(5)),
         (ContentInput.VARIANCE_PRESERVING, (1 - share**2).sqrt()),
     ):
-        model = replace(shape, variant=Variant(content_input=kind)).build(GeneratorKind.CONTENT)
+        model = build_generator(
+            GeneratorKind.CONTENT, replace(shape, variant=Variant(content_input=kind))
+        )
         assert isinstance(model, ContentGenerator)
         seen = model.noised_canvas(canvas, stage, noise)
         wanted = (
@@ -99,7 +102,7 @@ def test_spatial_rope_does_not_see_structure(store: Store) -> None:
     """Two structures rotate alike without it, and differently with it."""
     for rope, is_same in ((Rope.SPATIAL, True), (Rope.STRUCTURE, False)):
         config = replace(tiny_recipe().generator.structure, rope=rope)
-        model = shape_for(config, store).build(GeneratorKind.STRUCTURE)
+        model = build_generator(GeneratorKind.STRUCTURE, shape_for(config, store))
         assert isinstance(model, StructureGenerator)
         ids = [model.backbone.token_ids(torch.full((1, 16, 4), v), 2) for v in (0, 2)]
         assert torch.equal(*ids) == is_same

@@ -5,7 +5,8 @@ import torch
 
 from nvg.geometry import Geometry, labels
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.quantizer.codebook import POINTS_PER_CODE, CodebookInit, start_codebook
+from nvg.quantizer.codebook import start_codebook
+from nvg.quantizer.config import POINTS_PER_CODE, CodebookInit
 from nvg.structure import build_leaves
 
 # B image, N position, C latent channel, R residual, V codeword

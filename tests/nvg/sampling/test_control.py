@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nvg.errors import InputError
-from nvg.generator.backbone import TransformerConfig
+from nvg.generator.config import TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, canonical, labels

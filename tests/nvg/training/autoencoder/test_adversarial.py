@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nvg.config import ConfigError, build
-from nvg.training.autoencoder.adversarial import DiscriminatorConfig, DiscriminatorTrainer, Schedule
-from nvg.training.autoencoder.discriminator import DiscriminatorKind
+from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
+from nvg.training.autoencoder.config import DiscriminatorConfig, DiscriminatorKind
 
 PACE = Schedule(steps=100, lr=1e-3, betas=(0.5, 0.9), weight_decay=0.0, clip=10.0)
 PLAIN = DiscriminatorConfig(

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nvg.errors import InputError
+from nvg.training.autoencoder.config import DiscriminatorKind
 from nvg.training.autoencoder.discriminator import (
-    DiscriminatorKind,
     FeatureDiscriminator,
     PatchDiscriminator,
     build_discriminator,

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from nvg.quantizer.residual import Quantized
-from nvg.training.autoencoder.losses import LossConfig, autoencoder_loss
+from nvg.training.autoencoder.config import LossConfig
+from nvg.training.autoencoder.losses import autoencoder_loss
 
 
 def make_inputs() -> tuple[Tensor, Tensor, Quantized]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nvg.metrics.reconstruction import Reconstruction
-from nvg.quantizer.codebook import CodebookInit
+from nvg.quantizer.config import CodebookInit
 from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, from_pixels, load_autoencoder
 from nvg.training.autoencoder.config import AutoencoderTraining

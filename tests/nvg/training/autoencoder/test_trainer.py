@@ -13,10 +13,13 @@ from nvg.pretrained.lpips import RANDOM
 from nvg.quantizer.codebook import DeadCodes
 from nvg.quantizer.residual import Quantized
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
-from nvg.training.autoencoder.adversarial import DiscriminatorConfig
-from nvg.training.autoencoder.config import AutoencoderPart, AutoencoderTraining
-from nvg.training.autoencoder.discriminator import DiscriminatorKind
-from nvg.training.autoencoder.losses import LossConfig
+from nvg.training.autoencoder.config import (
+    AutoencoderPart,
+    AutoencoderTraining,
+    DiscriminatorConfig,
+    DiscriminatorKind,
+    LossConfig,
+)
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from nvg.training.checkpoint import OLDER_NAMES

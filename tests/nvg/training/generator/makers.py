@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind, GeneratorShape
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
 from nvg.generator.variants import Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store

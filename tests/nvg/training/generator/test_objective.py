@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nvg.generator.backbone import TransformerConfig
-from nvg.generator.config import GeneratorKind
+from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.generator import Generator
 from nvg.generator.structure_flow import StructureGenerator
