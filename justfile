@@ -31,9 +31,9 @@ types:
 test *args: _chromium
     pytest {{ workers }} -m "not slow" "$@"
 
-# The tests to run while you work: nothing slow, no cluster, server or browser
+# The tests to run while you work: nothing slow or thorough, no cluster, server or browser
 quick *args:
-    pytest {{ workers }} -m "not slow and not ray and not s3 and not browser" "$@"
+    pytest {{ workers }} -m "not (slow or thorough or ray or s3 or browser)" "$@"
 
 # What CI runs: lint, types and every test
 check: lint types _chromium

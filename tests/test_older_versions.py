@@ -19,6 +19,8 @@ from cli.app import app
 from nvg.store import open_store
 from tests.makers import files_below
 
+pytestmark = pytest.mark.thorough
+
 GOLDEN = Path(__file__).parent / "golden" / "v0.1"
 
 

@@ -51,6 +51,7 @@ def fit(store: Store, out: Path, variant: Variant, rope: Rope = Rope.STRUCTURE) 
     return [line["loss"] for line in lines_of(out / "metrics.jsonl")]
 
 
+@pytest.mark.thorough
 def test_every_switch_trains_samples_and_differs(store: Store, tmp_path: Path) -> None:
     """All losses fall, no two variants have the same curve, and each draws valid sequences."""
     curves = {}

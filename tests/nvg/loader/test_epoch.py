@@ -35,6 +35,7 @@ def loaders(
     return made
 
 
+@pytest.mark.thorough
 @light
 @given(
     rows=st.integers(1, 70),
@@ -104,6 +105,7 @@ def test_a_window_mixes_its_chunks_and_no_others() -> None:
     assert first.tolist() != second.tolist()
 
 
+@pytest.mark.thorough
 def test_streamed_batches_are_what_the_store_holds() -> None:
     """Leaves, content and label of one image and view stay together; all views are drawn."""
     store = numbered_store(70, 2, BAD)
@@ -142,6 +144,7 @@ def test_a_state_keeps_its_mode() -> None:
     assert seen + rows_of(list(other)) == whole
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("mode", "workers"),
     [

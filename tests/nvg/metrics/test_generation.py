@@ -41,6 +41,7 @@ def test_far_sets_share_nothing() -> None:
     assert found["kid"] > 100 * abs(near["kid"])
 
 
+@pytest.mark.thorough
 def test_precision_and_recall_are_not_swapped() -> None:
     """Generated images in a small part of the real ones: precise, of low recall."""
     real = cloud(400, 0)
@@ -50,6 +51,7 @@ def test_precision_and_recall_are_not_swapped() -> None:
     assert found["recall"] < 0.1
 
 
+@pytest.mark.thorough
 def test_the_score_counts_classes() -> None:
     """Three sure classes in equal shares score 3, one class scores 1."""
     pixels = torch.zeros(900, 3, 2, 2, dtype=torch.uint8)

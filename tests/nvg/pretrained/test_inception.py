@@ -21,6 +21,7 @@ def nothing(weights: Path | None) -> str:
     return "nothing"
 
 
+@pytest.mark.thorough
 def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its 2048 features; only a distance of these is called FID."""
     with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):

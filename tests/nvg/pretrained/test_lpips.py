@@ -42,6 +42,7 @@ def test_distance_of_images(untrained: Perceptual) -> None:
     assert not any(p.requires_grad for p in measure.parameters())
 
 
+@pytest.mark.thorough
 def test_the_files_weights_are_used(weights: Path, untrained: Perceptual) -> None:
     """Layer by layer; the name tells when they are random."""
     state = torch.load(weights, weights_only=True)
@@ -54,6 +55,7 @@ def test_the_files_weights_are_used(weights: Path, untrained: Perceptual) -> Non
     assert torch.equal(last, state["features.28.weight"])
 
 
+@pytest.mark.thorough
 def test_random_weights_are_always_the_same(untrained: Perceptual) -> None:
     """A run that resumes measures as before."""
     again = Perceptual(RANDOM, 32)

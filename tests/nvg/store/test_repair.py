@@ -68,6 +68,7 @@ def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
     assert files_below(out) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_finished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -> None:
     """After the damage `verify` objects; after --resume all files are what they were."""

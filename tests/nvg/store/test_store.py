@@ -30,6 +30,7 @@ from tests.nvg.tokenizer.makers import tiny_autoencoder
 few = settings(deadline=None, max_examples=25)
 
 
+@pytest.mark.thorough
 @few
 @given(
     rows=st.integers(1, 30),

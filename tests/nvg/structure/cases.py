@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -132,6 +133,12 @@ def ladder(rng: np.random.Generator, size: int, channels: int) -> Latents:
 
 
 KINDS: list[Kind] = [*HARD, smooth, piecewise, equidistant, ladder]
+SAMPLED = [  # all of them for the thorough
+    kind
+    if kind in (normal_latents, tied, ladder)
+    else pytest.param(kind, marks=pytest.mark.thorough)
+    for kind in KINDS
+]
 
 
 def batch_of(kind: Kind, seed: int, images: int, size: int, channels: int) -> Latents:

@@ -13,7 +13,7 @@ from nvg.structure import candidates, rounds
 from nvg.structure.candidates import greedy_candidates
 from nvg.structure.lattice import lattice
 from tests.nvg.structure.cases import (
-    KINDS,
+    SAMPLED,
     Kind,
     batch_of,
     constant,
@@ -73,7 +73,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 16])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], None]) -> None:
     """One, two or three candidates a cluster, itself maybe among them, give the same leaves."""
     few(count)
@@ -189,7 +189,7 @@ def inexact_neighbours(rng: np.random.Generator) -> Neighbours:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 def test_float32_errors_and_any_order_of_ties_do_not_show(
     kind: Kind, count: int, few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

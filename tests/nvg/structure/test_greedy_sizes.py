@@ -5,7 +5,7 @@ import pytest
 
 from tests.nvg.structure.cases import (
     BACKENDS,
-    KINDS,
+    SAMPLED,
     Kind,
     Latents,
     assert_equal_to_reference,
@@ -32,7 +32,7 @@ def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:
     return latents
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 def test_full_size_leaves_equal_the_reference(kind: Kind) -> None:
     """The paper's size, 256 positions of 32 channels, equals the reference too."""
     assert_equal_to_reference(batch_of(kind, 7, 2, 256, 32))
@@ -50,12 +50,14 @@ def test_double_latents_keep_their_precision() -> None:
     assert leaves_of(latents_BNC.astype(np.float32), "numba") != expected_leaves(latents_BNC)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [patches, nearly_tied])
 def test_a_large_grid_equals_the_reference(kind: Kind) -> None:
     """1024 positions, whose levels FAISS has a part in, equal the reference."""
     assert_equal_to_reference(batch_of(kind, 9, 1, 1024, 2))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("size", "channels"),
     [(1024, 32), (1024, 5), pytest.param(4096, 8, marks=SLOW), pytest.param(4096, 4, marks=SLOW)],

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.structure import build_leaves
-from tests.nvg.structure.cases import KINDS, Kind, Latents, batch_of, line, normal_latents, tied
+from tests.nvg.structure.cases import (
+    SAMPLED,
+    Kind,
+    Latents,
+    batch_of,
+    line,
+    normal_latents,
+    tied,
+)
 from tests.nvg.structure.reference_builders import (
     distances,
     least_matching_cost,
@@ -55,7 +63,7 @@ def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
     assert leaves_of(np.array(values, dtype=np.float32)[:, None]) == leaves
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 @light
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -10,7 +10,7 @@ from torch import Tensor
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, grid_labels
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import KINDS, Kind, Latents
+from tests.nvg.structure.cases import KINDS, SAMPLED, Kind, Latents
 from tests.nvg.structure.reference_builders import largest_sum, segment_leaves
 
 # B image, N position, C latent channel, D map row or column
@@ -60,7 +60,7 @@ def test_spatial_halves_top_from_bottom_first() -> None:
     assert build_leaves(torch.zeros(1, 8, 1), "spatial")[0].view(2, 4).tolist() == oblong
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 @light
 @given(seed=SEED, size=st.sampled_from([2, 4, 8, 16, 32]), channels=st.integers(1, 9))
 def test_segments_equal_the_reference(kind: Kind, seed: int, size: int, channels: int) -> None:

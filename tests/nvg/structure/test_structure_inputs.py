@@ -91,6 +91,7 @@ def test_latents_are_only_read(kind: Kind, backend: str) -> None:
     assert torch.equal(latents_BNC, before)
 
 
+@pytest.mark.thorough
 @every_backend
 def test_the_number_of_threads_does_not_matter(backend: str) -> None:
     """One thread and two give the same leaves."""

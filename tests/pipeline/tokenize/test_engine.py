@@ -73,6 +73,7 @@ def test_two_passes_make_the_same_files(recipe: Recipe, tokenizer: Path, tmp_pat
     assert files_below(tmp_path / "a.vgs") == files_below(tmp_path / "b.vgs")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("done", [(), (0,), (0, 1, 3), (4,), tuple(range(CHUNKS))])
 def test_a_stopped_pass_resumes_to_the_same_bytes(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, done: tuple[int, ...]

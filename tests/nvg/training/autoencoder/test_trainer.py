@@ -70,6 +70,7 @@ def one_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lpips, "_untrained", cache(lpips._untrained))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("one_vgg")
 @pytest.mark.parametrize(
     ("kind", "is_older"), [(DiscriminatorKind.DINO, False), (DiscriminatorKind.PATCH, True)]

@@ -43,6 +43,7 @@ def curve(path: Path) -> list[Any]:
     return [line["align"] for line in lines_of(path / "metrics.jsonl")]
 
 
+@pytest.mark.thorough
 def test_training_aligns_and_resumes_exactly(tmp_path: Path) -> None:
     """The term falls on a store that is learnt by heart; a resumed run has the same curve."""
     store = make_store(tmp_path / "a.vgs", 4, codec=random_codec())

@@ -49,6 +49,7 @@ def test_the_schedule_sets_the_rate(store: Store, tmp_path: Path, warmup: int, r
         assert change == pytest.approx(rate, rel=0.02)
 
 
+@pytest.mark.thorough
 def test_it_learns_the_store(store: Store, tmp_path: Path) -> None:
     """Canvas error, token entropy and flow loss all fall on a dozen images."""
     fit(store, tmp_path / "run", BOTH, steps=150, batch_size=12, lr=0.1, warmup=5)
