@@ -35,6 +35,7 @@ def heldout_digits(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:  # type: ig
     return images.batch(np.arange(len(rows))).pixels, np.array([row.label for row in rows])
 
 
+@pytest.mark.thorough
 def test_the_classifier_reads_real_digits_and_no_others() -> None:
     """Held-out digits passed off as generated count as right; with other labels they do not."""
     recipe = load_recipe(demo.RECIPE)

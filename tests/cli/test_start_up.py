@@ -60,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", FORBIDDEN)
 def test_a_verb_imports_only_what_it_needs(folder: Path, line: str) -> None:
     """It succeeds, and none of the forbidden modules is loaded."""

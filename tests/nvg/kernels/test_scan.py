@@ -99,6 +99,7 @@ def test_an_odd_coordinate_beyond_2_to_the_24_costs_two_at_most(sign: int) -> No
         assert abs(found - true) <= scan_error(float(true), UNROLL)
 
 
+@pytest.mark.thorough
 @thorough
 @given(seed=SEED, count=st.sampled_from([16, 32]), channels=st.integers(1, 40))
 def test_scores_are_within_their_error(seed: int, count: int, channels: int) -> None:

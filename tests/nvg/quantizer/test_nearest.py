@@ -45,6 +45,7 @@ def test_the_lowest_of_equals_wins(seed: int, vectors: int, codes: int, channels
         assert got.tolist() == expected, backend
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("shift", "scale"),

@@ -73,6 +73,7 @@ for sample in webdataset.WebDataset(sys.argv[1:], shardshuffle=False).decode():
 """
 
 
+@pytest.mark.thorough
 def test_shards_open_in_webdataset(store: Store, tmp_path: Path) -> None:
     """A sample has arrays, class and facts, decoded by the library's own rules.
 

@@ -75,6 +75,7 @@ def test_only_new_chunks_are_made(recipe: Recipe, tokenizer: Path, tmp_path: Pat
     assert (tmp_path / "a.vgs" / "content" / "c" / "1" / "0" / "0").stat().st_mtime_ns == before
 
 
+@pytest.mark.thorough
 def test_extending_again_and_resuming(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """A second extension follows the first; --resume of an extended store finds it whole."""
     out = tmp_path / "a.vgs"
@@ -91,6 +92,7 @@ def test_extending_again_and_resuming(recipe: Recipe, tokenizer: Path, tmp_path:
         assert files_below(out) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", ["parts", "order", "manifest", "arrays", "chunk"])
 def test_an_extension_may_be_killed_anywhere(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch

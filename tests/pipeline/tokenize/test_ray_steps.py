@@ -38,6 +38,7 @@ def test_ray_makes_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
     assert files_below(out) == files_below(tmp_path / "inline.vgs")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", ["zarr.json", "content/zarr.json", "detokenizer.safetensors"])
 def test_a_store_killed_while_it_was_made_is_completed(
     tokenizer: Path, tmp_path: Path, lost: str
