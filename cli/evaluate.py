@@ -29,7 +29,7 @@ def reconstruction_verb(
     vgg: Annotated[
         str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
     ] = None,
-    most: Annotated[int | None, typer.Option("-n", min=1, help="At most so many images")] = None,
+    most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
@@ -50,7 +50,7 @@ def generation_verb(
     weights: Annotated[Path | None, typer.Option(help="Local weights of the extractor")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
-    real: Annotated[int | None, typer.Option(min=1, help="At most so many real images")] = None,
+    real: Annotated[int | None, typer.Option(min=1, help="At most N real images")] = None,
     generator_weights: Annotated[
         WeightsName, typer.Option(help="EMA or last weights")
     ] = WeightsName.EMA,

@@ -39,7 +39,7 @@ def train_generator_verb(
     settings: Settings = None,
     resume: Resume = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Train in so many processes of a Ray cluster")
+        int | None, typer.Option(min=1, help="Train in N processes of a Ray cluster")
     ] = None,
     address: Address = None,
     dry_run: DryRun = False,

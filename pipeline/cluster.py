@@ -63,7 +63,7 @@ def require_listener(address: str | None) -> None:
 def train_on_ray(
     worker: Callable[[dict[str, Any]], None], job: dict[str, Any], workers: int, address: str | None
 ) -> None:
-    """Run `worker(job)` in so many processes of a Ray cluster, with a GPU each where it has any.
+    """Run `worker(job)` in `workers` processes of a Ray cluster, each with a GPU if it has any.
 
     When a worker or node is lost, Ray restarts all workers, and they resume from the last
     checkpoint.

@@ -44,7 +44,7 @@ class GenerationOptions:
     generator_weights: str = "ema"
     """ema or raw."""
     real: int | None = None
-    """At most so many real images, evenly spaced; precision and recall take the square."""
+    """Upper limit of real images, evenly spaced; precision and recall need its square in memory."""
     extractor: str
     weights: Path | None = None
     """Of the extractor."""
@@ -105,7 +105,7 @@ def balanced(classes: int, number: int) -> list[int]:
 
 
 def _evenly(rows: list[Row], most: int | None) -> list[Row]:
-    """At most so many rows, evenly spaced."""
+    """At most `most` rows, evenly spaced."""
     if most is None or len(rows) <= most:
         return rows
     return [rows[n * len(rows) // most] for n in range(most)]

@@ -45,7 +45,7 @@ class ReconstructionOptions:
     vgg: str | None = None
     """Weights of LPIPS; without them no LPIPS."""
     most: int | None = None
-    """At most so many images."""
+    """Upper limit of images."""
 
 
 def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOptions) -> list[str]:

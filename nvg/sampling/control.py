@@ -93,7 +93,7 @@ def condition_on_stages(
 ) -> Control:
     """`count` images that share the first `stages` stages of one reference.
 
-    InputError when there are not so many stages.
+    InputError when there are fewer stages.
     """
     require_stages(stages, geometry)
     leaves, content = _repeated(reference, geometry, count)
@@ -115,7 +115,7 @@ def edit_region(reference: Sequences, geometry: Geometry, edited_N: Tensor, coun
 
 
 def require_stages(stages: int, geometry: Geometry) -> None:
-    """InputError unless so many first stages exist."""
+    """InputError unless that many stages exist."""
     if not 1 <= stages <= geometry.stages:
         raise InputError(
             f"{stages} stages cannot be kept: a grid of {geometry.grid}x{geometry.grid} has "

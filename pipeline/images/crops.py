@@ -23,9 +23,9 @@ RANDOM = (View.RANDOM, View.RANDOM_FLIP)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A square whose corner is (`left`, `top`) in the image resized to `whole`; or its mirror."""
+    """A square whose corner is (`left`, `top`) in the image resized to `resized`; or its mirror."""
 
-    whole: tuple[int, int]
+    resized: tuple[int, int]
     left: int
     top: int
     flip: bool
@@ -52,8 +52,8 @@ class Crops:
         kinds = ["adm-center-crop"] if {View.CENTER, View.FLIP} & set(self.views) else []
         kinds += ["ten-crop"] if View.TEN in self.views else []
         kinds += ["random-crop"] if set(RANDOM) & set(self.views) else []
-        whole = kinds != ["adm-center-crop"]
-        return ", ".join(kinds) + (f" of an adm-resize by {self.resize:g}" if whole else "")
+        larger = kinds != ["adm-center-crop"]
+        return ", ".join(kinds) + (f" of an adm-resize by {self.resize:g}" if larger else "")
 
     def windows(self, width: int, height: int, key: str) -> list[Window]:
         """The window of each stored view, for an image of this size."""
@@ -75,15 +75,15 @@ class Crops:
             short, place = self._larger, CORNERS[name.removesuffix("-flip")]
         else:
             short, place = self._larger, _random_place(f"{key}\n{name}")
-        whole = resized(width, height, short)
+        sides = resized(width, height, short)
         # A random fraction is below 1: one more offset makes the last one reachable.
         extra = 1 if view in RANDOM else 0
         left, top = (
             int(fraction * (side - self.size + extra))
-            for fraction, side in zip(place, whole, strict=True)
+            for fraction, side in zip(place, sides, strict=True)
         )
         mirrored = view in (View.FLIP, View.RANDOM_FLIP) or name.endswith("-flip")
-        return Window(whole, left, top, mirrored)
+        return Window(sides, left, top, mirrored)
 
     @property
     def _larger(self) -> int:

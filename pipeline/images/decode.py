@@ -1,8 +1,8 @@
 """Decode and crop: bytes of an image -> pixels of its views.
 
 Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFORMANCE.md), and its
-pixels are those that the field's reference statistics are made of. JPEG's draft mode is faster for
-small images only, and gives others.
+reference statistics of the field come from its pixels. JPEG's draft mode is faster for small images
+only, and changes pixels.
 
 Legend: X view, D row or column of pixels or of the grid.
 """
@@ -27,7 +27,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class ImageError(InputError):
-    """An image that cannot be used; the message is the reason the index keeps."""
+    """An unusable image; the message is the reason in the index."""
 
     size: tuple[int, int] | None = None
     """Width and height of an image that decodes but cannot be cut."""
@@ -58,7 +58,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
-    """What `use` makes of the picture in file bytes. ImageError when either cannot be done."""
+    """Open a picture from file bytes and apply `use`. ImageError when either fails."""
     if not data:
         raise ImageError("empty file")
     try:
@@ -102,17 +102,17 @@ def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:
         error = ImageError(f"too long and narrow: {image.width}x{image.height}")
         error.size = image.size
         raise error
-    resized = {window.whole: _resize(image, window.whole) for window in windows}
+    resized = {window.resized: _resize(image, window.resized) for window in windows}
     pixels = np.empty((len(windows), 3, size, size), np.uint8)
     for n, window in enumerate(windows):
         left, top = window.left, window.top
-        square = resized[window.whole].crop((left, top, left + size, top + size))
+        square = resized[window.resized].crop((left, top, left + size, top + size))
         crop = np.asarray(square).transpose(2, 0, 1)
         pixels[n] = crop[..., ::-1] if window.flip else crop
     return pixels
 
 
-def _resize(image: Image.Image, whole: tuple[int, int]) -> Image.Image:
-    for halved in halvings(*image.size, min(whole)):
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    for halved in halvings(*image.size, min(size)):
         image = image.resize(halved, Image.Resampling.BOX)
-    return image.resize(whole, Image.Resampling.BICUBIC)
+    return image.resize(size, Image.Resampling.BICUBIC)

@@ -58,7 +58,7 @@ class SegmentMaps:
 
     def _cut(self, region_DD: Regions, window: Window) -> Regions:
         """The nearest region id of each pixel of a window, [D, D]."""
-        (wide, high), pixel = window.whole, np.arange(self.image_size) + 0.5
+        (wide, high), pixel = window.resized, np.arange(self.image_size) + 0.5
         row = ((pixel + window.top) * region_DD.shape[0] / high).astype(np.int64)
         column = ((pixel + window.left) * region_DD.shape[1] / wide).astype(np.int64)
         return region_DD[row][:, column[::-1] if window.flip else column]

@@ -35,12 +35,12 @@ class ChunkDecoder:
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
 
-        Seconds are a row's share of the chunk's.
+        Seconds of the chunk are divided evenly among its rows.
         """
         began = time.perf_counter()
         block = self.images.block(task.rows)
         rows = np.arange(task.start, task.start + len(task.rows))
-        seconds = _share(began, len(rows))
+        seconds = _per_row(began, len(rows))
         return {
             "chunk": np.full(len(rows), task.chunk),
             "row": rows,
@@ -71,7 +71,7 @@ class ChunkTokenizer:
     def __call__(self, block: Block) -> Block:
         """Replace the columns USED by leaves [B, X, N], content [B, X, T], stage_error [B, S].
 
-        And by features [B, X, N, P], where they are kept.
+        And by features [B, X, N, P], where the store keeps them.
         """
         began = time.perf_counter()
         pixels = block["pixels"]
@@ -101,7 +101,7 @@ class ChunkTokenizer:
         kept = {name: column for name, column in block.items() if name not in USED}
         made = {"leaves": leaves, "content": content, "stage_error": error}
         made |= {FEATURES: features} if self.features else {}
-        return kept | made | {"encode_seconds": _share(began, count)}
+        return kept | made | {"encode_seconds": _per_row(began, count)}
 
 
 def commit_chunk(block: Block, store_path: str) -> Block:
@@ -133,5 +133,5 @@ def commit_chunk(block: Block, store_path: str) -> Block:
     return {name: np.array([value]) for name, value in (counts | seconds).items()}
 
 
-def _share(began: float, rows: int) -> np.ndarray[Any, Any]:
+def _per_row(began: float, rows: int) -> np.ndarray[Any, Any]:
     return np.full(rows, (time.perf_counter() - began) / max(rows, 1))

@@ -56,7 +56,7 @@ def test_every_window_lies_in_its_image(
     windows = crops.windows(width, height, key)
     assert len(windows) == len(set(crops.names())) == 15
     for window in windows:
-        for start, side in zip((window.left, window.top), window.whole, strict=True):
+        for start, side in zip((window.left, window.top), window.resized, strict=True):
             assert 0 <= start <= side - size
     assert windows == crops.windows(width, height, key)
 
@@ -93,7 +93,7 @@ def test_label_maps_are_cut_like_their_images(width: int, height: int, key: str)
     for window in crops.windows(width, height, key):
         found = maps._cut(label, window)
         found = found[:, ::-1] if window.flip else found
-        wide, high = window.whole
+        wide, high = window.resized
         for y, x in ((0, 0), (3, 5), (7, 7)):
             row = int((window.top + y + 0.5) * height / high)
             column = int((window.left + x + 0.5) * width / wide)
