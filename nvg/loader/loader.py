@@ -1,7 +1,7 @@
-"""Store -> batches: in a seeded order, from memory or streamed, to be continued anywhere.
+"""Store -> batches in a seeded order, from memory or streamed; a state resumes anywhere.
 
-One sample is about 1 kB, so all of ImageNet is 1.3 GB: preloading wins over any streaming wherever
-it fits. Worker processes would cost a factor of ten (every batch crosses a pipe), hence none.
+One sample is about 1 kB, so all of ImageNet is 1.3 GB: preloading beats streaming wherever it fits.
+There are no worker processes: every batch would cross a pipe, ten times slower.
 """
 
 from collections.abc import Iterator
@@ -19,45 +19,48 @@ from nvg.sequence import Sequences
 from nvg.store import Store
 
 WINDOW = 16  # chunks whose rows a streamed batch mixes
-MOST_MEMORY = 0.5  # share of the free memory that a preloaded store may take
+MEMORY_FRACTION = 0.5  # of the free memory, which a preloaded store may take
 
 
 class LoaderMode(StrEnum):
     """Where rows come from."""
 
     AUTO = "auto"
-    """Memory when the store takes no more than half of what is free, else stream."""
+    """Memory if the store takes at most half of what is free, else stream."""
     MEMORY = "memory"
     STREAM = "stream"
 
 
 class LoaderState(TypedDict):
-    """Where a loader is: plain integers, valid for any world size and batch."""
+    """The place of a loader, valid for any world size and batch size."""
 
     seed: int
     epoch: int
     position: int
+    """Samples of the epoch that all ranks have consumed."""
+    mode: NotRequired[str]
+    """LoaderMode, memory or stream: the order depends on it. Version 0.1 wrote `window` only."""
     window: NotRequired[int]
-    """Chunks to a window when streaming, 0 from memory: the order depends on it."""
+    """Chunks per window when streaming: the order depends on it. 0 in version 0.1: memory."""
 
 
 class SequenceLoader(IterableDataset[Sequences]):
     """Iterates over the rest of the current epoch in batches of `Sequences`, then moves on.
 
-    The order depends on (seed, epoch) only, in stream mode on the window too; `position` counts
-    samples consumed by all ranks, so a state may be loaded with another world size. Rows with an
-    error status never appear, and of a row's views one is drawn each epoch. Every rank gets
-    `batch_size` samples per batch; at the end of an epoch an incomplete step is dropped, or with
-    `drop_last=False` shared out, so that each sample appears exactly once: ranks then still see the
-    same number of batches, the last of which may be smaller, and empty.
+    The order depends on (seed, epoch) only, in stream mode on the window too. A state counts the
+    samples that all ranks have consumed, so it loads with another world size. Error rows never
+    appear. Each epoch samples one view of every row. Every rank gets `batch_size` samples per
+    batch. At the end of an epoch an incomplete step is dropped; `drop_last=False` divides it among
+    the ranks, so that each sample appears exactly once: all ranks see the same number of batches,
+    and the last one may be smaller, or empty.
 
-    In stream mode every rank reads every chunk and keeps its own rows of it: ranks of one machine
-    share the page cache, from object storage each fetches the store once an epoch.
+    In stream mode every rank reads every chunk and keeps its own rows. Ranks of one machine share
+    the page cache; from object storage each rank fetches the whole store once an epoch.
 
-    As an `IterableDataset` it may be given to a torch DataLoader with `batch_size=None`; its worker
-    processes take the batches in turn, and then only the number of epochs can be kept in a state.
+    As an `IterableDataset` it works in a torch DataLoader with `batch_size=None`. Its worker
+    processes take the batches in turn, and a state then knows the number of epochs only.
 
-    With `features` batches also carry what the store keeps for alignment.
+    With `features`, batches also carry the patch features of the store (REPA).
 
     StoreError for an unfinished or damaged store, InputError when it has too few rows.
     """
@@ -90,9 +93,10 @@ class SequenceLoader(IterableDataset[Sequences]):
         self.drop_last = drop_last
         self.geometry = store.geometry
         self.seed, self.epoch, self.position = seed, 0, 0
-        fits = bytes_of(self.reader) <= MOST_MEMORY * free_bytes()
-        in_memory = mode is LoaderMode.MEMORY or (mode is LoaderMode.AUTO and fits)
-        self.window = 0 if in_memory else window
+        fits = bytes_of(self.reader) <= MEMORY_FRACTION * free_bytes()
+        if mode is LoaderMode.AUTO:
+            mode = LoaderMode.MEMORY if fits else LoaderMode.STREAM
+        self.mode, self.window = mode, window
         self.pin = torch.cuda.is_available() if pin is None else pin
         self._tokens: Tokens | None = None
 
@@ -103,13 +107,13 @@ class SequenceLoader(IterableDataset[Sequences]):
 
     def __iter__(self) -> Iterator[Sequences]:
         worker = get_worker_info()
-        share, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        own, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         epoch = self._open_epoch()
         try:
             number = 0
             while (span := self._next_span()) is not None:
                 start, stop, self.position = span
-                if number % workers == share:
+                if number % workers == own:
                     yield epoch.take(start, stop)
                 number += 1
         finally:
@@ -117,21 +121,30 @@ class SequenceLoader(IterableDataset[Sequences]):
         self.epoch, self.position = self.epoch + 1, 0
 
     def state_dict(self) -> LoaderState:
-        """The place after the last batch handed out."""
-        place: LoaderState = {"seed": self.seed, "epoch": self.epoch, "position": self.position}
-        return place | {"window": self.window}
+        """The place after the last batch that was returned."""
+        state: LoaderState = {"seed": self.seed, "epoch": self.epoch, "position": self.position}
+        state["mode"] = self.mode.value
+        if self.mode is LoaderMode.STREAM:
+            state["window"] = self.window
+        return state
 
     def load_state_dict(self, state: LoaderState) -> None:
-        """Go to a place that `state_dict` named, perhaps of another world size.
+        """Go to the place of a state, perhaps of another world size.
 
-        The loader streams or preloads as the one did that named it, since the order depends on it.
+        The loader streams or preloads as the state says, since the order depends on it.
         """
         self.seed, self.epoch = state["seed"], state["epoch"]
         self.position = state["position"]
-        self.window = state.get("window", 0)
+        window = state.get("window", 0)
+        self.mode = LoaderMode(state.get("mode", "stream" if window else "memory"))
+        self.window = window or self.window
+
+    def stream(self) -> None:
+        """Stream from now on: where one rank must, all must, since the order depends on it."""
+        self.mode = LoaderMode.STREAM
 
     def _open_epoch(self) -> Epoch:
-        if self.window:
+        if self.mode is LoaderMode.STREAM:
             return StreamEpoch(
                 self.reader, self.seed, self.epoch, self.window, self.position, self.pin
             )

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from nvg.distributed import World
-from nvg.loader import SequenceLoader
-from nvg.loader.loader import WINDOW
+from nvg.loader import LoaderMode, SequenceLoader
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.seeding import shard_seed
 from nvg.sequence import Sequences
@@ -56,9 +55,9 @@ class GeneratorTrainer:
             mode=self.training.loader,
             features=any(state.aligner for state in states),
         )
-        # Free memory differs between processes; where one must stream, all do: the order is one.
-        if world.any(self.loader.window > 0):
-            self.loader.window = WINDOW
+        # Free memory differs between processes.
+        if world.any(self.loader.mode is LoaderMode.STREAM):
+            self.loader.stream()
 
     def batches(self) -> Iterator[list[Sequences]]:
         """The micro-batches of each step, epoch after epoch."""

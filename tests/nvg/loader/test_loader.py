@@ -2,6 +2,7 @@
 
 import uuid
 from itertools import islice
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.geometry import Geometry
-from nvg.loader import LoaderState, SequenceLoader
+from nvg.loader import LoaderMode, LoaderState, SequenceLoader
 from nvg.sequence import Sequences
 from tests.nvg.loader.makers import numbered_store, rows_of
 from tests.nvg.store.makers import make_store
@@ -109,15 +110,36 @@ def test_a_resumed_loader_goes_on_as_if_uninterrupted(cut: int) -> None:
         assert torch.equal(expected.label, found.label)
 
 
-def test_a_state_is_a_few_plain_integers() -> None:
+def test_a_state_is_a_few_plain_values() -> None:
     """It goes through JSON, and does not move when the loader moves on."""
     loader = SequenceLoader(numbered_store(20), 4, seed=9)
     batches = iter(loader)
     next(batches)
     state = loader.state_dict()
     next(batches)
-    assert state == {"seed": 9, "epoch": 0, "position": 4, "window": 0}
-    assert {type(value) for value in state.values()} == {int}
+    assert state == {"seed": 9, "epoch": 0, "position": 4, "mode": "memory"}
+    assert {type(value) for value in state.values()} == {int, str}
+    loader.stream()
+    streaming = {"seed": 9, "epoch": 0, "position": 8, "mode": "stream", "window": 16}
+    assert loader.state_dict() == streaming
+
+
+@pytest.mark.parametrize(
+    ("window", "mode", "loaded"),
+    [
+        (None, LoaderMode.MEMORY, 5),
+        (0, LoaderMode.MEMORY, 5),
+        (3, LoaderMode.STREAM, 3),
+    ],
+)
+def test_a_state_of_version_0_1_tells_its_mode_by_the_window(
+    window: int | None, mode: LoaderMode, loaded: int
+) -> None:
+    """Such a checkpoint resumes in the mode and with the window it was made in."""
+    loader = SequenceLoader(numbered_store(20), 4, window=5)
+    state = {"seed": 1, "epoch": 2, "position": 4, **window}
+    loader.load_state_dict(cast(LoaderState, state))
+    assert (loader.mode, loader.window) == (mode, loaded)
 
 
 @light
