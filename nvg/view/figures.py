@@ -100,8 +100,8 @@ def stage_frames(
     for stage in range(geometry.stages):
         canvases = tiles_of(detokenizer.decode(content, leaves, stage))
         for frames, leaf, canvas in zip(animations, leaves, canvases, strict=True):
-            colours = structure_tile(labels(leaf, stage, geometry.K).numpy(), stage, geometry.grid)
-            frames.append(image_grid([[colours, canvas]], side, [f"stage {stage}", ""]))
+            colors = structure_tile(labels(leaf, stage, geometry.K).numpy(), stage, geometry.grid)
+            frames.append(image_grid([[colors, canvas]], side, [f"stage {stage}", ""]))
     return animations
 
 

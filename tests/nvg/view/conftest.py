@@ -18,7 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Eight rows, row 5 an error, whose first key tries to break out of the page."""
+    """Eight rows, row 5 an error; the key of row 0 tries to break out of the page."""
     store = empty_store(tmp_path_factory.mktemp("page") / "a.vgs", 8)
     arrays = random_arrays(store, bad=(5,))
     index = index_table(store, arrays, (5,))
@@ -32,7 +32,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, without a window."""
+    """Headless Chromium."""
     if not CHROMIUM:
         pytest.skip("no Chromium: ./justw browser installs Debian's")
     from playwright.sync_api import sync_playwright

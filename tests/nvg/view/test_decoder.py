@@ -1,4 +1,4 @@
-"""The decoder that a store carries."""
+"""The decoder in a store."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 
 def test_it_decodes_as_the_stores_tokenizer_does(store: Store) -> None:
-    """The fixture's tokenizer is the untrained one of seed 0."""
+    """It decodes like the tokenizer of the fixture (untrained, seed 0)."""
     row = slice(0, 1)
     content, leaves = (
         torch.from_numpy(array[row, 0].astype("int64")) for array in (store.content, store.leaves)
@@ -24,7 +24,7 @@ def test_it_decodes_as_the_stores_tokenizer_does(store: Store) -> None:
 
 
 def test_a_store_that_lost_it_names_the_remedy(store: Store) -> None:
-    """One line with the store, the file and the verb that brings it back."""
+    """The error is one line with the store, the file and the verb that repairs it."""
     (Path(store.path) / "detokenizer.safetensors").unlink()
     with pytest.raises(StoreError, match=r"lost its detokenizer\.safetensors.*--resume") as caught:
         store_detokenizer(store)

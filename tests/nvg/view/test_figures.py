@@ -1,4 +1,4 @@
-"""Figures: tiles in their places, colours that tell clusters apart, PNGs that read back."""
+"""Figures: positions of tiles, colors of clusters, PNG round trips."""
 
 import io
 
@@ -22,35 +22,35 @@ from tests.nvg.tokenizer.makers import tiny_autoencoder
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def flat(colour: tuple[int, int, int], side: int = 8) -> Tile:
-    """A tile of one colour."""
-    return np.full((side, side, 3), colour, np.uint8)
+def flat(color: tuple[int, int, int], side: int = 8) -> Tile:
+    """A tile of one color."""
+    return np.full((side, side, 3), color, np.uint8)
 
 
-def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:
-    """All colours of a picture."""
+def colors_of(picture: Image.Image) -> set[tuple[int, ...]]:
+    """All colors of an image."""
     return {tuple(pixel) for pixel in np.asarray(picture).reshape(-1, 3).tolist()}
 
 
-def boxes(picture: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int, int]:
-    """Left, top, width, height and area of a colour."""
-    rows, columns = np.nonzero((np.asarray(picture) == colour).all(-1))
+def boxes(picture: Image.Image, color: tuple[int, int, int]) -> tuple[int, int, int, int, int]:
+    """Left, top, width, height and area of a color."""
+    rows, columns = np.nonzero((np.asarray(picture) == color).all(-1))
     left, top = columns.min(), rows.min()
     return left, top, columns.max() - left + 1, rows.max() - top + 1, len(rows)
 
 
 @pytest.mark.parametrize("side", [4, 8, 20])
 def test_tiles_are_scaled_to_squares(side: int) -> None:
-    """Every tile is a full square of `side` pixels, enlarged or reduced."""
+    """Every tile is scaled to a square of `side` pixels."""
     picture = image_grid([[flat(RED), flat(GREEN)], [flat(BLUE)]], side)
-    for colour in (RED, GREEN, BLUE):
-        assert boxes(picture, colour)[2:] == (side, side, side * side)
+    for color in (RED, GREEN, BLUE):
+        assert boxes(picture, color)[2:] == (side, side, side * side)
 
 
 def test_tiles_keep_their_order() -> None:
-    """Rows go down and columns to the right, without touching."""
+    """Rows go down, columns to the right, and tiles do not touch."""
     picture = image_grid([[flat(RED), flat(GREEN)], [flat(BLUE)]], 10)
-    red, green, blue = (boxes(picture, colour) for colour in (RED, GREEN, BLUE))
+    red, green, blue = (boxes(picture, color) for color in (RED, GREEN, BLUE))
     assert green[0] > red[0] + 10
     assert green[1] == red[1]
     assert blue[1] > red[1] + 10
@@ -58,7 +58,7 @@ def test_tiles_keep_their_order() -> None:
 
 
 def test_headers_and_names_are_drawn_beside_the_tiles() -> None:
-    """Text adds ink outside, and every tile stays whole."""
+    """Text adds ink outside the tiles and covers none of them."""
     rows = [[flat(RED), flat(GREEN)], [flat(BLUE), flat(RED)]]
     picture = image_grid(rows, 30, headers=["one", "two"], names=["first", "second"])
     assert boxes(picture, GREEN)[2:] == (30, 30, 900)
@@ -66,15 +66,15 @@ def test_headers_and_names_are_drawn_beside_the_tiles() -> None:
     plain = image_grid(rows, 30)
     assert picture.width > plain.width
     assert picture.height > plain.height
-    assert len(colours_of(picture)) > len(colours_of(plain))
+    assert len(colors_of(picture)) > len(colors_of(plain))
 
 
 def test_enlarging_invents_no_colours() -> None:
-    """Small tiles are shown pixel by pixel."""
+    """Small tiles are enlarged without interpolation."""
     noise = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     picture = image_grid([[noise]], 40)
     allowed = {tuple(pixel) for pixel in noise.reshape(-1, 3).tolist()} | {(255, 255, 255)}
-    assert colours_of(picture) == allowed
+    assert colors_of(picture) == allowed
 
 
 def test_tiles_of_a_batch_are_its_images() -> None:
@@ -85,22 +85,22 @@ def test_tiles_of_a_batch_are_its_images() -> None:
     assert tiles[1][2, 3].tolist() == pixels[1, :, 2, 3].tolist()
 
 
-def solid(*colours: tuple[int, int, int]) -> torch.Tensor:
-    """Images [B, 3, 8, 8], one of each colour."""
-    levels = torch.tensor(colours, dtype=torch.uint8)
+def solid(*colors: tuple[int, int, int]) -> torch.Tensor:
+    """Images [B, 3, 8, 8], one per color."""
+    levels = torch.tensor(colors, dtype=torch.uint8)
     return levels[:, :, None, None].expand(-1, -1, 8, 8).contiguous()
 
 
 def test_originals_stand_over_their_reconstructions() -> None:
-    """Column by column, the second line shows what became of the first."""
+    """Each column has an original above its reconstruction."""
     picture = reconstruction_figure(solid(RED, GREEN), solid(BLUE, (9, 9, 9)), columns=2, side=16)
-    red, green, blue = (boxes(picture, colour) for colour in (RED, GREEN, BLUE))
+    red, green, blue = (boxes(picture, color) for color in (RED, GREEN, BLUE))
     assert (red[0], red[1]) == (blue[0], green[1])
     assert blue[1] > red[1]
 
 
 def test_long_lists_of_reconstructions_are_broken() -> None:
-    """Five images at two columns make three pairs of lines."""
+    """Five images in two columns make three pairs of rows."""
     single = reconstruction_figure(solid(RED), solid(RED), columns=2, side=16)
     picture = reconstruction_figure(solid(*[RED] * 5), solid(*[RED] * 5), columns=2, side=16)
     assert boxes(picture, RED)[4] == 10 * 16 * 16
@@ -108,16 +108,16 @@ def test_long_lists_of_reconstructions_are_broken() -> None:
 
 
 def test_samples_stand_class_by_class() -> None:
-    """`columns` to a row, in order."""
+    """`columns` per row, in order."""
     picture = sample_figure(solid(RED, GREEN, BLUE, (9, 9, 9)), ["ant", "bee"], columns=2, side=16)
-    red, green, blue = (boxes(picture, colour) for colour in (RED, GREEN, BLUE))
+    red, green, blue = (boxes(picture, color) for color in (RED, GREEN, BLUE))
     assert (red[1], red[0]) == (green[1], blue[0])
     assert green[0] > red[0]
     assert blue[1] > red[1]
 
 
 def test_a_hierarchy_shows_map_and_canvas_of_every_stage() -> None:
-    """Two images of K = 4 make four lines of five tiles; the last canvas is the decoded image."""
+    """Two images with K = 4 make four rows of five tiles; the last canvas is the decoded image."""
     model = tiny_autoencoder()
     rng = np.random.default_rng(0)
     leaves = torch.from_numpy(random_leaves(rng, (2,), 4))
@@ -133,7 +133,7 @@ def test_a_hierarchy_shows_map_and_canvas_of_every_stage() -> None:
 
 
 def test_a_png_reads_back() -> None:
-    """The bytes are a PNG of the very pixels."""
+    """The PNG decodes to the same pixels."""
     picture = image_grid([[flat(RED), flat(BLUE)]], 9)
     again = Image.open(io.BytesIO(png_bytes(picture)))
     assert again.format == "PNG"

@@ -1,4 +1,4 @@
-"""The page over a store: what it embeds, what it refuses, and its use in a browser."""
+"""The page over a store: its data, its errors, and its use in a browser."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ from tests.nvg.view.makers import NASTY
 
 
 def embedded(page: bytes) -> dict[str, Any]:
-    """The data a page holds."""
+    """The data embedded in a page."""
     found = re.search(rb'<script id="data" type="application/json">(.*?)</script>', page, re.S)
     assert found
     data: dict[str, Any] = json.loads(found[1])
@@ -32,7 +32,7 @@ def embedded(page: bytes) -> dict[str, Any]:
 
 
 def test_the_page_holds_the_stores_numbers(odd: Store) -> None:
-    """Leaves, tokens, a picture for each stage; an error row its reason."""
+    """A record has leaves, tokens and a canvas per stage; an error row has its reason."""
     originals = {1: np.full((8, 8, 3), 7, np.uint8)}
     data = embedded(page_html(odd, [0, 1, 5], originals))
     assert data["summary"].endswith("1 error rows; 3 of them on this page")
@@ -50,7 +50,7 @@ def test_the_page_holds_the_stores_numbers(odd: Store) -> None:
 
 
 def test_nothing_of_the_data_is_markup(odd: Store) -> None:
-    """No `<` of a key survives; one script of data and one of code, no address but data:."""
+    """A `<` in a key is escaped; one script of data, one of code, and no URL but data:."""
     page = page_html(odd, [0]).decode()
     assert page.count("<script") == 2
     assert "window.hit" in page
@@ -62,7 +62,7 @@ def test_nothing_of_the_data_is_markup(odd: Store) -> None:
 def test_a_store_without_decoder_still_shows_its_maps(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The loss is told; leaves and tokens are there, canvases are not; a sheet says the remedy."""
+    """It warns and shows maps and tokens without canvases; a sheet fails and names the remedy."""
     store = make_store(tmp_path / "a.vgs", 4)
     (tmp_path / "a.vgs" / "detokenizer.safetensors").unlink()
     (image,) = embedded(page_html(store, [0]))["images"]
@@ -74,7 +74,7 @@ def test_a_store_without_decoder_still_shows_its_maps(
 
 
 def test_rows_are_selected(odd: Store) -> None:
-    """A list of runs; a few evenly by default; what is not there is refused."""
+    """Ranges and single rows; by default a few, evenly spaced; others are refused."""
     assert select_rows(odd, "0-2, 6") == [0, 1, 2, 6]
     assert select_rows(odd, None) == list(range(8))
     assert select_rows(odd, None, 4) == [0, 2, 4, 6]
@@ -93,7 +93,7 @@ def test_rows_are_selected(odd: Store) -> None:
 def view(
     request: pytest.FixtureRequest, browser: Any, odd: Store, tmp_path: Path
 ) -> Iterator[tuple[Any, list[str]]]:
-    """The page at a width, and every request and error it makes."""
+    """The page at a window width, with every request and error it makes."""
     path = tmp_path / "page.html"
     path.write_bytes(page_html(odd, list(range(8))))
     context = browser.new_context(viewport={"width": request.param, "height": 900})
@@ -107,7 +107,7 @@ def view(
 
 @pytest.mark.browser
 def test_the_slider_changes_map_and_canvas(view: tuple[Any, list[str]], odd: Store) -> None:
-    """Colours of the map are those of our pictures, at every stage; keys work too."""
+    """The map has the colors of the figures at every stage; the keyboard works too."""
     page, seen = view
     for stage in range(5):
         page.locator("#stage").evaluate(
@@ -128,7 +128,7 @@ def test_the_slider_changes_map_and_canvas(view: tuple[Any, list[str]], odd: Sto
 
 @pytest.mark.browser
 def test_hovering_lights_the_family(view: tuple[Any, list[str]], odd: Store) -> None:
-    """Parents with their tokens up to the whole image, two children, and a click goes down."""
+    """It lists ancestors with tokens and both children; a click goes to a child."""
     page, _ = view
     page.locator("canvas[data-part=map]").hover(position={"x": 5, "y": 5})
     path = page.locator("[data-part=path] button").all_text_contents()
@@ -145,7 +145,7 @@ def test_hovering_lights_the_family(view: tuple[Any, list[str]], odd: Store) -> 
 
 @pytest.mark.browser
 def test_the_keyboard_walks_through_clusters(view: tuple[Any, list[str]]) -> None:
-    """Down and up on the focused map, Enter to the children."""
+    """Arrow keys on the focused map change the stage, Enter goes to the children."""
     page, _ = view
     page.locator("canvas[data-part=map]").focus()
     for key, last in (("ArrowDown", "0"), ("ArrowDown", "1"), ("ArrowDown", "1"), ("ArrowUp", "0")):
@@ -158,7 +158,7 @@ def test_the_keyboard_walks_through_clusters(view: tuple[Any, list[str]]) -> Non
 
 @pytest.mark.browser
 def test_filter_search_and_compare(view: tuple[Any, list[str]]) -> None:
-    """Errors alone, a key alone, none, two side by side."""
+    """Filters by status and key, an empty result, two images side by side."""
     page, _ = view
     page.locator("#status").select_option("error")
     assert page.locator("#list button").count() == 1
@@ -176,7 +176,7 @@ def test_filter_search_and_compare(view: tuple[Any, list[str]]) -> None:
 
 @pytest.mark.browser
 def test_a_key_cannot_act(view: tuple[Any, list[str]]) -> None:
-    """It is shown as it is written, and nothing of it runs; no errors, no requests."""
+    """The key is shown as text, runs no script, and causes no error or request."""
     page, seen = view
     assert page.locator("#panes h1").text_content() == f"row 0: {NASTY}"
     assert page.evaluate("window.hit") is None
@@ -185,25 +185,25 @@ def test_a_key_cannot_act(view: tuple[Any, list[str]]) -> None:
 
 @pytest.mark.browser
 def test_it_fits_and_can_be_read(view: tuple[Any, list[str]]) -> None:
-    """No sideways scrolling of the page; text of at least 4.5 : 1 (WCAG AA), light and dark."""
+    """The page does not scroll sideways; contrast is at least 4.5 : 1 (WCAG AA), light and dark."""
     page, _ = view
     wide = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide[0] <= wide[1]
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        colours = page.evaluate(
+        colors = page.evaluate(
             "() => ['--ink', '--soft', '--mark', '--paper'].map(name =>"
             " getComputedStyle(document.documentElement).getPropertyValue(name).trim())"
         )
-        paper = luminance(colours[-1])
-        for colour in colours[:3]:
-            lighter, darker = sorted((luminance(colour), paper), reverse=True)
-            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (scheme, colour)
+        paper = luminance(colors[-1])
+        for color in colors[:3]:
+            lighter, darker = sorted((luminance(color), paper), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (scheme, color)
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """WCAG's relative luminance of #rgb or #rrggbb."""
-    digits = colour.lstrip("#")
+    digits = color.lstrip("#")
     if len(digits) == 3:
         digits = "".join(2 * digit for digit in digits)
     parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]

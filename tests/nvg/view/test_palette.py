@@ -1,4 +1,4 @@
-"""Colours of structure maps."""
+"""Colors of structure maps."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from nvg.view.palette import structure_tile
 
 @pytest.mark.parametrize("stage", range(9))
 def test_every_cluster_has_its_own_colour(stage: int) -> None:
-    """Up to the 256 clusters of a 16x16 grid, equal colour means equal label."""
+    """Up to the 256 clusters of a 16x16 grid, every label has its own color."""
     label_N = np.random.default_rng(stage).permutation(np.arange(256) % 2**stage)
     tile = structure_tile(label_N, stage, 16).reshape(256, 3)
     seen = {(int(label), tuple(pixel)) for label, pixel in zip(label_N, tile.tolist(), strict=True)}
     assert len(seen) == 2**stage
-    assert len({colour for _, colour in seen}) == 2**stage
+    assert len({color for _, color in seen}) == 2**stage
 
 
 def test_a_structure_tile_is_in_grid_order() -> None:

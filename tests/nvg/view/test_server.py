@@ -1,4 +1,4 @@
-"""Browsing a whole store: what the server answers, whom it refuses, and its page in a browser."""
+"""The local server: its answers, what it refuses, and its page in a browser."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from tests.nvg.view.makers import NASTY
 
 @pytest.fixture
 def address(odd: Store, tmp_path: Path) -> Iterator[str]:
-    """A server over the odd store, another of other tokens beside it."""
+    """A server over the odd store, compared with a store of other tokens."""
     beside = make_store(tmp_path / "b.vgs", 8, seed=5)
     server = make_server(Browser(odd, beside), 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -32,7 +32,7 @@ def address(odd: Store, tmp_path: Path) -> Iterator[str]:
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes, str]:
-    """Status, body and type."""
+    """Status, body and content type."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as reply:
             return reply.status, reply.read(), reply.headers["Content-Type"]
@@ -42,7 +42,7 @@ def get(url: str, **headers: str) -> tuple[int, bytes, str]:
 
 
 def test_lists_are_filtered_and_parted(address: str, odd: Store) -> None:
-    """By class, status and part of the key, some at a time, with how many there are."""
+    """By class, status and part of the key, in slices, with the total count."""
     found = json.loads(get(f"{address}/list?count=3&offset=2")[1])
     assert found["total"] == 8
     assert [item["row"] for item in found["items"]] == [2, 3, 4]
@@ -56,7 +56,7 @@ def test_lists_are_filtered_and_parted(address: str, odd: Store) -> None:
 
 
 def test_an_image_and_its_like_in_the_other_store(address: str, odd: Store, tmp_path: Path) -> None:
-    """Leaves and tokens of either; a picture for the list; a key the other lacks."""
+    """Records of both stores, a thumbnail, and an error for a key that the other store lacks."""
     own = json.loads(get(f"{address}/image/3")[1])
     assert own["leaves"] == odd.leaves[3, 0].tolist()
     other = json.loads(get(f"{address}/image/3?other=1")[1])
@@ -69,7 +69,7 @@ def test_an_image_and_its_like_in_the_other_store(address: str, odd: Store, tmp_
 
 
 def test_images_with_the_same_token(address: str, odd: Store) -> None:
-    """Against a look at every row; the image itself left out."""
+    """Equals a search through every row, without the image itself."""
     for stage in (0, 2, 4):
         part = odd.geometry.stage_slice(stage)
         code = int(odd.content[1, 0][part][0])
@@ -83,7 +83,7 @@ def test_images_with_the_same_token(address: str, odd: Store) -> None:
 
 
 def test_nothing_else_is_served(address: str) -> None:
-    """Other paths, rows that are not there, numbers that are none, other names of this machine."""
+    """Unknown paths, rows out of range, bad numbers and foreign host names are refused."""
     for path in ("/manifest.json", "/../a.vgs", "/image/../0", "/image/99", "/thumb/5", "/list/x"):
         status, said, kind = get(address + path)
         assert status == 404, path
@@ -96,7 +96,7 @@ def test_nothing_else_is_served(address: str) -> None:
 
 
 def test_a_taken_port_is_named(odd: Store) -> None:
-    """And one that is no port."""
+    """So is a number that is not a port."""
     first = make_server(Browser(odd), 0)
     with first, pytest.raises(InputError, match=f"port {first.server_port} cannot be used"):
         make_server(Browser(odd), first.server_port)
@@ -105,7 +105,7 @@ def test_a_taken_port_is_named(odd: Store) -> None:
 
 
 def test_originals_are_asked_for(odd: Store) -> None:
-    """Row by row, of the store that is shown."""
+    """The server reads originals by row from the store that it shows."""
     asked: list[list[int]] = []
 
     def read(store: Store, rows: list[int]) -> Originals:
@@ -118,7 +118,7 @@ def test_originals_are_asked_for(odd: Store) -> None:
 
 @pytest.mark.browser
 def test_the_page_browses(address: str, browser: Any) -> None:
-    """Lists, filters, compares with the other store; asks nobody else; odd keys stay text."""
+    """It lists, filters and compares; it requests nothing elsewhere; odd keys stay text."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page, seen = context.new_page(), []
     page.on("request", lambda asked: seen.append(asked.url))

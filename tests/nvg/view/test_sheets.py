@@ -1,4 +1,4 @@
-"""Sheets and charts: sizes, places, what is refused."""
+"""Sheets and charts: sizes, positions, errors."""
 
 import io
 from pathlib import Path
@@ -15,12 +15,12 @@ from tests.nvg.store.makers import empty_store
 
 
 def pixels(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """A PNG's colours."""
+    """The pixels of a PNG."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def test_three_lines_an_image_and_a_column_a_stage(store: Store) -> None:
-    """Original beside five stages; maps, canvases, residuals below each other."""
+    """The original beside five stages; rows of maps, canvases and residuals."""
     one = pixels(hierarchy_sheet(store, [0], {}))
     three = pixels(hierarchy_sheet(store, [0, 1, 2], {}))
     assert one.shape[1] == three.shape[1] > 6 * SIDE
@@ -28,7 +28,7 @@ def test_three_lines_an_image_and_a_column_a_stage(store: Store) -> None:
 
 
 def test_the_original_stands_first(store: Store) -> None:
-    """Where there is one; else the place is white."""
+    """Its tile is white where there is none."""
     red = {0: np.full((8, 8, 3), (255, 0, 0), np.uint8)}
     with_one, without = (pixels(hierarchy_sheet(store, [0], given)) for given in (red, {}))
     is_red = (with_one == (255, 0, 0)).all(-1)
@@ -38,7 +38,7 @@ def test_the_original_stands_first(store: Store) -> None:
 
 
 def test_rows_without_tokens_are_refused(store: Store) -> None:
-    """Error rows with their reason; too many; none."""
+    """Error rows (with their reason), too many rows, and none."""
     with pytest.raises(InputError, match=r"row 3 .* has no tokens: not an image"):
         hierarchy_sheet(store, [0, 3], {})
     for rows in ([], [0] * 33):
@@ -47,7 +47,7 @@ def test_rows_without_tokens_are_refused(store: Store) -> None:
 
 
 def test_charts_are_drawn(store: Store, tmp_path: Path) -> None:
-    """Three of them with colours; nothing to chart is said."""
+    """Three charts in color; a store without tokens is an error."""
     picture = pixels(usage_charts(summarize(store)))
     assert picture.shape[:2] == (450, 1500)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20

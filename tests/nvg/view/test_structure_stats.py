@@ -1,4 +1,4 @@
-"""Measures of the structure in a store, against the definitions."""
+"""Structure measures of a store, against their definitions."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.nvg.store.makers import empty_store
 
 
 def test_structure_is_measured_on_the_final_canvases(store: Store) -> None:
-    """Every stage's variance within clusters, by numpy, over the good rows' rebuilt canvases."""
+    """Variance per stage equals numpy's over the canvases of all rows with tokens."""
     lines = structure_lines(store)
     quantizer, rows = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), store.ok_rows()
     leaves = store.leaves[:][rows, 0]
@@ -35,6 +35,6 @@ def test_structure_is_measured_on_the_final_canvases(store: Store) -> None:
 
 
 def test_structure_without_a_good_row_is_refused(tmp_path: Path) -> None:
-    """A store in which nothing is committed has nothing to measure."""
+    """A store without committed rows is an error."""
     with pytest.raises(InputError, match="no tokenized row"):
         structure_lines(empty_store(tmp_path / "new.vgs", 8))

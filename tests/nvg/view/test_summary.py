@@ -1,4 +1,4 @@
-"""A store at a glance: counts, errors by reason, keys."""
+"""The summary of a store: counts, errors by reason, keys."""
 
 import json
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from tests.nvg.store.makers import empty_store, make_store
 
 
 def test_counts_are_the_stores(store: Store) -> None:
-    """Ten rows, two of them errors, two views, and what the manifest says; JSON takes it all."""
+    """Counts, errors by reason and the manifest's values, all of which JSON can hold."""
     found = summarize(store)
     assert (found.rows, found.indexed, found.errors, found.chunks) == (10, 10, 2, 3)
     assert found.reasons == {"not an image": 2}
@@ -25,7 +25,7 @@ def test_counts_are_the_stores(store: Store) -> None:
 
 
 def test_most_used_codes_are_counted(tmp_path: Path) -> None:
-    """Against a count of the tokens themselves, by stage."""
+    """Usage per stage equals a count over the tokens."""
     store = make_store(tmp_path / "a.vgs", 50)
     for use in summarize(store).stages:
         tokens = store.content[:][..., store.geometry.stage_slice(use.stage)].ravel().tolist()
@@ -35,14 +35,14 @@ def test_most_used_codes_are_counted(tmp_path: Path) -> None:
 
 
 def test_an_empty_store_can_be_looked_at(tmp_path: Path) -> None:
-    """Nothing is committed yet."""
+    """Without committed rows, counts are zero and stages are missing."""
     found = summarize(empty_store(tmp_path / "a.vgs", 6))
     assert not found.finished
     assert (found.indexed, found.committed, found.stages) == (0, 0, [])
 
 
 def test_keys_are_found(store: Store) -> None:
-    """By the whole key; a part of one is named, else what keys are."""
+    """The whole key is found; the error for another names a similar key, or what keys are."""
     assert find_key(store, "image-7") == 7
     with pytest.raises(InputError, match="there is 'image-7'"):
         find_key(store, "photos/mage-7")

@@ -1,4 +1,4 @@
-"""The coloured views: what they hold, and that odd keys are text, never markup."""
+"""The colored views: their content, and that odd keys are text, never markup."""
 
 import io
 from dataclasses import replace
@@ -16,21 +16,21 @@ from tests.nvg.store.makers import empty_store
 
 
 def rendered(view: RenderableType, width: int = 120) -> str:
-    """As a terminal with colours gets it."""
+    """The output for a color terminal."""
     out = io.StringIO()
     Console(file=out, force_terminal=True, width=width, color_system="truecolor").print(view)
     return out.getvalue()
 
 
 def plain(view: RenderableType) -> str:
-    """Without colours."""
+    """The output without colors."""
     out = io.StringIO()
     Console(file=out, width=120).print(view)
     return out.getvalue()
 
 
 def test_one_screen_has_what_matters(store: Store) -> None:
-    """State, counts, errors by reason, a line a stage, within 40 lines."""
+    """State, counts, errors by reason and one line per stage, within 40 lines."""
     text = plain(summary_view(summarize(store)))
     for word in ("finished", "3 of 3 chunks", "4x4, stages 0..4", "2 x", "not an image", "greedy"):
         assert word in text
@@ -39,12 +39,12 @@ def test_one_screen_has_what_matters(store: Store) -> None:
 
 
 def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
-    """In so many letters."""
+    """The summary says UNFINISHED."""
     assert "UNFINISHED" in plain(summary_view(summarize(empty_store(tmp_path / "a.vgs", 6))))
 
 
 def test_bars_are_proportional() -> None:
-    """Empty, half, full; beyond is cut."""
+    """Empty, half, full; values beyond are clipped."""
     assert bar(0) == " " * BAR
     assert bar(1) == "█" * BAR == bar(7)
     assert bar(0.5) == "█" * (BAR // 2) + " " * (BAR // 2)
@@ -52,7 +52,7 @@ def test_bars_are_proportional() -> None:
 
 
 def test_maps_have_the_pictures_colours() -> None:
-    """Small ones two characters a position; large ones two positions to a character."""
+    """Small maps take two characters per position, large ones half a character."""
     label = np.arange(16) % 4
     red, green, blue = structure_tile(label, 2, 4)[0, 0]
     text = rendered(map_blocks(label, 2, 4))
@@ -68,7 +68,7 @@ def test_maps_have_the_pictures_colours() -> None:
 
 @pytest.mark.parametrize("row", [0, 3])
 def test_an_image_is_shown(store: Store, row: int) -> None:
-    """Every stage's map and tokens; an error row its reason."""
+    """Map and tokens of every stage; an error row has its reason."""
     text = plain(row_view(store, store.entry(row)))
     assert f"image-{row}" in text
     if row == 3:
@@ -79,7 +79,7 @@ def test_an_image_is_shown(store: Store, row: int) -> None:
 
 
 def test_odd_keys_are_text(store: Store) -> None:
-    """Brackets, quotes and other scripts come out as they are."""
+    """Brackets, quotes and non-Latin letters are printed unchanged."""
     key = "[bold]a/<b>\"'é漢"
     entry = {**store.entry(0), "key": key}
     assert key in plain(row_view(store, entry))

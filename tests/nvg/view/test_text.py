@@ -1,4 +1,4 @@
-"""Inspection: what is printed about a store and a row is what they hold."""
+"""Plain text about a store and a row, against their content."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def crafted(path: Path) -> Store:
 
 
 def line_of(lines: list[str], name: str) -> str:
-    """The one line that begins with a name."""
+    """The line that begins with a name."""
     (line,) = (line for line in lines if line.startswith(name))
     return line
 
@@ -46,12 +46,12 @@ def test_a_summary_counts(store: Store) -> None:
 
 
 def test_a_summary_groups_errors_by_reason(store: Store) -> None:
-    """Each reason once, with how often it occurs."""
+    """Each reason once, with its count."""
     assert any(line.strip() == "2 x not an image" for line in store_lines(store))
 
 
 def test_a_summary_measures_the_files(store: Store) -> None:
-    """Bytes of everything but the tokenizer's weights, divided by the images."""
+    """Bytes without the tokenizer's weights, divided by the images."""
     files = [path for path in Path(store.path).rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files if path.suffix != ".safetensors")
     expected = f"{size / 1e6:.2f} MB, {size / 10:.0f} bytes per image"
@@ -59,22 +59,22 @@ def test_a_summary_measures_the_files(store: Store) -> None:
 
 
 def stage_row(store: Store, stage: int) -> list[str]:
-    """The cells of one stage's line: stage, clusters, codes used, share, entropy, residual."""
+    """The cells of a stage's line: stage, clusters, codes used, of max, entropy, residual."""
     return line_of([line.strip() for line in store_lines(store)], f"{stage} ").split()
 
 
 def test_a_stage_with_one_code_has_no_entropy(tmp_path: Path) -> None:
-    """One code of the six draws of stage 0: a sixth of its reach, 0 bits."""
+    """One code in six tokens of stage 0: a sixth of the maximum, 0 bits."""
     assert stage_row(crafted(tmp_path), 0) == ["0", "1", "1", "16.7%", "0.00", "1.0000"]
 
 
 def test_a_stage_with_two_equal_codes_has_one_bit(tmp_path: Path) -> None:
-    """Two codes of twelve draws, equally often: 1 bit; the residual is the index's mean."""
+    """Two codes in twelve tokens, equally often: 1 bit; the residual is the mean of the index."""
     assert stage_row(crafted(tmp_path), 1) == ["1", "2", "2", "16.7%", "1.00", "0.5000"]
 
 
 def test_a_later_stage_is_measured_by_the_codebook(tmp_path: Path) -> None:
-    """Where there are more draws than codes, the reach is the codebook; entropy as by hand."""
+    """With more tokens than codes, the maximum is the codebook size; entropy as by hand."""
     store = crafted(tmp_path)
     tokens = store.content[:][[0, 1, 3, 4, 6, 7], 0, 15:31].ravel().tolist()
     shares = [tokens.count(code) / 96 for code in range(16)]
@@ -86,7 +86,7 @@ def test_a_later_stage_is_measured_by_the_codebook(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_an_unfinished_store_can_be_inspected(tmp_path: Path, done: int) -> None:
-    """It says how far it is, even before the first chunk."""
+    """It shows the committed chunks, even before the first."""
     store = empty_store(tmp_path / "a.vgs", 10)
     arrays = random_arrays(store)
     for chunk in range(done):
@@ -96,7 +96,7 @@ def test_an_unfinished_store_can_be_inspected(tmp_path: Path, done: int) -> None
 
 
 def test_a_store_of_errors_can_be_inspected(tmp_path: Path) -> None:
-    """There are no tokens to count, so the stages are left out."""
+    """Without tokens, the table of stages is left out."""
     lines = store_lines(make_store(tmp_path / "a.vgs", 5, bad=range(5)))
     assert line_of(lines, "errors").split() == ["errors", "5"]
     assert not any("entropy" in line for line in lines)
@@ -110,13 +110,13 @@ def test_a_row_shows_its_index_entry(store: Store) -> None:
 
 
 def test_an_error_row_shows_its_reason_only(store: Store) -> None:
-    """There is nothing else to show."""
+    """An error row has only this line."""
     (line,) = row_lines(store, 3)
     assert line.endswith("error not an image")
 
 
 def test_a_row_shows_every_stage(tmp_path: Path) -> None:
-    """Stage, clusters, residual and the tokens, as many as fit a line."""
+    """Stage, clusters, residual and the first tokens."""
     store = crafted(tmp_path)
     stages = [line for line in row_lines(store, 0) if line.startswith("stage")]
     tokens = store.content[0, 0].tolist()
@@ -129,7 +129,7 @@ def test_a_row_shows_every_stage(tmp_path: Path) -> None:
 
 
 def test_a_row_shows_its_structure_maps(tmp_path: Path) -> None:
-    """With leaves in order, stage 1 splits top from bottom and stage 2 gives each line its own."""
+    """With leaves in raster order, stage 1 splits top from bottom, stage 2 line by line."""
     lines = row_lines(crafted(tmp_path), 0)
     first, second = (lines.index(line_of(lines, f"stage {stage}:")) for stage in (1, 2))
     assert [line.split() for line in lines[first + 1 : first + 5]] == [["0"] * 4] * 2 + [
@@ -141,7 +141,7 @@ def test_a_row_shows_its_structure_maps(tmp_path: Path) -> None:
 
 
 def test_many_tokens_are_cut(tmp_path: Path) -> None:
-    """Of a stage with 64 tokens the first 16 are shown, and that there are more."""
+    """A stage with 64 tokens shows the first 16 and dots."""
     store = make_store(tmp_path / "a.vgs", 1, grid=8)
     line = line_of(row_lines(store, 0), "stage 6:")
     tokens = store.content[0, 0, 63:].tolist()
@@ -150,13 +150,13 @@ def test_many_tokens_are_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [-1, 10, 1000])
 def test_a_row_that_is_not_there_is_refused(store: Store, row: int) -> None:
-    """The error names the rows there are."""
+    """The error names the valid rows."""
     with pytest.raises(InputError, match=rf"row {row} .*0\.\.9"):
         row_lines(store, row)
 
 
 def test_a_row_not_yet_written_is_refused(tmp_path: Path) -> None:
-    """In an unfinished store only committed rows can be shown."""
+    """An unfinished store shows only committed rows."""
     store = empty_store(tmp_path / "a.vgs", 10)
     arrays = random_arrays(store)
     write_rows(store, 1, arrays, index_table(store, arrays))

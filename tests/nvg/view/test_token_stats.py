@@ -1,4 +1,4 @@
-"""Use of the codebook over a store: in parts the same as at once."""
+"""Codebook usage over a store; the chunk size does not matter."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.nvg.store.makers import make_store
 
 
 def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
-    """The same rows in other chunks, and only the first rows where a limit is given."""
+    """Equal for other chunk sizes, and over the first rows when limited."""
     stores = [
         make_store(tmp_path / f"{size}.vgs", 23, 2, bad=(0, 5, 22), chunk_rows=size)
         for size in (4, 7, 100)
@@ -22,14 +22,14 @@ def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
 
 
 def test_uniform_tokens_have_full_entropy(tmp_path: Path) -> None:
-    """Many random tokens of 16 codes: all are used, with near 4 bits."""
+    """Random tokens of 16 codes use all codes with nearly 4 bits."""
     last = measure_usage(make_store(tmp_path / "a.vgs", 200, 2))[-1]
     assert (last.clusters, last.codes, last.reach) == (16, 16, 1.0)
     assert 3.99 < last.entropy <= 4.0
 
 
 def test_a_store_without_readable_images_has_none(tmp_path: Path) -> None:
-    """No rows, no table."""
+    """A store without rows gives an empty table."""
     store = make_store(tmp_path / "a.vgs", 3, bad=(0, 1, 2))
     assert measure_usage(store) == []
     assert usage_lines([]) == []
