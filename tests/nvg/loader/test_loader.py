@@ -137,7 +137,7 @@ def test_a_state_of_version_0_1_tells_its_mode_by_the_window(
 ) -> None:
     """Such a checkpoint resumes in the mode and with the window it was made in."""
     loader = SequenceLoader(numbered_store(20), 4, window=5)
-    state = {"seed": 1, "epoch": 2, "position": 4, **window}
+    state = {"seed": 1, "epoch": 2, "position": 4} | ({} if window is None else {"window": window})
     loader.load_state_dict(cast(LoaderState, state))
     assert (loader.mode, loader.window) == (mode, loaded)
 
