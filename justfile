@@ -12,7 +12,7 @@ export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 default:
     @just --list
 
-# Format the code and mend what ruff can mend
+# Format the code and fix what ruff can fix
 fmt:
     ruff format
     ruff check --fix

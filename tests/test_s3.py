@@ -161,7 +161,7 @@ def test_a_put_that_is_refused_ends_the_pass(
 def test_a_damaged_object_is_found_and_mended(
     local: tuple[Recipe, Path], tokenizer: Path, bucket: str
 ) -> None:
-    """A flipped bit and a lost chunk: verify names them, --resume makes those chunks anew."""
+    """A flipped bit and a lost chunk: verify names them, --resume writes those chunks again."""
     out = f"{bucket}/a.vgs"
     run(local[0], tokenizer, out)
     fs, root = fsspec.core.url_to_fs(out)

@@ -47,7 +47,7 @@ class MemoryEpoch:
 class StreamEpoch:
     """Windows of whole chunks: chunks in a random order, the rows of a window shuffled together.
 
-    A batch mixes the rows of `window` chunks, drawn anew every epoch, and memory holds two windows,
+    A batch mixes the rows of `window` chunks, new every epoch, and memory holds two windows,
     the one that is read and the next. The order is a function of (seed, epoch) and the window's
     size, so any position is found without reading what lies before it.
     """

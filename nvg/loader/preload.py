@@ -20,7 +20,7 @@ PART = 64  # chunks that are read between two steps of the bar
 
 
 def bytes_of(reader: TokenReader) -> int:
-    """What all good rows take in memory."""
+    """What all valid rows take in memory."""
     each = sum(
         array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in reader.arrays.values()
     )
@@ -37,7 +37,7 @@ def free_bytes() -> int:
 
 
 def preload(reader: TokenReader) -> Tokens:
-    """All good rows. Processes of one machine under torchrun or Ray Train share one copy."""
+    """All valid rows. Processes of one machine under torchrun or Ray Train share one copy."""
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if ranks > 1 and dist.is_initialized() and _has_room(reader):
         return _shared(reader, int(os.environ["LOCAL_RANK"]))

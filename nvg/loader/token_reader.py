@@ -1,4 +1,4 @@
-"""Reads the good rows of a store, chunk by chunk, and notices when a chunk is not what it was.
+"""Reads the valid rows of a store, chunk by chunk, and notices when a chunk is not what it was.
 
 Legend: M vector of a flat list, X view, N position, T token, P component of a stored feature.
 """
@@ -31,7 +31,7 @@ class Tokens:
 
 
 class TokenReader:
-    """The good rows of a finished store, counted by chunk; with its features on demand."""
+    """The valid rows of a finished store, counted by chunk; with its features on demand."""
 
     def __init__(self, store: Store, with_features: bool = False) -> None:
         store.require_finished()
@@ -52,7 +52,7 @@ class TokenReader:
         return Tokens(**made, row=np.empty(rows, np.int64))
 
     def read(self, chunks: Iterable[int]) -> Tokens:
-        """The good rows of these chunks, one chunk after another. StoreError for a damaged one."""
+        """The valid rows of these chunks, one chunk after another. StoreError for a damaged one."""
         chunks = list(chunks)
         tokens = self.room(int(self.counts[chunks].sum()))
         ends = np.cumsum(self.counts[chunks])

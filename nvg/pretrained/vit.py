@@ -26,10 +26,10 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, model: str, weights: Path, grid: int) -> None:
         super().__init__()
-        self.trunk = _filled(model, weights, grid)
-        self.size: int = grid * self.trunk.patch_embed.patch_size[0]
-        self.width: int = self.trunk.num_features
-        facts = self.trunk.pretrained_cfg
+        self.backbone = _filled(model, weights, grid)
+        self.size: int = grid * self.backbone.patch_embed.patch_size[0]
+        self.width: int = self.backbone.num_features
+        facts = self.backbone.pretrained_cfg
         # On the scale [-1, 1] of our images.
         self.register_buffer("mean", 2 * torch.tensor(facts["mean"]).view(1, 3, 1, 1) - 1)
         self.register_buffer("std", 2 * torch.tensor(facts["std"]).view(1, 3, 1, 1))
@@ -47,19 +47,19 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised patch tokens [B, N, F], in row-major order."""
-        tokens: Tensor = self.trunk.forward_features(self.prepare(images))
-        return tokens[:, self.trunk.num_prefix_tokens :]
+        tokens: Tensor = self.backbone.forward_features(self.prepare(images))
+        return tokens[:, self.backbone.num_prefix_tokens :]
 
     def readouts(self, images: Tensor, count: int) -> list[Tensor]:
         """Patch tokens plus the class token [B, N, F] at `count` places from start to end.
 
         Evenly: before the first block, after the last. Gradients reach the images.
         """
-        trunk, found = self.trunk, []
-        depth, prefix = len(trunk.blocks), trunk.num_prefix_tokens
+        vit, found = self.backbone, []
+        depth, prefix = len(vit.blocks), vit.num_prefix_tokens
         passed = {round(depth * n / (count - 1)) for n in range(count)}
-        tokens = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(self.prepare(images))))
-        for number, block in enumerate((*trunk.blocks, nn.Identity())):
+        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(self.prepare(images))))
+        for number, block in enumerate((*vit.blocks, nn.Identity())):
             if number in passed:
                 found.append(tokens[:, prefix:] + tokens[:, :1])
             tokens = block(tokens)
@@ -88,11 +88,11 @@ def _filled(model: str, weights: Path, grid: int) -> Any:
     if not weights.is_file():
         raise InputError(f"{weights} is no file: it should hold the weights of {model}")
     plain = timm.create_model(model, num_classes=0)
-    trunk = timm.create_model(model, num_classes=0, img_size=grid * plain.patch_embed.patch_size[0])
+    vit = timm.create_model(model, num_classes=0, img_size=grid * plain.patch_embed.patch_size[0])
     try:
         state = timm.models.load_state_dict(str(weights))
-        fitting = timm.models.vision_transformer.checkpoint_filter_fn(state, trunk)
-        missing = trunk.load_state_dict(fitting, strict=False).missing_keys
+        fitting = timm.models.vision_transformer.checkpoint_filter_fn(state, vit)
+        missing = vit.load_state_dict(fitting, strict=False).missing_keys
     except Exception as error:  # timm lets through whatever a file's contents cause
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{weights} does not hold the weights of {model}: {reason}") from error
@@ -101,4 +101,4 @@ def _filled(model: str, weights: Path, grid: int) -> Any:
             f"{weights} does not hold the weights of {model}: it lacks {missing[0]} and "
             f"{len(missing) - 1} more"
         )
-    return trunk
+    return vit

@@ -35,7 +35,7 @@ class ExportFormat(StrEnum):
 
 
 def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
-    """Write the good rows of a finished store to `out`, chunk by chunk; returns how many.
+    """Write the valid rows of a finished store to `out`, chunk by chunk; returns how many.
 
     Parquet and Arrow (a stream, as `datasets` keeps it) are one file with the columns of the index,
     leaves [X, N] and content [X, T]; WebDataset is a folder of shards, one per chunk, whose samples
@@ -70,7 +70,7 @@ def _field(name: str, array: Any) -> pa.Field:
 
 
 def _tables(store: Store) -> Iterator[pa.Table]:
-    """The good rows of each chunk, with their tokens."""
+    """The valid rows of each chunk, with their tokens."""
     schema, index = _schema(store), store.index
     for chunk in range(store.chunks):
         part = store.chunk_slice(chunk)

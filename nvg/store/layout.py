@@ -40,7 +40,7 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
     for name in damaged_weights(store):
         if hashlib.sha256(files[name]).hexdigest() != store.manifest.weights[name]:
             raise StoreError(
-                f"{store.path} has lost its {name}, and it comes out differently now: tokenize anew"
+                f"{store.path} has lost its {name}, which comes out differently now: tokenize again"
             )
         store.write(name, files[name])
     geometry, views = store.geometry, len(store.manifest.views)

@@ -95,5 +95,5 @@ class Manifest:
 
 def _damaged(path: str, reason: str) -> StoreError:
     return StoreError(
-        f"{path} has a damaged manifest.json ({reason}): restore it from a copy, or tokenize anew"
+        f"{path} has a damaged manifest.json ({reason}): restore it from a copy, or tokenize again"
     )

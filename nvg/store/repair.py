@@ -1,4 +1,4 @@
-"""Take back the commits of chunks that are damaged, so that the next pass writes them anew."""
+"""Withdraw the commits of chunks that are damaged, so that the next pass writes them again."""
 
 from collections.abc import Callable, Iterable
 

@@ -58,7 +58,7 @@ class Store:
         try:
             return zarr.open_group(self.path, mode=self.ZARR_MODE)
         except FileNotFoundError:
-            raise StoreError(f"{self.path} has lost its zarr.json; tokenize anew") from None
+            raise StoreError(f"{self.path} has lost its zarr.json; tokenize again") from None
 
     @property
     def leaves(self) -> Any:

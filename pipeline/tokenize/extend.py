@@ -29,7 +29,7 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
     if recipe.data.heldout:
         raise StoreError(
             f"{out} cannot be extended with data.heldout = {recipe.data.heldout}: which images are "
-            "kept aside depends on how many there are"
+            "held out depends on how many there are"
         )
     store.require_tokenizer(fingerprint(model))
     plan = _longer_plan(store, images.source)
@@ -53,7 +53,7 @@ def _longer_plan(store: Store, source: Source) -> Plan:
     if lost:
         raise StoreError(
             f"{store.path} holds {len(lost)} images that the source has lost, such as {min(lost)}: "
-            "restore them, or tokenize anew"
+            "restore them, or tokenize again"
         )
     classes = list(store.manifest.classes)
     classes += [name for name in source.classes if name not in set(classes)]

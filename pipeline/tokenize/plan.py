@@ -61,7 +61,7 @@ def _stored_order(store: StoreWriter) -> list[Row]:
         if hashlib.sha256(data).hexdigest() == store.manifest.order:
             store.write(ORDER, data)
             return rows
-    raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize anew")
+    raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize again")
 
 
 def _rows(table: pa.Table) -> list[Row]:

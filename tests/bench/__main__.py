@@ -4,10 +4,10 @@ import sys
 
 from tests.bench import (
     builders,
-    codewords,
     control,
     loader,
     memory,
+    nearest,
     sample,
     solvers,
     step,
@@ -19,7 +19,7 @@ from tests.bench import (
 
 BENCHMARKS = {
     "structure": structure.main,
-    "codewords": codewords.main,
+    "nearest": nearest.main,
     "builders": builders.main,
     "step": step.main,
     "memory": memory.main,

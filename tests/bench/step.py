@@ -1,4 +1,4 @@
-"""Share of an autoencoder training step that goes into structure and codeword search."""
+"""Share of an autoencoder training step that goes into structure and code search."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
-from tests.bench.codewords import plain
 from tests.bench.measure import interleaved, machine
+from tests.bench.nearest import plain
 
 ROUNDS, CODES = 5, 4096
 CASES = {
@@ -57,16 +57,16 @@ def _calls(
         "step": lambda: trainer.step(0, images),
         "structure": lambda: build_leaves(latents),
         "structure, torch": lambda: build_leaves(latents, backend="torch"),
-        "codewords": lambda: nearest_code(vectors, codebook),
-        "codewords, plain torch": lambda: plain(vectors, codebook),
+        "nearest codes": lambda: nearest_code(vectors, codebook),
+        "nearest codes, plain torch": lambda: plain(vectors, codebook),
     }
 
 
 def _report(seconds: dict[str, float]) -> None:
     """Shares of the step as it is, and of what it would be with plain torch in both parts."""
     step = seconds.pop("step")
-    fast = seconds["structure"] + seconds["codewords"]
-    slow = seconds["structure, torch"] + seconds["codewords, plain torch"]
+    fast = seconds["structure"] + seconds["nearest codes"]
+    slow = seconds["structure, torch"] + seconds["nearest codes, plain torch"]
     before = step - fast + slow
     print(f"    step                    {step:8.4f} s, {before:.4f} s with plain torch")
     for name, value in seconds.items():

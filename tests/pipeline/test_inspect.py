@@ -18,7 +18,7 @@ def test_a_pipe_gets_plain_lines(store: Store, capsys: pytest.CaptureFixture[str
 
 
 def test_a_program_gets_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """Leaves and tokens of a good row, the reason of a bad one, the summary of a store."""
+    """Leaves and tokens of a valid row, the reason of a bad one, the summary of a store."""
     look(store, 1, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["leaves"] == store.leaves[1].tolist()

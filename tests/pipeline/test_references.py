@@ -79,7 +79,7 @@ def test_keep_is_parsed() -> None:
 
 
 def test_a_row_of_a_store(tmp_path: Path) -> None:
-    """The first view of a good row; a bad row, one beyond, another tokenizer are refused."""
+    """The first view of a valid row; a bad row, one beyond, another tokenizer are refused."""
     store = make_store(tmp_path / "a.vgs", 6, 2, bad=(2,))
     identity = store.manifest.tokenizer
     found = load_reference(f"{store.path}:3", identity, None)

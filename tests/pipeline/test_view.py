@@ -36,7 +36,7 @@ def test_a_source_that_is_gone_is_no_error(store: Store) -> None:
 
 
 def test_files_are_written_at_once(store: Store, tmp_path: Path) -> None:
-    """A page over rows that a text names, a sheet of the first good row; a folder is refused."""
+    """A page over rows that a text names, a sheet of the first valid row; a folder is refused."""
     write_page(store, None, "0-2", tmp_path / "a.html")
     assert (tmp_path / "a.html").read_bytes().startswith(b"<!")
     write_sheet(store, None, None, tmp_path / "a.png")

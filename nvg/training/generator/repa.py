@@ -52,5 +52,5 @@ def aligner_of(width: int, store: Store) -> Aligner:
         return Aligner(width, FeatureCodec.from_bytes(store.read(CODEC)))
     except FileNotFoundError:
         raise StoreError(
-            f"{store.path} has lost its {CODEC}: mend it with `nvgctl tokenize ... --resume`"
+            f"{store.path} has lost its {CODEC}: repair it with `nvgctl tokenize ... --resume`"
         ) from None

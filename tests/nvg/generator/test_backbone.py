@@ -1,4 +1,4 @@
-"""The trunk: sizes the paper states, rotary ids, and what it is conditioned on."""
+"""The backbone: sizes the paper states, rotary ids, and what it is conditioned on."""
 
 import pytest
 import torch

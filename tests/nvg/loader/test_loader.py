@@ -1,4 +1,4 @@
-"""The loader: every good row once an epoch, in an order that survives stopping and other ranks."""
+"""The loader: every valid row once an epoch, in an order that survives stopping and other ranks."""
 
 import uuid
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Reading the good rows of a store, and noticing what is wrong with a chunk."""
+"""Reading the valid rows of a store, and noticing what is wrong with a chunk."""
 
 from collections.abc import Callable
 from pathlib import Path

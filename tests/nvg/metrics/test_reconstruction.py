@@ -12,7 +12,7 @@ from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
-# B image, S stage, V codeword
+# B image, S stage, V code
 Pixels = np.ndarray[Any, Any]
 STAGES, CODES = 5, 16
 
@@ -87,7 +87,7 @@ def test_usage_counts_distinct_tokens(count: int) -> None:
         assert measures.stage_usage[stage] == pytest.approx(len(set(tokens)) / reach)
 
 
-def test_a_single_codeword_is_the_least_usage() -> None:
+def test_a_single_code_is_the_least_usage() -> None:
     """When all images are one flat colour at stage 0, only one code is drawn there."""
     pixels = np.full((5, 3, 8, 8), 90, np.uint8)
     assert measure(tiny_autoencoder(), pixels).stage_usage[0] == pytest.approx(1 / 5)

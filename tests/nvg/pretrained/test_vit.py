@@ -18,7 +18,7 @@ def test_patches_follow_the_grid(vit_weights: Path) -> None:
     images[1, :, 12:, :4] = 1.0
     found = transformer(images)
     assert found.shape == (2, 16, 64)
-    change = (transformer.trunk.patch_embed(transformer.prepare(images))).diff(dim=0)[0]
+    change = (transformer.backbone.patch_embed(transformer.prepare(images))).diff(dim=0)[0]
     assert int(change.norm(dim=-1).argmax()) == 12
     assert not transformer.train().training
 
@@ -43,7 +43,7 @@ def test_readouts_are_the_blocks_own(vit_weights: Path) -> None:
     transformer = model._frozen[0]
     images = torch.rand(1, 3, 32, 32)
     seen: list[torch.Tensor] = []
-    handle = transformer.trunk.blocks[-1].register_forward_hook(lambda *a: seen.append(a[2]))
+    handle = transformer.backbone.blocks[-1].register_forward_hook(lambda *a: seen.append(a[2]))
     found = transformer.readouts(images, 5)
     handle.remove()
     assert len(found) == 5

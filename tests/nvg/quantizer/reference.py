@@ -46,7 +46,7 @@ def phi(grid_HWC: Array, weight_OC33: Array, bias_O: Array) -> Array:
 
 
 def nearest_code(vector_C: Array, codebook_VC: Array) -> int:
-    """The nearest codeword in l2, the lowest index on ties (Content construction, Eq. 4)."""
+    """The nearest code in l2, the lowest index on ties (Content construction, Eq. 4)."""
     best, best_distance = -1, np.inf
     for index, code_C in enumerate(codebook_VC):
         distance = float(((vector_C - code_C) ** 2).sum())

@@ -9,7 +9,7 @@ from nvg.quantizer.codebook import start_codebook
 from nvg.quantizer.config import POINTS_PER_CODE, CodebookInit
 from nvg.structure import build_leaves
 
-# B image, N position, C latent channel, R residual, V codeword
+# B image, N position, C latent channel, R residual, V code
 
 
 def test_residuals_are_differences_of_cluster_means() -> None:
@@ -45,7 +45,7 @@ def test_residuals_add_up_to_the_latents() -> None:
 
 
 def test_a_sample_is_drawn_from_the_residuals() -> None:
-    """Every codeword is a residual; the generator decides which."""
+    """Every code is a residual; the generator decides which."""
     residuals_MC = torch.arange(40.0).view(20, 2)
     make = [
         start_codebook(
@@ -59,7 +59,7 @@ def test_a_sample_is_drawn_from_the_residuals() -> None:
 
 @pytest.mark.parametrize("residuals", [200, 3000])
 def test_kmeans_lies_nearer_to_the_residuals_than_a_sample(residuals: int) -> None:
-    """The mean squared distance to the nearest codeword is what k-means lowers."""
+    """The mean squared distance to the nearest code is what k-means lowers."""
     generator = torch.Generator().manual_seed(4)
     residuals_MC = torch.randn(residuals, 8, generator=generator)
     error = {

@@ -14,7 +14,7 @@ from tests.nvg.quantizer import reference
 from tests.nvg.quantizer.makers import quantizer_case
 from tests.nvg.structure.reference import label
 
-# B image, N position, C latent channel, V codeword, T token
+# B image, N position, C latent channel, V code, T token
 Case = tuple[MultiGranularityQuantizer, Tensor, Tensor]
 BETA = 0.25
 

@@ -10,7 +10,7 @@ from nvg.quantizer.residual import COMMITMENT, ENTROPY_TEMPERATURE, ResidualConv
 from nvg.quantizer.scale import ScalePyramidQuantizer
 from tests.nvg.quantizer.makers import quantizer_case
 
-# B image, N position, n token, C latent channel, V codeword, R residual
+# B image, N position, n token, C latent channel, V code, R residual
 Case = tuple[ResidualQuantizer, Tensor, Tensor]
 
 
@@ -41,7 +41,7 @@ def test_index_gradients_change_no_value(pyramid: str) -> None:
 
 
 @PYRAMIDS
-def test_index_gradients_reach_every_codeword(pyramid: str) -> None:
+def test_index_gradients_reach_every_code(pyramid: str) -> None:
     """What a decoder asks for moves all rows of the codebook; straight-through it moves none."""
     for ibq in (False, True):
         quantizer, latents, leaves = case(pyramid)
@@ -127,7 +127,7 @@ def test_canvases_from_tokens_are_those_of_quantizing(pyramid: str) -> None:
 
 @PYRAMIDS
 def test_entropy_has_a_gradient_where_codes_are_far(pyramid: str) -> None:
-    """A codeword whose share underflows to 0 must not make the gradient of the others no number."""
+    """A code whose share underflows to 0 must not make the gradient of the others no number."""
     quantizer, latents, leaves = case(pyramid)
     with torch.no_grad():
         quantizer.codebook[3:] += 1e3

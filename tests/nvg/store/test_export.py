@@ -29,7 +29,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(store: Store, rows: list[dict[str, Any]]) -> None:
-    """Every good row once, in order, with its key, label and tokens."""
+    """Every valid row once, in order, with its key, label and tokens."""
     good = store.ok_rows()
     entries = store.index.filter(np.isin(np.asarray(store.index["row"]), good)).to_pylist()
     assert len(rows) == len(good) == 8

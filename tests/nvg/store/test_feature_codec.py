@@ -20,7 +20,7 @@ def correlated(count: int, width: int, rank: int, noise: float) -> torch.Tensor:
 
 
 def test_codes_are_those_of_faiss() -> None:
-    """PCA and an 8-bit scalar quantiser of FAISS's own index: equal but for rounding at a step."""
+    """PCA and an 8-bit scalar quantizer of FAISS's own index: equal but for rounding at a step."""
     features = correlated(400, 16, 4, 0.1)
     codec = fit_codec(features, 4)
     index = faiss.index_factory(16, "PCA4,SQ8")

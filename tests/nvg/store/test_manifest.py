@@ -58,7 +58,7 @@ def test_a_damaged_manifest_is_one_clear_line(
     message = str(caught.value)
     assert message.startswith(f"{store.path} has a damaged manifest.json (")
     assert named in message
-    assert message.endswith("restore it from a copy, or tokenize anew")
+    assert message.endswith("restore it from a copy, or tokenize again")
     assert len(message.splitlines()) == 1
 
 

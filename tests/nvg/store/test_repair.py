@@ -105,7 +105,7 @@ def test_an_unfinished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -
 def test_only_damaged_chunks_are_made_again(
     made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sound store is read and left alone; of a damaged one the named chunk alone is written."""
+    """An intact store is read and left alone; of a damaged one the named chunk alone is written."""
     recipe, out = made
     written: list[int] = []
     write_chunk = StoreWriter.write_chunk

@@ -110,7 +110,7 @@ def made(tokenizer: Path) -> Iterator[Made]:
 
 
 def test_every_file_is_a_row(made: Made) -> None:
-    """Each once, those of one name in two classes apart; the store is sound."""
+    """Each once, those of one name in two classes apart; the store is intact."""
     keys = made.store.index["key"].to_pylist()
     wanted = [f"odd/{name}" for name in (*FILES, "link.png")] + ["more/plain.png"]
     assert sorted(keys) == sorted(wanted)

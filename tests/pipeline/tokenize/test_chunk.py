@@ -66,7 +66,7 @@ def test_a_block_knows_its_place(recipe: Recipe) -> None:
 
 
 def test_tokens_are_those_of_the_autoencoder(recipe: Recipe, tmp_path: Path) -> None:
-    """Leaves and content of every good row and view equal Autoencoder.tokenize on its pixels."""
+    """Leaves and content of every valid row and view equal Autoencoder.tokenize on its pixels."""
     model = write_autoencoder(tmp_path / "run")
     block = ChunkTokenizer(tmp_path / "run", 8)(decode(recipe, whole(recipe)))
     good = [0, 2, 3, 4]
@@ -80,7 +80,7 @@ def test_tokens_are_those_of_the_autoencoder(recipe: Recipe, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_batches_do_not_mix_rows(recipe: Recipe, tokenizer: Path, batch_size: int) -> None:
-    """Batches that do not divide the good rows still fill every good row, each with its own."""
+    """Batches that do not divide the valid rows still fill every valid row, each with its own."""
     pixels = decode(recipe, whole(recipe))
     block = ChunkTokenizer(tokenizer, batch_size)(pixels)
     together = ChunkTokenizer(tokenizer, 8)(pixels)

@@ -136,7 +136,7 @@ def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
 def test_a_flipped_bit_anywhere_in_a_chunk(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, flip: int
 ) -> None:
-    """At any share of the file's length: verify names the chunk, --resume makes it anew."""
+    """At any share of the file's length: verify names the chunk, --resume writes it again."""
     out = tmp_path / "calm.vgs"
     before = files_below(out)
     file = out / "leaves" / "c" / "11" / "0" / "0"

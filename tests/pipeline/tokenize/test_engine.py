@@ -33,7 +33,7 @@ def times_below(path: Path) -> dict[str, int]:
 
 
 def test_a_pass_tokenizes_what_it_can(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
-    """Every row is there, bad files are counted and named in the index, and the store is sound."""
+    """Every row is there, bad files are counted and named in the index, and the store is intact."""
     outcome = run(recipe, tokenizer, tmp_path / "a.vgs")
     assert (outcome.rows, outcome.errors) == (ROWS, len(BAD))
     store = open_store(str(tmp_path / "a.vgs"))

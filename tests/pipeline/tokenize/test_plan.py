@@ -41,6 +41,6 @@ def test_held_out_rows_are_not_tokenized(recipe: Recipe) -> None:
 
 
 def test_a_plan_is_the_same_every_time(recipe: Recipe) -> None:
-    """Listing the folder anew gives equal tasks."""
+    """Listing the folder again gives equal tasks."""
     plans = [plan_rows(0, FolderSource(Path(recipe.data.path))) for _ in range(2)]
     assert plans[0] == plans[1]

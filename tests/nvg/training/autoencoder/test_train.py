@@ -114,7 +114,7 @@ def test_the_start_of_the_codebook_is_logged(tmp_path: Path, init: CodebookInit)
 
 
 def test_kmeans_collects_the_residuals_it_wants(tmp_path: Path) -> None:
-    """64 residuals a codeword, 31 an image, are more than 12 images have: all are read, once."""
+    """64 residuals a code, 31 an image, are more than 12 images have: all are read, once."""
     images = Pictures(12)
     training = replace(SHORT, steps=1, codebook_init=CodebookInit.KMEANS)
     fit(tmp_path / "kmeans", images, training)

@@ -1,4 +1,4 @@
-"""Images per second of the search for codewords, at the paper's size."""
+"""Images per second of the search for codes, at the paper's size."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,9 @@ def faiss_flat(vectors: torch.Tensor, codebook: torch.Tensor) -> None:
 
 def main() -> None:
     """Print images per second (medians of interleaved calls) and the ratio to plain torch."""
-    print(f"codewords: images/s, {TOKENS} vectors each, codebook {CODES} x {CHANNELS}; {machine()}")
+    print(
+        f"nearest codes: img/s, {TOKENS} vectors each, codebook {CODES} x {CHANNELS}; {machine()}"
+    )
     generator = torch.Generator().manual_seed(0)
     codebook = torch.randn(CODES, CHANNELS, generator=generator)
     vectors = torch.randn(IMAGES * TOKENS, CHANNELS, generator=generator)
