@@ -152,7 +152,7 @@ def inspect(
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
     from nvg.view.summary import find_key
-    from pipeline.inspect import look
+    from pipeline.inspect import print_store
 
     if segments and not stats:
         raise InputError("--segments needs --stats: add it")
@@ -166,11 +166,11 @@ def inspect(
     if key is not None:
         row = find_key(opened, key)
     if not (stats or png or stats_png or html):
-        return look(opened, row, as_json)
-    from pipeline.view import measured, write_charts, write_page, write_sheet
+        return print_store(opened, row, as_json)
+    from pipeline.view import structure_report, write_charts, write_page, write_sheet
 
-    lines = measured(opened, segments) if stats else []
-    look(opened, row, as_json)
+    lines = structure_report(opened, segments) if stats else []
+    print_store(opened, row, as_json)
     typer.echo("\n".join(lines), nl=bool(lines))
     chosen = [row] if row is not None else None
     for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
@@ -188,9 +188,9 @@ def view(
     port: Annotated[int, typer.Option(min=0, help="Local port; 0 picks a free one")] = 8642,
 ) -> None:
     """Browse a store in a web browser on this machine; stop with Ctrl-C."""
-    from pipeline.view import browse
+    from pipeline.view import serve_store
 
-    browse(store, against, port)
+    serve_store(store, against, port)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from nvg.view.summary import summarize
 from nvg.view.text import row_lines, summary_lines
 
 
-def look(store: Store, row: int | None, as_json: bool) -> None:
+def print_store(store: Store, row: int | None, as_json: bool) -> None:
     """Print a store or one image of it: in color on a terminal, plain in a pipe, or as JSON."""
     if as_json:
         print(json.dumps(asdict(summarize(store)) if row is None else _row_record(store, row)))

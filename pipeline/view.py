@@ -54,7 +54,7 @@ def originals(store: Store, rows: list[int]) -> Originals:
     return found
 
 
-def browse(path: str, against: str | None, port: int) -> None:
+def serve_store(path: str, against: str | None, port: int) -> None:
     """Serve a store to web browsers on this machine until Ctrl-C."""
     store, other = open_store(path), open_store(against) if against else None
     if other is not None and other.geometry != store.geometry:
@@ -65,6 +65,6 @@ def browse(path: str, against: str | None, port: int) -> None:
         server.serve_forever()
 
 
-def measured(store: Store, segments: str | None) -> list[str]:
+def structure_report(store: Store, segments: str | None) -> list[str]:
     """Quality of the structure; with a folder of label maps, also its agreement with them."""
     return structure_lines(store, store_regions(store, segments))

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.format import OK
-from nvg.store.index import numbers
 from nvg.view.html import (
     Originals,
     canvas_uris,
@@ -72,7 +71,7 @@ class Browser:
         columns = ["row", "key", "label", "class", "status"]
         items = chosen.slice(offset, count).select(columns).to_pylist()
         for item in items:
-            item["thumb"] = f"thumb/{item['row']}" if item["status"] == "ok" else None
+            item["thumb"] = f"thumb/{item['row']}" if item["status"] == OK else None
         return {"total": len(chosen), "items": items}
 
     def image(self, row: int, beside: bool = False) -> dict[str, Any]:
@@ -87,9 +86,7 @@ class Browser:
 
     def thumbnail(self, row: int) -> str:
         """The final canvas of an image as a data URI."""
-        entries = self.index.filter(pc.equal(self.index["row"], row)).to_pylist()
-        if not entries or entries[0]["status"] != OK:
-            raise InputError(f"row {row} has no tokens")
+        self.store.token_entries([row])
         last, decoder = self.store.geometry.K, self.decoders[self.store.path]
         if decoder is None:
             raise InputError(f"{self.store.path} has lost its decoder")
@@ -113,8 +110,8 @@ class Browser:
             found += [int(row) for row in hits if int(row) in good]
         own = _integer(query, "row", -1)
         rows_ = [row for row in found if row != own][:MOST_SAME]
-        entries = self.index.filter(np.isin(numbers(self.index, "row"), rows_))
-        return entries.select(["row", "key"]).to_pylist()
+        entries = self.store.entries(rows_)
+        return [{"row": entry["row"], "key": entry["key"]} for entry in entries]
 
     def _record(self, store: Store, row: int) -> dict[str, Any]:
         with self.lock:

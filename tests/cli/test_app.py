@@ -1,4 +1,4 @@
-"""nvgctl: what each verb accepts, says and returns; bad input is exit code 2 and one line."""
+"""nvgctl: output and exit codes of each verb; bad input is exit code 2 and one line."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_bad_inputs(root: Path) -> None:
-    """What users hand in by mistake."""
+    """Inputs that users pass by mistake."""
     (root / "notes.txt").write_text("not what you need")
     (root / "folder" / "class").mkdir(parents=True)
     dump(tiny_recipe(root / "folder"), root / "empty.toml")
@@ -93,7 +93,7 @@ def check_refused(result: Result, *named: str) -> None:
     ],
 )
 def test_good_input_succeeds(own: Path, text: str, said: str) -> None:
-    """Exit code 0 and a line that says what was done or would be done."""
+    """Exit code 0 and a line about the result or the plan."""
     result = nvgctl(text, own)
     assert result.exit_code == 0, result.stderr
     assert said in result.stdout
@@ -101,7 +101,7 @@ def test_good_input_succeeds(own: Path, text: str, said: str) -> None:
 
 @pytest.mark.parametrize("verb", [verb for verb, names in FLAGS.items() if "--dry-run" in names])
 def test_a_dry_run_writes_nothing(shared: Path, tmp_path: Path, verb: str) -> None:
-    """Neither the output nor anything beside the inputs appears."""
+    """A dry run writes nothing."""
     more = {"tokenize": "--tokenizer @tokenizer", "train generator": "--store @tokens.vgs"}
     before = sorted(shared.rglob("*"))
     text = f"{verb} @recipe.toml --out {tmp_path}/new --dry-run {more.get(verb, '')}"
@@ -159,7 +159,7 @@ def test_a_dry_run_writes_nothing(shared: Path, tmp_path: Path, verb: str) -> No
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(shared: Path, text: str, named: str) -> None:
-    """The line names what was wrong; there is no traceback and nothing is left behind."""
+    """The line names the fault, without a traceback, and nothing is left behind."""
     before = sorted(shared.iterdir())
     check_refused(nvgctl(text, shared), named)
     assert sorted(shared.iterdir()) == before
@@ -183,7 +183,7 @@ def test_resuming_with_another_recipe_names_the_key(own: Path, verb: str, settin
 
 @pytest.mark.parametrize("array", ["leaves", "content", "label"])
 def test_verify_of_a_damaged_store_fails(own: Path, array: str) -> None:
-    """Exit code 1; the faults are lines that name the store, and the count is the last word."""
+    """Exit code 1; each fault is a line that names the store, then their count."""
     chunk = next(path for path in (own / "tokens.vgs" / array / "c").rglob("*") if path.is_file())
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -219,7 +219,7 @@ def test_wrong_usage_is_exit_code_2(shared: Path, text: str) -> None:
 def test_a_failure_is_one_line_unless_the_traceback_is_wanted(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 1 for what is not the user's doing; NVG_TRACEBACK=1 lets the error through."""
+    """Exit code 1 for a failure that is not the user's; NVG_TRACEBACK=1 shows the traceback."""
     for chunk in (own / "tokens.vgs" / "leaves" / "c").rglob("*"):
         if chunk.is_file():
             chunk.write_bytes(b"damaged")

@@ -1,4 +1,4 @@
-"""nvgctl --help: every verb and flag is there on purpose, and showing them is instant."""
+"""nvgctl --help: verbs and flags equal the frozen table, and help is fast."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def flags(command: Any) -> str:
 
 
 def test_no_flag_comes_or_goes_unnoticed() -> None:
-    """Verbs and flags are exactly those of the frozen table."""
+    """Verbs and flags equal the frozen table."""
     found = verbs(typer.main.get_command(app))
     assert {name: flags(command) for name, command in found.items()} == FLAGS
 
@@ -50,7 +50,7 @@ def test_every_verb_has_help(verb: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """`python -m cli.app --help` comes without torch and ray."""
+    """`python -m cli.app --help` loads neither torch nor ray."""
     code = (
         "import runpy, sys\n"
         "sys.argv = ['nvgctl', '--help']\n"

@@ -1,4 +1,4 @@
-"""The library logs; the command line shows what it says, once, as plain lines."""
+"""The command line shows the library's log once, as plain lines."""
 
 import logging
 
@@ -10,7 +10,7 @@ from cli.log import LOGGER, BarHandler, show_log
 
 @pytest.fixture(autouse=True)
 def as_before() -> object:
-    """The logger is shared: give it back as it was."""
+    """Restore the shared logger after each test."""
     handlers, level = list(LOGGER.handlers), LOGGER.level
     LOGGER.handlers = []
     yield
@@ -19,7 +19,7 @@ def as_before() -> object:
 
 
 def test_a_line_is_the_message_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, once however often the log is shown, also below a running bar."""
+    """One line on stderr, however often show_log is called, also above a running bar."""
     show_log()
     show_log()
     with tqdm(total=2):

@@ -1,4 +1,4 @@
-"""What each verb may import: a verb that prints a table does not wait for torch."""
+"""Which modules each verb may import: printing a table must not wait for torch."""
 
 import shutil
 import subprocess

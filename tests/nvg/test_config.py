@@ -1,4 +1,4 @@
-"""Recipes: strict reading with errors that name the key, overrides, and the way back to TOML."""
+"""Recipes: strict reading with errors that name the key, overrides, writing TOML."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,7 +70,7 @@ outers = st.builds(
 
 
 def written(path: Path, text: str) -> Path:
-    """A recipe file with this text."""
+    """Write a recipe file with this text."""
     file = path / "recipe.toml"
     file.write_text(text, encoding="utf-8")
     return file
@@ -79,7 +79,7 @@ def written(path: Path, text: str) -> Path:
 @light
 @given(outers)
 def test_dump_then_load_is_the_identity(config: Outer) -> None:
-    """Whatever a config holds, what is dumped reads back as the same config."""
+    """A dumped config loads as the same config."""
     with TemporaryDirectory() as directory:
         path = Path(directory, "config.toml")
         dump(config, path)
@@ -94,7 +94,7 @@ def test_as_table_then_build_is_the_identity(config: Outer) -> None:
 
 
 def test_none_is_left_out_of_the_table() -> None:
-    """TOML has no null, so an optional field that is None has no key."""
+    """TOML has no null: an optional field that is None has no key."""
     assert "note" not in as_table(Outer(kind=Kind.RED, inner=Inner(size=1)))
 
 
@@ -150,20 +150,20 @@ def test_ints_in_a_list_of_floats_become_floats() -> None:
     ],
 )
 def test_a_bad_key_is_named_in_one_line(change: dict[str, Any], key: str) -> None:
-    """Unknown key, missing key or wrong type: the dotted key stands in a one-line ConfigError."""
+    """Unknown key, missing key or wrong type: a one-line ConfigError names the dotted key."""
     with pytest.raises(ConfigError, match=rf"(^|\s){key}\b|(^|\s){key}(\s|$)") as caught:
         build(Outer, {**SMALL, **change})
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_missing_top_level_key_is_named() -> None:
-    """A required key at the top is asked for by its own name."""
+    """The error for a missing top-level key names it."""
     with pytest.raises(ConfigError, match="missing key kind"):
         build(Outer, {"inner": {"size": 1}})
 
 
 def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
-    """The error lists what could have been meant there."""
+    """The error lists the known keys of that section."""
     with pytest.raises(ConfigError, match=r"inner\.sice.*size.*rate.*name.*flag"):
         build(Outer, {"kind": "red", "inner": {"size": 1, "sice": 2}})
 
@@ -175,7 +175,7 @@ def test_an_unknown_choice_is_answered_with_the_choices() -> None:
 
 
 def test_a_value_that_its_section_refuses_is_a_config_error() -> None:
-    """A ValueError of the dataclass itself keeps its words and becomes a ConfigError."""
+    """A ValueError of the dataclass becomes a ConfigError with the same message."""
     with pytest.raises(ConfigError, match=r"inner\.size must not be negative, not -1"):
         build(Outer, {"kind": "red", "inner": {"size": -1}})
 
@@ -204,13 +204,13 @@ TEXT = 'kind = "red"\n[inner]\nsize = 3\n'
 def test_an_override_replaces_a_value(
     tmp_path: Path, override: str, attribute: str, value: object
 ) -> None:
-    """The value of --set is TOML, and a bare string where it is no TOML."""
+    """The value of --set is TOML, else a bare string."""
     config = load(Outer, written(tmp_path, TEXT), [override])
     assert getattr(config.inner, attribute) == value
 
 
 def test_an_override_may_open_a_section(tmp_path: Path) -> None:
-    """A section that the file lacks is made."""
+    """An override creates a missing section."""
     assert load(Outer, written(tmp_path, TEXT), ["other.size=2"]).other == Inner(size=2)
 
 
@@ -227,7 +227,7 @@ def test_the_last_override_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("override", ["inner.size", "=3", ".size=3", "inner.=3", "inner..size=3"])
 def test_an_override_of_bad_form_is_refused(tmp_path: Path, override: str) -> None:
-    """Anything but section.key=value is an error that repeats what was typed."""
+    """Anything but section.key=value is an error that repeats the argument."""
     with pytest.raises(ConfigError, match=r"section\.key=value") as caught:
         load(Outer, written(tmp_path, TEXT), [override])
     assert override in str(caught.value)
@@ -252,7 +252,7 @@ def test_overrides_are_as_strict_as_the_file(tmp_path: Path) -> None:
     [b'kind = "\xff\xfe"', b"kind = ", b"= 3", b"[inner\nsize = 3", b'kind = "red"\nkind = "red"'],
 )
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
-    """Broken TOML and bytes that are no UTF-8 give a one-line ConfigError with the path."""
+    """Invalid TOML or UTF-8 gives a one-line ConfigError with the path."""
     file = tmp_path / "broken.toml"
     file.write_bytes(data)
     with pytest.raises(ConfigError, match=r"broken\.toml") as caught:
@@ -261,7 +261,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """A recipe that is not there is an error with its path."""
+    """A missing recipe is an error with its path."""
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         load(Outer, tmp_path / "absent.toml")
 

@@ -1,4 +1,4 @@
-"""Keys that were renamed: the old name is still read, with one warning for a whole recipe."""
+"""Renamed recipe keys: old names are still read, with one warning per recipe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Inner:
 
 @dataclass(frozen=True, kw_only=True)
 class Renamed:
-    """A section whose keys had other names."""
+    """A section with renamed keys."""
 
     patience: int = renamed(3, was="waiting")
     inner: Inner = renamed(Inner(size=1), was="core")
@@ -31,7 +31,7 @@ class Holder:
 
 
 def test_former_names_are_read_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """One line for all of a recipe, with each old name and the new one; the rest is strict."""
+    """One warning lists each old name with its new one; current names give none."""
     built = build(Holder, {"part": {"waiting": 5, "core": {"size": 2}}})
     assert built == Holder(part=Renamed(patience=5, inner=Inner(size=2)))
     (record,) = caplog.records
@@ -42,7 +42,7 @@ def test_former_names_are_read_with_one_warning(caplog: pytest.LogCaptureFixture
 
 
 def test_an_old_and_a_new_name_together_are_refused() -> None:
-    """Which of the two is meant cannot be known."""
+    """The meaning would be ambiguous."""
     with pytest.raises(ConfigError, match=r"part\.waiting is the old name of part\.patience"):
         build(Holder, {"part": {"waiting": 5, "patience": 5}})
 

@@ -1,4 +1,4 @@
-"""Everything a user can cause is one kind of error, so that one place turns it into one line."""
+"""User errors share one base class, which the command line turns into one line."""
 
 import pytest
 
@@ -15,6 +15,6 @@ KINDS = [CheckpointError, ConfigError, ImageError, RunError, SourceError, StoreE
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_of_the_user_is_an_input_error(kind: type[Exception]) -> None:
-    """The command line knows InputError only; callers from Python may catch ValueError."""
+    """The command line catches InputError; Python callers may catch ValueError."""
     assert issubclass(kind, InputError)
     assert issubclass(kind, ValueError)

@@ -1,4 +1,4 @@
-"""Atomic writes: all of a file or none of it, locally and on other filesystems."""
+"""Atomic writes, locally and on other filesystems."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from nvg.files import write_atomic, write_bytes
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
-    """The bytes arrive, and missing directories are made."""
+    """The bytes are written, and missing directories are created."""
     path = tmp_path / "a" / "b" / "file.bin"
     write_atomic(path, b"\x00\xffdata")
     assert path.read_bytes() == b"\x00\xffdata"
@@ -40,7 +40,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_failed_rename_keeps_no_temporary(tmp_path: Path) -> None:
-    """When the name is taken by a directory, the error is raised and nothing is left."""
+    """A directory in the place of the file raises, and nothing is left behind."""
     (tmp_path / "file.bin").mkdir()
     with pytest.raises(OSError, match="directory"):
         write_atomic(tmp_path / "file.bin", b"x")
@@ -48,7 +48,7 @@ def test_a_failed_rename_keeps_no_temporary(tmp_path: Path) -> None:
 
 
 def test_a_reader_keeps_the_file_it_opened(tmp_path: Path) -> None:
-    """Replacing is a rename: who has the old file open reads the old bytes to their end."""
+    """Replacing is a rename: an open old file keeps its bytes."""
     path = tmp_path / "file.bin"
     write_atomic(path, b"old bytes")
     with path.open("rb") as reader:

@@ -1,4 +1,4 @@
-"""The library's face: ten names, imported when first used."""
+"""The public names of `nvg`, imported on first use."""
 
 import subprocess
 import sys
@@ -23,21 +23,21 @@ NAMES = [
 
 
 def test_the_face_has_these_names() -> None:
-    """Each is the object of its own module."""
+    """Each comes from a module of the library."""
     assert dir(nvg) == NAMES
     for name in NAMES:
         assert getattr(nvg, name).__module__.startswith("nvg.")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As of any module, so that hasattr and `from nvg import` behave."""
+    """Like any module, so that hasattr and `from nvg import` work."""
     with pytest.raises(AttributeError, match="module 'nvg' has no attribute 'nothing'"):
         getattr(nvg, "nothing")  # noqa: B009
     assert not hasattr(nvg, "nothing")
 
 
 def test_importing_it_imports_no_library() -> None:
-    """`import nvg` is the standard library alone."""
+    """`import nvg` loads only the standard library."""
     code = """
 import sys
 before = set(sys.modules)

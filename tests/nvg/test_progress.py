@@ -1,4 +1,4 @@
-"""The progress bar counts, and speaks on standard error only."""
+"""The progress bar counts and writes to stderr only."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from nvg.progress import progress
 
 
 def test_items_pass_through_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    """Iterating over the bar gives the items, and the last line has their number."""
+    """Iterating over the bar yields the items, and the last line has their number."""
     assert list(progress([3, 1, 2], desc="count")) == [3, 1, 2]
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -15,14 +15,14 @@ def test_items_pass_through_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bar_without_items_counts_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bar over a total starts where it is told and moves by update."""
+    """A bar with a total starts at `initial` and moves by `update`."""
     with progress(total=10, initial=4) as bar:
         bar.update(6)
     assert "10/10" in capsys.readouterr().err
 
 
 def test_a_file_gets_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal, a fast loop writes its start and its end."""
+    """When stderr is not a terminal, a fast loop writes only its start and end."""
     for _ in progress(range(10_000)):
         pass
     assert capsys.readouterr().err.count("\r") <= 3

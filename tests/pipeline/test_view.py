@@ -1,4 +1,4 @@
-"""Figures and pages over a store: what they are made from, and where originals come from."""
+"""Figures and pages over a store: their rows, and the source of originals."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ import pytest
 
 from nvg.errors import InputError
 from nvg.store import Store
-from pipeline.view import browse, measured, originals, write_page, write_sheet
+from pipeline.view import originals, serve_store, structure_report, write_page, write_sheet
 from tests.nvg.store.makers import make_store
 from tests.pipeline.images.makers import center_crop, decoded
 from tests.pipeline.tokenize.makers import BAD, photos, run
 
 
 def test_originals_are_the_crops_that_were_tokenized(tokenizer: Path, tmp_path: Path) -> None:
-    """Read from the source that the store names; files that are bad or gone are left out."""
+    """They are read from the source in the manifest; bad and missing files are left out."""
     recipe = photos(tmp_path / "images")
     run(recipe, tokenizer, tmp_path / "a.vgs")
     store = Store(str(tmp_path / "a.vgs"))
@@ -31,12 +31,12 @@ def test_originals_are_the_crops_that_were_tokenized(tokenizer: Path, tmp_path: 
 
 
 def test_a_source_that_is_gone_is_no_error(store: Store) -> None:
-    """Pages and sheets are made without originals then."""
+    """Without the source, pages and sheets have no originals."""
     assert originals(store, [0]) == {}
 
 
 def test_files_are_written_at_once(store: Store, tmp_path: Path) -> None:
-    """A page over rows that a text names, a sheet of the first valid row; a folder is refused."""
+    """A page of given rows, a sheet of the first row with tokens; no folder as output."""
     write_page(store, None, "0-2", tmp_path / "a.html")
     assert (tmp_path / "a.html").read_bytes().startswith(b"<!")
     write_sheet(store, None, None, tmp_path / "a.png")
@@ -46,13 +46,13 @@ def test_files_are_written_at_once(store: Store, tmp_path: Path) -> None:
 
 
 def test_another_grid_cannot_be_shown_beside(store: Store, tmp_path: Path) -> None:
-    """Refused before anything is served."""
+    """It is refused before the server starts."""
     other = make_store(tmp_path / "b.vgs", 4, grid=8)
     with pytest.raises(InputError, match="has another grid"):
-        browse(store.path, other.path, 0)
+        serve_store(store.path, other.path, 0)
 
 
 def test_structure_is_measured_stage_by_stage(store: Store) -> None:
-    """A line for each stage."""
-    lines = measured(store, None)
+    """One line per stage."""
+    lines = structure_report(store, None)
     assert sum(line.split()[:1] == [str(stage)] for line in lines for stage in range(5)) >= 5
