@@ -1,4 +1,4 @@
-"""The compiled nearest-neighbour chain: its leaves, its nearest clusters, and how many it asks."""
+"""The compiled nearest-neighbor chain: leaves, nearest clusters, number of scans."""
 
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ def built(latents_BNC: Latents, build: Any = chain.build) -> list[list[int]]:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("size", "channels"), [(2, 1), (8, 9), (16, 32), (32, 3), (64, 7)])
 def test_images_share_no_state(size: int, channels: int, dtype: type[np.floating]) -> None:
-    """Images of every kind in one call, which uses the same work space for all."""
+    """Images of every kind in one call, which shares its buffers."""
     latents_BNC = np.concatenate([batch_of(kind, 1, 1, size, channels) for kind in KINDS])
     latents_BNC = latents_BNC.astype(dtype)
     expected = expected_leaves(latents_BNC)
@@ -57,7 +57,7 @@ def test_images_share_no_state(size: int, channels: int, dtype: type[np.floating
 def test_the_nearest_cluster_has_the_least_key(
     seed: int, size: int, channels: int, data: st.DataObject
 ) -> None:
-    """Of the columns left, in any order, the one with the least d2 * n + (a xor b), exactly."""
+    """The remaining column with the least d2 * n + (a xor b), exactly, in any order."""
     rng = np.random.default_rng(seed)
     points = large_points(rng, size, channels)
     points[rng.integers(0, size, size=size // 2)] = points[0]
@@ -74,7 +74,7 @@ def test_the_nearest_cluster_has_the_least_key(
 
 
 def test_float32_alone_would_choose_wrongly() -> None:
-    """Equal distances look unequal to a scan: the exact keys decide, and cases need them."""
+    """Ties that a scan misjudges are decided by exact keys."""
     point_NC = lattice(torch.from_numpy(batch_of(equidistant, 7, 1, 256, 32)))[0].numpy()
     columns = np.zeros((32, 256 + LANES), np.float32)
     load(point_NC.astype(np.int32), np.arange(256), 256, columns)
@@ -91,7 +91,7 @@ def test_float32_alone_would_choose_wrongly() -> None:
 def test_a_level_takes_three_scans_a_pair_at_most(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1.5 n scans for n clusters, whatever the latents; run as Python, which can be counted."""
+    """At most 1.5 n scans for n clusters, counted in plain Python."""
     scans: dict[int, int] = {}
     nearest, pair = chain._nearest, chain._pair
 

@@ -38,14 +38,14 @@ DISPATCHERS: dict[str, Any] = {
 
 @pytest.fixture
 def set_threads() -> Iterator[Callable[[int], None]]:
-    """Change the number of torch's threads for one test."""
+    """Set the number of torch's threads for one test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
 def loaded(path: Path) -> ModuleType:
-    """The module of a file, under a name that nothing else has."""
+    """Load a file as a module with a unique name."""
     spec = importlib.util.spec_from_file_location(f"copy_of_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -75,7 +75,7 @@ def compiled(folder: Path) -> Any:
 def test_machine_code_is_kept_on_disk(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Below NUMBA_CACHE_DIR, where the next process finds it; numba's own setting is left."""
+    """It lies below NUMBA_CACHE_DIR; numba's own setting is unchanged."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     assert sum(compiled(kernels).stats.cache_misses.values()) == 1
     assert list((tmp_path / "cache").glob("nvg-*/**/*.nbi"))
@@ -86,7 +86,7 @@ def test_machine_code_is_kept_on_disk(
 def test_without_a_setting_the_cache_lies_beside_the_kernels(
     kernels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In their __pycache__, which version control and packaging leave out."""
+    """It lies in __pycache__, which git and packaging ignore."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     compiled(kernels)
     assert list((kernels / "__pycache__").glob("nvg-*/**/*.nbi"))
@@ -95,7 +95,7 @@ def test_without_a_setting_the_cache_lies_beside_the_kernels(
 def test_a_folder_that_cannot_be_written_means_no_cache(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kernels compile all the same, and leave nothing in folders that outlive a change to them."""
+    """Kernels still compile, and leave no files in a stale folder."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert compiled(kernels).stats.cache_path is None
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_means_no_cache(
 def test_any_change_to_the_kernels_means_a_new_cache(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder's name follows the content of all files, and nothing else."""
+    """The folder's name depends only on the content of all kernel files."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
 
     def folder() -> str:
@@ -131,7 +131,7 @@ def names_in(code: CodeType) -> set[str]:
 
 @pytest.mark.parametrize("function", DISPATCHERS)
 def test_kernels_call_kernels_of_their_own_folder_only(function: str) -> None:
-    """What is compiled into a kernel lies where the name of the cache folder covers it."""
+    """Functions compiled into a kernel lie in the folder whose hash names the cache."""
     python, known = DISPATCHERS[function].py_func, list(DISPATCHERS.values())
     called = [python.__globals__.get(name) for name in names_in(python.__code__)]
     assert all(one in known for one in called if isinstance(one, Dispatcher))
@@ -139,7 +139,7 @@ def test_kernels_call_kernels_of_their_own_folder_only(function: str) -> None:
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.name)
 def test_kernels_take_nothing_from_the_rest_of_nvg(file: Path) -> None:
-    """Nor a constant: its value is compiled in, so it too has to lie in the folder."""
+    """Constants are compiled in, so they must lie in the folder too."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
@@ -148,12 +148,12 @@ def test_kernels_take_nothing_from_the_rest_of_nvg(file: Path) -> None:
 
 
 def test_there_are_kernels_to_look_at() -> None:
-    """The tests above take theirs from the folder: with none they would pass unseen."""
+    """The folder has kernels, or the tests above would check nothing."""
     assert {"chain.build", "scan.scan", "swaps.swap_pairs", "nearest.search"} <= set(DISPATCHERS)
 
 
 def test_every_kernel_releases_the_lock() -> None:
-    """Threads run slices side by side, so no kernel may hold the interpreter."""
+    """Every kernel releases the GIL, since threads run slices in parallel."""
     assert all(one.targetoptions["nogil"] for one in DISPATCHERS.values())
 
 
@@ -174,7 +174,7 @@ def test_floats_are_strict_and_follow_numpy(kernels: Path) -> None:
 
 
 def test_without_threads_the_caller_runs_everything(set_threads: Callable[[int], None]) -> None:
-    """One thread takes one slice, in the thread that asks."""
+    """One thread runs one slice, in the calling thread."""
     set_threads(1)
     seen = []
     over_slices(lambda part: seen.append((part, threading.get_ident())), 50)
@@ -183,7 +183,7 @@ def test_without_threads_the_caller_runs_everything(set_threads: Callable[[int],
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_slices_cover_every_index_once(threads: int, set_threads: Callable[[int], None]) -> None:
-    """Whatever the counts, none is left out, doubled or empty, and no more threads are used."""
+    """For all counts, slices cover the batch once, none is empty, and threads are limited."""
     set_threads(threads)
     for count in range(1, 51):
         seen: list[tuple[int, int, int]] = []
@@ -201,7 +201,7 @@ def test_slices_cover_every_index_once(threads: int, set_threads: Callable[[int]
 def test_an_error_in_a_slice_reaches_the_caller(
     threads: int, set_threads: Callable[[int], None]
 ) -> None:
-    """As it is; and the threads go on to work."""
+    """An error in a slice propagates, and the pool still works."""
     set_threads(threads)
 
     def fail(part: slice) -> None:
@@ -216,7 +216,7 @@ def test_an_error_in_a_slice_reaches_the_caller(
 
 
 def test_several_callers_share_the_threads(set_threads: Callable[[int], None]) -> None:
-    """Calls from four Python threads at once each get all of their own slices, and no other's."""
+    """Calls from four Python threads at once each run exactly their own slices."""
     set_threads(2)
     barrier = threading.Barrier(4)
 
@@ -237,7 +237,7 @@ def test_several_callers_share_the_threads(set_threads: Callable[[int], None]) -
 def test_kernels_of_several_callers_do_not_disturb_each_other(
     set_threads: Callable[[int], None],
 ) -> None:
-    """Leaves built from six Python threads at once are those built one after the other."""
+    """Leaves built from six Python threads at once equal those built sequentially."""
     set_threads(2)
     batches = [torch.from_numpy(batch_of(kind, 1, 16, 64, 8)) for kind in KINDS]
     expected = [build_leaves(batch).tolist() for batch in batches]

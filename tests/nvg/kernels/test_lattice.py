@@ -1,4 +1,4 @@
-"""The range of every channel, compiled, against numpy's; what is not finite shows."""
+"""The compiled range of every channel equals numpy's; non-finite values give NaN."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def extremes(latents_BNC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type:
 @pytest.mark.parametrize("positions", [2, 4, 8, 16, 256])
 @pytest.mark.parametrize("channels", [1, 3, 32])
 def test_extremes_equal_numpys(dtype: type, positions: int, channels: int) -> None:
-    """For every size, larger and smaller than what is looked at together."""
+    """For sizes below and above the block of positions."""
     rng = np.random.default_rng(positions)
     latents_BNC: Any = rng.normal(size=(5, positions, channels)).astype(dtype)
     low_BC, high_BC = extremes(latents_BNC)
@@ -31,7 +31,7 @@ def test_extremes_equal_numpys(dtype: type, positions: int, channels: int) -> No
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("position", [0, 5, 8, 15])
 def test_what_is_not_finite_becomes_nan(bad: float, position: int) -> None:
-    """In its own channel and image, wherever it stands; all others keep their range."""
+    """NaN only in the channel and image of the non-finite value."""
     latents_BNC = np.random.default_rng(1).normal(size=(3, 16, 4)).astype(np.float32)
     expected = extremes(latents_BNC)
     latents_BNC[1, position, 2] = bad

@@ -1,4 +1,4 @@
-"""Float32 scans of integer points against Python integers: how far off they may be, and no more."""
+"""Float32 scans of integer points against Python integers: errors stay within the bounds."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ thorough = settings(deadline=None, max_examples=400)
 
 
 def padded(points: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Points as rows of whole passes over the channels."""
+    """Points as rows, channels padded."""
     return np.pad(points, ((0, 0), (0, -points.shape[1] % UNROLL))).astype(np.int32)
 
 
@@ -58,7 +58,7 @@ def exact(points: NDArray[np.int64], slot: int) -> list[int]:
 @thorough
 @given(seed=SEED, count=st.integers(1, 40), channels=st.integers(1, 40))
 def test_a_scan_is_within_its_error(seed: int, count: int, channels: int) -> None:
-    """Off by at most the bound, whether that is taken from the exact or the scanned distance."""
+    """The error is within the bound, from the exact or from the scanned distance."""
     points = large_points(np.random.default_rng(seed), count, channels)
     width = padded(points).shape[1]
     for found, true in zip(scanned(points, 0).tolist(), exact(points, 0), strict=True):
@@ -70,7 +70,7 @@ def test_a_scan_is_within_its_error(seed: int, count: int, channels: int) -> Non
 @light
 @given(seed=SEED, channels=st.integers(1, 40))
 def test_a_sum_of_four_scans_is_within_one_error(seed: int, channels: int) -> None:
-    """The bound of a sum, taken once, covers all four: what a swap of two pairs compares."""
+    """One bound of a sum covers four distances, which a swap compares."""
     points = large_points(np.random.default_rng(seed), 16, channels)
     found, true = scanned(points, 0).reshape(4, 4), np.array(exact(points, 0)).reshape(4, 4)
     for four, sum_ in zip(found, true.sum(1).tolist(), strict=True):
@@ -85,7 +85,7 @@ def test_large_scans_are_indeed_off() -> None:
 
 
 def test_scans_of_small_integers_are_exact() -> None:
-    """Where float32 holds every sum there is no error at all."""
+    """Where float32 holds every sum, the scan is exact."""
     points = np.random.default_rng(2).integers(-100, 101, size=(40, 32))
     assert scanned(points, 7).tolist() == exact(points, 7)
 
@@ -103,7 +103,7 @@ def test_an_odd_coordinate_beyond_2_to_the_24_costs_two_at_most(sign: int) -> No
 @thorough
 @given(seed=SEED, count=st.sampled_from([16, 32]), channels=st.integers(1, 40))
 def test_scores_are_within_their_error(seed: int, count: int, channels: int) -> None:
-    """Half squared distances off by at most a share of the squares, and none below zero."""
+    """Half squared distances within a bound relative to the squares, none below zero."""
     points = large_points(np.random.default_rng(seed), count, channels)
     rows = padded(points)
     squares = (points.astype(np.float64) ** 2).sum(1)
@@ -124,7 +124,7 @@ def test_scores_are_within_their_error(seed: int, count: int, channels: int) -> 
 @light
 @given(seed=SEED, count=st.integers(2, 8), channels=st.integers(1, 40))
 def test_exact_distance_is_exact(seed: int, count: int, channels: int) -> None:
-    """Integers throughout: no coordinate up to 2^25 overflows a difference or a sum."""
+    """Coordinates up to 2^25 overflow no difference and no sum."""
     points = large_points(np.random.default_rng(seed), count, channels)
     assert [exact_distance(padded(points), 1, j) for j in range(count)] == exact(points, 1)
     assert exact_distance(padded(points), 0, 1) == exact_distance(padded(points), 1, 0)
@@ -140,7 +140,7 @@ def test_whole_vectors_rounds_up(count: int) -> None:
 @light
 @given(seed=SEED, count=st.integers(1, 50), channels=st.integers(1, 20))
 def test_load_takes_rows_and_pads_with_far(seed: int, count: int, channels: int) -> None:
-    """Columns are the rows asked for; what fills the last vector is far; the rest is left alone."""
+    """Columns are the given rows; padding is far; the rest is unchanged."""
     rng = np.random.default_rng(seed)
     rows = padded(rng.integers(-999, 1000, size=(60, channels)))
     ids = rng.permutation(60)[:count]
@@ -154,7 +154,7 @@ def test_load_takes_rows_and_pads_with_far(seed: int, count: int, channels: int)
 
 
 def test_far_is_beyond_every_distance_and_finite() -> None:
-    """A padded column is never the nearest, and its square is a number still."""
+    """A padded column is never the nearest, and its square is finite."""
     points = large_points(np.random.default_rng(0), 1, 40)
     distance_n = np.empty(LANES, np.float32)
     scan(loaded(padded(points)), 0, LANES, distance_n)
@@ -181,7 +181,7 @@ def test_minimum_equals_numpy(values: NDArray[np.float32], data: st.DataObject) 
 @light
 @given(values=VALUES, data=st.data())
 def test_within_equals_numpy(values: NDArray[np.float32], data: st.DataObject) -> None:
-    """First and last index up to the limit; first is behind last where there is none."""
+    """First and last index up to the limit; first > last where there is none."""
     count = data.draw(st.integers(1, len(values)))
     limit = data.draw(st.sampled_from(values.tolist()) | st.floats(0, width=32, allow_nan=False))
     (found,) = np.nonzero(values[:count] <= np.float32(limit))

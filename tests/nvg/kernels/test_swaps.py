@@ -1,4 +1,4 @@
-"""Greedy with 2-opt swaps: equal to its rule in Python integers, and never worse than greedy."""
+"""Greedy with 2-opt swaps: equals its rule in Python integers, never worse than greedy."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -48,7 +48,7 @@ def leaves_of(latents_NC: Latents, builder: str = "greedy+2opt") -> list[int]:
 
 
 def expected_leaves(latents_NC: Latents) -> list[int]:
-    """The leaves by the rule alone."""
+    """The leaves by the reference rule."""
     return merged_leaves(reference.lattice(latents_NC), swapped_pairs)
 
 
@@ -60,7 +60,7 @@ def cost_of_level(latents_NC: Latents, leaves_N: list[int], level: int = 0) -> i
 
 @pytest.fixture
 def _own_threads() -> Iterator[None]:
-    """The number of threads that the test found is there again after it."""
+    """Restore the number of threads after the test."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -83,7 +83,7 @@ def _own_threads() -> Iterator[None]:
     ],
 )
 def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
-    """Cases worked out by hand, which the reference gives as well."""
+    """Cases done by hand, equal to the reference."""
     latents_NC = np.array(values, dtype=np.float32)[:, None]
     assert leaves_of(latents_NC) == leaves
     assert expected_leaves(latents_NC) == leaves
@@ -93,7 +93,7 @@ def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
 @light
 @given(seed=SEED, size=SIZE, channels=CHANNELS)
 def test_leaves_equal_the_reference(kind: Kind, seed: int, size: int, channels: int) -> None:
-    """Leaves are equal to the last bit, whatever the ties, repeats, offsets and outliers."""
+    """Leaves are identical for ties, repeats, offsets and outliers."""
     latents_NC = kind(np.random.default_rng(seed), size, channels)
     assert leaves_of(latents_NC) == expected_leaves(latents_NC)
 
@@ -107,7 +107,7 @@ def test_leaves_equal_the_reference(kind: Kind, seed: int, size: int, channels: 
     )
 )
 def test_leaves_equal_the_reference_on_any_floats(latents_NC: Latents) -> None:
-    """Signed zeros, subnormals and mixed magnitudes change nothing about the equality."""
+    """Leaves are identical for signed zeros, subnormals and mixed magnitudes."""
     assert leaves_of(latents_NC) == expected_leaves(latents_NC)
 
 
@@ -144,7 +144,7 @@ def far_pair_among_equals(rng: np.random.Generator, size: int, channels: int) ->
 @pytest.mark.parametrize("size", [8, 32])
 @pytest.mark.parametrize("channels", [2, 7, 32])
 def test_gains_that_float32_cannot_tell_apart(size: int, channels: int) -> None:
-    """Equal gains go to the first pair, and one lattice unit more wins, by exact integers."""
+    """Ties go to the first pair; a gain larger by one lattice unit wins."""
     rng = np.random.default_rng(channels)
     for _ in range(25):
         latents_NC = far_pair_among_equals(rng, size, channels)
@@ -153,7 +153,7 @@ def test_gains_that_float32_cannot_tell_apart(size: int, channels: int) -> None:
 
 @every_kind
 def test_the_first_level_is_never_worse_than_greedy(kind: Kind) -> None:
-    """Of the same clusters, swaps only lower the sum of d2 that greedy pairing leaves."""
+    """Swaps only lower the sum of d2 of the greedy pairs."""
     for size in (4, 16, 64):
         for latents_NC in batch_of(kind, 13, 5, size, 3):
             greedy = cost_of_level(latents_NC, leaves_of(latents_NC, "greedy"))
@@ -161,7 +161,7 @@ def test_the_first_level_is_never_worse_than_greedy(kind: Kind) -> None:
 
 
 def test_a_random_image_gains_by_swaps() -> None:
-    """Greedy's leftovers are far apart, so at 64 positions each image has something to gain."""
+    """Greedy's last pairs are distant, so at 64 positions each image gains."""
     for latents_NC in batch_of(normal_latents, 14, 10, 64, 4):
         greedy = cost_of_level(latents_NC, leaves_of(latents_NC, "greedy"))
         assert cost_of_level(latents_NC, leaves_of(latents_NC)) < greedy
@@ -171,7 +171,7 @@ def test_a_random_image_gains_by_swaps() -> None:
 @light
 @given(seed=SEED, size=SIZE, channels=CHANNELS)
 def test_no_swap_is_left(kind: Kind, seed: int, size: int, channels: int) -> None:
-    """At every level, no two pairs have anything to gain from exchanging a cluster."""
+    """At every level, no swap of two pairs gains."""
     latents_NC = kind(np.random.default_rng(seed), size, channels)
     for points, pairs in levels(latents_NC, leaves_of(latents_NC)):
         square = distances(points)
@@ -196,14 +196,14 @@ def test_leaves_are_a_canonical_permutation(
 @pytest.mark.parametrize("size", [2, 4, 16, 64, 256, 512])
 @pytest.mark.parametrize("value", [0.0, -3.25, 1e6])
 def test_a_constant_image_pairs_neighbours(size: int, value: float) -> None:
-    """No swap gains where nothing differs: leaf p at position p, as greedy has it."""
+    """For constant latents no swap gains: leaf p at position p, as in greedy."""
     assert leaves_of(np.full((size, 3), value, dtype=np.float32)) == list(range(size))
 
 
 @pytest.mark.usefixtures("_own_threads")
 @pytest.mark.parametrize("kind", [normal_latents, tied, duplicates])
 def test_threads_and_batches_do_not_matter(kind: Kind) -> None:
-    """One, two or five threads, the batch at once, in parts or one by one: the same leaves."""
+    """The leaves do not depend on the number of threads or on how the batch is split."""
     latents_BNC = torch.from_numpy(batch_of(kind, 15, 23, 32, 5))
     torch.set_num_threads(1)
     leaves = build_leaves(latents_BNC, "greedy+2opt").tolist()
@@ -215,7 +215,7 @@ def test_threads_and_batches_do_not_matter(kind: Kind) -> None:
 
 
 def test_leaves_keep_no_trace_of_the_image_before() -> None:
-    """Whatever image shares its slice of the batch, an image's leaves are those it has alone."""
+    """Leaves do not depend on the other images of a slice."""
     latents_BNC = np.stack([batch_of(kind, 16, 1, 32, 6)[0].astype(np.float64) for kind in KINDS])
     alone = [leaves_of(latents_NC) for latents_NC in latents_BNC]
     for order in (range(len(KINDS)), range(len(KINDS))[::-1]):

@@ -1,4 +1,4 @@
-"""Latents for structure construction: kinds on which backends could differ, and what must agree."""
+"""Latents for structure tests: kinds on which backends could differ."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -35,7 +35,7 @@ Kind = Callable[[np.random.Generator, int, int], Latents]
 
 
 def tied(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """Small integers: most distances have many equals."""
+    """Small integers: most distances are tied."""
     return rng.integers(-2, 3, size=(size, channels)).astype(np.float32)
 
 
@@ -45,12 +45,12 @@ def duplicates(rng: np.random.Generator, size: int, channels: int) -> Latents:
 
 
 def constant(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """The same vector everywhere."""
+    """One vector at every position."""
     return np.repeat(normal_latents(rng, 1, channels), size, axis=0)
 
 
 def patches(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """Half of the positions are one vector among noise."""
+    """Half of the positions are one vector, the rest is noise."""
     latents = normal_latents(rng, size, channels)
     latents[size // 4 : size - size // 4] = latents[0]
     return latents
@@ -62,20 +62,20 @@ def offset(rng: np.random.Generator, size: int, channels: int) -> Latents:
 
 
 def uneven(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """One outlier takes the range, so the others share few lattice points."""
+    """One outlier sets the range, so that the others share few lattice points."""
     latents = normal_latents(rng, size, channels)
     latents[-1] *= 1e5
     return latents
 
 
 def nearly_tied(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """Ties but for the last lattice bits, which float32 distances cannot tell."""
+    """Ties except in the last lattice bits, below the precision of float32 distances."""
     noise = 2.0**-14 * rng.integers(-2, 3, size=(size, channels))
     return tied(rng, size, channels).astype(np.float64) + noise
 
 
 def line(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """A shuffled line of almost equal steps, on which greedy leaves far pairs over."""
+    """A shuffled line of almost equal steps, on which greedy ends with distant pairs."""
     steps = rng.permutation(size) + rng.integers(0, 4, size=size) / 8
     return np.repeat(steps[:, None], channels, axis=1).astype(np.float32)
 
@@ -95,7 +95,7 @@ BACKENDS = ("numba", "torch", "faiss")
 
 
 def smooth(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """A patch of a picture: a slope and a wave over the grid, and a little noise."""
+    """Like a natural image: a slope and a wave over the grid with a little noise."""
     high = 1 << reference.log2(size) // 2
     place = np.stack(np.divmod(np.arange(size), size // high), axis=1)
     slope = place @ rng.normal(size=(2, channels))
@@ -127,7 +127,7 @@ def equidistant(rng: np.random.Generator, size: int, channels: int) -> Latents:
 
 
 def ladder(rng: np.random.Generator, size: int, channels: int) -> Latents:
-    """Gaps that grow along a line: one pair of mutual nearest neighbours at a time."""
+    """Gaps that grow along a line: one pair of mutual nearest neighbors at a time."""
     order = np.arange(size)
     return np.outer(order * (order + 1) // 2, rng.integers(1, 3, size=channels)).astype(np.float32)
 
@@ -154,7 +154,7 @@ def leaves_of(latents_BNC: Latents, backend: str) -> list[list[int]]:
 
 
 def expected_leaves(latents_BNC: Latents) -> list[list[int]]:
-    """The leaves of a batch by the reference, worked out once."""
+    """The leaves of a batch by the reference, cached."""
     shape, kind = latents_BNC.shape[1:], latents_BNC.dtype.str
     return [_leaves(latents_NC.tobytes(), shape, kind) for latents_NC in latents_BNC]
 
@@ -165,7 +165,7 @@ def _leaves(latents_NC: bytes, shape: tuple[int, ...], kind: str) -> list[int]:
 
 
 def assert_equal_to_reference(latents_BNC: Latents) -> None:
-    """Every backend gives the leaves that sorting all edges with Python integers gives."""
+    """Every backend gives the leaves of the reference, which sorts all edges as Python integers."""
     expected = expected_leaves(latents_BNC)
     for backend in BACKENDS:
         leaves = leaves_of(latents_BNC, backend)

@@ -1,4 +1,4 @@
-"""The builders by name: the known ones, a user's own, and what is refused."""
+"""Builders by name: built-in and user-defined ones, and errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ def by_map(latents, segments):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's module of builders, importable under a name of its own."""
+    """An importable module with user-defined builders."""
     name = f"their_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{name}.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -53,7 +53,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def registry() -> Iterator[None]:
-    """The registry, put back afterwards."""
+    """The registry, restored after the test."""
     before = dict(builders.BUILDERS)
     yield
     builders.BUILDERS.clear()
@@ -61,14 +61,14 @@ def registry() -> Iterator[None]:
 
 
 def test_the_names() -> None:
-    """What the documentation lists."""
+    """The names in the documentation."""
     assert builder_names() == ["greedy", "greedy+2opt", "optimal", "spatial", "segments"]
     assert [name for name in builder_names() if takes_segments(name)] == ["segments"]
 
 
 @pytest.mark.parametrize("name", ["greedy", "greedy+2opt", "optimal", "spatial"])
 def test_every_builder_is_called_the_same_way(name: str) -> None:
-    """Latents in, one permutation per image out, a byte per leaf."""
+    """One permutation per image, one byte per leaf."""
     leaves_BN = build_leaves(torch.randn(2, 16, 3), name)
     assert leaves_BN.dtype == torch.uint8
     assert leaves_BN.sort(1).values.tolist() == [list(range(16))] * 2
@@ -93,14 +93,14 @@ def test_every_builder_is_called_the_same_way(name: str) -> None:
 def test_unknown_names_and_options_are_refused(
     name: str, options: dict[str, Any], named: list[str]
 ) -> None:
-    """The error names what was wrong, and what there is."""
+    """The error names the fault and the alternatives."""
     with pytest.raises(ValueError) as error:  # noqa: PT011
         build_leaves(torch.zeros(1, 4, 1), name, **options)
     assert [word for word in named if word not in str(error.value)] == []
 
 
 def test_a_recipe_may_name_a_function(module: str) -> None:
-    """`module:function` is imported, its options are its own, its order is made canonical."""
+    """`module:function` is imported, takes its own options, and its leaves become canonical."""
     latents_BNC = torch.zeros(2, 8, 1)
     name = f"{module}:reverse"
     assert build_leaves(latents_BNC, name).tolist() == [list(range(8))] * 2
@@ -113,7 +113,7 @@ def test_a_recipe_may_name_a_function(module: str) -> None:
 
 
 def test_a_function_may_take_label_maps(module: str) -> None:
-    """One with a parameter `segments` is given them, and asked for when they are missing."""
+    """A builder with the parameter `segments` gets label maps; without them it is an error."""
     name = f"{module}:by_map"
     label_BN = torch.tensor([[1, 0, 1, 0]])
     assert takes_segments(name)
@@ -127,14 +127,14 @@ def test_a_function_may_take_label_maps(module: str) -> None:
     [("flat", "permutation"), ("short", "2, 3"), ("nothing", "NoneType"), ("real", "integer")],
 )
 def test_what_a_function_returns_is_checked(module: str, function: str, named: str) -> None:
-    """A wrong leaf would spoil a whole store: the error names the builder."""
+    """Wrong leaves raise an error that names the builder."""
     with pytest.raises(ValueError, match=named) as error:
         build_leaves(torch.zeros(2, 4, 1), f"{module}:{function}")
     assert f"{module}:{function}" in str(error.value)
 
 
 def test_a_registered_builder_has_a_name(registry: None) -> None:
-    """It is found like the built-in ones, by recipes of this process too."""
+    """It works like the built-in ones, also in recipes of this process."""
 
     def upside_down(latents: Tensor) -> Tensor:
         return torch.arange(latents.shape[1]).flip(0).expand(latents.shape[:2])
@@ -149,13 +149,13 @@ def test_a_registered_builder_has_a_name(registry: None) -> None:
 
 
 def test_a_function_gets_finite_latents(module: str) -> None:
-    """NaN is refused before a user's builder sees it."""
+    """NaN raises before the builder is called."""
     with pytest.raises(ValueError, match="1, 4, 1"):
         build_leaves(torch.full((1, 4, 1), torch.nan), f"{module}:reverse")
 
 
 def test_a_config_refuses_an_unknown_builder() -> None:
-    """At once, not after an hour of training; but it does not import what a file names."""
+    """A config with an unknown builder fails at once; `module:function` is not imported."""
     for name in ("magic", ":", "module:", ":function"):
         with pytest.raises(ValueError, match=name):
             AutoencoderConfig(builder=name)

@@ -1,4 +1,4 @@
-"""A user's builders in detail: what they are given, in what order, and how imports fail."""
+"""User-defined builders in detail: their input, the order of leaves, failed imports."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Write = Callable[[str], str]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes source text as a module and returns its name; forgotten again after the test."""
+    """Write source text as a module and return its name; unloaded after the test."""
     written: list[str] = []
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -51,7 +51,7 @@ Own = Callable[[Callable[..., Tensor]], str]
 @pytest.mark.parametrize("size", [2, 4, 16, 64, 512])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint16])
 def test_any_order_becomes_canonical(own: Own, size: int, dtype: torch.dtype) -> None:
-    """Whatever permutation a builder returns, as whatever integers, children are put in order."""
+    """Any permutation in any integer dtype becomes canonical child order."""
     rng = np.random.default_rng(size)
     leaves = [rng.permutation(size).tolist() for _ in range(3)]
     name = own(lambda latents: torch.tensor(leaves).to(dtype))
@@ -72,7 +72,7 @@ def test_any_order_becomes_canonical(own: Own, size: int, dtype: torch.dtype) ->
 def test_a_builder_is_given_float32_or_float64(
     own: Own, given: torch.dtype, received: torch.dtype
 ) -> None:
-    """Half precision is widened, and no gradient is recorded inside."""
+    """Half precision becomes float32, and no gradient is recorded."""
     seen: list[tuple[torch.dtype, bool, bool]] = []
 
     def builder(latents: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def test_the_latents_are_no_option(own: Own) -> None:
 
 
 def test_a_failed_import_is_tried_again(write: Write, tmp_path: Path) -> None:
-    """What is imported is kept, what cannot be imported is not remembered as such."""
+    """Successful imports are cached, failed ones are not."""
     module = write("import no_such_package_anywhere")
     with pytest.raises(ValueError, match="no_such_package_anywhere") as error:
         find_builder(f"{module}:build")
@@ -129,14 +129,14 @@ def test_a_failed_import_is_tried_again(write: Write, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [":build", "math:", "math:nothing", "no_such_package_anywhere:f"])
 def test_what_cannot_be_imported_is_named(name: str) -> None:
-    """Module or function missing or empty: the error has the name as it was given."""
+    """Module or function missing or empty: the error repeats the name."""
     with pytest.raises(ValueError, match="cannot be imported") as error:
         find_builder(name)
     assert repr(name) in str(error.value)
 
 
 def test_an_error_inside_a_builder_stays_its_own(own: Own) -> None:
-    """What a user's function raises is not mistaken for a wrong name."""
+    """An error inside the function is not reported as an unknown name."""
 
     def builder(latents: Tensor) -> Tensor:
         raise RuntimeError("inside")

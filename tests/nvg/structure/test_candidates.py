@@ -1,4 +1,4 @@
-"""Greedy pairs from a few FAISS neighbours each: exact even where those run out or cannot tell."""
+"""Greedy pairs from a few FAISS neighbors: exact even where these run out or are uncertain."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ IMAGES = {2: 3, 4: 3, 8: 3, 16: 3, 32: 2, 64: 1}
 
 
 class Spy:
-    """What was asked of FAISS, and how many rows were compared with all clusters."""
+    """Queries to FAISS, and the number of rows compared with all clusters."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[int, int, int]] = []
@@ -52,7 +52,7 @@ class Spy:
 
 
 def pairs_of_level(kind: Kind, size: int, channels: int) -> list[tuple[int, int]]:
-    """The pairs of one level of one image, after a look that the reference gives the same."""
+    """The pairs of one level of one image, checked against the reference."""
     latents_BNC = torch.from_numpy(batch_of(kind, 4, 1, size, channels))
     point_nC = lattice(latents_BNC)[0]
     partner_n = candidates._Level(point_nC).partners().tolist()
@@ -63,7 +63,7 @@ def pairs_of_level(kind: Kind, size: int, channels: int) -> list[tuple[int, int]
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let FAISS have every level, and give so many candidates for each cluster."""
+    """Use FAISS at every level, with this many candidates per cluster."""
 
     def set_count(count: int) -> None:
         monkeypatch.setattr(candidates, "SMALLEST", 2)
@@ -75,7 +75,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize("count", [1, 2, 3, 16])
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], None]) -> None:
-    """One, two or three candidates a cluster, itself maybe among them, give the same leaves."""
+    """One, two or three candidates per cluster, itself included, give the same leaves."""
     few(count)
     for size, images in IMAGES.items():
         for channels in (1, 3, 8):
@@ -85,7 +85,7 @@ def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], 
 
 
 def test_small_levels_are_left_to_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FAISS sees the levels of at least SMALLEST clusters only, a key matrix all others."""
+    """FAISS handles levels of at least SMALLEST clusters, a key matrix all others."""
     by_rounds = []
     pair_by_rounds = rounds.pair_by_rounds
 
@@ -104,7 +104,7 @@ def test_small_levels_are_left_to_rounds(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_clusters_without_candidates_ask_again(
     few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a ladder two candidates die with every pair: who is left asks among those alive."""
+    """On a ladder each merge removes two candidates: the rest search among those unmerged."""
     few(3)
     spy = Spy(monkeypatch)
     assert pairs_of_level(ladder, 64, 1) == [(i, i + 1) for i in range(0, 64, 2)]
@@ -118,7 +118,7 @@ def test_clusters_without_candidates_ask_again(
 def test_candidates_are_never_more_than_the_clusters(
     few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A level smaller than the number of candidates is listed whole, which leaves no doubt."""
+    """A level with fewer clusters than candidates is listed in full and certain."""
     few(16)
     spy = Spy(monkeypatch)
     for kind in (constant, normal_latents):
@@ -131,7 +131,7 @@ def test_candidates_are_never_more_than_the_clusters(
 def test_repeats_are_compared_with_all(
     kind: Kind, few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the candidates are equals of clusters not listed, exact keys of all decide."""
+    """When candidates tie with clusters not listed, exact keys of all decide."""
     few(3)
     spy = Spy(monkeypatch)
     pairs_of_level(kind, 64, 4)
@@ -141,7 +141,7 @@ def test_repeats_are_compared_with_all(
 def test_distances_alike_in_float32_are_compared_with_all(
     few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ties that only the last lattice bits break are not left to FAISS."""
+    """Ties that only the last lattice bits break are decided by exact keys."""
     few(3)
     spy = Spy(monkeypatch)
     pairs_of_level(nearly_tied, 64, 2)
@@ -149,7 +149,7 @@ def test_distances_alike_in_float32_are_compared_with_all(
 
 
 def test_ordinary_latents_need_no_comparison_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without repeats the candidates of the first question tell all nearest neighbours."""
+    """Without repeats, the first candidates decide all nearest neighbors."""
     monkeypatch.setattr(candidates, "SMALLEST", 2)
     spy = Spy(monkeypatch)
     pairs_of_level(normal_latents, 256, 8)
@@ -160,7 +160,7 @@ def test_ordinary_latents_need_no_comparison_with_all(monkeypatch: pytest.Monkey
 def test_comparison_in_parts_changes_nothing(
     entries: int, few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However few exact keys are held at once, the leaves stay the same."""
+    """The leaves do not depend on how many exact keys are held at once."""
     few(2)
     monkeypatch.setattr(candidates, "EXACT_KEYS", entries)
     latents_BNC = batch_of(duplicates, 3, 2, 64, 3)
@@ -169,7 +169,7 @@ def test_comparison_in_parts_changes_nothing(
 
 
 def inexact_neighbours(rng: np.random.Generator) -> Neighbours:
-    """A stand-in for FAISS, as far off as float32 norms and dot products of C terms may be."""
+    """A stand-in for FAISS with the largest error of float32 norms and dot products of C terms."""
 
     def neighbours(queries_MC: Tensor, base_VC: Tensor, count: int) -> tuple[Tensor, Tensor]:
         query_MC, vector_VC = queries_MC.double().numpy(), base_VC.double().numpy()
@@ -193,7 +193,7 @@ def inexact_neighbours(rng: np.random.Generator) -> Neighbours:
 def test_float32_errors_and_any_order_of_ties_do_not_show(
     kind: Kind, count: int, few: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Distances wrong by all that float32 permits, ties in random order: the same leaves."""
+    """The largest float32 errors and ties in random order give the same leaves."""
     few(count)
     monkeypatch.setattr(candidates, "neighbours", inexact_neighbours(np.random.default_rng(count)))
     for size in (8, 32):
@@ -203,7 +203,7 @@ def test_float32_errors_and_any_order_of_ties_do_not_show(
 
 
 def test_a_large_level_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the figures as shipped, FAISS is asked about every cluster of a level of 1024 once."""
+    """With default constants, FAISS is queried once per cluster of a level of 1024."""
     spy = Spy(monkeypatch)
     latents_BNC = torch.from_numpy(batch_of(normal_latents, 2, 1, 1024, 8))
     partner_n = candidates._Level(lattice(latents_BNC)[0]).partners()

@@ -45,7 +45,7 @@ light = settings(deadline=None, max_examples=80)
     ],
 )
 def test_golden_vectors(values: list[int], leaves: list[int], backend: str) -> None:
-    """Backends and the reference give the leaves worked out by hand in the method notes."""
+    """Backends and the reference give the leaves of an example done by hand."""
     latents_NC = np.array(values, dtype=np.float32)[:, None]
     assert leaves_of(latents_NC[None], backend) == [leaves]
     assert reference.greedy_leaves(latents_NC) == leaves
@@ -54,7 +54,7 @@ def test_golden_vectors(values: list[int], leaves: list[int], backend: str) -> N
 @pytest.mark.parametrize("size", IMAGES)
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_leaves_equal_the_reference(kind: Kind, size: int) -> None:
-    """Leaves are equal to the last bit, whatever the ties, repeats, offsets and outliers."""
+    """Leaves are identical for ties, repeats, offsets and outliers."""
     for channels in ALL_CHANNELS:
         assert_equal_to_reference(batch_of(kind, 1, IMAGES[size], size, channels))
 
@@ -72,7 +72,7 @@ def test_leaves_equal_the_reference(kind: Kind, size: int) -> None:
     )
 )
 def test_leaves_equal_the_reference_on_any_floats(latents_BNC: Latents) -> None:
-    """Signed zeros, subnormals and mixed magnitudes change nothing about the equality."""
+    """Leaves are identical for signed zeros, subnormals and mixed magnitudes."""
     assert_equal_to_reference(latents_BNC)
 
 
@@ -88,7 +88,7 @@ def test_leaves_equal_the_reference_on_any_floats(latents_BNC: Latents) -> None:
 def test_a_backend_is_what_computes(
     backend: Backend, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend runs its own code and none of another's; a CPU's own is numba."""
+    """A backend runs only its own code; `auto` on a CPU is numba."""
     called = []
 
     def spy_on(name: str) -> Callable[..., object]:
@@ -110,7 +110,7 @@ def test_a_backend_is_what_computes(
 @pytest.mark.parametrize("size", [2, 4, 16, 64, 256, 512])
 @pytest.mark.parametrize("value", [0.0, -3.25, 1e6])
 def test_a_constant_image_pairs_neighbours(size: int, value: float, backend: str) -> None:
-    """Without any difference the xor order pairs aligned neighbours: leaf p at position p."""
+    """For constant latents the xor order pairs aligned neighbors: leaf p at position p."""
     latents_BNC = np.full((1, size, 3), value, dtype=np.float32)
     assert leaves_of(latents_BNC, backend) == [list(range(size))]
 
@@ -148,7 +148,7 @@ def test_stages_nest_in_equal_clusters(seed: int, size: int, channels: int, kind
 def test_a_batch_equals_its_images_one_by_one(
     backend: str, seed: int, size: int, channels: int
 ) -> None:
-    """No image's leaves depend on what else is in the batch, nor on their order."""
+    """Leaves do not depend on the other images of the batch or on their order."""
     rng = np.random.default_rng(seed)
     latents_BNC = np.stack([kind(rng, size, channels).astype(np.float64) for kind in KINDS])
     alone = [leaves_of(latents_BNC[b : b + 1], backend)[0] for b in range(len(KINDS))]
@@ -160,7 +160,7 @@ def test_a_batch_equals_its_images_one_by_one(
 @light
 @given(seed=SEED, size=SIZE, channels=CHANNELS)
 def test_shift_and_power_of_two_scale_change_nothing(seed: int, size: int, channels: int) -> None:
-    """Moving or scaling latents (exactly, by powers of two) leaves the hierarchy as it was."""
+    """Exact shifts and scalings of latents (powers of two) do not change the hierarchy."""
     latents_BNC = batch_of(tied, seed, 1, size, channels).astype(np.float32)
     for backend in BACKENDS:
         leaves = leaves_of(latents_BNC, backend)

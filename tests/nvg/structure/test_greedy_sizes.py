@@ -1,4 +1,4 @@
-"""The greedy builder at the sizes it is used at: 256 positions, and grids up to 4096."""
+"""The greedy builder at real sizes: 256 positions, and grids up to 4096."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:
 
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_full_size_leaves_equal_the_reference(kind: Kind) -> None:
-    """The paper's size, 256 positions of 32 channels, equals the reference too."""
+    """Equals the reference at the paper's size, 256 positions of 32 channels."""
     assert_equal_to_reference(batch_of(kind, 7, 2, 256, 32))
 
 
@@ -53,7 +53,7 @@ def test_double_latents_keep_their_precision() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [patches, nearly_tied])
 def test_a_large_grid_equals_the_reference(kind: Kind) -> None:
-    """1024 positions, whose levels FAISS has a part in, equal the reference."""
+    """Equals the reference at 1024 positions, where FAISS handles some levels."""
     assert_equal_to_reference(batch_of(kind, 9, 1, 1024, 2))
 
 

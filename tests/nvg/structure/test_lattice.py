@@ -73,7 +73,7 @@ def test_lattice_equals_the_reference_over_the_float64_range(
 def test_lattice_fills_its_bits_and_never_more(
     bound: float, power: int, towards: float | None
 ) -> None:
-    """The scale steps exactly where s * max would pass 2^b - 1, one rounding error to each side."""
+    """The scale changes exactly where s * max passes 2^b - 1, also one rounding error away."""
     extent = bound * 2.0**power
     extent = extent if towards is None else float(np.nextafter(extent, towards))
     latents_NC = np.array([[-extent], [extent], [0.0], [extent / 3]])
@@ -112,7 +112,7 @@ def test_lattice_rounds_halves_to_even() -> None:
 
 
 def test_lattice_scales_each_image_by_itself() -> None:
-    """An outlier in one image leaves the lattice of its neighbour in the batch alone."""
+    """An outlier in one image does not affect the lattice of another image."""
     rng = np.random.default_rng(1)
     latents_BNC = np.stack(
         [normal_latents(rng, 16, 4), 1e6 * normal_latents(rng, 16, 4), tied(rng, 16, 4)]
@@ -135,7 +135,7 @@ def test_a_frame_places_the_lattice(kind: Kind) -> None:
 
 @pytest.mark.parametrize("value", [0.0, -7.5, 1e30])
 def test_a_constant_image_has_scale_one(value: float) -> None:
-    """Without any extent every position lies on the origin, and the scale stays a plain 1."""
+    """For constant latents every position is the origin and the scale is 1."""
     latents_BNC = torch.full((2, 4, 3), value)
     assert lattice_frame(latents_BNC).scale.flatten().tolist() == [1.0, 1.0]
     assert not lattice(latents_BNC).any()

@@ -1,4 +1,4 @@
-"""Optimal structure: no other pairing of a level is cheaper, and none is preferred to it."""
+"""Optimal structure: no other pairing of a level costs less."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_the_first_level_is_never_dearer_than_greedy(kind: Kind) -> None:
 
 
 def test_a_batch_equals_its_images() -> None:
-    """Images are built one by one, and an error still names the whole batch."""
+    """Errors name the shape of the whole batch, though images are built one by one."""
     latents_BNC = torch.randn(3, 8, 2, generator=torch.Generator().manual_seed(0))
     alone = [build_leaves(part, "optimal")[0].tolist() for part in latents_BNC.split(1)]
     assert build_leaves(latents_BNC, "optimal").tolist() == alone

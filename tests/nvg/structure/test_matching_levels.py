@@ -34,7 +34,7 @@ def leaves_of(latents_NC: Latents, builder: str = "optimal") -> list[int]:
 
 
 def assert_every_level_is_optimal(latents_NC: Latents) -> None:
-    """No perfect matching of a level has a smaller sum of d2, nor as small a one and less xor."""
+    """No perfect matching of a level has a smaller (sum of d2, sum of i xor j)."""
     for points, pairs in levels(latents_NC, leaves_of(latents_NC)):
         square = distances(points)
         assert matching_cost(square, pairs) == least_matching_cost(square)
@@ -59,7 +59,7 @@ def first_cost(latents_NC: Latents, builder: str) -> int:
     ],
 )
 def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
-    """Cases worked out by hand."""
+    """Cases done by hand."""
     assert leaves_of(np.array(values, dtype=np.float32)[:, None]) == leaves
 
 
@@ -71,7 +71,7 @@ def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
     channels=st.integers(1, 40),
 )
 def test_every_level_costs_the_least(kind: Kind, seed: int, size: int, channels: int) -> None:
-    """The least sum of d2, and of those the least of i xor j, whatever the latents."""
+    """The least sum of d2, then of i xor j, for all kinds of latents."""
     assert_every_level_is_optimal(kind(np.random.default_rng(seed), size, channels))
 
 
@@ -90,5 +90,5 @@ def test_optimal_is_more_than_swaps() -> None:
 
 @pytest.mark.parametrize("size", [2, 4, 16, 32])
 def test_a_constant_image_pairs_neighbours(size: int) -> None:
-    """Where nothing differs the xor order decides: leaf p at position p."""
+    """For constant latents the xor order decides: leaf p at position p."""
     assert leaves_of(np.full((size, 2), 1e6, dtype=np.float32)) == list(range(size))

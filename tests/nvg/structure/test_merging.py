@@ -1,4 +1,4 @@
-"""What merging builders share: exact keys, pairs from partners, and the walk up to the root."""
+"""The shared parts of merging builders: exact keys, pairs from partners, merging to the root."""
 
 from collections.abc import Sequence
 
@@ -61,7 +61,7 @@ def test_pairs_of_lists_every_pair_once(seed: int, size: int) -> None:
 
 
 def test_rows_takes_from_each_image_its_own() -> None:
-    """Row m of image b is the row of image b that the index names."""
+    """Row m of image b is the row of image b at the index."""
     values_BnC = torch.arange(2 * 3 * 2).reshape(2, 3, 2)
     taken_BmC = rows(values_BnC, torch.tensor([[2, 0], [1, 1]]))
     assert taken_BmC.tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]
@@ -70,7 +70,7 @@ def test_rows_takes_from_each_image_its_own() -> None:
 @light
 @given(seed=SEED, size=SIZE)
 def test_leaves_follow_the_pairs(seed: int, size: int) -> None:
-    """Whatever the pairing, leaves are its tree, a merge is a sum, and lefts come first."""
+    """For any pairing, leaves follow its tree, a merge is a sum, and lefts come first."""
     rng = np.random.default_rng(seed)
     point_BNC = rng.integers(-9, 10, size=(2, size, 3))
     partners: dict[int, list[list[int]]] = {}

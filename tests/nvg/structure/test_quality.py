@@ -21,7 +21,7 @@ def case(grid: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Te
 
 @pytest.mark.parametrize("grid", [2, 4, 8])
 def test_variance_equals_the_reference(grid: int) -> None:
-    """Per stage the mean squared distance from the cluster's mean, and the share it takes away."""
+    """Variance within clusters and explained fraction per stage."""
     latents_BNC, leaves_BN, _ = case(grid)
     quality = measure_structure(latents_BNC, leaves_BN)
     expected = reference_builders.variances(latents_BNC.numpy(), leaves_BN.tolist())
@@ -33,7 +33,7 @@ def test_variance_equals_the_reference(grid: int) -> None:
 
 @pytest.mark.parametrize("grid", [2, 4, 8])
 def test_borders_equal_the_reference(grid: int) -> None:
-    """Recall and precision of borders between neighbours, stage by stage."""
+    """Recall and precision of borders between neighbors per stage."""
     latents_BNC, leaves_BN, segments_BN = case(grid, seed=1)
     quality = measure_structure(latents_BNC, leaves_BN, segments_BN)
     recall, precision = reference_builders.borders(leaves_BN.tolist(), segments_BN.tolist())
@@ -44,7 +44,7 @@ def test_borders_equal_the_reference(grid: int) -> None:
 
 
 def test_finer_stages_explain_more() -> None:
-    """From nothing at stage 0 to all at the last stage, without a step back."""
+    """It rises from 0 at stage 0 to 1 at the last stage."""
     latents_BNC, _, _ = case(8)
     explained = measure_structure(latents_BNC, build_leaves(latents_BNC)).explained.tolist()
     assert explained[0] == 0
@@ -53,7 +53,7 @@ def test_finer_stages_explain_more() -> None:
 
 
 def test_constant_images_are_explained_at_once() -> None:
-    """Without variance there is nothing left to explain, and no NaN."""
+    """For constant latents it is 1, not NaN."""
     for value, dtype in ((1.0, torch.float32), (0.1, torch.float64), (1e30, torch.float32)):
         latents_BNC = torch.full((2, 16, 3), value, dtype=dtype)
         quality = measure_structure(latents_BNC, build_leaves(latents_BNC))
@@ -62,7 +62,7 @@ def test_constant_images_are_explained_at_once() -> None:
 
 
 def test_a_map_of_the_first_halves_is_met_exactly() -> None:
-    """Where the regions are the clusters of stage 1, both shares are 1 there."""
+    """Where the regions are the clusters of stage 1, recall and precision are 1."""
     latents_BNC, _, _ = case(4)
     leaves_BN = build_leaves(latents_BNC, "spatial")
     quality = measure_structure(latents_BNC, leaves_BN, leaves_BN.long() >> 3)
@@ -73,7 +73,7 @@ def test_a_map_of_the_first_halves_is_met_exactly() -> None:
 
 
 def test_any_float_and_no_gradient() -> None:
-    """Half precision counts as its values; latents in training leave no graph."""
+    """Half precision is measured exactly; no graph is recorded."""
     latents_BNC, leaves_BN, _ = case(4)
     half = measure_structure(latents_BNC.half(), leaves_BN)
     assert half.variance.tolist() == pytest.approx(

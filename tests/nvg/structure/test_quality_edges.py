@@ -1,4 +1,4 @@
-"""Measures where something is missing or odd: no borders, oblong grids, types, the worst order."""
+"""Edge cases of the measures: no borders, oblong grids, dtypes, large offsets."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_recall_and_precision_are_not_the_same() -> None:
 
 @pytest.mark.parametrize("positions", [2, 8, 512])
 def test_oblong_grids_have_variance_without_a_map(positions: int) -> None:
-    """Only borders need a square grid; two-byte leaves are taken too."""
+    """Only borders need a square grid; two-byte leaves work too."""
     latents_BNC = torch.randn(2, positions, 3, generator=torch.Generator().manual_seed(positions))
     leaves_BN = build_leaves(latents_BNC)
     explained = measure_structure(latents_BNC, leaves_BN).explained
@@ -69,7 +69,7 @@ def test_oblong_grids_have_variance_without_a_map(positions: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.bool])
 def test_maps_of_any_integer_type_measure_alike(dtype: torch.dtype) -> None:
-    """What counts is where labels differ."""
+    """Only differences of labels count."""
     maps_BN = torch.tensor([[0, 1] * 8])
     latents_BNC = torch.randn(1, 16, 2, generator=torch.Generator().manual_seed(3))
     leaves_BN = build_leaves(latents_BNC)

@@ -1,4 +1,4 @@
-"""Structure from outside: the quadtree, and label maps turned into balanced hierarchies."""
+"""The quadtree, and balanced hierarchies from label maps."""
 
 from itertools import product
 
@@ -57,7 +57,7 @@ def random_case(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torc
 @light
 @given(seed=SEED, size=st.sampled_from([2, 4, 8, 16, 32]))
 def test_segments_equal_the_reference(seed: int, size: int) -> None:
-    """Which regions stay whole, which positions are cut off, and greedy inside: all as stated."""
+    """Equals the documented rule: whole regions, the cut region, greedy inside regions."""
     latents_BNC, label_BN = random_case(np.random.default_rng(seed), size)
     got = build_leaves(latents_BNC, "segments", segments=label_BN)[0].tolist()
     expected = reference_builders.segment_leaves(latents_BNC[0].numpy(), label_BN[0].tolist())
@@ -67,7 +67,7 @@ def test_segments_equal_the_reference(seed: int, size: int) -> None:
 @light
 @given(seed=SEED, size=st.sampled_from([16, 64, 256]))
 def test_few_clusters_are_mixed(seed: int, size: int) -> None:
-    """Of R regions at most R - 1 clusters of any stage hold more than one."""
+    """With R regions at most R - 1 clusters per stage are mixed."""
     latents_BNC, label_BN = random_case(np.random.default_rng(seed), size)
     leaves_BN = build_leaves(latents_BNC, "segments", segments=label_BN)
     assert sorted(leaves_BN[0].tolist()) == list(range(size))
@@ -91,7 +91,7 @@ def test_regions_that_make_up_half_are_not_cut() -> None:
 
 
 def test_one_region_is_built_greedily() -> None:
-    """Where the map says nothing, the paper's builder decides."""
+    """One region: the leaves are greedy's."""
     latents_BNC = torch.randn(4, 64, 3, generator=torch.Generator().manual_seed(2))
     label_BN = torch.zeros(4, 64, dtype=torch.int64)
     got = build_leaves(latents_BNC, "segments", segments=label_BN)
@@ -99,7 +99,7 @@ def test_one_region_is_built_greedily() -> None:
 
 
 def test_a_batch_equals_its_images() -> None:
-    """Clusters of equal size are built together, and no image notices."""
+    """Clusters of equal size are built in one batch, with the same leaves."""
     rng = np.random.default_rng(5)
     cases = [random_case(rng, 64) for _ in range(6)]
     latents_BNC, label_BN = (torch.cat(part) for part in zip(*cases, strict=True))
@@ -111,7 +111,7 @@ def test_a_batch_equals_its_images() -> None:
 @light
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=7), limit=st.integers(0, 30))
 def test_the_largest_sum_equals_brute_force(sizes: list[int], limit: int) -> None:
-    """Of all sets with the largest sum, the one that can do without the late sizes."""
+    """Of all sets with the largest sum, the one with the earliest sizes."""
     sizes = sorted(sizes, reverse=True)
     assert _largest_sum(sizes, limit) == reference_builders.largest_sum(sizes, limit)
 
@@ -119,7 +119,7 @@ def test_the_largest_sum_equals_brute_force(sizes: list[int], limit: int) -> Non
 @light
 @given(seed=SEED, grid=st.sampled_from([2, 4]), high=st.integers(1, 4), wide=st.integers(1, 4))
 def test_a_cell_takes_its_majority(seed: int, grid: int, high: int, wide: int) -> None:
-    """Maps that are multiples of the grid, against a vote cell by cell; ties to the lowest."""
+    """Maps that are multiples of the grid equal a vote per cell; ties go to the lowest."""
     map_DD = np.random.default_rng(seed).integers(-2, 3, (grid * high, grid * wide))
     got = grid_labels(torch.from_numpy(map_DD)[None], 1, grid * grid)
     assert got[0].tolist() == reference_builders.majority(map_DD.tolist(), grid)
@@ -127,7 +127,7 @@ def test_a_cell_takes_its_majority(seed: int, grid: int, high: int, wide: int) -
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 5), (9, 100)])
 def test_maps_of_any_size_fit(shape: tuple[int, int]) -> None:
-    """Small ones are enlarged, odd ones sampled; a border in the middle stays there."""
+    """Small maps are enlarged, odd ones sampled; a border in the middle stays there."""
     constant = grid_labels(torch.full((2, *shape), 7), 2, 16)
     assert constant.tolist() == [[7] * 16] * 2
     map_BDD = torch.zeros((1, *shape), dtype=torch.int16)
