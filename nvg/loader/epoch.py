@@ -79,7 +79,7 @@ class StreamEpoch:
             start = upto
         if not parts:
             none = np.empty(0, np.int64)
-            return gather(self.reader.room(0), none, none, self.pin)
+            return gather(self.reader.empty(0), none, none, self.pin)
         return parts[0] if len(parts) == 1 else Sequences.join(parts)
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def preload(reader: TokenReader) -> Tokens:
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if ranks > 1 and dist.is_initialized() and _has_room(reader):
         return _shared(reader, int(os.environ["LOCAL_RANK"]))
-    tokens = reader.room(int(reader.counts.sum()))
+    tokens = reader.empty(int(reader.counts.sum()))
     _fill(reader, tokens)
     return tokens
 
@@ -56,7 +56,7 @@ def _fill(reader: TokenReader, tokens: Tokens) -> None:
 
 
 def _has_room(reader: TokenReader) -> bool:
-    """Whether every machine has room; all processes get the same answer."""
+    """Whether it fits on every machine; all processes get the same answer."""
     found: list[bool] = [False] * dist.get_world_size()
     here = SHARED.is_dir() and shutil.disk_usage(SHARED).free > bytes_of(reader)
     dist.all_gather_object(found, here)

@@ -36,15 +36,15 @@ class TokenReader:
     def __init__(self, store: Store, with_features: bool = False) -> None:
         store.require_finished()
         self.store = store
-        self.is_good = has_status(store.index, OK)
+        self.is_valid = has_status(store.index, OK)
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
         starts = np.arange(0, len(store), store.manifest.chunk_rows)
-        self.counts = np.add.reduceat(self.is_good.astype(np.int64), starts)
-        """Good rows of each chunk."""
+        self.counts = np.add.reduceat(self.is_valid.astype(np.int64), starts)
+        """Valid rows of each chunk."""
 
-    def room(self, rows: int) -> Tokens:
-        """Room for so many rows."""
+    def empty(self, rows: int) -> Tokens:
+        """Uninitialized arrays of so many rows."""
         made: dict[str, Any] = {
             name: np.empty((rows, *array.shape[1:]), array.dtype)
             for name, array in self.arrays.items()
@@ -54,7 +54,7 @@ class TokenReader:
     def read(self, chunks: Iterable[int]) -> Tokens:
         """The valid rows of these chunks, one chunk after another. StoreError for a damaged one."""
         chunks = list(chunks)
-        tokens = self.room(int(self.counts[chunks].sum()))
+        tokens = self.empty(int(self.counts[chunks].sum()))
         ends = np.cumsum(self.counts[chunks])
         with ThreadPoolExecutor(READERS) as pool:
             starts = ends - self.counts[chunks]
@@ -68,10 +68,10 @@ class TokenReader:
                 found = {name: array[rows] for name, array in self.arrays.items()}
         except DamageError as error:
             raise self._damaged(chunk, str(error)) from error
-        good = self.is_good[rows]
+        valid = self.is_valid[rows]
         for name in self.arrays:
-            getattr(tokens, name)[start:end] = found[name][good]
-        tokens.row[start:end] = rows.start + np.flatnonzero(good)
+            getattr(tokens, name)[start:end] = found[name][valid]
+        tokens.row[start:end] = rows.start + np.flatnonzero(valid)
         if end > start and not self._is_plausible(tokens, start, end):
             self._check(chunk, found)
 

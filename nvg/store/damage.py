@@ -1,7 +1,7 @@
 """Tell bytes that are missing or wrong from a disk or network that fails just now.
 
-Only the first is damage, to be reported or repaired. A time-out says nothing about a chunk: taking
-its commit back would throw good work away.
+Only the first is damage, to be reported or repaired. A time-out says nothing about a chunk:
+withdrawing its commit would discard finished work.
 """
 
 from collections.abc import Iterator

@@ -75,10 +75,10 @@ def _tables(store: Store) -> Iterator[pa.Table]:
     for chunk in range(store.chunks):
         part = store.chunk_slice(chunk)
         entries = index.slice(part.start, part.stop - part.start)
-        good = np.flatnonzero(has_status(entries, OK))
-        columns = [entries[name].take(good) for name in COLUMNS]
+        valid = np.flatnonzero(has_status(entries, OK))
+        columns = [entries[name].take(valid) for name in COLUMNS]
         for name in ("leaves", "content"):
-            values_RXT = getattr(store, name)[part][good]
+            values_RXT = getattr(store, name)[part][valid]
             kind = schema.field(name).type
             flat = pa.FixedSizeListArray.from_arrays(
                 pa.array(values_RXT.ravel()), values_RXT.shape[2]
@@ -113,14 +113,14 @@ def _write_shards(tables: Iterator[pa.Table], out: Path) -> int:
     for number, table in enumerate(tables):
         with tarfile.open(temporary / f"{number:05d}.tar", "w") as shard:
             for entry in table.to_pylist():
-                name, facts = f"{entry['row']:09d}", {k: entry[k] for k in COLUMNS}
+                name, metadata = f"{entry['row']:09d}", {k: entry[k] for k in COLUMNS}
                 for array in ("leaves", "content"):
                     kind = table.schema.field(array).type.value_type.value_type.to_pandas_dtype()
                     buffer = io.BytesIO()
                     np.save(buffer, np.array(entry[array], dtype=kind))
                     _add(shard, f"{name}.{array}.npy", buffer.getvalue())
                 _add(shard, f"{name}.cls", str(entry["label"]).encode())
-                _add(shard, f"{name}.json", json.dumps(facts).encode())
+                _add(shard, f"{name}.json", json.dumps(metadata).encode())
         count += len(table)
     os.replace(temporary, out)
     return count

@@ -18,9 +18,8 @@ def withdraw_damaged(
 
     WorkError, and nothing is withdrawn, when storage fails while reading.
 
-    A finished store that lacks a chunk then is unfinished again: first the intact chunks get their
-    index parts back, then the manifest says so, last the records go. A kill in between costs
-    nothing.
+    This makes a finished store unfinished. It writes the index parts of the intact chunks first,
+    then the manifest, and removes the records last, so that a kill in between loses nothing.
     """
     committed, parts = store.committed(), {}
     for chunk in progress(committed):

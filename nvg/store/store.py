@@ -137,8 +137,7 @@ class Store:
 
     def ok_rows(self) -> np.ndarray[Any, Any]:
         """Rows whose image could be tokenized, int64, ascending."""
-        good = has_status(self.index, OK)
-        return numbers(self.index, "row")[good]
+        return numbers(self.index, "row")[has_status(self.index, OK)]
 
     @property
     def chunks(self) -> int:

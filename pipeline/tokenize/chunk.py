@@ -83,9 +83,9 @@ class ChunkTokenizer:
         dims = self.features.dims if self.features else 0
         features = np.zeros((count, views, geometry.positions, dims), np.uint8)
         has_maps = "segments" in block
-        good = np.flatnonzero(block["reason"] == "")
-        for start in range(0, len(good), self.batch_size):
-            rows = good[start : start + self.batch_size]
+        valid = np.flatnonzero(block["reason"] == "")
+        for start in range(0, len(valid), self.batch_size):
+            rows = valid[start : start + self.batch_size]
             batch = ImageBatch(
                 rearrange(pixels[rows], "b v c y x -> (b v) c y x"),
                 rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
@@ -108,7 +108,8 @@ def commit_chunk(block: Block, store_path: str) -> Block:
     """Write a tokenized block to the store; returns its counts and seconds, one row."""
     began = time.perf_counter()
     store = open_writer(store_path)
-    good = block["reason"] == ""
+    valid = block["reason"] == ""
+    error = block["stage_error"]
     index = pa.table(
         {
             "row": block["row"],
@@ -117,10 +118,10 @@ def commit_chunk(block: Block, store_path: str) -> Block:
             "class": block["class"],
             "width": block["width"],
             "height": block["height"],
-            "status": np.where(good, OK, ERROR),
+            "status": np.where(valid, OK, ERROR),
             "reason": block["reason"],
             "stage_error": pa.array(
-                [list(e) if ok else None for e, ok in zip(block["stage_error"], good, strict=True)],
+                [list(e) if ok else None for e, ok in zip(error, valid, strict=True)],
                 pa.list_(pa.float32()),
             ),
         }
@@ -129,7 +130,7 @@ def commit_chunk(block: Block, store_path: str) -> Block:
     store.write_chunk(int(block["chunk"][0]), arrays, index)
     seconds = {name: block[name].sum() for name in ("decode_seconds", "encode_seconds")}
     seconds["commit_seconds"] = time.perf_counter() - began
-    counts = {"rows": len(good), "errors": int((~good).sum())}
+    counts = {"rows": len(valid), "errors": int((~valid).sum())}
     return {name: np.array([value]) for name, value in (counts | seconds).items()}
 
 
