@@ -51,9 +51,9 @@ def work(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     return Work(recipe, files_below(folder / "calm.vgs"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A cluster with a head of one CPU, to which tests add nodes, and take them away again."""
+    """A cluster with a head of one CPU, to which a test adds nodes. Of its own: nodes die here."""
     import ray
     from ray.cluster_utils import Cluster
 
