@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nvg.tokenizer.autoencoder import Autoencoder as Autoencoder
     from nvg.tokenizer.autoencoder import load_autoencoder as load_autoencoder
 else:
-    __getattr__, __dir__ = lazy_face(
+    __getattr__, __dir__, __all__ = lazy_face(
         __name__,
         {
             "Autoencoder": "nvg.tokenizer.autoencoder",

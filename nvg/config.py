@@ -25,16 +25,24 @@ class ConfigError(InputError):
     """A recipe that cannot be used; the message names the key and what it must be."""
 
 
-def load(kind: type[Config], path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load(
+    kind: type[Config], path: str | Path, overrides: Iterable[str] = (), warn: bool = True
+) -> Config:
     """Read TOML at `path` into dataclass `kind`, after applying `key.sub=value` overrides.
 
     ConfigError on an unreadable file, an unknown or missing key, or a value of the wrong type.
     """
-    return build(kind, read_table(path, overrides))
+    return build(kind, read_table(kind, path, overrides, warn))
 
 
-def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """TOML at `path` as nested tables with the overrides applied; ConfigError if unreadable."""
+def read_table(
+    kind: type, path: str | Path, overrides: Iterable[str] = (), warn: bool = True
+) -> dict[str, Any]:
+    """TOML at `path` as nested tables of `kind`, with the overrides applied; ConfigError.
+
+    Former names of keys (see `renamed`) are read, with one warning for all of the file; an
+    override wins over the file whichever name each uses.
+    """
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -42,23 +50,20 @@ def read_table(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any
         raise ConfigError(f"cannot read recipe {path}: {reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {path} is not valid TOML: {error}") from error
+    former: list[str] = []
+    table = current_names(kind, table, former)
+    if former and warn:
+        log.warning(
+            "%s uses old names, which the next version will not read: %s", path, ", ".join(former)
+        )
     for override in overrides:
-        _apply(table, override)
+        _apply(table, override, kind)
     return table
 
 
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:
-    """A dataclass `kind` from nested tables, as strict as `load`.
-
-    Former names of keys (see `renamed`) are read, with one warning for all of them.
-    """
-    former: list[str] = []
-    config = typing.cast(Config, _dataclass(kind, table, "", former))
-    if former:
-        log.warning(
-            "the recipe uses old names, which the next version will not read: %s", ", ".join(former)
-        )
-    return config
+    """A dataclass `kind` from nested tables, as strict as `load`; former names are read."""
+    return typing.cast(Config, _dataclass(kind, current_names(kind, table, []), ""))
 
 
 def renamed(default: Any, was: str) -> Any:
@@ -99,8 +104,8 @@ def _plain_items(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: plain(value) for key, value in items if value is not None}
 
 
-def _apply(table: dict[str, Any], override: str) -> None:
-    """Set one `a.b=value` in place; the value is TOML, else a bare string."""
+def _apply(table: dict[str, Any], override: str, kind: Any) -> None:
+    """Set one `a.b=value` in place; the value is TOML, else a bare string. Old names are read."""
     name, separator, text = override.partition("=")
     keys = name.strip().split(".")
     if not separator or not all(keys):
@@ -110,27 +115,57 @@ def _apply(table: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text
     for key in keys[:-1]:
-        inner = table.setdefault(key, {})
+        name, kind = _field(kind, key)
+        inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override!r}: {key} is not a section")
         table = inner
-    table[keys[-1]] = value
+    table[_field(kind, keys[-1])[0]] = value
 
 
-def _dataclass(kind: Any, value: Any, where: str, former: list[str]) -> Any:
+def current_names(
+    kind: Any, table: Mapping[str, Any], former: list[str], where: str = ""
+) -> dict[str, Any]:
+    """The table with today's names of its keys at every level; those renamed go to `former`."""
+    named: dict[str, Any] = {}
+    for key, value in table.items():
+        name, inner = _field(kind, key)
+        if name in named or (name != key and name in table):
+            raise ConfigError(f"{where}{key} is the old name of {where}{name}: give one")
+        if name != key:
+            former.append(f"{where}{key} (now {name})")
+        is_section = inner is not None and isinstance(value, Mapping)
+        if is_section:
+            value = current_names(inner, value, former, f"{where}{name}.")
+        named[name] = value
+    return named
+
+
+def _field(kind: Any, key: str) -> tuple[str, Any]:
+    """Today's name of a key of dataclass `kind`, and the dataclass of its section, if it is one."""
+    if kind is None:
+        return key, None
+    for field in dataclasses.fields(kind):
+        if key in (field.name, field.metadata.get(FORMER_NAME)):
+            hint = typing.get_type_hints(kind)[field.name]
+            parts = (hint, *typing.get_args(hint))  # X, or X | None
+            return field.name, next(filter(dataclasses.is_dataclass, parts), None)
+    return key, None
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where or 'recipe'} must be a section, not {value!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
-    value = _with_new_names(fields, value, prefix, former)
     for key in value:
         if key not in fields:
             raise ConfigError(f"unknown key {prefix}{key}; known there: {', '.join(fields)}")
     built = {}
     for name, field in fields.items():
         if name in value:
-            built[name] = _convert(hints[name], value[name], prefix + name, former)
+            built[name] = _convert(hints[name], value[name], prefix + name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"missing key {prefix}{name}")
     try:
@@ -141,31 +176,16 @@ def _dataclass(kind: Any, value: Any, where: str, former: list[str]) -> Any:
         raise ConfigError(f"{where or 'recipe'}: {error}") from error
 
 
-def _with_new_names(
-    fields: dict[str, Any], value: Mapping[str, Any], prefix: str, former: list[str]
-) -> dict[str, Any]:
-    """The section with the current names of its keys; those renamed are appended to `former`."""
-    table = dict(value)
-    for name, field in fields.items():
-        old = field.metadata.get(FORMER_NAME)
-        if old in table:
-            if name in table:
-                raise ConfigError(f"{prefix}{old} is the old name of {prefix}{name}: give one")
-            table[name] = table.pop(old)
-            former.append(f"{prefix}{old} (now {name})")
-    return table
-
-
-def _convert(hint: Any, value: Any, where: str, former: list[str]) -> Any:
+def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _dataclass(hint, value, where, former)
+        return _dataclass(hint, value, where)
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-        return _convert(inner, value, where, former)
+        return _convert(inner, value, where)
     if origin is tuple and isinstance(value, list):
         inner = typing.get_args(hint)[0]
-        return tuple(_convert(inner, item, f"{where}[{n}]", former) for n, item in enumerate(value))
+        return tuple(_convert(inner, item, f"{where}[{n}]") for n, item in enumerate(value))
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         choices = [member.value for member in hint]
         if value in choices:

@@ -7,12 +7,13 @@ from typing import Any
 
 def lazy_face(
     package: str, homes: dict[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package; `homes` maps each public name to its module."""
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package; `homes`: the module of each name."""
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(homes[name]), name)
 
-    return get, lambda: sorted(homes)
+    names = sorted(homes)
+    return get, lambda: names, names

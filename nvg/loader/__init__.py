@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nvg.loader.loader import LoaderState as LoaderState
     from nvg.loader.loader import SequenceLoader as SequenceLoader
 else:
-    __getattr__, __dir__ = lazy_face(
+    __getattr__, __dir__, __all__ = lazy_face(
         __name__,
         {
             "LoaderMode": "nvg.loader.loader",

@@ -7,6 +7,6 @@ from nvg.lazy import lazy_face
 if TYPE_CHECKING:
     from nvg.quantizer.granularity import MultiGranularityQuantizer as MultiGranularityQuantizer
 else:
-    __getattr__, __dir__ = lazy_face(
+    __getattr__, __dir__, __all__ = lazy_face(
         __name__, {"MultiGranularityQuantizer": "nvg.quantizer.granularity"}
     )

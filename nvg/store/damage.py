@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from nvg.errors import WorkError
 from nvg.store.format import StoreError
 
-DAMAGE = (ValueError, LookupError, TypeError, RuntimeError, FileNotFoundError)
+DAMAGE = (ValueError, LookupError, TypeError, FileNotFoundError)
 """What checksums, codecs, JSON, Parquet and lost files cause. All other errors are the storage's:
 OSError, time-outs, those of network clients."""
 
@@ -28,11 +28,19 @@ def reading(path: str) -> Iterator[None]:
         raise
     except DAMAGE as error:
         raise DamageError(_one_line(error)) from error
+    except RuntimeError as error:  # what Blosc raises, as do threads, sessions and recursion
+        if "blosc" not in str(error).lower():
+            raise _failing(path, error) from error
+        raise DamageError(_one_line(error)) from error
     except Exception as error:
-        raise WorkError(
-            f"{path} cannot be read just now ({_one_line(error)}): nothing was changed; see to the "
-            "disk or the connection, then try again"
-        ) from error
+        raise _failing(path, error) from error
+
+
+def _failing(path: str, error: Exception) -> WorkError:
+    return WorkError(
+        f"{path} cannot be read just now ({_one_line(error)}): nothing was changed; see to the "
+        "disk or the connection, then try again"
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ On a disk the operating system holds the lock and frees it when the process ends
 Object storage cannot tell a dead writer from a slow one: its lock stays until someone breaks it.
 """
 
+import errno
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 from nvg.files import is_local, json_bytes
 from nvg.store.format import StoreError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
 
 
@@ -49,6 +51,8 @@ def _disk_lock(file: Path, store: str) -> Iterator[None]:
     except Timeout:
         raise StoreError(f"{store} is being written by {_holder(file)}: wait for it") from None
     except OSError as error:
+        if error.errno in FULL:
+            raise  # the pass names what to free
         raise StoreError(f"cannot lock {file}: {error.strerror}; choose another --out") from error
     try:
         file.write_bytes(json_bytes(_identity()))

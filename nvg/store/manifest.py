@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvg.config import ConfigError, as_table, build
+from nvg.config import ConfigError, as_table, build, require_positive
 from nvg.files import json_bytes
 from nvg.geometry import Geometry
 from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
 
-STATE = ("format", "version", "finished", "errors", "weights", "versions")
+STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown")
+WRITTEN = ("finished", "errors", "weights")  # have defaults here, and are in every file
 """Fields that may differ between two passes of the same recipe over the same images."""
 
 
@@ -58,6 +59,15 @@ class Manifest:
     errors: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
     """SHA-256 by file name."""
+    unknown: dict[str, Any] = field(default_factory=dict)
+    """Fields of the file that this version does not know; they are written back as they are."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "chunk_rows", "codebook_size", "latent_dim", "image_size")
+        if self.rows < 0 or not self.views:
+            raise ValueError(f"{self.rows} rows of {len(self.views)} views cannot be")
+        if not all(isinstance(digest, str) for digest in self.weights.values()):
+            raise ValueError("weights must be SHA-256 sums by file name")
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -71,7 +81,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The file; optional fields that are absent are left out."""
-        return json_bytes(as_table(self))
+        table = as_table(self)
+        return json_bytes({**table.pop("unknown"), **table})
 
     @staticmethod
     def from_bytes(data: bytes, path: str) -> "Manifest":
@@ -83,8 +94,13 @@ class Manifest:
         is_known = isinstance(table, dict) and table.get("format") == FORMAT
         if not is_known or table.get("version") != VERSION:
             raise StoreError(f"{path} is not a store of format {FORMAT} version {VERSION}")
+        lost = [name for name in WRITTEN if name not in table]
+        if lost:
+            raise _damaged(path, f"missing key {lost[0]}")
+        known = {f.name for f in dataclasses.fields(Manifest)} - {"unknown"}
+        unknown = {name: table.pop(name) for name in table.keys() - known}
         try:
-            manifest = build(Manifest, table)
+            manifest = build(Manifest, {**table, "unknown": unknown})
             geometry = Geometry(manifest.grid)
         except (ConfigError, ValueError) as error:
             raise _damaged(path, str(error)) from None

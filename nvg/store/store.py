@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import zarr
 
+from nvg.errors import WorkError
 from nvg.geometry import Geometry
 from nvg.store.checks import chunk_faults, index_faults
 from nvg.store.damage import DamageError, reading
@@ -193,8 +194,8 @@ class Store:
     def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
         """Re-read everything; one line per fault, none when the store is intact.
 
-        An unfinished store is a fault; its committed chunks are still checked. WorkError when
-        storage fails while reading.
+        An unfinished store is a fault, and so is what storage fails to read just now; everything
+        else is still checked.
         """
         committed = self.committed()
         faults = self._file_faults()
@@ -207,12 +208,12 @@ class Store:
             try:
                 with reading(self.path):
                     faults += index_faults(self.index, len(self), self.manifest.errors)
-            except DamageError as error:
+            except (DamageError, WorkError) as error:
                 return [*faults, f"index cannot be read: {error}"]
         for chunk in progress(committed):
             try:
                 faults += [f"chunk {chunk}: {fault}" for fault in self.chunk_faults(chunk)]
-            except DamageError as error:
+            except (DamageError, WorkError) as error:
                 faults.append(f"chunk {chunk}: cannot be read: {error}")
         return faults
 
@@ -226,13 +227,18 @@ class Store:
         return found == self.manifest.checksums[name]
 
     def _file_faults(self) -> list[str]:
-        damaged = [name for name in sorted(self.manifest.checksums) if not self.is_intact(name)]
-        return [
-            f"{name} does not match its checksum"
-            if self.fs.exists(f"{self.root}/{name}")
-            else f"{name} is missing"
-            for name in damaged
-        ]
+        faults = []
+        for name in sorted(self.manifest.checksums):
+            try:
+                if self.is_intact(name):
+                    continue
+                is_there = self.fs.exists(f"{self.root}/{name}")
+                faults.append(
+                    f"{name} {'does not match its checksum' if is_there else 'is missing'}"
+                )
+            except WorkError as error:
+                faults.append(f"{name} cannot be read: {error}")
+        return faults
 
     def _table(self, name: str) -> pa.Table:
         return read_parquet(self.read(name))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nvg.structure.quality import measure_structure as measure_structure
     from nvg.structure.regions import grid_labels as grid_labels
 else:
-    __getattr__, __dir__ = lazy_face(
+    __getattr__, __dir__, __all__ = lazy_face(
         __name__,
         {
             "Builder": "nvg.structure.builders",

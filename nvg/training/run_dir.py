@@ -68,7 +68,7 @@ class Run:
         try:
             before, now = (
                 {name: as_table(recipe).get(name) for name in decisive}
-                for recipe in (load(type(config), saved), config)
+                for recipe in (load(type(config), saved, warn=False), config)
             )
             different = ", ".join(sorted(set(_differences(before, now)) - FREE))
         except ConfigError as error:

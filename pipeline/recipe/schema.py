@@ -102,4 +102,4 @@ class Recipe:
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe at `path` with overrides and its preset resolved; ConfigError names the key."""
-    return build(Recipe, expand(read_table(path, overrides)))
+    return build(Recipe, expand(read_table(Recipe, path, overrides)))

@@ -30,14 +30,19 @@ class Holder:
     part: Renamed = Renamed()
 
 
-def test_former_names_are_read_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """One warning lists each old name with its new one; current names give none."""
-    built = build(Holder, {"part": {"waiting": 5, "core": {"size": 2}}})
-    assert built == Holder(part=Renamed(patience=5, inner=Inner(size=2)))
+def test_former_names_are_read_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for a file, which names it and each old name with the new one."""
+    path = tmp_path / "recipe.toml"
+    path.write_text("[part]\nwaiting = 5\ncore.size = 2\n")
+    assert load(Holder, path) == Holder(part=Renamed(patience=5, inner=Inner(size=2)))
     (record,) = caplog.records
+    assert "recipe.toml uses old names" in record.getMessage()
     assert "part.waiting (now patience), part.core (now inner)" in record.getMessage()
     caplog.clear()
-    assert build(Holder, {"part": {"patience": 5}}).part.patience == 5
+    path.write_text("part.patience = 5")
+    assert load(Holder, path).part.patience == 5
     assert caplog.records == []
 
 
@@ -55,3 +60,15 @@ def test_overrides_may_use_a_former_name(tmp_path: Path) -> None:
     dump(loaded, tmp_path / "out.toml")
     assert "patience = 4" in (tmp_path / "out.toml").read_text()
     assert "waiting" not in (tmp_path / "out.toml").read_text()
+
+
+@pytest.mark.parametrize("in_file", ["waiting", "patience"])
+@pytest.mark.parametrize("override", ["waiting", "patience"])
+def test_an_override_wins_whichever_name_each_uses(
+    tmp_path: Path, in_file: str, override: str
+) -> None:
+    """Also below a renamed section."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"[part]\n{in_file} = 5\ncore.size = 2\n")
+    loaded = load(Holder, path, [f"part.{override}=7", "part.inner.size=9"])
+    assert loaded == Holder(part=Renamed(patience=7, inner=Inner(size=9)))

@@ -78,9 +78,6 @@ def test_failing_storage_withdraws_nothing(
 @pytest.mark.parametrize(
     ("use", "part"),
     [
-        (verify, "content/c/1"),
-        (verify, "index.parquet"),
-        (verify, "tokenizer.safetensors"),
         (damaged_weights, "tokenizer.safetensors"),
         (read_tokens, "leaves/c/1"),
     ],
@@ -88,14 +85,38 @@ def test_failing_storage_withdraws_nothing(
 def test_failing_storage_is_no_damage(
     path: str, use: Callable[[Store], object], part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor do checks, weights and the loader call it that."""
+    """Nor do weights and the loader call it that."""
     store = open_store(path)
     fail_at(monkeypatch, part, TimeoutError("timed out"))
     with pytest.raises(WorkError, match="TimeoutError: timed out"):
         use(store)
 
 
-@pytest.mark.parametrize("error", [ValueError("crc"), RuntimeError("blosc"), KeyError("sha256")])
+@pytest.mark.parametrize("part", ["content/c/1", "index.parquet", "/tokenizer.safetensors"])
+def test_verify_names_what_cannot_be_read_and_checks_the_rest(
+    path: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for it beside the other faults, and no commit is withdrawn."""
+    store = open_store(path)
+    store.fs.rm_file(f"{store.root}/detokenizer.safetensors")
+    fail_at(monkeypatch, part, TimeoutError("timed out"))
+    faults = store.verify()
+    assert "detokenizer.safetensors is missing" in faults
+    assert len([fault for fault in faults if "cannot be read just now (TimeoutError" in fault]) == 1
+    assert store.committed() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), RecursionError("deep")])
+def test_a_machine_at_its_end_is_no_damage(error: Exception) -> None:
+    """Blosc raises RuntimeError, and so do threads, sessions and recursion."""
+    with pytest.raises(WorkError, match="cannot be read just now"), reading("a.vgs"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("crc"), RuntimeError("error during blosc decompression: -1"), KeyError("sha256")],
+)
 def test_what_codecs_raise_is_damage(error: Exception) -> None:
     """As is a lost file; the reason is kept in one line."""
     for cause in (error, FileNotFoundError("lost\nfor good")):

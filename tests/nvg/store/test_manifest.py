@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nvg.files import json_bytes
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
 from nvg.store.manifest import FeatureInfo, Manifest
@@ -41,7 +42,12 @@ def test_a_manifest_says_which_features_are_kept(tmp_path: Path) -> None:
         ({"classes": [1]}, "classes"),
         ({"weights": []}, "weights must be of type dict"),
         ({"features": {"model": "x"}}, "features.sha256"),
-        ({"colour": "red"}, "unknown key colour"),
+        ({"weights": None}, "missing key weights"),
+        ({"finished": None}, "missing key finished"),
+        ({"weights": {"a": 1}}, "weights must be SHA-256 sums"),
+        ({"chunk_rows": 0}, "chunk_rows must be at least 1"),
+        ({"rows": -1}, "-1 rows"),
+        ({"views": []}, "0 views"),
         ({"grid": 5}, "grid must be a power of two"),
         ({"K": 5}, "K must be 4 for grid 4"),
     ],
@@ -60,6 +66,16 @@ def test_a_damaged_manifest_is_one_clear_line(
     assert named in message
     assert message.endswith("restore it from a copy, or tokenize again")
     assert len(message.splitlines()) == 1
+
+
+def test_unknown_fields_are_kept(store: Store) -> None:
+    """A user's note, or a field of a later version: it opens, and is written back as it was."""
+    file = Path(store.path, "manifest.json")
+    file.write_bytes(json_bytes(json.loads(file.read_text()) | {"licence": "CC0", "sizes": [1, 2]}))
+    opened = open_store(store.path)
+    assert opened.manifest.unknown == {"licence": "CC0", "sizes": [1, 2]}
+    assert opened.manifest.to_bytes() == file.read_bytes()
+    assert opened.verify() == []
 
 
 def test_differences_name_what_makes_another_store(store: Store, tmp_path: Path) -> None:
