@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.svm import SVC
 
 from cli.log import show_log
 from nvg.errors import InputError
@@ -104,6 +103,8 @@ def accuracies(recipe: Recipe, generated: Pixels, labels: Pixels) -> tuple[float
         _features(images.center_crops(rows).batch(np.arange(len(rows))).pixels) for rows in parts
     ]
     truth = [np.array([row.label for row in rows]) for rows in parts]
+    from sklearn.svm import SVC  # seconds to import
+
     classifier = SVC(C=10.0).fit(grey[0], truth[0])
     real = float((classifier.predict(grey[1]) == truth[1]).mean())
     made = float((classifier.predict(_features(generated)) == labels).mean())

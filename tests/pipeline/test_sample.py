@@ -32,6 +32,7 @@ def sample(run: Path, *flags: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.thorough
 def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
     """PNG files by class, an array, a sheet and animations, of one call."""
     flags = ("--label", "cat", "--label", 0, "-n", 2, "--seed", 3)

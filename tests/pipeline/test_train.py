@@ -220,6 +220,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_key(tmp_path: Path, setting:
         attempt(tmp_path, setting)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str) -> None:
     """A checkpoint that was cut off is refused by its path, as an input error."""

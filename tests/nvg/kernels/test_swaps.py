@@ -119,6 +119,7 @@ def test_leaves_of_64_positions_equal_the_reference(kind: Kind, channels: int) -
     assert leaves_of(latents_NC) == expected_leaves(latents_NC)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [normal_latents, tied, equidistant])
 def test_leaves_of_256_positions_equal_the_reference(kind: Kind) -> None:
     """The paper's grid equals the reference."""

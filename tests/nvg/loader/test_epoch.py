@@ -72,6 +72,7 @@ def test_every_epoch_holds_every_sample_once(
     assert last == wanted or ranks[0].position == 0
 
 
+@pytest.mark.thorough
 @light
 @given(batch=st.integers(1, 9), window=st.integers(1, 7), seed=st.integers(0, 99))
 def test_a_streamed_order_is_the_same_for_any_batch(batch: int, window: int, seed: int) -> None:

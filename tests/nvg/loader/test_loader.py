@@ -25,6 +25,7 @@ def endless(loader: SequenceLoader, count: int) -> list[Sequences]:
     return list(islice((batch for _ in range(count + 1) for batch in loader), count))
 
 
+@pytest.mark.thorough
 @light
 @given(
     rows=st.integers(1, 60),
@@ -49,6 +50,7 @@ def test_every_row_comes_at_most_once_an_epoch_over_all_ranks(
         assert len(seen) == len(set(seen)) == steps * batch * world
 
 
+@pytest.mark.thorough
 @light
 @given(rows=st.integers(1, 60), batch=st.integers(1, 70), seed=SEED)
 def test_without_dropping_every_row_comes_exactly_once(rows: int, batch: int, seed: int) -> None:
@@ -61,6 +63,7 @@ def test_without_dropping_every_row_comes_exactly_once(rows: int, batch: int, se
         assert len(batches) == len(loader)
 
 
+@pytest.mark.thorough
 @light
 @given(batch=st.integers(1, 4), world=st.integers(1, 4), seed=SEED)
 def test_the_order_is_the_same_for_any_batch_and_world(batch: int, world: int, seed: int) -> None:
@@ -142,6 +145,7 @@ def test_a_state_of_version_0_1_tells_its_mode_by_the_window(
     assert (loader.mode, loader.window) == (mode, loaded)
 
 
+@pytest.mark.thorough
 @light
 @given(
     before=st.sampled_from([1, 2, 3, 4, 6]),
@@ -167,6 +171,7 @@ def test_another_world_size_loses_and_repeats_nothing(
     assert sorted(seen) == list(range(24))
 
 
+@pytest.mark.thorough
 @light
 @given(bad=st.sets(st.integers(0, 19), max_size=15))
 def test_error_rows_never_appear(bad: set[int]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch_fidelity import feature_extractor_inceptionv3 as inception
 
 from nvg.errors import InputError
 from nvg.pretrained.inception import INCEPTION, load_extractor
@@ -24,6 +23,8 @@ def nothing(weights: Path | None) -> str:
 @pytest.mark.thorough
 def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its 2048 features; only a distance of these is called FID."""
+    from torch_fidelity import feature_extractor_inceptionv3 as inception  # seconds to import
+
     with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
         patch.setattr(inception, "load_state_dict_from_url", lambda *a, **k: {})
         patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *a: None)

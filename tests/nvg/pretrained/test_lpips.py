@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 
 from nvg.errors import InputError
 from nvg.pretrained.lpips import RANDOM, Perceptual
@@ -13,6 +12,8 @@ from nvg.pretrained.lpips import RANDOM, Perceptual
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as torchvision writes it, with random weights."""
+    import torchvision  # seconds to import
+
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

@@ -77,6 +77,7 @@ def memory() -> Store:
     return make_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=BAD)
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=80)
 @given(data=st.data(), name=st.sampled_from(CHUNK_FILES))
 def test_any_flipped_bit_is_noticed(memory: Store, data: st.DataObject, name: str) -> None:

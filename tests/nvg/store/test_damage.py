@@ -58,6 +58,7 @@ def read_tokens(store: Store) -> object:
     return TokenReader(store).read([1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("part", ["leaves/c/1", "commits/00001.json", "index.parquet"])
 def test_failing_storage_withdraws_nothing(

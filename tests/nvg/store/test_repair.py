@@ -85,6 +85,7 @@ def faults(out: Path) -> list[str]:
     return open_store(str(out)).verify()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [kind for kind in DAMAGE if "index" not in kind])
 def test_an_unfinished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -> None:
     """The same where the pass was not over yet."""

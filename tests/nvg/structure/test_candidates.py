@@ -72,6 +72,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return set_count
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 2, 3, 16])
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], None]) -> None:

@@ -157,6 +157,7 @@ def test_a_batch_equals_its_images_one_by_one(
     assert leaves_of(latents_BNC[order], backend) == [alone[b] for b in order]
 
 
+@pytest.mark.thorough
 @light
 @given(seed=SEED, size=SIZE, channels=CHANNELS)
 def test_shift_and_power_of_two_scale_change_nothing(seed: int, size: int, channels: int) -> None:

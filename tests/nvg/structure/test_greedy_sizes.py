@@ -32,6 +32,7 @@ def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:
     return latents
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_full_size_leaves_equal_the_reference(kind: Kind) -> None:
     """Equals the reference at the paper's size, 256 positions of 32 channels."""

@@ -60,6 +60,7 @@ def test_spatial_halves_top_from_bottom_first() -> None:
     assert build_leaves(torch.zeros(1, 8, 1), "spatial")[0].view(2, 4).tolist() == oblong
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", SAMPLED)
 @light
 @given(seed=SEED, size=st.sampled_from([2, 4, 8, 16, 32]), channels=st.integers(1, 9))

@@ -23,7 +23,7 @@ def address(odd: Store, tmp_path: Path) -> Iterator[str]:
     """A server over the odd store, compared with a store of other tokens."""
     beside = make_store(tmp_path / "b.vgs", 8, seed=5)
     server = make_server(Browser(odd, beside), 0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"http://{HOST}:{server.server_port}"
     server.shutdown()

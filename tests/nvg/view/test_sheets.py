@@ -46,6 +46,7 @@ def test_rows_without_tokens_are_refused(store: Store) -> None:
             hierarchy_sheet(store, rows, {})
 
 
+@pytest.mark.thorough
 def test_charts_are_drawn(store: Store, tmp_path: Path) -> None:
     """Three charts in color; a store without tokens is an error."""
     picture = pixels(usage_charts(summarize(store)))

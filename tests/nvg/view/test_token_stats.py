@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nvg.store import open_store
 from nvg.store.index import mean_stage_error
@@ -21,6 +22,7 @@ def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
     assert measure_usage(stores[0], 9) == measure_usage(stores[1], 9) != uses[0]
 
 
+@pytest.mark.thorough
 def test_uniform_tokens_have_full_entropy(tmp_path: Path) -> None:
     """Random tokens of 16 codes use all codes with nearly 4 bits."""
     last = measure_usage(make_store(tmp_path / "a.vgs", 200, 2))[-1]

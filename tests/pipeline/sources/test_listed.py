@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nvg.store import open_store
 from pipeline.recipe import DataConfig, SourceKind
@@ -58,6 +59,7 @@ def test_every_source_gives_the_same_images(folder: FolderSource, tmp_path: Path
         assert list(source.read(keys[::-1])) == expected[::-1], name
 
 
+@pytest.mark.thorough
 def test_every_source_gives_the_same_tokens(folder: FolderSource, tmp_path: Path) -> None:
     """Leaves and content do not depend on how the pictures are packed."""
     sources = everywhere(folder, tmp_path)

@@ -55,6 +55,7 @@ def test_a_url_gives_what_a_disk_gives(remote: str, tmp_path: Path, kind: Source
         assert there.fingerprint() == here.fingerprint()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", PLACES)
 def test_a_store_from_a_url_is_the_same(
     remote: str, tmp_path: Path, tokenizer: Path, kind: SourceKind

@@ -63,6 +63,7 @@ def test_new_images_follow_the_old(recipe: Recipe, tokenizer: Path, tmp_path: Pa
     assert store.manifest.source == open_source(recipe.data).fingerprint()
 
 
+@pytest.mark.thorough
 def test_only_new_chunks_are_made(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Full chunks of the old store are not written again; the last one, now full, is."""
     run(recipe, tokenizer, tmp_path / "a.vgs")

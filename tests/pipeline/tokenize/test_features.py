@@ -57,6 +57,7 @@ def tokenize(
     return open_store(str(out))
 
 
+@pytest.mark.thorough
 def test_a_store_keeps_the_features_of_every_view(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, vit_weights: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_store_keeps_the_features_of_every_view(
     assert 0.3 < info.kept <= 1
 
 
+@pytest.mark.thorough
 def test_an_interrupted_pass_ends_as_an_undisturbed_one(
     recipe: Recipe, tokenizer: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_ray_keeps_the_same_features(recipe: Recipe, tokenizer: Path, tmp_path: 
     assert codes.any()
 
 
+@pytest.mark.thorough
 def test_new_images_are_coded_with_the_old_codec(
     recipe: Recipe, tokenizer: Path, tmp_path: Path
 ) -> None:

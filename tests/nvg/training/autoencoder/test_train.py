@@ -34,6 +34,7 @@ def fit(
     return train_autoencoder(tiny_model(), training, images, None, run)
 
 
+@pytest.mark.thorough
 def test_it_learns_to_reconstruct(tmp_path: Path) -> None:
     """The loss on a handful of images falls to less than half."""
     training = replace(SHORT, steps=60, lr=3e-3, log_every=10, checkpoint_every=60)
@@ -60,6 +61,7 @@ def test_a_source_smaller_than_a_batch_is_used_whole(tmp_path: Path) -> None:
     assert [sorted(rows) for rows in images.asked] == [[0, 1, 2]] * 3
 
 
+@pytest.mark.thorough
 def test_same_seed_same_weights(tmp_path: Path) -> None:
     """Two runs of one seed end with equal weights, another seed with others."""
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -69,6 +71,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
     assert len(differing(first, third)) > len(first) / 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [2, 4, 5])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, every: int) -> None:
     """Continued from a checkpoint, inside a window of the log too, all ends equal to the bit."""
@@ -124,6 +127,7 @@ def test_kmeans_collects_the_residuals_it_wants(tmp_path: Path) -> None:
     assert len(images.asked) - len(plain.asked) == 2
 
 
+@pytest.mark.thorough
 def test_held_out_images_are_measured_and_not_trained_on(tmp_path: Path) -> None:
     """The result counts exactly the held-out images; without any there is none."""
     images, heldout = Pictures(8), Pictures(5)

@@ -103,6 +103,7 @@ def test_teacher_canvases_are_the_quantizers(store: Store) -> None:
     torch.testing.assert_close(final, quantizer.canvas(batch.content, batch.leaves, LAST))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_the_null_class_replaces_its_share_of_the_labels(store: Store, share: float) -> None:
     """10 % of the labels become the null class, the others stay; the models see the same ones."""

@@ -66,6 +66,7 @@ def test_the_rate_scales_with_the_batch(store: Store) -> None:
     ).peak_lr == pytest.approx(3e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
 def test_ema_weights_move_to_the_weights(store: Store, tmp_path: Path, decay: float) -> None:
     """By (1 + step) / (10 + step) at first, at most the decay; recomputed from every checkpoint."""

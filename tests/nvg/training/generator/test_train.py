@@ -59,6 +59,7 @@ def test_it_learns_the_store(store: Store, tmp_path: Path) -> None:
         assert last < 0.9 * first, name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parts", [BOTH, [GeneratorKind.CONTENT], [GeneratorKind.STRUCTURE]])
 def test_a_resumed_run_equals_an_uninterrupted_one(
     store: Store, tmp_path: Path, parts: list[GeneratorKind]
