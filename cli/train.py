@@ -35,6 +35,9 @@ def train_generator_verb(
     recipe: RecipePath,
     store: Annotated[str, typer.Option(help="Finished store (path or URL)")],
     out: Annotated[Path, typer.Option(help="Run directory")],
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Start from the weights of a finished run")
+    ] = None,
     only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
     settings: Settings = None,
     resume: Resume = False,
@@ -54,7 +57,7 @@ def train_generator_verb(
     if dry_run:
         lines = plan_generator(loaded, store, name)
     elif workers:
-        lines = fit_on_ray(loaded, store, out, name, resume, workers, address)
+        lines = fit_on_ray(loaded, store, out, name, resume, workers, address, start)
     else:
-        lines = fit_generator(loaded, store, out, name, resume)
+        lines = fit_generator(loaded, store, out, name, resume, start)
     typer.echo("\n".join(lines), nl=bool(lines))

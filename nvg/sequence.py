@@ -38,6 +38,15 @@ class Sequences:
             **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         )
 
+    def repeat(self, count: int) -> "Sequences":
+        """Every image so many times, one copy after the other."""
+        if count == 1:
+            return self
+        parts = {name: value for name, value in vars(self).items() if value is not None}
+        return Sequences(
+            **{name: value.repeat_interleave(count, 0) for name, value in parts.items()}
+        )
+
     def check(self, geometry: Geometry) -> "Sequences":
         """Itself; ValueError naming both shapes where a part does not fit the geometry."""
         batch = len(self.label)

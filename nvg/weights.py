@@ -24,8 +24,13 @@ class CheckpointError(InputError):
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of every weight: the identity of a tokenizer."""
+    """SHA-256 over names, shapes and bytes of every weight: the identity of a tokenizer.
+
+    A module's `choices`, lines of text, are what else decides what its weights mean.
+    """
     state = hashlib.sha256()
+    for choice in getattr(module, "choices", ()):
+        state.update(f"{choice}\n".encode())
     for name, tensor in sorted(module.state_dict().items()):
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         state.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -18,7 +18,7 @@ from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
-from nvg.training.generator.state import shape_of
+from nvg.training.generator.shape import shape_of
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from nvg.view.figures import png_bytes, sample_figure
@@ -92,9 +92,14 @@ def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[st
 
 
 def fit_generator(
-    recipe: Recipe, store_path: str, out: Path, only: str | None, resume: bool
+    recipe: Recipe,
+    store_path: str,
+    out: Path,
+    only: str | None,
+    resume: bool,
+    start_from: Path | None = None,
 ) -> list[str]:
-    """Train the generators on a store into `out`."""
+    """Train the generators on a store into `out`, from the weights of a run if one is given."""
     parts = _parts(only)
     with joined() as world:
         store = open_store(store_path)
@@ -105,7 +110,7 @@ def fit_generator(
         if not world.is_main:
             run = Run(out, recipe, True, ("generator",), only or "", writes=False)
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
-        train_generator(recipe.generator, store, parts, run, world, preview)
+        train_generator(recipe.generator, store, parts, run, world, preview, start_from)
         if not world.is_main:
             return []
     return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
@@ -119,6 +124,7 @@ def fit_on_ray(
     resume: bool,
     workers: int,
     address: str | None,
+    start_from: Path | None = None,
 ) -> list[str]:
     """The same in several processes of a Ray cluster, where `out` and the store can be reached."""
     from pipeline.cluster import require_listener, train_on_ray
@@ -128,7 +134,8 @@ def fit_on_ray(
     Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
     location = store_path if "://" in store_path else str(Path(store_path).absolute())
     job = {"recipe": recipe, "store": location, "out": str(out.absolute()), "only": only}
-    train_on_ray(train_worker, {**job, "resume": resume}, workers, address)
+    job |= {"resume": resume, "start_from": start_from and start_from.absolute()}
+    train_on_ray(train_worker, job, workers, address)
     names = [out / f"{part.value}.safetensors" for part in _parts(only)]
     return [f"{name}: trained on {store_path} by {workers} workers" for name in names]
 
@@ -149,7 +156,7 @@ def train_worker(job: dict[str, Any]) -> None:
     out = Path(job["out"])
     resume = job["resume"] or (out / "checkpoints").exists()
     try:
-        fit_generator(job["recipe"], job["store"], out, job["only"], resume)
+        fit_generator(job["recipe"], job["store"], out, job["only"], resume, job["start_from"])
     except InputError as error:
         (out / NOTES / REFUSED).write_text(str(error))
 

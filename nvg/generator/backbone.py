@@ -1,41 +1,52 @@
-"""The backbone of both generators: class token + image tokens through the blocks (A.4).
+"""The backbone of both generators: class token + position tokens through the blocks (A.4).
 
-Legend: B image of a batch, N position, T token, W width, C channel, K structure channel.
+Legend: B image of a batch, N position, T token, W width, C channel, K structure channel, A id axis.
 """
 
 import torch
 from torch import Tensor, nn
 
+from nvg.choices import Rope, TokenKinds
 from nvg.generator.config import TransformerConfig
 from nvg.generator.layers import OutputLayer, ParallelBlock
 from nvg.generator.rope import rope_dims, rotation
-from nvg.generator.variants import Rope
 from nvg.geometry import Geometry
 
-CLASS_KIND = 0  # token kinds, the first rotary axis
-IMAGE_KIND = 1
-STRUCTURE_KIND = 2
+CLASS, IMAGE, STRUCTURE, CANVAS = "class", "image", "structure", "canvas"
+KINDS = {  # ids of the kinds of tokens, the first rotary axis
+    TokenKinds.COUNTED: {CLASS: 0, IMAGE: 1, STRUCTURE: 2, CANVAS: 3},
+    TokenKinds.RELEASE: {CLASS: 1, IMAGE: 0, STRUCTURE: 0, CANVAS: 2},
+}
 
 
 class Backbone(nn.Module):
-    """Transformer over one class token and N position tokens, conditioned by modulation.
+    """Transformer over one class token and position tokens, conditioned by modulation.
 
     Class `classes` is the null class of classifier-free guidance.
     """
 
     def __init__(
-        self, config: TransformerConfig, geometry: Geometry, classes: int, inputs: int, outputs: int
+        self,
+        config: TransformerConfig,
+        geometry: Geometry,
+        classes: int,
+        inputs: int,
+        outputs: int,
+        kinds: TokenKinds = TokenKinds.COUNTED,
     ) -> None:
         super().__init__()
-        width = config.width
-        self.geometry, self.rope = geometry, config.rope
+        width, depth = config.width, config.depth
+        self.geometry, self.rope, self.kinds = geometry, config.rope, kinds
         self.null_class: int = classes
         self.dims = rope_dims(width // config.heads, geometry.K)
         self.class_embedding = nn.Embedding(classes + 1, width)
         self.stage_embedding = nn.Embedding(geometry.stages, width)
         self.input = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(
-            ParallelBlock(width, config.heads, config.dropout) for _ in range(config.depth)
+            ParallelBlock(
+                width, config.heads, config.dropout, config.drop_path * n / max(depth - 1, 1)
+            )
+            for n in range(depth)
         )
         self.output = OutputLayer(width, outputs)
 
@@ -50,36 +61,48 @@ class Backbone(nn.Module):
         condition_BW: Tensor,
         ids_BTA: Tensor,
         intermediate_block: int = 0,
+        context_BNW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Values at the positions [B, N, C] -> outputs there, and an intermediate block's tokens.
 
-        The intermediate tokens [B, N, W] follow block `intermediate_block`, counted from 1; 0
-        stands for the input of the first block.
+        `context` are further tokens, between the class token and the positions'. The intermediate
+        tokens [B, N, W] follow block `intermediate_block`, counted from 1; 0 stands for the input
+        of the first block.
         """
-        class_token = self.class_embedding(label_B).unsqueeze(1)
-        token_BTW = torch.cat((class_token, self.input(values_BNC)), dim=1)
+        parts = [self.class_embedding(label_B).unsqueeze(1), self.input(values_BNC)]
+        if context_BNW is not None:
+            parts.insert(1, context_BNW)
+        token_BTW = torch.cat(parts, dim=1)
         angles = rotation(ids_BTA, self.dims)
         intermediate_BTW = token_BTW
         for number, block in enumerate(self.blocks, start=1):
             token_BTW = block(token_BTW, condition_BW, angles)
             if number == intermediate_block:
                 intermediate_BTW = token_BTW
-        return self.output(token_BTW[:, 1:], condition_BW), intermediate_BTW[:, 1:]
+        positions = values_BNC.shape[1]
+        return (
+            self.output(token_BTW[:, -positions:], condition_BW),
+            intermediate_BTW[:, -positions:],
+        )
 
-    def token_ids(self, embedding_BNK: Tensor, kind: int) -> Tensor:
-        """Rotary ids [B, 1 + N, 1 + K + 2]: kind, structure channels, row, column.
+    def token_ids(self, embedding_BNK: Tensor, *kinds: str) -> Tensor:
+        """Rotary ids [B, 1 + kinds N, 1 + K + 2]: kind, structure channels, row, column.
 
-        The class token has the class kind and zeros elsewhere.
+        The class token first, then the positions once for each kind.
         """
         batch, positions, _ = embedding_BNK.shape
-        position_N = torch.arange(positions, device=embedding_BNK.device)
+        place_N = torch.arange(positions, device=embedding_BNK.device)
         grid = self.geometry.grid
-        place_N3 = torch.stack(
-            (torch.full_like(position_N, kind), position_N // grid, position_N % grid), dim=1
-        ).expand(batch, -1, -1)
+        place_N2 = torch.stack((place_N // grid, place_N % grid), dim=1).expand(batch, -1, -1)
         if self.rope is Rope.SPATIAL:
             embedding_BNK = torch.zeros_like(embedding_BNK)
-        ids_BNA = torch.cat((place_N3[..., :1], embedding_BNK, place_N3[..., 1:]), dim=-1)
-        class_B1A = torch.zeros_like(ids_BNA[:, :1])
-        class_B1A[..., 0] = CLASS_KIND
-        return torch.cat((class_B1A, ids_BNA), dim=1)
+        number = KINDS[self.kinds]
+        parts = []
+        for kind in kinds:
+            kind_BN1 = torch.full_like(embedding_BNK[..., :1], number[kind])
+            parts.append(torch.cat((kind_BN1, embedding_BNK, place_N2), dim=-1))
+        class_B1A = torch.zeros_like(parts[0][:, :1])
+        if self.kinds is TokenKinds.RELEASE:
+            class_B1A = torch.ones_like(class_B1A)
+        class_B1A[..., 0] = number[CLASS]
+        return torch.cat((class_B1A, *parts), dim=1)

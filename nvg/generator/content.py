@@ -8,38 +8,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.generator.backbone import IMAGE_KIND, Backbone
-from nvg.generator.config import TransformerConfig
+from nvg.choices import ContentInput, ContentStart, Prediction, Skip
+from nvg.generator.backbone import IMAGE, Backbone
+from nvg.generator.config import GeneratorShape, canvas_unit
 from nvg.generator.generator import Generator, TrainingExample
-from nvg.generator.variants import ContentInput, Prediction
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
 
 
 class ContentGenerator(Generator):
     """Predicts the final canvas from the current one; its cluster residuals give token logits.
 
-    Our choices: the network predicts a residual to its input canvas, in units of `latent_scale`
-    (the codebook's root mean square). So it learns neither the scale of a tokenizer's latents nor
-    to copy the canvas.
+    The variant says in which units it sees and predicts canvases, and whether it predicts the final
+    canvas or what is to be added to the current one.
     """
 
-    def __init__(
-        self,
-        config: TransformerConfig,
-        geometry: Geometry,
-        classes: int,
-        codebook_size: int,
-        latent_dim: int,
-        latent_scale: float,
-        content_input: ContentInput = ContentInput.CANVAS,
-        prediction: Prediction = Prediction.FINAL,
-    ) -> None:
+    unit_S: Tensor
+
+    def __init__(self, shape: GeneratorShape) -> None:
         super().__init__()
-        self.geometry = geometry
-        self.latent_scale = latent_scale
-        self.content_input, self.prediction = content_input, prediction
-        self.backbone = Backbone(config, geometry, classes, latent_dim, latent_dim)
-        self.head = nn.Linear(latent_dim, codebook_size)
+        self.geometry, self.variant = Geometry(shape.grid), shape.variant
+        self.unit = canvas_unit(shape)
+        channels = shape.latent_dim
+        self.backbone = Backbone(
+            shape.transformer,
+            self.geometry,
+            shape.classes,
+            channels,
+            channels,
+            self.variant.token_kinds,
+        )
+        self.head = nn.Linear(channels, shape.codebook_size)
+        if self.variant.content_start is ContentStart.LEARNT:
+            self.start = nn.Parameter(torch.randn(self.geometry.positions, channels))
+        units = shape.canvas_rms or [self.unit] * (self.geometry.stages + 1)
+        self.register_buffer("unit_S", torch.tensor(units), persistent=False)
 
     def forward(
         self, canvas_BNC: Tensor, embedding_BNK: Tensor, label_B: Tensor, stage_B: Tensor
@@ -56,26 +58,36 @@ class ContentGenerator(Generator):
         intermediate_block: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """The same, and the backbone's tokens after block `intermediate_block` [B, N, W]."""
-        ids = self.backbone.token_ids(embedding_BNK, IMAGE_KIND)
+        ids = self.backbone.token_ids(embedding_BNK, IMAGE)
         condition = self.backbone.condition(label_B, stage_B)
-        residual_BNC, intermediate_BNW = self.backbone(
-            canvas_BNC / self.latent_scale, label_B, condition, ids, intermediate_block
+        output_BNC, intermediate_BNW = self.backbone(
+            self._scaled(canvas_BNC, stage_B), label_B, condition, ids, intermediate_block
         )
-        return canvas_BNC + residual_BNC * self.latent_scale, intermediate_BNW
+        predicted_BNC = output_BNC * self.unit_S[-1]
+        if self.variant.skip is Skip.CANVAS:
+            predicted_BNC = canvas_BNC + predicted_BNC
+        return predicted_BNC, intermediate_BNW
 
-    def draw_noise(self, canvas_BNC: Tensor) -> tuple[Tensor, ...]:
+    def _scaled(self, canvas_BNC: Tensor, stage_B: Tensor) -> Tensor:
+        """The network's input [B, N, C]: canvases in their units, or what is learnt at stage 0."""
+        values_BNC = canvas_BNC / self.unit_S[stage_B].view(-1, 1, 1)
+        if self.variant.content_start is ContentStart.ZEROS:
+            return values_BNC
+        return torch.where((stage_B == 0).view(-1, 1, 1), self.start, values_BNC)
+
+    def draw_noise(self, canvas_BNC: Tensor, images: int | None = None) -> tuple[Tensor, ...]:
         """N(0, 1) noise [B, N, C] for a noised canvas; none where the input is the canvas."""
-        if self.content_input is ContentInput.CANVAS:
+        if self.variant.content_input is ContentInput.CANVAS:
             return ()
         return (torch.randn(canvas_BNC.shape).to(canvas_BNC.device),)
 
     def noised_canvas(self, canvas_BNC: Tensor, stage_B: Tensor, *noise_BNC: Tensor) -> Tensor:
         """The input of stage i: the canvas, noised as ContentInput says by what was drawn."""
-        if self.content_input is ContentInput.CANVAS:
+        if self.variant.content_input is ContentInput.CANVAS:
             return canvas_BNC
         fraction_B11 = (1 - stage_B / (self.geometry.K + 1)).view(-1, 1, 1)
-        scaled_BNC = fraction_B11 * noise_BNC[0] * self.latent_scale
-        if self.content_input is ContentInput.NOISED:
+        scaled_BNC = fraction_B11 * noise_BNC[0] * self.unit
+        if self.variant.content_input is ContentInput.NOISED:
             return canvas_BNC + scaled_BNC
         return (1 - fraction_B11.square()).sqrt() * canvas_BNC + scaled_BNC
 
@@ -83,19 +95,21 @@ class ContentGenerator(Generator):
         self, predicted_BNC: Tensor, canvas_BNC: Tensor, noised_canvas_BNC: Tensor
     ) -> Tensor:
         """What gives the logits: the residual to the canvas, or the backbone's own output."""
-        is_direct = self.prediction is Prediction.DIRECT
-        return predicted_BNC - (noised_canvas_BNC if is_direct else canvas_BNC)
+        if self.variant.prediction is Prediction.FINAL:
+            return predicted_BNC - canvas_BNC
+        is_added = self.variant.skip is Skip.CANVAS
+        return predicted_BNC - noised_canvas_BNC if is_added else predicted_BNC
 
     def logits(self, residual_BNC: Tensor, order_BN: Tensor, stage: int) -> Tensor:
         """Token logits [B, 2^stage, V] from f(x_{i-1}) - x_{i-1}, averaged over each cluster."""
         sorted_BNC = residual_BNC.gather(1, order_BN.unsqueeze(-1).expand_as(residual_BNC))
         mean_BnC = sorted_BNC.unflatten(1, (self.geometry.clusters(stage), -1)).mean(2)
-        return self.head(mean_BnC / self.latent_scale)
+        return self.head(mean_BnC / self.unit)
 
     def loss(
         self, example: TrainingExample, intermediate_block: int = 0
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Eq. 3: squared error of the final canvas in latent units, cross-entropy of the tokens.
+        """Eq. 3: squared error of the final canvas in its unit, cross-entropy of the tokens.
 
         Direct prediction has no canvas error.
         """
@@ -108,9 +122,9 @@ class ContentGenerator(Generator):
         )
         residual_BNC = self.logit_input(predicted_BNC, canvas_BNC, noised_BNC)
         terms = {"entropy": self._cross_entropy(residual_BNC, example)}
-        if self.prediction is Prediction.FINAL:
-            final_BNC = example.final / self.latent_scale
-            error = F.mse_loss(predicted_BNC / self.latent_scale, final_BNC)
+        if self.variant.prediction is Prediction.FINAL:
+            final_BNC = example.final / self.unit
+            error = F.mse_loss(predicted_BNC / self.unit, final_BNC)
             terms = {"canvas": error, **terms}
         return terms, intermediate_BNW
 

@@ -20,7 +20,8 @@ class TrainingExample:
     label: Tensor
     """Class per image [B]; class dropout has replaced some by the null class."""
     stage: Tensor
-    """Stage i that each image trains [B], on the CPU."""
+    """Stage i that is trained [B], on the CPU. An image of which several are is there as often, one
+    copy after the other."""
     canvas: Tensor
     """Canvas x_{i-1} [B, N, C]."""
     final: Tensor
@@ -35,8 +36,8 @@ class Generator(nn.Module, ABC):
     backbone: Backbone
 
     @abstractmethod
-    def draw_noise(self, canvas_BNC: Tensor) -> tuple[Tensor, ...]:
-        """The noise of a training example, on the canvas's device.
+    def draw_noise(self, canvas_BNC: Tensor, images: int | None = None) -> tuple[Tensor, ...]:
+        """The noise of a training example of so many different images, on the canvas's device.
 
         Random draws come from torch's CPU generator, so a seed fixes them on any device.
         """

@@ -12,6 +12,23 @@ from nvg.generator.rope import Rotation, rotate
 
 MLP_RATIO = 4
 NORM_EPS = 1e-6
+EMBEDDING_STD = 0.02
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, a whole branch is dropped for an image with probability p."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch_BTW: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return branch_BTW
+        kept = 1 - self.probability
+        # Drawn on the CPU, so that a seed fixes it on any device.
+        keep_B11 = (torch.rand(len(branch_BTW), 1, 1) < kept).to(branch_BTW)
+        return branch_BTW * (keep_B11 / kept)
 
 
 class Modulation(nn.Module):
@@ -34,7 +51,9 @@ class ParallelBlock(nn.Module):
     Modulated pre-norm, QK-norm before the rotary embedding, one gated residual.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
         head_width = width // heads
@@ -44,7 +63,7 @@ class ParallelBlock(nn.Module):
         self.query_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
         self.key_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
         self.linear_out = nn.Linear((1 + MLP_RATIO) * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.drop_path = nn.Dropout(dropout), DropPath(drop_path)
 
     def forward(self, token_BTW: Tensor, condition_BW: Tensor, rotation: Rotation) -> Tensor:
         shift, scale, gate = self.modulation(condition_BW)
@@ -57,7 +76,17 @@ class ParallelBlock(nn.Module):
         joined = torch.cat(
             (rearrange(mixed, "b h t e -> b t (h e)"), F.gelu(mlp, approximate="tanh")), dim=-1
         )
-        return token_BTW + gate * self.dropout(self.linear_out(joined))
+        return token_BTW + self.drop_path(gate * self.dropout(self.linear_out(joined)))
+
+
+def initialize_xavier(module: nn.Module) -> None:
+    """Linears Xavier uniform with zero biases, embeddings N(0, 0.02), as in the release."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=EMBEDDING_STD)
 
 
 class OutputLayer(nn.Module):

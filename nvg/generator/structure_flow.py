@@ -10,38 +10,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nvg.generator.backbone import STRUCTURE_KIND, Backbone
-from nvg.generator.config import TransformerConfig
+from nvg.choices import (
+    CanvasCondition,
+    FlowLoss,
+    FlowNoise,
+    FlowTime,
+    StructureInput,
+    StructureValues,
+)
+from nvg.generator.backbone import CANVAS, STRUCTURE, Backbone
+from nvg.generator.config import GeneratorShape, canvas_unit
 from nvg.generator.generator import Generator, TrainingExample
-from nvg.generator.variants import StructureInput
 from nvg.geometry import Geometry, mixed_bit_embedding
-
-TIME_FREQUENCIES = 256
 
 
 class StructureGenerator(Generator):
     """Velocity of the bit embedding at time t, given class, canvas and the known channels."""
 
-    def __init__(
-        self,
-        config: TransformerConfig,
-        geometry: Geometry,
-        classes: int,
-        latent_dim: int,
-        latent_scale: float,
-        start: StructureInput = StructureInput.PARTIAL,
-    ) -> None:
+    def __init__(self, shape: GeneratorShape) -> None:
         super().__init__()
-        self.geometry = geometry
-        self.latent_scale = latent_scale
-        self.start = start
-        inputs = geometry.K + latent_dim
-        self.backbone = Backbone(config, geometry, classes, inputs, geometry.K)
-        self.time = nn.Sequential(
-            nn.Linear(TIME_FREQUENCIES, config.width),
-            nn.SiLU(),
-            nn.Linear(config.width, config.width),
+        self.geometry, self.variant = Geometry(shape.grid), shape.variant
+        self.unit = canvas_unit(shape)
+        K, channels, width = self.geometry.K, shape.latent_dim, shape.transformer.width
+        self.has_canvas_tokens = self.variant.canvas_condition is CanvasCondition.TOKENS
+        self.backbone = Backbone(
+            shape.transformer,
+            self.geometry,
+            shape.classes,
+            K if self.has_canvas_tokens else K + channels,
+            K,
+            self.variant.token_kinds,
         )
+        self.time = nn.Sequential(
+            nn.Linear(self.variant.time_frequencies, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+        )
+        if self.has_canvas_tokens:
+            self.canvas = nn.Linear(channels, width)
 
     def forward(
         self,
@@ -66,33 +72,57 @@ class StructureGenerator(Generator):
         intermediate_block: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """The same, and the backbone's tokens after block `intermediate_block` [B, N, W]."""
-        ids = self.backbone.token_ids(parent_BNK, STRUCTURE_KIND)
-        condition = self.backbone.condition(label_B, stage_B) + self.time(time_features(time_B))
-        values = torch.cat((noisy_BNK, canvas_BNC / self.latent_scale), dim=-1)
+        condition = self.backbone.condition(label_B, stage_B)
+        condition = condition + self.time(time_features(time_B, self.variant.time_frequencies))
+        canvas_BNC = canvas_BNC / self.unit
+        if self.has_canvas_tokens:
+            values, context = noisy_BNK, self.canvas(canvas_BNC)
+            ids = self.backbone.token_ids(parent_BNK, CANVAS, STRUCTURE)
+        else:
+            values, context = torch.cat((noisy_BNK, canvas_BNC), dim=-1), None
+            ids = self.backbone.token_ids(parent_BNK, STRUCTURE)
         velocity_BNK, intermediate_BNW = self.backbone(
-            values, label_B, condition, ids, intermediate_block
+            values, label_B, condition, ids, intermediate_block, context
         )
         return velocity_BNK, intermediate_BNW
 
-    def draw_noise(self, canvas_BNC: Tensor) -> tuple[Tensor, ...]:
+    def values(self, embedding_BNK: Tensor) -> Tensor:
+        """A bit embedding (Eq. 6) in the numbers that the flow uses, float."""
+        is_centred = self.variant.structure_values is StructureValues.CENTRED
+        return embedding_BNK.float() - float(is_centred)
+
+    def known(self, stage_B: Tensor) -> Tensor:
+        """Whether stage i starts from a channel's true value [B, K]; see `known_channels`."""
+        return known_channels(stage_B, self.geometry.K, self.variant.structure_input)
+
+    def inpaint(self, noisy_BNK: Tensor, known_BNK: Tensor, stage_B: Tensor) -> Tensor:
+        """Eq. 1: channels of the stages before i keep their true value, the rest stay noisy."""
+        return torch.where(self.known(stage_B).unsqueeze(1), known_BNK, noisy_BNK)
+
+    def draw_noise(self, canvas_BNC: Tensor, images: int | None = None) -> tuple[Tensor, ...]:
         """N(0, 1) noise [B, N, K] and a flow time in [0, 1) [B]."""
         batch, positions, _ = canvas_BNC.shape
-        noise_BNK = torch.randn(batch, positions, self.geometry.K)
-        return noise_BNK.to(canvas_BNC.device), torch.rand(batch).to(canvas_BNC.device)
+        is_shared = self.variant.flow_noise is FlowNoise.SHARED
+        drawn = images if images and is_shared else batch
+        noise_BNK = torch.randn(drawn, positions, self.geometry.K)
+        noise_BNK = noise_BNK.repeat_interleave(batch // drawn, 0)
+        is_normal = self.variant.flow_time is FlowTime.LOGIT_NORMAL
+        time_B = torch.randn(batch).sigmoid() if is_normal else torch.rand(batch)
+        return noise_BNK.to(canvas_BNC.device), time_B.to(canvas_BNC.device)
 
     def loss(
         self, example: TrainingExample, intermediate_block: int = 0
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Flow matching on the channels that are unknown at stage i, 1 <= i < K."""
+        """Flow matching at stage i, 1 <= i < K, on the channels that the variant names."""
         K, leaves_BN = self.geometry.K, example.batch.leaves
         stage_B = example.stage.to(leaves_BN.device)
         noise_BNK, time_B = example.noise
-        clean_BNK = mixed_bit_embedding(leaves_BN, torch.full_like(stage_B, K), K).float()
+        clean_BNK = self.values(mixed_bit_embedding(leaves_BN, torch.full_like(stage_B, K), K))
         parent_BNK = mixed_bit_embedding(leaves_BN, stage_B - 1, K)
         time_B11 = time_B.view(-1, 1, 1)
         mixed_BNK = time_B11 * noise_BNK + (1 - time_B11) * clean_BNK
         velocity_BNK, intermediate_BNW = self.predict(
-            inpaint(mixed_BNK, clean_BNK, stage_B, self.start),
+            self.inpaint(mixed_BNK, clean_BNK, stage_B),
             time_B,
             example.canvas,
             parent_BNK,
@@ -100,16 +130,19 @@ class StructureGenerator(Generator):
             stage_B,
             intermediate_block,
         )
-        error_BNK = F.mse_loss(velocity_BNK, noise_BNK - clean_BNK, reduction="none")
-        error_BK = error_BNK.mean(1)
-        is_unknown_BK = (~known_channels(stage_B, K, self.start)).float().expand_as(error_BK)
-        flow = (error_BK * is_unknown_BK).sum() / is_unknown_BK.sum()
-        return {"flow": flow}, intermediate_BNW
+        target_BNK = noise_BNK - clean_BNK
+        counted_BK = ~self.known(stage_B)
+        if self.variant.flow_loss is FlowLoss.ALL:
+            target_BNK = target_BNK * counted_BK.unsqueeze(1)
+            counted_BK = torch.ones_like(counted_BK)
+        error_BK = F.mse_loss(velocity_BNK, target_BNK, reduction="none").mean(1)
+        weight_BK = counted_BK.float().expand_as(error_BK)
+        return {"flow": (error_BK * weight_BK).sum() / weight_BK.sum()}, intermediate_BNW
 
 
-def time_features(time_B: Tensor) -> Tensor:
-    """Sinusoidal features [B, 256] of 1000 t, as in FLUX."""
-    half = TIME_FREQUENCIES // 2
+def time_features(time_B: Tensor, count: int) -> Tensor:
+    """Sinusoidal features [B, count] of 1000 t, as in FLUX."""
+    half = count // 2
     frequency_F = torch.exp(
         -math.log(10000.0) * torch.arange(half, device=time_B.device, dtype=torch.float32) / half
     )
@@ -123,14 +156,3 @@ def known_channels(
     """Whether stage i starts from a channel's true value, [B, K]: those of the stages before."""
     known_B = torch.zeros_like(stage_B) if start is StructureInput.NOISE else stage_B - 1
     return torch.arange(channels, device=stage_B.device) < known_B.unsqueeze(1)
-
-
-def inpaint(
-    noisy_BNK: Tensor,
-    known_BNK: Tensor,
-    stage_B: Tensor,
-    start: StructureInput = StructureInput.PARTIAL,
-) -> Tensor:
-    """Eq. 1: channels of the stages before i keep their true value, the rest stay noisy."""
-    is_known_BK = known_channels(stage_B, noisy_BNK.shape[-1], start)
-    return torch.where(is_known_BK.unsqueeze(1), known_BNK, noisy_BNK)

@@ -1,4 +1,4 @@
-"""The codebook in training: its first codes are residuals of real latents; dead codes are moved.
+"""The codebook in training: its first codes, residuals or not; dead codes are moved.
 
 Legend: V code, C channel, M vector of a flat list, T token.
 """
@@ -18,8 +18,13 @@ def start_codebook(
 ) -> Tensor:
     """Codes [V, C] from residuals [M, C]: a sample of them, or the centroids of k-means.
 
-    k-means falls back on sampling when there are fewer residuals than codes.
+    Or uniform in -1/V .. 1/V, whatever the residuals are. k-means falls back on sampling when there
+    are fewer residuals than codes.
     """
+    if init is CodebookInit.UNIFORM:
+        code_VC = torch.empty(codebook_size, residuals.shape[1], dtype=residuals.dtype)
+        code_VC.uniform_(-1 / codebook_size, 1 / codebook_size, generator=generator)
+        return code_VC.to(residuals.device)
     if init is CodebookInit.KMEANS and len(residuals) >= codebook_size:
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         return kmeans(residuals, codebook_size, ITERATIONS, seed)

@@ -1,6 +1,6 @@
 """Multi-granularity residual quantizer (Sec. 2.1, Eq. 4, 5): latents + leaves <-> content tokens.
 
-Legend: B image of a batch, N position, n cluster of a stage, C channel, T token.
+Legend: B image of a batch, S stage, N position, n cluster of a stage, C channel, T token.
 """
 
 import torch
@@ -8,15 +8,24 @@ from einops import reduce
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from nvg.choices import PhiCount, PhiForm
 from nvg.geometry import Geometry, labels, leaf_order
 from nvg.quantizer.residual import ResidualQuantizer
+from nvg.weights import read_header
 
 
 class MultiGranularityQuantizer(ResidualQuantizer):
     """Turns latents into 2N-1 tokens: a token for each cluster of every stage."""
 
-    def __init__(self, codebook_size: int, latent_dim: int, geometry: Geometry) -> None:
-        super().__init__(codebook_size, latent_dim, geometry, geometry.grid)
+    def __init__(
+        self,
+        codebook_size: int,
+        latent_dim: int,
+        geometry: Geometry,
+        phi: PhiForm = PhiForm.BLEND,
+        phis: PhiCount = PhiCount.FOUR,
+    ) -> None:
+        super().__init__(codebook_size, latent_dim, geometry, geometry.grid, phi, phis)
         self.geometry = geometry
 
     def pool(self, values_BNC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
@@ -35,15 +44,15 @@ class MultiGranularityQuantizer(ResidualQuantizer):
     def teacher_canvases(
         self, content: Tensor, leaves: Tensor, stages: list[Tensor]
     ) -> tuple[list[Tensor], Tensor]:
-        """Every image's canvas before its stage, for each vector of stages [B]; and the final one.
+        """Every image's canvases before its stages [B, S], for each such tensor; the final one.
 
-        Input and target of a generator, rebuilt from tokens in one pass. All [B, N, C].
+        Input and target of a generator, rebuilt from tokens in one pass: [B, S, N, C], [B, N, C].
         """
         canvas = self.empty_canvas(len(leaves))
-        before = [canvas] * len(stages)
+        before = [canvas.unsqueeze(1)] * len(stages)
         for i in range(self.geometry.stages):
             before = [
-                torch.where((stage == i).view(-1, 1, 1), canvas, kept)
+                torch.where((stage == i)[..., None, None], canvas.unsqueeze(1), kept)
                 for stage, kept in zip(stages, before, strict=True)
             ]
             code_BnC = self.codes(content[:, self.geometry.stage_slice(i)])
@@ -55,6 +64,10 @@ def load_quantizer(data: bytes, geometry: Geometry) -> MultiGranularityQuantizer
     """Codebook and phi of a store, frozen: the part of the tokenizer that training needs."""
     weights = load_tensors(data)
     codes, channels = weights["codebook"].shape
-    quantizer = MultiGranularityQuantizer(codes, channels, geometry)
+    # A tokenizer made before there was a choice names none.
+    made = read_header(data)["config"]
+    phi = PhiForm(made.get("phi", PhiForm.BLEND))
+    phis = PhiCount(made.get("phis", PhiCount.FOUR))
+    quantizer = MultiGranularityQuantizer(codes, channels, geometry, phi, phis)
     quantizer.load_state_dict(weights)
     return quantizer.requires_grad_(False).eval()

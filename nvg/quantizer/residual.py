@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from nvg.choices import PhiCount, PhiForm
 from nvg.geometry import as_int64
 from nvg.quantizer.nearest import nearest_code
 
-PHIS = 4  # distinct phi over all stages, partially shared as in VAR
+PHIS = 4  # distinct phi over all stages where they are shared, as in VAR
 BLEND = 0.5  # weight of the convolution in phi, as in VAR
 COMMITMENT = 0.25  # weight of the encoder's side of the quantizer loss, as in VAR
 MIN_PROBABILITY = 1e-12  # of a code, in the entropy of all
@@ -63,24 +64,36 @@ class Quantized:
 
 
 class ResidualConv(nn.Module):
-    """phi: one 3x3 convolution blended with its input, on the latent grid."""
+    """phi: one 3x3 convolution joined with its input, on the latent grid."""
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, form: PhiForm = PhiForm.BLEND) -> None:
         super().__init__()
+        self.form = form
         self.conv = nn.Conv2d(latent_dim, latent_dim, 3, padding=1)
 
     def forward(self, grid_BCDD: Tensor) -> Tensor:
+        if self.form is PhiForm.RESIDUAL:
+            return grid_BCDD + BLEND * self.conv(grid_BCDD)
         return torch.lerp(grid_BCDD, self.conv(grid_BCDD), BLEND)
 
 
 class ResidualQuantizer(nn.Module, ABC):
     """One codebook and a few residual convs phi that turn latents into tokens, coarse to fine."""
 
-    def __init__(self, codebook_size: int, latent_dim: int, layout: Layout, grid: int) -> None:
+    def __init__(
+        self,
+        codebook_size: int,
+        latent_dim: int,
+        layout: Layout,
+        grid: int,
+        phi: PhiForm = PhiForm.BLEND,
+        phis: PhiCount = PhiCount.FOUR,
+    ) -> None:
         super().__init__()
-        self.layout, self.grid = layout, grid
+        self.layout, self.grid, self.phis = layout, grid, phis
+        count = layout.stages if phis is PhiCount.STAGE else PHIS
         self.codebook = nn.Parameter(torch.randn(codebook_size, latent_dim))
-        self.refiners = nn.ModuleList(ResidualConv(latent_dim) for _ in range(PHIS))
+        self.refiners = nn.ModuleList(ResidualConv(latent_dim, phi) for _ in range(count))
 
     @abstractmethod
     def pool(self, values_BNC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
@@ -91,10 +104,13 @@ class ResidualQuantizer(nn.Module, ABC):
         """Values of the tokens -> values at the positions [B, N, C]."""
 
     def phi_index(self, stage: int) -> int:
-        """Which phi serves `stage`: the tick of linspace(1/3P, 1-1/3P, P) nearest to stage/last.
+        """Which phi serves `stage`: its own, or of P shared ones that of the nearest tick.
 
-        In integers, so that a stage half-way between two ticks always takes the later one.
+        The ticks are linspace(1/3P, 1-1/3P, P), a stage lies at stage/last. In integers, so that a
+        stage half-way between two ticks always takes the later one.
         """
+        if self.phis is PhiCount.STAGE:
+            return stage
         P, last = PHIS, self.layout.stages - 1
         spacing = last * (3 * P - 2)
         offset = (3 * P * stage - last) * (P - 1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from nvg.choices import PhiCount, PhiForm
 from nvg.quantizer.residual import ResidualQuantizer
 
 # Sides of the scales by grid. 16 are VAR's own (680 tokens against NVG's 511); the others are cut
@@ -51,11 +52,18 @@ class ScaleLayout:
 class ScalePyramidQuantizer(ResidualQuantizer):
     """Residuals pooled by area, codes scattered by bicubic interpolation; no structure (leaves)."""
 
-    def __init__(self, codebook_size: int, latent_dim: int, grid: int) -> None:
+    def __init__(
+        self,
+        codebook_size: int,
+        latent_dim: int,
+        grid: int,
+        phi: PhiForm = PhiForm.BLEND,
+        phis: PhiCount = PhiCount.FOUR,
+    ) -> None:
         if grid not in SIDES:
             raise ValueError(f"no scale pyramid for grid {grid}; there is one for {list(SIDES)}")
         self.sides = SIDES[grid]
-        super().__init__(codebook_size, latent_dim, ScaleLayout(self.sides), grid)
+        super().__init__(codebook_size, latent_dim, ScaleLayout(self.sides), grid, phi, phis)
 
     def pool(self, values_BNC: Tensor, leaves_BN: Tensor, stage: int) -> Tensor:
         """Means over the cells of a coarser grid."""

@@ -1,8 +1,13 @@
 """Settings of sampling, and their schedules over the stages (Appendix A.5). Nothing needs torch."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from nvg.choices import FlowNoise, LastSplit, Split, StructureGuidance, TimeGrid, TopPCurve
+
+SHIFT_256, SHIFT_4096 = 0.5, 1.15  # of the shifted time grid, at so many positions
 
 
 class Solver(StrEnum):
@@ -30,6 +35,12 @@ class SamplerConfig:
     flow_steps: int = 25
     """Steps per structure stage."""
     solver: Solver = Solver.EULER
+    split: Split = Split.GUMBEL
+    last_split: LastSplit = LastSplit.POSITION
+    top_p_curve: TopPCurve = TopPCurve.EARLY
+    time_grid: TimeGrid = TimeGrid.UNIFORM
+    flow_noise: FlowNoise = FlowNoise.FRESH
+    structure_guidance_of: StructureGuidance = StructureGuidance.OWN
 
     def __post_init__(self) -> None:
         if self.top_k < 0:
@@ -40,6 +51,9 @@ class SamplerConfig:
             raise ValueError("guidance must not be negative")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+        is_shared = self.flow_noise is FlowNoise.SHARED
+        if self.last_split is LastSplit.NOISE and not is_shared:
+            raise ValueError('last_split "noise" needs flow_noise "shared": it is that noise')
         if self.flow_steps < 1:
             raise ValueError(f"flow_steps must be at least 1, not {self.flow_steps}")
 
@@ -49,6 +63,26 @@ def guidance_at(stage: int, K: int, last: float) -> float:
     return 1.0 + (last - 1.0) * stage / K
 
 
-def top_p_at(stage: int, K: int, last: float) -> float:
-    """Top-p of a stage: 1 at stage 0, `last` at K, logarithmic between (our reading of A.5)."""
+def structure_guidance_at(stage: int, K: int, config: SamplerConfig) -> float:
+    """CFG scale of the structure of a stage, 1 <= stage < K."""
+    is_parent = config.structure_guidance_of is StructureGuidance.PARENT
+    return guidance_at(stage - is_parent, K, config.structure_guidance)
+
+
+def top_p_at(stage: int, K: int, last: float, curve: TopPCurve = TopPCurve.EARLY) -> float:
+    """Top-p of a stage: 1 at stage 0, `last` at K, by a curve between (A.5)."""
+    if curve is TopPCurve.LATE and K > 1:
+        return last + (1.0 - last) * (K - K ** (stage / K)) / (K - 1)
     return 1.0 - (1.0 - last) * math.log1p(stage) / math.log1p(K)
+
+
+def flow_steps(steps: int, positions: int, grid: TimeGrid) -> list[tuple[float, float]]:
+    """Time and size of each of the flow's steps, from noise at time 1 to data at time 0."""
+    size = 1 / steps
+    times = [1 - n * size for n in range(steps)]
+    if grid is TimeGrid.UNIFORM:
+        return [(time, size) for time in times]
+    slope = (SHIFT_4096 - SHIFT_256) / (4096 - 256)
+    factor = math.exp(SHIFT_256 + slope * (positions - 256))
+    shifted = [factor * t / (factor * t + 1 - t) for t in (*times, 0.0)]
+    return [(time, time - following) for time, following in itertools.pairwise(shifted)]

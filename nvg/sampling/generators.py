@@ -46,7 +46,8 @@ class Generators:
         """The models before the decoder."""
         quantizer = self.detokenizer.quantizer
         assert isinstance(quantizer, MultiGranularityQuantizer)  # no store has another
-        return Sampler(self.content, self.structure, quantizer, config)
+        child_order = self.detokenizer.config.child_order
+        return Sampler(self.content, self.structure, quantizer, config, child_order)
 
     def batches(
         self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nvg.choices import ChildOrder, ContentInput, FlowNoise, LastSplit
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
-from nvg.generator.variants import ContentInput
 from nvg.geometry import bit_embedding, leaf_order
 from nvg.progress import progress
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampling.config import SamplerConfig, guidance_at, top_p_at
+from nvg.sampling.config import (
+    SamplerConfig,
+    guidance_at,
+    structure_guidance_at,
+    top_p_at,
+)
 from nvg.sampling.control import Control
 from nvg.sampling.guidance import Guidance, Noise
-from nvg.sampling.structure import sample_structure
+from nvg.sampling.structure import balanced_split, bit_probability, sample_structure
 from nvg.sequence import Sequences
 
 BATCH = 64
@@ -41,6 +46,8 @@ class Sampler:
     structure: StructureGenerator
     quantizer: MultiGranularityQuantizer
     config: SamplerConfig
+    child_order: ChildOrder = ChildOrder.POSITION
+    """Of the tokenizer whose structures the generators were trained on."""
 
     def batches(
         self, labels: list[int], seed: int, control: Control | None = None, batch_size: int = BATCH
@@ -66,6 +73,9 @@ class Sampler:
         structure_BN = label.new_zeros(len(label), geometry.positions)
         canvas_BNC = self.quantizer.empty_canvas(len(label))
         control = control or Control(structure_BN)
+        start_BNK = None  # of the flow of every stage
+        if self.config.flow_noise is FlowNoise.SHARED:
+            start_BNK = noise.normal(geometry.positions, K)
         tokens = []
         for stage in range(geometry.stages):
             given_BN = control.structure_map(stage, K)
@@ -77,13 +87,15 @@ class Sampler:
                     canvas_BNC,
                     structure_BN,
                     stage,
-                    self._guidance(label_B, stage, self.config.structure_guidance),
+                    self._guidance(label_B, structure_guidance_at(stage, K, self.config)),
                     noise,
                     self.config,
                     control.known,
+                    start_BNK,
+                    self.child_order is ChildOrder.POSITION,
                 )
-            elif stage == K:  # the pairs are known: canonical order decides
-                structure_BN = leaf_order(structure_BN.argsort(dim=1, stable=True))
+            elif stage == K:
+                structure_BN = self._last_split(structure_BN, start_BNK)
             sampled_Bn = self._content(canvas_BNC, structure_BN, stage, label_B, noise)
             tokens.append(control.tokens(sampled_Bn, structure_BN, stage, K))
             leaves_BN, code_BnC = structure_BN << (K - stage), self.quantizer.codes(tokens[-1])
@@ -92,8 +104,15 @@ class Sampler:
         sequences = Sequences(leaves, torch.cat(tokens, dim=1), label).check(geometry)
         return Sample(sequences, canvas_BNC)
 
-    def _guidance(self, label_B: Tensor, stage: int, last: float) -> Guidance:
-        scale = guidance_at(stage, self.quantizer.geometry.K, last)
+    def _last_split(self, structure_BN: Tensor, start_BNK: Tensor | None) -> Tensor:
+        """Leaves [B, N] from the map of stage K - 1: the pairs are known, their order is a rule."""
+        if self.config.last_split is LastSplit.NOISE and start_BNK is not None:
+            K = self.quantizer.geometry.K
+            score_BN = bit_probability(self.structure, start_BNK[..., K - 1])
+            return balanced_split(score_BN, structure_BN, K - 1, in_order=False)
+        return leaf_order(structure_BN.argsort(dim=1, stable=True))
+
+    def _guidance(self, label_B: Tensor, scale: float) -> Guidance:
         return Guidance(label_B, self.content.backbone.null_class, scale)
 
     def _content(
@@ -109,16 +128,17 @@ class Sampler:
             return model.logits(model.logit_input(predicted, canvas, noised), order, stage).float()
 
         noised_BNC = canvas_BNC
-        if model.content_input is not ContentInput.CANVAS:
+        if model.variant.content_input is not ContentInput.CANVAS:
             stage_B = torch.full_like(label_B, stage)
             normal_BNC = noise.normal(*canvas_BNC.shape[1:])
             noised_BNC = model.noised_canvas(canvas_BNC, stage_B, normal_BNC)
-        guide = self._guidance(label_B, stage, config.content_guidance)
+        scale = guidance_at(stage, model.geometry.K, config.content_guidance)
+        guide = self._guidance(label_B, scale)
         logits_BnV = guide(logits, canvas_BNC, noised_BNC, structure_BN) / config.temperature
         if 0 < config.top_k < logits_BnV.shape[-1]:
             least = logits_BnV.topk(config.top_k).values[..., -1:]
             logits_BnV = logits_BnV.masked_fill(logits_BnV < least, -torch.inf)
-        p = top_p_at(stage, model.geometry.K, config.top_p)
+        p = top_p_at(stage, model.geometry.K, config.top_p, config.top_p_curve)
         return top_p(logits_BnV, p, noise.uniform(logits_BnV.shape[1]))
 
 

@@ -1,4 +1,4 @@
-"""Structure of a stage (Sec. 2.2.1): the flow with inpainting, then exact halves by Gumbel-top-k.
+"""Structure of a stage (Sec. 2.2.1): the flow with inpainting, then exact halves.
 
 Legend: B image of a batch, N position, K structure channel, C channel.
 """
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nvg.generator.structure_flow import StructureGenerator, inpaint
+from nvg.choices import Split
+from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import bit_embedding
-from nvg.sampling.config import SamplerConfig, Solver
+from nvg.sampling.config import SamplerConfig, Solver, flow_steps
 from nvg.sampling.guidance import Guidance, Noise
 
 LEAST_PROBABILITY = 1e-12  # no Gumbel noise makes up for its log: clear bits always win
@@ -37,43 +38,47 @@ def sample_structure(
     noise: Noise,
     config: SamplerConfig,
     known: KnownPaths | None = None,
+    start_BNK: Tensor | None = None,
+    in_order: bool = True,
 ) -> Tensor:
     """Structure map of `stage` from its parent's: the flow with inpainting (Eq. 1, 2), then halves.
 
-    Known positions follow their own path: the flow sees it, and the halves respect it.
+    The flow starts from `start`, or noise of its own. Known positions follow their own path: the
+    flow sees it, and the halves respect it. `in_order` as in `balanced_split`.
     """
-    K = model.geometry.K
+    K, positions = model.geometry.K, model.geometry.positions
     parent_BNK = bit_embedding(parent_BN, stage - 1, K)
     stage_B = torch.full_like(guide.label_B, stage)
-    noise_BNK = noise.normal(model.geometry.positions, K)
+    noise_BNK = noise.normal(positions, K) if start_BNK is None else start_BNK
 
     def predict(z: Tensor, time: Tensor, canvas: Tensor, *rest: Tensor) -> Tensor:
         parent, stages, label = rest
         return model(z, time, canvas, parent, label, stages)
 
     def velocity(z_BNK: Tensor, time: float) -> Tensor:
-        z_BNK = inpaint(z_BNK, parent_BNK.float(), stage_B, model.start)
+        z_BNK = model.inpaint(z_BNK, model.values(parent_BNK), stage_B)
         if known:
-            clean_BNK = bit_embedding(known.leaves_BN, K, K).float()
+            clean_BNK = model.values(bit_embedding(known.leaves_BN, K, K))
             path_BNK = time * noise_BNK + (1 - time) * clean_BNK
             mixed_BNK = torch.where(known.mask_BN.unsqueeze(-1), path_BNK, z_BNK)
-            z_BNK = inpaint(mixed_BNK, parent_BNK.float(), stage_B, model.start)
+            z_BNK = model.inpaint(mixed_BNK, model.values(parent_BNK), stage_B)
         time_B = torch.full(stage_B.shape, time, device=stage_B.device)
         return guide(predict, z_BNK, time_B, canvas_BNC, parent_BNK, stage_B)
 
-    z_BNK = integrate(velocity, noise_BNK, config.flow_steps, config.solver)
-    uniform_BN = noise.uniform(model.geometry.positions)
+    steps = flow_steps(config.flow_steps, positions, config.time_grid)
+    z_BNK = integrate(velocity, noise_BNK, steps, config.solver)
+    score_BN = split_scores(bit_probability(model, z_BNK[..., stage - 1]), config.split, noise)
     bits_BN = None
     if known:
         bits_BN = (known.leaves_BN >> (K - stage) & 1).where(known.mask_BN, -1)
-    return balanced_split(z_BNK[..., stage - 1], parent_BN, stage - 1, uniform_BN, bits_BN)
+    return balanced_split(score_BN, parent_BN, stage - 1, bits_BN, in_order)
 
 
-def integrate(velocity: Velocity, z: Tensor, steps: int, solver: Solver) -> Tensor:
-    """From noise at time 1 to data at time 0 in equal steps."""
-    size = 1 / steps
-    for n in range(steps):
-        time = 1 - n * size
+def integrate(
+    velocity: Velocity, z: Tensor, steps: list[tuple[float, float]], solver: Solver
+) -> Tensor:
+    """From noise at time 1 to data at time 0 in steps of (time, size)."""
+    for time, size in steps:
         slope = velocity(z, time)
         if solver is Solver.MIDPOINT:
             slope = velocity(z - 0.5 * size * slope, time - 0.5 * size)
@@ -83,33 +88,52 @@ def integrate(velocity: Velocity, z: Tensor, steps: int, solver: Solver) -> Tens
     return z
 
 
+def bit_probability(model: StructureGenerator, value_BN: Tensor) -> Tensor:
+    """A channel's value read as the probability of bit 1: 0 and 1 at the two bits, clipped."""
+    low, high = model.values(torch.tensor([0, 2], device=value_BN.device))
+    return ((value_BN - low) / (high - low)).clamp(0, 1)
+
+
+def split_scores(probability_BN: Tensor, split: Split, noise: Noise) -> Tensor:
+    """Scores whose larger half of a parent's gets bit 1, of probabilities [B, N] of that bit."""
+    if split is Split.TOP_HALF:
+        return probability_BN
+    weight_BN = probability_BN.clamp(LEAST_PROBABILITY, 1)
+    if split is Split.GUMBEL_ODDS:
+        weight_BN = weight_BN / (1 - probability_BN).clamp(LEAST_PROBABILITY, 1)
+    uniform_BN = noise.uniform(probability_BN.shape[1])
+    return weight_BN.log() - (-uniform_BN.clamp(min=1e-20).log()).log()
+
+
 def balanced_split(
-    value_BN: Tensor,
+    score_BN: Tensor,
     parent_BN: Tensor,
     parent_stage: int,
-    uniform_BN: Tensor,
     bits_BN: Tensor | None = None,
+    in_order: bool = True,
 ) -> Tensor:
-    """Split every parent into equal halves: Gumbel-top-k on the channel read as probabilities.
+    """Split every parent into equal halves: bit 1 for the larger half of its scores [B, N].
 
-    `value` is the new channel (0 and 2 are the bits). The half that holds a parent's smallest
-    position becomes child 2j (canonical order). Where `bits` are 0 or 1 they are given (-1: not);
-    a parent that holds such positions keeps their order of children.
+    With `in_order` the half that holds a parent's smallest position becomes child 2j (canonical
+    order), else the bits stay as they are. Where `bits` are 0 or 1 they are given (-1: not); a
+    parent that holds such positions keeps their order of children.
     """
-    log_p = (value_BN / 2).clamp(LEAST_PROBABILITY, 1).log()
-    gumbel = -(-uniform_BN.clamp(min=1e-20).log()).log()
     order_BN = parent_BN.argsort(dim=1, stable=True)  # parents in runs, positions ascending in each
-    score = (log_p + gumbel).gather(1, order_BN).unflatten(1, (1 << parent_stage, -1))
+    score = score_BN.gather(1, order_BN).unflatten(1, (1 << parent_stage, -1))
     half = score.shape[-1] // 2
     given = None
     if bits_BN is not None:
         given = bits_BN.gather(1, order_BN).unflatten(1, (1 << parent_stage, -1))
-        score[..., 0] = torch.where((given >= 0).any(-1), FIRST_SCORE, score[..., 0])
+        if in_order:
+            score[..., 0] = torch.where((given >= 0).any(-1), FIRST_SCORE, score[..., 0])
         score = score.masked_fill(given == 1, torch.inf).masked_fill(given == 0, -torch.inf)
+    # Scores clipped to equal ones are told apart as topk does, which the release leaves it to: so
+    # its samples can be repeated on a CPU.
     bit = torch.zeros_like(score, dtype=torch.int64).scatter_(-1, score.topk(half).indices, 1)
-    swap = bit[..., :1]
-    if given is not None:
-        swap = swap * (given < 0).all(-1, keepdim=True)
-    bit = bit ^ swap
+    if in_order:
+        swap = bit[..., :1]
+        if given is not None:
+            swap = swap * (given < 0).all(-1, keepdim=True)
+        bit = bit ^ swap
     bit_BN = torch.empty_like(parent_BN).scatter_(1, order_BN, bit.flatten(1))
     return 2 * parent_BN + bit_BN

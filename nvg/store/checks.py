@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nvg.choices import ChildOrder
 from nvg.store.format import ERROR, OK, Arrays, digest
 from nvg.store.index import has_status, numbers
+from nvg.store.manifest import Manifest
 
 
 def index_faults(index: pa.Table, rows: int, errors: int) -> list[str]:
@@ -27,7 +29,7 @@ def index_faults(index: pa.Table, rows: int, errors: int) -> list[str]:
 
 
 def chunk_faults(
-    arrays: Arrays, record: dict[str, Any], part: pa.Table, rows: slice, codebook_size: int
+    arrays: Arrays, record: dict[str, Any], part: pa.Table, rows: slice, manifest: Manifest
 ) -> list[str]:
     """What is wrong with one chunk: its arrays, commit record and the index part of its `rows`."""
     faults = [
@@ -43,7 +45,7 @@ def chunk_faults(
     if not (is_ok | has_status(part, ERROR)).all():
         unknown = sorted(set(part["status"].to_pylist()) - {OK, ERROR})
         return [*faults, f"index has an unknown status: {unknown}"]
-    return faults + _value_faults(arrays, is_ok, codebook_size)
+    return faults + _value_faults(arrays, is_ok, manifest)
 
 
 def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:
@@ -52,8 +54,10 @@ def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:
     return bool((np.sort(leaves, axis=-1) == in_order).all())
 
 
-def is_canonical(leaves: np.ndarray[Any, Any]) -> bool:
+def is_canonical(leaves: np.ndarray[Any, Any], only_pairs: bool = False) -> bool:
     """Whether, of each pair of siblings, cluster 2j holds the smallest position. [R, X, N].
+
+    With `only_pairs` of the leaves of each pair, which child order by merging promises too.
 
     The clusters of every stage are runs of equal length in `order`. Once the shorter runs are in
     canonical order, the smallest position of a run is its first.
@@ -63,18 +67,18 @@ def is_canonical(leaves: np.ndarray[Any, Any]) -> bool:
     while firsts.shape[-1] > 1:
         if not (firsts[..., 0::2] < firsts[..., 1::2]).all():
             return False
-        firsts = firsts[..., 0::2]
+        firsts = firsts[..., :1] if only_pairs else firsts[..., 0::2]
     return True
 
 
-def _value_faults(arrays: Arrays, is_ok: np.ndarray[Any, Any], codebook_size: int) -> list[str]:
+def _value_faults(arrays: Arrays, is_ok: np.ndarray[Any, Any], manifest: Manifest) -> list[str]:
     faults = []
     leaves, content = arrays["leaves"][is_ok], arrays["content"][is_ok]
     if not is_permutation(leaves):
         faults.append("leaves are not a permutation of the positions")
-    elif not is_canonical(leaves):
+    elif not is_canonical(leaves, only_pairs=manifest.child_order is ChildOrder.MERGING):
         faults.append("leaves are not in canonical child order")
-    if content.size and content.max() >= codebook_size:
+    if content.size and content.max() >= manifest.codebook_size:
         faults.append(f"token {content.max()} is outside the codebook")
     if arrays["leaves"][~is_ok].any() or arrays["content"][~is_ok].any():
         faults.append("an error row holds tokens")

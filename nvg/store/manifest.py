@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
 from nvg.files import json_bytes
 from nvg.geometry import Geometry
@@ -40,6 +41,8 @@ class Manifest:
     codebook_size: int
     latent_dim: int
     builder: str
+    child_order: ChildOrder | None = None
+    """None: by position."""
     rows: int
     chunk_rows: int
     views: tuple[str, ...]

@@ -188,8 +188,8 @@ class Store:
         """
         with reading(self.path):
             record, part = self.commit_record(chunk), self.index_part(chunk)
-            rows, codebook_size = self.chunk_slice(chunk), self.manifest.codebook_size
-            return chunk_faults(self.read_chunk(chunk), record, part, rows, codebook_size)
+            rows = self.chunk_slice(chunk)
+            return chunk_faults(self.read_chunk(chunk), record, part, rows, self.manifest)
 
     def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
         """Re-read everything; one line per fault, none when the store is intact.

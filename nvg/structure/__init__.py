@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nvg.structure.builders import register_builder as register_builder
     from nvg.structure.builders import require_builder_name as require_builder_name
     from nvg.structure.builders import takes_segments as takes_segments
+    from nvg.structure.child_order import order_by_merging as order_by_merging
     from nvg.structure.quality import Quality as Quality
     from nvg.structure.quality import explained_fraction as explained_fraction
     from nvg.structure.quality import measure_structure as measure_structure
@@ -27,6 +28,7 @@ else:
             "find_builder": "nvg.structure.builders",
             "grid_labels": "nvg.structure.regions",
             "measure_structure": "nvg.structure.quality",
+            "order_by_merging": "nvg.structure.child_order",
             "register_builder": "nvg.structure.builders",
             "require_builder_name": "nvg.structure.builders",
             "explained_fraction": "nvg.structure.quality",

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nvg.choices import ChildOrder
 from nvg.files import write_atomic
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.residual import Quantized, ResidualQuantizer
 from nvg.quantizer.scale import ScalePyramidQuantizer
-from nvg.structure import build_leaves
+from nvg.structure import build_leaves, order_by_merging
 from nvg.tokenizer.config import AutoencoderConfig, Pyramid
 from nvg.tokenizer.encoder_decoder import Decoder, Encoder
 from nvg.weights import CheckpointError, load_weights, read_config, weights_bytes
@@ -22,8 +23,8 @@ from nvg.weights import CheckpointError, load_weights, read_config, weights_byte
 def _quantizer(config: AutoencoderConfig) -> ResidualQuantizer:
     codes, channels, geometry = config.codebook_size, config.latent_dim, config.geometry
     if config.pyramid is Pyramid.SCALE:
-        return ScalePyramidQuantizer(codes, channels, geometry.grid)
-    return MultiGranularityQuantizer(codes, channels, geometry)
+        return ScalePyramidQuantizer(codes, channels, geometry.grid, config.phi, config.phis)
+    return MultiGranularityQuantizer(codes, channels, geometry, config.phi, config.phis)
 
 
 class Detokenizer(nn.Module):
@@ -34,6 +35,14 @@ class Detokenizer(nn.Module):
         self.config = config
         self.quantizer = _quantizer(config)
         self.decoder = Decoder(config)
+
+    @property
+    def choices(self) -> list[str]:
+        """Choices that are not the defaults: with the weights, the identity of a tokenizer."""
+        ours, first = self.config, AutoencoderConfig()
+        names = ("phi", "phis", "child_order")
+        changed = [name for name in names if getattr(ours, name) != getattr(first, name)]
+        return [f"{name} {getattr(ours, name)}" for name in changed]
 
     @torch.no_grad()
     def render(self, canvas: Tensor) -> Tensor:
@@ -88,7 +97,10 @@ class Autoencoder(Detokenizer):
             positions = self.config.geometry.positions
             return torch.arange(positions, device=latents.device).expand(len(latents), -1)
         options = {} if segments is None else {"segments": segments}
-        return build_leaves(latents, self.config.builder, **options)
+        leaves = build_leaves(latents, self.config.builder, **options)
+        if self.config.child_order is ChildOrder.MERGING:
+            return order_by_merging(latents, leaves)
+        return leaves
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

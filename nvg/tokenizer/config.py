@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nvg.choices import ChildOrder, PhiCount, PhiForm
 from nvg.config import require_fraction, require_positive
 from nvg.geometry import Geometry
 from nvg.structure import require_builder_name
@@ -31,6 +32,12 @@ class AutoencoderConfig:
     codebook_size: int = 4096
     builder: str = "greedy"
     pyramid: Pyramid = Pyramid.GRANULARITY
+    phi: PhiForm = PhiForm.BLEND
+    phis: PhiCount = PhiCount.FOUR
+    child_order: ChildOrder = ChildOrder.POSITION
+    outer_convs: bool = True
+    """A further 3x3 convolution after the encoder and before the decoder, as in VAR; the release
+    has none."""
 
     def __post_init__(self) -> None:
         require_positive(self, "base_channels", "blocks", "latent_dim")

@@ -93,6 +93,12 @@ def _middle(channels: int, config: AutoencoderConfig) -> list[nn.Module]:
     return [*layers, ResidualBlock(channels, channels, config.dropout)]
 
 
+def _outer_conv(config: AutoencoderConfig) -> nn.Module:
+    if not config.outer_convs:
+        return nn.Identity()
+    return nn.Conv2d(config.latent_dim, config.latent_dim, 3, padding=1)
+
+
 class Encoder(nn.Module):
     """Images [B, 3, D, D] in [-1, 1] -> latents [B, N, C]."""
 
@@ -110,7 +116,7 @@ class Encoder(nn.Module):
         layers += _middle(inputs, config)
         layers += [_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, config.latent_dim, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
-        self.to_latent = nn.Conv2d(config.latent_dim, config.latent_dim, 3, padding=1)
+        self.to_latent = _outer_conv(config)
 
     def forward(self, images: Tensor) -> Tensor:
         return rearrange(self.to_latent(self.layers(images)), "b c y x -> b (y x) c")
@@ -123,7 +129,7 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [config.base_channels * m for m in config.multipliers]
         self.grid = config.geometry.grid
-        self.from_canvas = nn.Conv2d(config.latent_dim, config.latent_dim, 3, padding=1)
+        self.from_canvas = _outer_conv(config)
         inputs = widths[-1]
         layers: list[nn.Module] = [nn.Conv2d(config.latent_dim, inputs, 3, padding=1)]
         layers += _middle(inputs, config)

@@ -30,6 +30,15 @@ class ImageBatch:
         return torch.from_numpy(self.pixels).to(device), segments
 
 
+@dataclass(frozen=True)
+class RandomCrop:
+    """Cut images at random places, which depend on the seed and on each image's key alone."""
+
+    seed: int
+    resize: float
+    """Short side of the image that is cut from, in image sizes."""
+
+
 class Images(Protocol):
     """Random access to images; unreadable ones are left out of a batch."""
 
@@ -37,3 +46,10 @@ class Images(Protocol):
 
     def batch(self, rows: Array) -> ImageBatch:
         """The readable images among `rows`."""
+
+
+class TrainingImages(Images, Protocol):
+    """Images that can be cut elsewhere than in the centre, for training."""
+
+    def batch(self, rows: Array, crop: RandomCrop | None = None) -> ImageBatch:
+        """The readable images among `rows`: their centre crops, or random ones."""

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from nvg.training.config import LoopConfig
 
-FINAL_FACTOR = 0.1  # WSD decays to a tenth of the peak
 EMA_WARMUP = 10  # EMA weights move fast in the first steps
 
 
@@ -29,30 +28,50 @@ def optimizer_of(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     return adamw(module, config.lr, (config.betas[0], config.betas[1]), config.weight_decay)
 
 
-def wsd(step: int, steps: int, warmup: int, decay_start: float) -> float:
-    """Warmup-stable-decay factor at `step` of `steps`: linear up, constant, linear to a tenth.
+def wsd(
+    step: int,
+    steps: int,
+    warmup: int,
+    decay_start: float,
+    first: float = 0.0,
+    final: float = 0.1,
+) -> float:
+    """Warmup-stable-decay factor at `step` of `steps`: linear up, constant, linear to `final`.
 
-    The decay begins at the fraction `decay_start` of the steps (paper: 0.8; d24: 200/350).
+    The decay begins at the fraction `decay_start` of the steps (paper: 0.8; d24: 200/350). Warm-up
+    ends its first step at 1/warmup, or starts at `first` if that is given.
     """
     if step < warmup:
-        return (step + 1) / warmup
+        return first + (1 - first) * step / warmup if first else (step + 1) / warmup
     start = decay_start * steps
     if step < start:
         return 1.0
-    return 1.0 - (1.0 - FINAL_FACTOR) * (step - start) / max(steps - start, 1)
+    return 1.0 - (1.0 - final) * (step - start) / max(steps - start, 1)
 
 
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up, then a half cosine from 1 to 0 at `steps`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+def cosine(step: int, steps: int, warmup: int, every: int = 1, begin: int = 0) -> float:
+    """Linear warm-up from `begin`, then a half cosine from 1 to 0 at `steps`.
+
+    The cosine moves at the multiples of `every` only, wherever it begins.
+    """
+    if step - begin < warmup:
+        return (step - begin + 1) / warmup
+    start = begin + warmup
+    held = max(step // every * every, start)
+    return 0.5 * (1 + math.cos(math.pi * (held - start) / max(steps - start, 1)))
 
 
 @torch.no_grad()
-def ema_update(ema: dict[str, Tensor], weights: dict[str, Tensor], step: int, decay: float) -> None:
-    """Move EMA weights towards the weights of a step; quickly in the first steps."""
-    decay = min(decay, (1 + step) / (EMA_WARMUP + step))
+def ema_update(
+    ema: dict[str, Tensor],
+    weights: dict[str, Tensor],
+    step: int,
+    decay: float,
+    warmup: bool = True,
+) -> None:
+    """Move EMA weights towards the weights of a step; with `warmup` quickly in the first steps."""
+    if warmup:
+        decay = min(decay, (1 + step) / (EMA_WARMUP + step))
     for name, value in weights.items():
         if value.is_floating_point():
             ema[name].lerp_(value, 1 - decay)

@@ -8,22 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from nvg.tokenizer.image_batch import ImageBatch
+from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views
 from pipeline.images.label_maps import SegmentMaps
+from pipeline.recipe import View
 from pipeline.sources import Row, Source
 
 Block = dict[str, np.ndarray[Any, Any]]
 
 
 def decode_rows(
-    source: Source, rows: Sequence[Row], crops: Crops, maps: SegmentMaps | None = None
+    source: Source,
+    rows: Sequence[Row],
+    crops: Crops,
+    maps: SegmentMaps | None = None,
+    draw: str = "",
 ) -> Block:
     """One block of columns for `rows`: key, label, class, width, height, reason, pixels.
 
     pixels is uint8 [B, X, 3, D, D]; the reason of a good image is "", a bad one has pixels 0. With
-    label maps also segments, int32 [B, X, N].
+    label maps also segments, int32 [B, X, N]. Another `draw` puts random crops to other places.
     """
     views, size = len(crops.names()), crops.size
     pixels = np.zeros((len(rows), views, 3, size, size), np.uint8)
@@ -34,7 +39,7 @@ def decode_rows(
         try:
             if isinstance(data, OSError):
                 raise ImageError(f"cannot be read: {data.strerror or data}")
-            image = decode_views(data, crops, rows[n].key)
+            image = decode_views(data, crops, rows[n].key + draw)
             width[n], height[n] = image.size
             if maps:
                 segments[n] = maps.on_grid(maps.read(rows[n].key, image.windows))
@@ -57,7 +62,7 @@ def decode_rows(
 
 
 class RowImages:
-    """Random access to the centre crops of rows, for training the autoencoder."""
+    """Random access to the centre crops of rows, or to random ones, for the autoencoder."""
 
     def __init__(
         self, source: Source, rows: list[Row], size: int, maps: SegmentMaps | None = None
@@ -68,10 +73,12 @@ class RowImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
+    def batch(self, rows: np.ndarray[Any, Any], crop: RandomCrop | None = None) -> ImageBatch:
         """The readable images among `rows`; the others go to `skipped`. ImageError if none is."""
-        picked = [self.rows[n] for n in rows]
-        block = decode_rows(self.source, picked, self.crops, self.maps)
+        picked, crops, draw = [self.rows[n] for n in rows], self.crops, ""
+        if crop is not None:
+            crops, draw = Crops(crops.size, (View.RANDOM,), crop.resize), f"\n{crop.seed}"
+        block = decode_rows(self.source, picked, crops, self.maps, draw)
         good = block["reason"] == ""
         self.skipped |= dict(zip(block["key"][~good], block["reason"][~good], strict=True))
         if not good.any():

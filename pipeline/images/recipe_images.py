@@ -28,7 +28,7 @@ class RecipeImages:
         return decode_rows(self.source, rows, self.crops, self.maps)
 
     def center_crops(self, rows: list[Row]) -> RowImages:
-        """Random access to the centre crops of some rows, with their label maps."""
+        """Random access to the centre or random crops of some rows, with their label maps."""
         return RowImages(self.source, rows, self.crops.size, self.maps)
 
     def fingerprint(self) -> str:

@@ -47,7 +47,10 @@ PRESETS: dict[str, Table] = {
 
 
 def expand(table: Table) -> Table:
-    """A recipe's table with its preset's values where it has none of its own. ConfigError."""
+    """A recipe's table with its preset's values where it has none of its own. ConfigError.
+
+    The paper calls it dropout; the release drops paths, at the same rate.
+    """
     generator = table.get("generator")
     if not isinstance(generator, Mapping) or "preset" not in generator:
         return table
@@ -55,7 +58,9 @@ def expand(table: Table) -> Table:
     name = given.pop("preset")
     if name not in PRESETS:
         raise ConfigError(f"generator.preset must be one of {', '.join(PRESETS)}, not {name!r}")
-    for section, values in PRESETS[name].items():
-        own = given.get(section, {})
+    for section, preset in PRESETS[name].items():
+        own, values = given.get(section, {}), preset
+        if table.get("profile") == "release" and "dropout" in values:
+            values = {**preset, "drop_path": preset["dropout"], "dropout": 0.0}
         given[section] = {**values, **own} if isinstance(own, Mapping) else own
     return {**table, "generator": given}

@@ -10,7 +10,7 @@ from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.generator.config import GeneratorConfig
-from pipeline.recipe.presets import expand
+from pipeline.recipe import presets, profiles
 
 
 class SourceKind(StrEnum):
@@ -101,5 +101,6 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe at `path` with overrides and its preset resolved; ConfigError names the key."""
-    return build(Recipe, expand(read_table(Recipe, path, overrides)))
+    """The recipe at `path`, overrides, preset and profile resolved; ConfigError names the key."""
+    table = presets.expand(read_table(Recipe, path, overrides))
+    return build(Recipe, profiles.expand(table))

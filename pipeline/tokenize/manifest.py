@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from nvg import __version__
+from nvg.choices import ChildOrder
 from nvg.config import as_table
 from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
@@ -37,6 +38,7 @@ def make_manifest(
 ) -> Manifest:
     """What identifies a store and explains it; the same inputs give the same manifest."""
     config = model.config
+    is_by_position = config.child_order is ChildOrder.POSITION
     order = hashlib.sha256(order_bytes(plan.rows)).hexdigest() if plan.is_extended else None
     return Manifest(
         grid=config.geometry.grid,
@@ -44,6 +46,7 @@ def make_manifest(
         codebook_size=config.codebook_size,
         latent_dim=config.latent_dim,
         builder=config.builder,
+        child_order=None if is_by_position else config.child_order,
         rows=len(plan.rows),
         chunk_rows=recipe.tokenize.chunk_rows,
         views=tuple(images.crops.names()),

@@ -1,5 +1,7 @@
 """The record that travels: its length, its shape check and its move to a device."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -53,6 +55,20 @@ def test_on_a_device_all_parts_index() -> None:
     assert moved.leaves[2].tolist() == list(range(16))
     assert moved.content.unique().tolist() == [40_000]
     assert moved.label.tolist() == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_are_repeated_one_copy_after_the_other(count: int) -> None:
+    """Every part that is there, rows and features too; those that are not stay away."""
+    batch = sequences(2).to(torch.device("cpu"))
+    whole = replace(batch, row=torch.tensor([7, 9]), features=torch.arange(96).view(2, 16, 3))
+    made = whole.repeat(count)
+    assert len(made) == 2 * count
+    for name, value in vars(whole).items():
+        for copy in range(2 * count):
+            assert torch.equal(getattr(made, name)[copy], value[copy // count])
+    assert batch.repeat(count).row is None
+    assert batch.repeat(count).features is None
 
 
 def test_batches_are_joined_part_by_part() -> None:

@@ -1,12 +1,14 @@
 """The training verbs' library side: what they plan, leave on disk and say."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nvg.choices import TrainingCrop
 from nvg.config import dump, load
 from nvg.errors import InputError
 from nvg.sampling.generators import load_generators
@@ -17,6 +19,7 @@ from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder, fit_generator, plan_autoencoder, plan_generator
 from tests.makers import png_size, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import empty_store, make_store
+from tests.nvg.training.makers import differing, state_of
 
 
 def recipe_over(tmp_path: Path, heldout: int = 0) -> Recipe:
@@ -100,6 +103,24 @@ def test_held_out_measures_are_said(tmp_path: Path) -> None:
     assert any(re.search(r"held out \(3\): PSNR [\d.]+ dB, MSE [\d.]+, codebook", x) for x in lines)
     (residuals,) = (line for line in lines if line.startswith("latent residual"))
     assert len(re.findall(r"\d+\.\d{3}", residuals)) == 5
+
+
+@pytest.mark.thorough
+def test_a_run_on_random_crops_is_resumed_exactly(tmp_path: Path) -> None:
+    """Cut at step 2 of 4 it ends in the same weights; centre crops end in others."""
+    recipe = recipe_over(tmp_path)
+    train = replace(recipe.autoencoder.train, crop=TrainingCrop.RANDOM, crop_resize=1.5)
+    cropped = replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
+    for name, each in (("center", recipe), ("whole", cropped)):
+        fit_autoencoder(each, tmp_path / name, False)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    (tmp_path / "cut" / "autoencoder.safetensors").unlink()
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step-00000004")
+    fit_autoencoder(cropped, tmp_path / "cut", True)
+    assert differing(state_of(tmp_path / "cut"), state_of(tmp_path / "whole")) == []
+    assert differing(state_of(tmp_path / "center"), state_of(tmp_path / "whole"))
+    with pytest.raises(InputError, match=r"autoencoder\.train\.crop"):
+        fit_autoencoder(recipe, tmp_path / "whole", True)
 
 
 def test_unreadable_images_are_skipped_and_said(tmp_path: Path) -> None:

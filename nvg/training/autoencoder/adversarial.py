@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nvg.choices import DiscriminatorLoss, GeneratorLoss
 from nvg.training.autoencoder.config import DiscriminatorConfig
 from nvg.training.autoencoder.diffaugment import augment, blur
 from nvg.training.autoencoder.discriminator import build_discriminator
@@ -23,13 +24,14 @@ MIN_ADAPTIVE, MAX_ADAPTIVE = 0.015, 1e4  # as in VAR's tokenizer trainer
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Length, learning rate and clipping, shared with the autoencoder."""
+    """Length, optimizer settings and clipping, shared with the autoencoder."""
 
     steps: int
     lr: float
     betas: tuple[float, float]
     weight_decay: float
     clip: float
+    cosine_every: int = 1
 
 
 class DiscriminatorTrainer(nn.Module):
@@ -47,11 +49,15 @@ class DiscriminatorTrainer(nn.Module):
         for name in ("mean_real", "mean_fake"):
             self.register_buffer(name, torch.zeros(()))
         self.to(device)
-        self.optimizer = adamw(
-            self.discriminator, schedule.lr, schedule.betas, schedule.weight_decay
-        )
+        betas, decay = schedule.betas, schedule.weight_decay
+        if config.betas is not None:
+            betas = (config.betas[0], config.betas[1])
+        if config.weight_decay is not None:
+            decay = config.weight_decay
+        self.optimizer = adamw(self.discriminator, schedule.lr, betas, decay)
         self.begin = round(config.start * schedule.steps)
         self.grow = max(round(config.ramp * schedule.steps), 1)
+        self.warmup = self.grow if config.warmup is None else config.warmup
 
     def weight(self, step: int) -> float:
         """Weight of the term before adaptation: 0 until it begins, then a ramp."""
@@ -60,7 +66,7 @@ class DiscriminatorTrainer(nn.Module):
     def discriminator_step(self, step: int, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """One step of the discriminator on images [B, 3, D, D]; its terms, zeros before it begins.
 
-        Hinge loss mean relu(1 - real) + mean relu(1 + fake), consistency, LeCam.
+        Hinge loss (see `DiscriminatorLoss`), consistency, LeCam.
         """
         names = ("d_loss", "d_real", "d_fake", "d_consistency", "d_lecam", "d_norm")
         if step < self.begin:
@@ -71,6 +77,8 @@ class DiscriminatorTrainer(nn.Module):
         logit_BL = self._logits(step, both)
         real_BL, fake_BL = logit_BL.chunk(2)
         hinge = F.relu(1 - real_BL).mean() + F.relu(1 + fake_BL).mean()
+        if self.config.loss is DiscriminatorLoss.HALF_HINGE:
+            hinge = hinge / 2
         apart = logit_BL.new_zeros(())
         if self.config.consistency:
             apart = F.mse_loss(self._logits(step, both), logit_BL)
@@ -84,11 +92,14 @@ class DiscriminatorTrainer(nn.Module):
         return {name: value.detach() for name, value in zip(names, found, strict=True)}
 
     def generator_loss(self, step: int, fake: Tensor) -> Tensor:
-        """What the autoencoder minimizes: minus the mean logit of its reconstructions."""
+        """What the autoencoder minimizes of its reconstructions' logits, see `GeneratorLoss`."""
         if step < self.begin:
             return fake.new_zeros(())
         self.discriminator.requires_grad_(False)
-        return -self._logits(step, fake).mean()
+        logit_BL = self._logits(step, fake)
+        if self.config.generator_loss is GeneratorLoss.NON_SATURATING:
+            return F.softplus(-logit_BL.mean(1)).mean()
+        return -logit_BL.mean()
 
     def adaptive_weight(self, loss: Tensor, term: Tensor, layer: nn.Parameter) -> Tensor:
         """VQGAN: norm of the loss's gradient at the decoder's last layer over that of the term."""
@@ -116,14 +127,17 @@ class DiscriminatorTrainer(nn.Module):
         """Logits [B, L] of images, augmented and blurred by the schedule."""
         if torch.rand(()) < self.config.augment:
             images = augment(images)
-        faded = (step - self.begin) / (2 * self.grow)
-        sigma = (images.shape[-1] / 2) ** 0.5 * max(1 - faded, 0.0)
-        logits: Tensor = self.discriminator(blur(images, sigma))
+        if self.config.blur:
+            faded = (step - self.begin) / (2 * self.grow)
+            sigma = (images.shape[-1] / 2) ** 0.5 * max(1 - faded, 0.0)
+            images = blur(images, sigma)
+        logits: Tensor = self.discriminator(images)
         return logits.float()
 
     def _factor(self, step: int) -> float:
         """Learning-rate factor: a cosine of its own, from its first step to the last."""
-        return cosine(step - self.begin, self.schedule.steps - self.begin, self.grow)
+        schedule = self.schedule
+        return cosine(step, schedule.steps, self.warmup, schedule.cosine_every, self.begin)
 
     def _lecam(self, real_BL: Tensor, fake_BL: Tensor) -> Tensor:
         """Logits beyond the other side's running mean, squared (Tseng et al. 2021)."""

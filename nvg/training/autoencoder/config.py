@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nvg.config import renamed, require_fraction
+from nvg.choices import DiscriminatorLoss, GeneratorLoss, TrainingCrop
+from nvg.config import renamed, require_fraction, require_positive
 from nvg.quantizer.config import CodebookInit
 from nvg.training.config import LoopConfig
 
@@ -56,6 +57,8 @@ class DiscriminatorConfig:
     weights: str = ""
     """Local file with the weights of `model`, for `dino`."""
     model: str = "vit_small_patch16_224.dino"
+    loss: DiscriminatorLoss = DiscriminatorLoss.HINGE
+    generator_loss: GeneratorLoss = GeneratorLoss.HINGE
     weight: float = 0.4
     adaptive: bool = True
     """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
@@ -63,18 +66,28 @@ class DiscriminatorConfig:
     """Fraction of the steps after which it begins."""
     ramp: float = 0.02
     """Fraction of the steps over which its weight grows; its images' blur fades over twice that."""
+    blur: bool = True
+    """Blur its images at first."""
     consistency: float = 8.0
     """Weight of the difference of two augmentations' logits (bCR)."""
     augment: float = 1.0
     """Probability that a batch is augmented."""
     lecam: float = 0.0
     """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
+    betas: tuple[float, ...] | None = None
+    """Of its optimizer; without, those of the autoencoder."""
+    weight_decay: float | None = None
+    """Of its optimizer; without, that of the autoencoder."""
+    warmup: int | None = None
+    """Steps of its learning rate's warm-up; without, those of the ramp, at least one."""
 
     def __post_init__(self) -> None:
         require_fraction(self, "start", "ramp", "augment")
-        for name in ("weight", "consistency", "lecam"):
-            if getattr(self, name) < 0:
+        for name in ("weight", "consistency", "lecam", "weight_decay", "warmup"):
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.betas is not None and len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {list(self.betas)}")
         if self.kind is DiscriminatorKind.DINO and not self.weights:
             raise ValueError("kind dino needs weights: a local file; patch needs none")
 
@@ -87,11 +100,18 @@ class AutoencoderTraining(LoopConfig):
     batch_size: int = 256
     lr: float = 1e-4
     warmup: int = 1000
+    cosine_every: int = 1
+    """Steps after which the learning rate moves along its cosine; an epoch's, to move with it."""
     betas: tuple[float, ...] = (0.5, 0.9)
     weight_decay: float = 0.0
     clip: float = 10.0
     ema: float = 0.999
     """Decay of the EMA weights, which are saved and measured; 0 for the last weights."""
+    ema_warmup: bool = True
+    """A smaller decay in the first steps, in which EMA weights then move fast."""
+    crop: TrainingCrop = TrainingCrop.CENTER
+    crop_resize: float = 1.125
+    """Short side of the image that random crops are cut from, in image sizes."""
     codebook_init: CodebookInit = CodebookInit.SAMPLE
     frozen: tuple[AutoencoderPart, ...] = ()
     """Parts that keep their weights, for fine-tuning the others."""
@@ -107,6 +127,9 @@ class AutoencoderTraining(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction(self, "ema")
+        require_positive(self, "cosine_every")
+        if not 1 <= self.crop_resize <= 4:
+            raise ValueError(f"crop_resize must be between 1 and 4, not {self.crop_resize}")
         if set(self.frozen) == set(AutoencoderPart):
             raise ValueError("frozen names every part: nothing is left to train")
         for name in ("ibq_steps", "dead_code_after", "sample_every"):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
+from nvg.choices import TrainingCrop
 from nvg.files import write_atomic
 from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
 from nvg.seeding import step_rows, step_seed
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
-from nvg.tokenizer.image_batch import ImageBatch, Images
+from nvg.tokenizer.image_batch import ImageBatch, Images, RandomCrop, TrainingImages
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from nvg.training.autoencoder.validation import Validation
@@ -23,7 +24,7 @@ from nvg.weights import weights_bytes
 def train_autoencoder(
     model_config: AutoencoderConfig,
     training: AutoencoderTraining,
-    images: Images,
+    images: TrainingImages,
     heldout: Images | None,
     run: Run,
     start_from: Path | None = None,
@@ -57,7 +58,7 @@ def train_autoencoder(
 class _Prefetch:
     """Decodes the next step's images in a thread while the current step computes."""
 
-    def __init__(self, images: Images, training: AutoencoderTraining) -> None:
+    def __init__(self, images: TrainingImages, training: AutoencoderTraining) -> None:
         self.images, self.training = images, training
         self.pool = ThreadPoolExecutor(1)
         self.ahead: dict[int, Future[ImageBatch]] = {}
@@ -73,5 +74,10 @@ class _Prefetch:
         yield from map(self._read, range(-(-len(self.images) // self.training.batch_size)))
 
     def _read(self, step: int) -> ImageBatch:
-        rows = step_rows(len(self.images), self.training.batch_size, self.training.seed, step)
-        return self.images.batch(rows)
+        """The images of a step; which they are and how they are cut follows from seed and step."""
+        training = self.training
+        rows = step_rows(len(self.images), training.batch_size, training.seed, step)
+        crop = None
+        if training.crop is TrainingCrop.RANDOM:
+            crop = RandomCrop(step_seed(training.seed, step), training.crop_resize)
+        return self.images.batch(rows, crop)

@@ -57,6 +57,7 @@ class AutoencoderTrainer:
                 betas=(training.betas[0], training.betas[1]),
                 weight_decay=training.weight_decay,
                 clip=training.clip,
+                cosine_every=training.cosine_every,
             )
             self.discriminator = DiscriminatorTrainer(training.discriminator, schedule, self.device)
 
@@ -98,7 +99,8 @@ class AutoencoderTrainer:
         training, model = self.training, self.model
         pixels, segments = batch.tensors(self.device)
         images = from_pixels(pixels)
-        set_lr(self.optimizer, training.lr * cosine(number, training.steps, training.warmup))
+        factor = cosine(number, training.steps, training.warmup, training.cosine_every)
+        set_lr(self.optimizer, training.lr * factor)
         with self._autocast():
             try:
                 rebuilt, quantized = model(
@@ -125,7 +127,7 @@ class AutoencoderTrainer:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         self.optimizer.step()
         revived = self.dead.revive(quantized, model.quantizer.codebook, self.optimizer)
-        ema_update(self.ema, model.state_dict(), number, training.ema)
+        ema_update(self.ema, model.state_dict(), number, training.ema, training.ema_warmup)
         return {"loss": loss, **terms, **adversarial, "norm": norm, "revived": revived}
 
     def ema_model(self) -> Autoencoder:

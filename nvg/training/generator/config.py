@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 
 from nvg.config import renamed, require_fraction, require_positive
-from nvg.generator.config import TransformerConfig
-from nvg.generator.variants import Variant
+from nvg.generator.config import TransformerConfig, Variant
 from nvg.loader import LoaderMode
 from nvg.training.config import LoopConfig
 
@@ -25,10 +24,19 @@ class GeneratorTraining(LoopConfig):
     decay_start: float = 0.8
     class_dropout_prob: float = renamed(0.1, was="null_share")
     """Probability that a label becomes the null class, for classifier-free guidance."""
+    stages_per_image: int = 1
+    """How many different stages of an image a step trains; random ones where not all. The release
+    trains all nine, and the seven of structure."""
     accumulate: int = 1
     """Micro-batches per step in each process; `batch_size` is divided by both."""
     ema: float = 0.9999
-    """Decay of the EMA weights, 0 for none; smaller in the first steps."""
+    """Decay of the EMA weights, 0 for none."""
+    ema_warmup: bool = True
+    """A smaller decay in the first steps."""
+    warmup_start: float = 0.0
+    """Fraction of the learning rate at which warm-up starts, 0.005 in the release."""
+    final_lr: float = 0.1
+    """Fraction of the learning rate at which the decay ends."""
     sharded: bool = False
     """Shard weights and optimizer state over the processes (FSDP2) instead of replicating (DDP)."""
     align: float = 0.0
@@ -41,7 +49,8 @@ class GeneratorTraining(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction(self, "class_dropout_prob", "decay_start", "ema")
-        require_positive(self, "accumulate", "align_block")
+        require_fraction(self, "warmup_start", "final_lr")
+        require_positive(self, "accumulate", "align_block", "stages_per_image")
         if self.align < 0:
             raise ValueError(f"align must be at least 0, not {self.align}")
         if self.sample_every < 0 or self.sample_every % self.checkpoint_every:

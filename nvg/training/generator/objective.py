@@ -1,4 +1,7 @@
-"""What a training step of the generators minimizes (Sec. 2.2): one random stage per image."""
+"""What a training step of the generators minimizes (Sec. 2.2): some stages of each image.
+
+Legend: B image of a batch, S stage, N position, C channel, W width.
+"""
 
 from collections.abc import Mapping
 
@@ -9,6 +12,7 @@ from nvg.generator.config import GeneratorKind
 from nvg.generator.generator import Generator, TrainingExample
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sequence import Sequences
+from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.repa import Aligner
 
 
@@ -44,27 +48,46 @@ def sample_example(
     models: Mapping[GeneratorKind, Generator],
     quantizer: MultiGranularityQuantizer,
     batch: Sequences,
-    class_dropout_prob: float,
+    training: GeneratorTraining,
 ) -> dict[GeneratorKind, TrainingExample]:
     """Dropped labels, stages, canvases and noise for each model on one batch.
 
-    Random draws come from torch's CPU generator, so a seed fixes them on any device.
+    The canvases of all its stages are rebuilt once for both models. Random draws come from torch's
+    CPU generator, so a seed fixes them on any device.
     """
     count, K, device = len(batch), quantizer.geometry.K, batch.leaves.device
     null_class = next(iter(models.values())).backbone.null_class
-    drop = (torch.rand(count) < class_dropout_prob).to(device) | (batch.label < 0)
+    drop = (torch.rand(count) < training.class_dropout_prob).to(device) | (batch.label < 0)
     label = torch.where(drop, null_class, batch.label)
     stages = {
-        GeneratorKind.CONTENT: torch.randint(0, K + 1, (count,)),
-        GeneratorKind.STRUCTURE: torch.randint(1, max(K, 2), (count,)),
+        GeneratorKind.CONTENT: draw_stages(count, 0, K + 1, training.stages_per_image),
+        GeneratorKind.STRUCTURE: draw_stages(count, 1, max(K, 2), training.stages_per_image),
     }
     canvases, final = quantizer.teacher_canvases(
         batch.content, batch.leaves, [stage.to(device) for stage in stages.values()]
     )
-    canvas_of = dict(zip(stages, canvases, strict=True))
-    return {
-        part: TrainingExample(
-            batch, label, stages[part], canvas_of[part], final, model.draw_noise(final)
-        )
-        for part, model in models.items()
-    }
+    examples = {}
+    for (part, stage_BS), canvas_BSNC in zip(stages.items(), canvases, strict=True):
+        if part in models:
+            each = stage_BS.shape[1]
+            canvas, repeated = canvas_BSNC.flatten(0, 1), final.repeat_interleave(each, 0)
+            examples[part] = TrainingExample(
+                batch.repeat(each),
+                label.repeat_interleave(each, 0),
+                stage_BS.flatten(),
+                canvas,
+                repeated,
+                models[part].draw_noise(canvas, count),
+            )
+    return examples
+
+
+def draw_stages(count: int, first: int, stop: int, each: int) -> Tensor:
+    """Different stages of first..stop-1 for so many images [B, S], at most all of them."""
+    if each == 1:
+        return torch.randint(first, stop, (count, 1))
+    stages = torch.arange(first, stop).expand(count, -1)
+    if each >= stop - first:
+        return stages
+    drawn = torch.rand(count, stop - first).argsort(dim=1)[:, :each].sort(dim=1).values
+    return first + drawn

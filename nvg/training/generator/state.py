@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from nvg.distributed import World, full_state, full_tensor, replicate, reshard_like, shard
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
-from nvg.generator.variants import Variant
-from nvg.quantizer import MultiGranularityQuantizer
-from nvg.store import Store
 from nvg.training.checkpoint import load_optimizer, optimizer_bytes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
@@ -24,7 +21,8 @@ from nvg.weights import load_weights, weights_bytes
 class GeneratorState:
     """One generator with its optimizer, in step with the other processes.
 
-    New, or as `files` of an earlier process left it in the directory `checkpoint`.
+    New, with the weights of the finished run `start_from`, or as `files` of an earlier process left
+    it in the directory `checkpoint`.
     """
 
     def __init__(
@@ -35,13 +33,16 @@ class GeneratorState:
         world: World,
         aligner: Aligner | None = None,
         checkpoint: Path | None = None,
+        start_from: Path | None = None,
     ) -> None:
         self.part, self.shape, self.training, self.world = part, shape, training, world
         self.model = build_generator(part, shape).to(world.device)
         self.aligner = aligner.to(world.device) if aligner else None
         self.ema = _copy_of(self.model)
-        if checkpoint:
-            self._load_weights(checkpoint)
+        if directory := checkpoint or start_from:
+            self._load_weights(directory)
+        if checkpoint and self.aligner:
+            load_weights(self.aligner, checkpoint / f"{part.value}-aligner.safetensors")
         objective = Objective(self.model, self.aligner, training.align, training.align_block)
         if training.sharded:
             shard(objective, list(self.model.backbone.blocks), world)
@@ -68,12 +69,19 @@ class GeneratorState:
     def update(self, step: int) -> dict[str, Tensor]:
         """One optimizer step; the mean terms, and the gradient norm before clipping."""
         training, terms = self.training, self.terms
-        factor = wsd(step, training.steps, training.warmup, training.decay_start)
+        factor = wsd(
+            step,
+            training.steps,
+            training.warmup,
+            training.decay_start,
+            training.warmup_start,
+            training.final_lr,
+        )
         set_lr(self.optimizer, self.peak_lr * factor)
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        ema_update(self.ema, self.model.state_dict(), step, training.ema)
+        ema_update(self.ema, self.model.state_dict(), step, training.ema, training.ema_warmup)
         self.terms = {}
         return {**terms, f"{self.part.value}_norm": full_tensor(norm)}
 
@@ -95,32 +103,12 @@ class GeneratorState:
         no_sync: AbstractContextManager[None] = getattr(self.objective, "no_sync", nullcontext)()
         return no_sync
 
-    def _load_weights(self, checkpoint: Path) -> None:
-        load_weights(self.model, checkpoint / f"{self.part.value}-ema.safetensors")
+    def _load_weights(self, directory: Path) -> None:
+        plain, ema = (directory / f"{self.part.value}{s}.safetensors" for s in ("", "-ema"))
+        load_weights(self.model, ema if ema.exists() else plain)
         self.ema = _copy_of(self.model)
-        load_weights(self.model, checkpoint / f"{self.part.value}.safetensors")
-        if self.aligner:
-            load_weights(self.aligner, checkpoint / f"{self.part.value}-aligner.safetensors")
+        load_weights(self.model, plain)
 
 
 def _copy_of(model: Generator) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def shape_of(
-    transformer: TransformerConfig,
-    store: Store,
-    quantizer: MultiGranularityQuantizer,
-    variant: Variant,
-) -> GeneratorShape:
-    """The shape of one generator for a store and its quantizer."""
-    codes, channels = quantizer.codebook.shape
-    return GeneratorShape(
-        transformer=transformer,
-        grid=store.geometry.grid,
-        classes=len(store.manifest.classes),
-        codebook_size=codes,
-        latent_dim=channels,
-        latent_scale=float(quantizer.codebook.square().mean().sqrt()),
-        variant=variant,
-    )

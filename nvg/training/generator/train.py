@@ -1,5 +1,7 @@
 """Training of the generators from a store: tokens only, no pixels (Sec. 2.2, A.5)."""
 
+from pathlib import Path
+
 import torch
 
 from nvg.distributed import World, default_device, full_state
@@ -12,7 +14,8 @@ from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorConfig
 from nvg.training.generator.repa import aligner_of
-from nvg.training.generator.state import GeneratorState, shape_of
+from nvg.training.generator.shape import shape_of, shape_of_run
+from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer, SampleCheckpoint, source_of
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
@@ -26,10 +29,12 @@ def train_generator(
     run: Run,
     world: World | None = None,
     sample_checkpoint: SampleCheckpoint | None = None,
+    start_from: Path | None = None,
 ) -> None:
     """Train the named generators on the same batches; saves `<part>.safetensors` and a decoder.
 
-    With several processes each takes its share of every batch.
+    A new run starts from fresh weights, or from those of the finished run `start_from`. With
+    several processes each takes its share of every batch.
     """
     world = world or World(0, 1, default_device())
     start = run.start_step()
@@ -50,7 +55,10 @@ def train_generator(
         # depend on it.
         quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
         shape = shape_of(transformer, store, quantizer, config.variant)
-        states.append(GeneratorState(part, shape, config.train, world, aligner, checkpoint))
+        begin = None if start else start_from
+        if start_from:
+            shape = shape_of_run(start_from, part, shape, store)
+        states.append(GeneratorState(part, shape, config.train, world, aligner, checkpoint, begin))
     trainer = GeneratorTrainer(states, store, quantizer, world, sample_checkpoint)
     if saved:
         trainer.loader.load_state_dict(saved["loader"])

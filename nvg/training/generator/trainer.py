@@ -74,7 +74,7 @@ class GeneratorTrainer:
                 self.models,
                 self.quantizer,
                 sequences.to(self.world.device),
-                self.training.class_dropout_prob,
+                self.training,
             )
             for state in self.states:
                 state.accumulate(examples[state.part], micro + 1 == len(batch))

@@ -1,34 +1,40 @@
 """The backbone: sizes the paper states, rotary ids, and what it is conditioned on."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from nvg.generator.backbone import (
-    CLASS_KIND,
-    IMAGE_KIND,
-    STRUCTURE_KIND,
-    Backbone,
-)
+from nvg.choices import TokenKinds
+from nvg.generator.backbone import CANVAS, CLASS, IMAGE, KINDS, STRUCTURE, Backbone
 from nvg.generator.config import TransformerConfig
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, bit_embedding
-from tests.nvg.generator.makers import randomize
+from tests.nvg.generator.makers import make_shape, randomize
 
 # B image, N position, C input channel, A id axis
 CLASSES = 3
 PAPER = Geometry(16)
+IMAGENET: dict[str, Any] = {
+    "grid": 16,
+    "classes": 1000,
+    "codebook_size": 4096,
+    "latent_dim": 32,
+    "latent_scale": 1.0,
+}
+COUNTED = KINDS[TokenKinds.COUNTED]
 
 
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def small(grid: int = 4, depth: int = 2, inputs: int = 5, outputs: int = 3) -> Backbone:
+def small(depth: int = 2, kinds: TokenKinds = TokenKinds.COUNTED, drop_path: float = 0) -> Backbone:
     """A backbone whose every parameter is random."""
-    config = TransformerConfig(depth=depth, width=64, heads=2)
-    backbone = Backbone(config, Geometry(grid), CLASSES, inputs, outputs)
+    config = TransformerConfig(depth=depth, width=64, heads=2, drop_path=drop_path)
+    backbone = Backbone(config, Geometry(4), CLASSES, 5, 3, kinds)
     randomize(backbone)
     return backbone.eval()
 
@@ -38,7 +44,7 @@ def test_content_generator_has_the_published_size(d: int, millions: int) -> None
     """255M, 497M, 856M parameters for width 64 d, d heads, ImageNet's classes (results table)."""
     config = TransformerConfig(depth=d, width=64 * d, heads=d)
     with torch.device("meta"):
-        model = ContentGenerator(config, PAPER, 1000, 4096, 32, 1.0)
+        model = ContentGenerator(make_shape(transformer=config, **IMAGENET))
     assert count(model) == pytest.approx(millions * 1e6, rel=0.01)
 
 
@@ -47,7 +53,7 @@ def test_structure_generator_has_the_published_size(d: int, millions: int) -> No
     """64M, 125M, 215M parameters for width 32 d and d / 2 heads (results table)."""
     config = TransformerConfig(depth=d, width=32 * d, heads=d // 2)
     with torch.device("meta"):
-        model = StructureGenerator(config, PAPER, 1000, 32, 1.0)
+        model = StructureGenerator(make_shape(transformer=config, **IMAGENET))
     assert count(model) == pytest.approx(millions * 1e6, rel=0.01)
 
 
@@ -67,31 +73,32 @@ def test_width_must_be_a_multiple_of_heads() -> None:
         TransformerConfig(depth=1, width=64, heads=3)
 
 
-@pytest.mark.parametrize("kind", [IMAGE_KIND, STRUCTURE_KIND])
-def test_the_class_token_comes_first_and_is_all_zero(kind: int) -> None:
+@pytest.mark.parametrize("kind", [IMAGE, STRUCTURE])
+def test_the_class_token_comes_first_and_is_all_zero(kind: str) -> None:
     """Token 0 has the class kind and zeros on every other axis, whatever the tokens' kind is."""
     embedding_BNK = torch.full((2, 16, 4), 2)
     ids = small().token_ids(embedding_BNK, kind)
     assert ids.shape == (2, 1 + 16, 1 + 4 + 2)
-    assert (CLASS_KIND, *ids[0, 0, 1:].tolist()) == (0,) * 7
+    assert (COUNTED[CLASS], *ids[0, 0, 1:].tolist()) == (0,) * 7
     assert not ids[:, 0].any()
 
 
-@pytest.mark.parametrize("kind", [IMAGE_KIND, STRUCTURE_KIND])
-def test_position_tokens_carry_kind_structure_row_and_column(kind: int) -> None:
+@pytest.mark.parametrize("kind", [IMAGE, STRUCTURE])
+def test_position_tokens_carry_kind_structure_row_and_column(kind: str) -> None:
     """Axes: kind, the K channels of the bit embedding, row, column, in row-major order."""
     labels_BN = torch.arange(16).flip(0).repeat(2, 1) >> 2
     ids = small().token_ids(bit_embedding(labels_BN, 2, 4), kind)
     for position in range(16):
         label = (15 - position) >> 2
         channels = [2 * (label >> 1), 2 * (label & 1), 1, 1]
-        expected = [kind, *channels, position // 4, position % 4]
+        expected = [COUNTED[kind], *channels, position // 4, position % 4]
         assert ids[1, 1 + position].tolist() == expected
 
 
 def test_class_image_and_structure_tokens_are_told_apart() -> None:
-    """The first rotary axis has three different ids (A.4)."""
-    assert len({CLASS_KIND, IMAGE_KIND, STRUCTURE_KIND}) == 3
+    """The first rotary axis has three different ids (A.4), and one more for canvas tokens."""
+    assert len({COUNTED[kind] for kind in (CLASS, IMAGE, STRUCTURE)}) == 3
+    assert len({COUNTED[kind] for kind in (CLASS, IMAGE, STRUCTURE, CANVAS)}) == 4
 
 
 def test_the_condition_is_class_plus_stage() -> None:
@@ -108,7 +115,7 @@ def test_the_condition_is_class_plus_stage() -> None:
 def run(backbone: Backbone, label: int, stage: int) -> torch.Tensor:
     """The output for one random image."""
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     labels, stages = torch.tensor([label]), torch.tensor([stage])
     return backbone(values, labels, backbone.condition(labels, stages), ids)[0]
 
@@ -129,7 +136,7 @@ def test_the_class_token_is_seen_by_the_positions() -> None:
     """With the same modulation, another class token alone changes the output."""
     backbone = small()
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     condition = backbone.condition(torch.tensor([0]), torch.tensor([0]))
     one, other = (backbone(values, torch.tensor([c]), condition, ids)[0] for c in (0, 1))
     assert not torch.allclose(one, other, atol=1e-4)
@@ -139,9 +146,44 @@ def test_a_tap_gives_the_tokens_after_its_block() -> None:
     """Number 2 of 2 is what the output layer gets, number 0 what the first block gets."""
     backbone = small(depth=2)
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE_KIND)
+    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     label = torch.tensor([0])
     condition = backbone.condition(label, label)
     output, last = backbone(values, label, condition, ids, 2)
     assert torch.equal(backbone.output(last, condition), output)
     assert torch.equal(backbone(values, label, condition, ids, 0)[1], backbone.input(values))
+
+
+def test_release_ids_have_a_class_token_of_ones() -> None:
+    """Class 1 on every axis; image and structure tokens are kind 0, those of a canvas 2."""
+    embedding_BNK = bit_embedding(torch.arange(16).repeat(2, 1) >> 2, 2, 4)
+    backbone = small(kinds=TokenKinds.RELEASE)
+    for kind, number in ((IMAGE, 0), (STRUCTURE, 0), (CANVAS, 2)):
+        ids = backbone.token_ids(embedding_BNK, kind)
+        assert ids[:, 0].tolist() == [[1] * 7] * 2
+        assert set(ids[:, 1:, 0].flatten().tolist()) == {number}
+        assert torch.equal(ids[:, 1:, 1:], small().token_ids(embedding_BNK, kind)[:, 1:, 1:])
+
+
+@pytest.mark.parametrize("kinds", list(TokenKinds))
+def test_tokens_of_two_kinds_have_the_same_structure_and_place(kinds: TokenKinds) -> None:
+    """All positions of the first kind, then all of the second: only the first axis differs."""
+    embedding_BNK = bit_embedding(torch.arange(16).repeat(2, 1) >> 2, 2, 4)
+    ids = small(kinds=kinds).token_ids(embedding_BNK, CANVAS, STRUCTURE)
+    assert ids.shape == (2, 1 + 16 + 16, 1 + 4 + 2)
+    canvas, structure = ids[:, 1:17], ids[:, 17:]
+    assert torch.equal(canvas[..., 1:], structure[..., 1:])
+    assert torch.equal(canvas[..., 1:5], embedding_BNK)
+    numbers = KINDS[kinds]
+    assert set(canvas[..., 0].flatten().tolist()) == {numbers[CANVAS]}
+    assert set(structure[..., 0].flatten().tolist()) == {numbers[STRUCTURE]}
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"), [(1, [0.0]), (2, [0.0, 0.3]), (4, [0.0, 0.1, 0.2, 0.3])]
+)
+def test_drop_path_rises_linearly_over_the_blocks(depth: int, expected: list[float]) -> None:
+    """From 0 at the first block to the config's probability at the last."""
+    blocks = small(depth, drop_path=0.3).blocks
+    found = [block.get_submodule("drop_path").probability for block in blocks]
+    assert found == pytest.approx(expected)

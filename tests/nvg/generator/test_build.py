@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
 
+from nvg.choices import Initialisation
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.store import Store
+from tests.nvg.generator.makers import RELEASED, RMS, SMALL, make_shape
 from tests.nvg.training.generator.makers import shape_for
-
-SMALL = TransformerConfig(depth=1, width=64, heads=2)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,40 @@ def test_paper_sizes_have_the_papers_parameters(d: int, content: int, structure:
         with torch.device("meta"):
             model = build_generator(part, shape)
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+@pytest.mark.parametrize("part", list(GeneratorKind))
+@pytest.mark.parametrize(
+    "shape",
+    [
+        make_shape(variant=Variant(initialisation=Initialisation.XAVIER)),
+        make_shape(variant=RELEASED, canvas_rms=RMS),
+    ],
+    ids=["alone", "release"],
+)
+def test_xavier_fills_all_but_the_biases(part: GeneratorKind, shape: GeneratorShape) -> None:
+    """Linears uniform in +-sqrt(6 / (in + out)), biases 0, embeddings of std 0.02."""
+    torch.manual_seed(0)
+    model = build_generator(part, shape)
+    zero = set()
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            limit = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            largest = float(layer.weight.detach().abs().max())
+            # Of the fewest weights, 3 x 11, the largest is below 0.8 with probability 0.001.
+            assert 0.8 * limit < largest <= limit, name
+            zero.add(f"{name}.bias")
+        elif isinstance(layer, nn.Embedding):
+            # Of the fewest weights, 5 x 64, the deviation of the std is 4 %.
+            assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.16), name
+    parameters = dict(model.named_parameters())
+    assert {name for name, value in parameters.items() if not value.any()} == zero
+
+
+def test_the_start_keeps_its_own_initialisation() -> None:
+    """From N(0, 1), which Xavier leaves alone."""
+    torch.manual_seed(0)
+    model = build_generator(GeneratorKind.CONTENT, make_shape(variant=RELEASED, canvas_rms=RMS))
+    assert isinstance(model, ContentGenerator)
+    # Of 48 numbers, four standard deviations.
+    assert float(model.start.detach().std()) == pytest.approx(1, abs=4 / 96**0.5)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from nvg.choices import CanvasScale
 from nvg.config import as_table, build
-from nvg.generator.config import GeneratorShape, TransformerConfig
+from nvg.generator.config import GeneratorShape, Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
+from tests.nvg.generator.makers import RELEASED, RMS, SMALL, make_shape
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import shape_for
-
-SMALL = TransformerConfig(depth=1, width=64, heads=2)
 
 
 def test_the_shape_comes_from_the_store(tmp_path: Path) -> None:
@@ -36,5 +36,23 @@ def test_the_stores_quantizer_is_frozen(store: Store) -> None:
 
 def test_a_shape_survives_json(store: Store) -> None:
     """Weights files carry the shape as JSON: read back, it is the same."""
-    shape = shape_for(SMALL, store)
-    assert build(GeneratorShape, json.loads(json.dumps(as_table(shape)))) == shape
+    for shape in (shape_for(SMALL, store), make_shape(variant=RELEASED, canvas_rms=RMS)):
+        assert build(GeneratorShape, json.loads(json.dumps(as_table(shape)))) == shape
+
+
+def test_canvas_scales_must_fit_the_stages() -> None:
+    """Six numbers for the five stages of a 4x4 grid where the scale is per stage, else none."""
+    per_stage = Variant(canvas_scale=CanvasScale.STAGE)
+    assert make_shape(variant=per_stage, canvas_rms=RMS).canvas_rms == RMS
+    for parts in ({"variant": per_stage}, {"variant": per_stage, "canvas_rms": RMS[1:]}):
+        with pytest.raises(ValueError, match=r"canvas_rms has [05] numbers: .* needs 6"):
+            make_shape(**parts)
+    with pytest.raises(ValueError, match=r"canvas_rms has 6 numbers: .* needs none"):
+        make_shape(canvas_rms=RMS)
+
+
+@pytest.mark.parametrize("count", [0, 63])
+def test_time_frequencies_are_pairs(count: int) -> None:
+    """A cosine for every sine."""
+    with pytest.raises(ValueError, match="time_frequencies"):
+        Variant(time_frequencies=count)

@@ -1,23 +1,33 @@
 """The content generator against slow per-image references of its logits and its loss (Eq. 3)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from nvg.generator.config import TransformerConfig
+from nvg.choices import CanvasScale, ContentStart, Prediction, Skip
+from nvg.generator.config import TransformerConfig, Variant
 from nvg.generator.content import ContentGenerator
 from nvg.generator.generator import TrainingExample
-from nvg.generator.variants import Prediction
-from nvg.geometry import Geometry, leaf_order
+from nvg.geometry import leaf_order
 from nvg.sequence import Sequences
-from tests.nvg.generator.makers import randomize
+from tests.nvg.generator.makers import (
+    CHANNELS,
+    CLASSES,
+    CODES,
+    RELEASED,
+    RMS,
+    SCALE,
+    make_shape,
+    randomize,
+)
 from tests.nvg.structure import reference
 
 # B image, N position, n cluster, C latent channel, V code, K structure channel
-CODES, CHANNELS, CLASSES, SCALE = 11, 3, 5, 2.0
 K, POSITIONS = 4, 16
+PER_STAGE: dict[str, Any] = {"canvas_rms": RMS, "variant": Variant(canvas_scale=CanvasScale.STAGE)}
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,10 @@ class Batch:
     label: Tensor
 
 
-def make_model(seed: int = 0, scale: float = SCALE) -> ContentGenerator:
+def make_model(seed: int = 0, scale: float = SCALE, **shape: Any) -> ContentGenerator:
     """A generator whose every parameter is random, on a 4x4 grid."""
     config = TransformerConfig(depth=2, width=64, heads=2)
-    model = ContentGenerator(config, Geometry(4), CLASSES, CODES, CHANNELS, scale)
+    model = ContentGenerator(make_shape(transformer=config, latent_scale=scale, **shape))
     randomize(model, seed, 0.1)
     return model
 
@@ -63,25 +73,29 @@ def loss_of(model: ContentGenerator, batch: Batch, stages: list[int]) -> tuple[T
     return terms["canvas"], terms["entropy"]
 
 
-def slow_logits(model: ContentGenerator, residual_NC: Tensor, labels: list[int]) -> Tensor:
+def slow_logits(
+    model: ContentGenerator, residual_NC: Tensor, labels: list[int], unit: float = SCALE
+) -> Tensor:
     """One linear over the mean residual of every cluster in latent units, one by one: [n, V]."""
     rows = []
     for cluster in range(max(labels) + 1):
         members = [position for position, label in enumerate(labels) if label == cluster]
         mean_C = sum(residual_NC[p] for p in members) / len(members)
-        rows.append(model.head.weight @ (mean_C / SCALE) + model.head.bias)
+        rows.append(model.head.weight @ (mean_C / unit) + model.head.bias)
     return torch.stack(rows)
 
 
-def slow_loss(model: ContentGenerator, batch: Batch, image: int, stage: int) -> tuple[float, float]:
+def slow_loss(
+    model: ContentGenerator, batch: Batch, image: int, stage: int, unit: float = SCALE
+) -> tuple[float, float]:
     """Squared error of the canvas and mean cross-entropy of the stage's tokens, one image alone."""
     leaves = batch.leaves[image].tolist()
     labels = [reference.label(leaf, stage, K) for leaf in leaves]
     embedding = torch.tensor([[reference.bit_embedding(label, stage, K) for label in labels]])
     one = slice(image, image + 1)
     predicted = model(batch.canvas[one], embedding, batch.label[one], torch.tensor([stage]))[0]
-    squared = float((((predicted - batch.final[image]) / SCALE) ** 2).mean())
-    logits = slow_logits(model, predicted - batch.canvas[image], labels)
+    squared = float((((predicted - batch.final[image]) / unit) ** 2).mean())
+    logits = slow_logits(model, predicted - batch.canvas[image], labels, unit)
     tokens = batch.content[image].tolist()[2**stage - 1 :][: 2**stage]
     surprises = [
         -float((row - row.logsumexp(0))[token]) for row, token in zip(logits, tokens, strict=True)
@@ -101,12 +115,19 @@ def test_logits_are_the_head_of_the_mean_cluster_residual(stage: int) -> None:
 
 
 @pytest.mark.parametrize("stages", [[0], [K], [0, K, 2, 2, 1, 3, 0], [3, 1, 4, 4]])
-def test_loss_equals_the_slow_reference(stages: list[int]) -> None:
-    """Both terms are means over images, each image with its own stage, 0 and K included."""
-    model, batch = make_model(), make_batch(len(stages))
+@pytest.mark.parametrize(
+    ("shape", "unit"),
+    [({}, SCALE), ({"variant": Variant(skip=Skip.NONE)}, SCALE), (PER_STAGE, 1.0)],
+    ids=["classic", "no skip", "scale per stage"],
+)
+def test_loss_equals_the_slow_reference(
+    stages: list[int], shape: dict[str, Any], unit: float
+) -> None:
+    """Both terms are means over images, each with its own stage; a scale per stage has unit 1."""
+    model, batch = make_model(**shape), make_batch(len(stages))
     with torch.no_grad():
         squared, entropy = loss_of(model, batch, stages)
-        expected = [slow_loss(model, batch, image, stage) for image, stage in enumerate(stages)]
+        expected = [slow_loss(model, batch, n, stage, unit) for n, stage in enumerate(stages)]
     count = len(stages)
     assert float(squared) == pytest.approx(sum(e[0] for e in expected) / count, rel=1e-4)
     assert float(entropy) == pytest.approx(sum(e[1] for e in expected) / count, rel=1e-4)
@@ -123,9 +144,10 @@ def test_loss_does_not_depend_on_the_order_of_the_batch() -> None:
     torch.testing.assert_close(second, first)
 
 
-def test_gradient_reaches_every_parameter() -> None:
+@pytest.mark.parametrize("shape", [{}, {"canvas_rms": RMS, "variant": RELEASED}])
+def test_gradient_reaches_every_parameter(shape: dict[str, Any]) -> None:
     """Once the zero-initialized layers have moved, both terms together train everything."""
-    model, batch = make_model(), make_batch(6)
+    model, batch = make_model(**shape), make_batch(6)
     stages = [0, 1, 2, 3, 4, 2]
     batch.label.copy_(torch.arange(6) % (CLASSES + 1))
     torch.stack(loss_of(model, batch, stages)).sum().backward()
@@ -156,7 +178,7 @@ def test_a_fresh_model_predicts_its_own_canvas() -> None:
     """Zero initialization leaves the canvas as it is, whatever the condition."""
     torch.manual_seed(0)
     config = TransformerConfig(depth=1, width=64, heads=1)
-    model = ContentGenerator(config, Geometry(4), CLASSES, CODES, CHANNELS, SCALE)
+    model = ContentGenerator(make_shape(transformer=config))
     batch = make_batch(2)
     embedding = torch.ones(2, POSITIONS, K, dtype=torch.int64)
     predicted = model(batch.canvas, embedding, batch.label, torch.tensor([0, 3]))
@@ -176,8 +198,7 @@ def test_the_structure_reaches_the_prediction() -> None:
 
 def test_direct_prediction_has_no_canvas_error() -> None:
     """A canvas that overflows leaves the loss of direct prediction finite: only tokens count."""
-    model, batch = make_model(), make_batch(2)
-    model.prediction = Prediction.DIRECT
+    model, batch = make_model(variant=Variant(prediction=Prediction.DIRECT)), make_batch(2)
     example = TrainingExample(
         Sequences(batch.leaves, batch.content, batch.label),
         batch.label,
@@ -188,3 +209,53 @@ def test_direct_prediction_has_no_canvas_error() -> None:
     terms, _ = model.loss(example)
     assert list(terms) == ["entropy"]
     assert terms["entropy"].isfinite()
+
+
+def traced(
+    model: ContentGenerator, canvas: Tensor, stages: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the network sees, what it gives, and what the model makes of that."""
+    seen: list[Tensor] = []
+    model.backbone.register_forward_hook(
+        lambda _, inputs, output: seen.extend((inputs[0], output[0]))
+    )
+    embedding = torch.ones(*canvas.shape[:2], K, dtype=torch.int64)
+    label = torch.zeros(len(canvas), dtype=torch.int64)
+    with torch.no_grad():
+        predicted = model(canvas, embedding, label, torch.tensor(stages))
+    return seen[0], seen[1], predicted
+
+
+def test_a_scale_per_stage_divides_the_input_and_multiplies_the_output() -> None:
+    """Each canvas by the root mean square of its stage, the output by that of the last."""
+    model, canvas, stages = make_model(**PER_STAGE), make_batch(4).canvas, [0, 2, 4, 3]
+    seen, given, predicted = traced(model, canvas, stages)
+    for image, stage in enumerate(stages):
+        torch.testing.assert_close(seen[image], canvas[image] / RMS[stage])
+        torch.testing.assert_close(predicted[image], canvas[image] + RMS[-1] * given[image])
+
+
+def test_without_a_skip_the_output_is_the_final_canvas() -> None:
+    """In its unit: nothing of the input canvas is added to it."""
+    model = make_model(variant=Variant(skip=Skip.NONE))
+    _, given, predicted = traced(model, make_batch(2).canvas, [1, 3])
+    torch.testing.assert_close(predicted, SCALE * given)
+
+
+def test_a_learnt_start_stands_for_the_canvas_of_stage_0() -> None:
+    """There the network sees the parameter, at every other stage the canvas."""
+    model = make_model(variant=Variant(content_start=ContentStart.LEARNT))
+    canvas = make_batch(3).canvas
+    seen, _, _ = traced(model, canvas, [0, 2, 0])
+    assert torch.equal(seen[0], model.start)
+    assert torch.equal(seen[2], model.start)
+    torch.testing.assert_close(seen[1], canvas[1] / SCALE)
+
+
+@pytest.mark.parametrize(("stages", "is_trained"), [([0, 2], True), ([1, 2], False)])
+def test_only_stage_0_trains_the_learnt_start(stages: list[int], is_trained: bool) -> None:
+    """The gradient of its loss reaches the parameter, that of other stages does not."""
+    model = make_model(variant=Variant(content_start=ContentStart.LEARNT))
+    torch.stack(loss_of(model, make_batch(2), stages)).sum().backward()
+    assert model.start.grad is not None
+    assert bool(model.start.grad.any()) == is_trained

@@ -5,30 +5,28 @@ from itertools import product
 import pytest
 import torch
 
+from nvg.choices import ContentInput
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.generator.generator import TrainingExample
-from nvg.generator.variants import ContentInput, Variant
 from nvg.sequence import Sequences
+from tests.nvg.generator.makers import CHANNELS, CODES, RELEASED, RMS, make_shape
 
-POSITIONS, K, CHANNELS, CODES, WIDTH = 16, 4, 3, 7, 64
-SHAPE = GeneratorShape(
-    transformer=TransformerConfig(depth=2, width=WIDTH, heads=2),
-    grid=4,
-    classes=5,
-    codebook_size=CODES,
-    latent_dim=CHANNELS,
-    latent_scale=1.0,
-    variant=Variant(content_input=ContentInput.NOISED),
-)
+POSITIONS, WIDTH = 16, 64
+TRANSFORMER = TransformerConfig(depth=2, width=WIDTH, heads=2)
+SHAPES = [
+    make_shape(transformer=TRANSFORMER, variant=Variant(content_input=ContentInput.NOISED)),
+    make_shape(transformer=TRANSFORMER, variant=RELEASED, canvas_rms=RMS),
+]
 
 
 @pytest.mark.parametrize(("part", "block"), list(product(GeneratorKind, (0, 2))))
+@pytest.mark.parametrize("shape", SHAPES, ids=["noised", "release"])
 def test_a_generator_computes_its_loss_from_the_noise_it_drew(
-    part: GeneratorKind, block: int
+    part: GeneratorKind, block: int, shape: GeneratorShape
 ) -> None:
     """A seed fixes the noise; terms are finite scalars; intermediate tokens are [B, N, W]."""
-    model, count = build_generator(part, SHAPE), 3
+    model, count = build_generator(part, shape), 3
     canvas = torch.randn(count, POSITIONS, CHANNELS)
     leaves = torch.stack([torch.randperm(POSITIONS) for _ in range(count)])
     batch = Sequences(

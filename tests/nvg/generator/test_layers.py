@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.generator.layers import Modulation, OutputLayer, ParallelBlock
+from nvg.generator.layers import DropPath, Modulation, OutputLayer, ParallelBlock
 from nvg.generator.rope import rope_dims, rotation
 from tests.nvg.generator import reference
 from tests.nvg.generator.makers import randomize
@@ -167,3 +167,38 @@ def test_output_layer_starts_at_zero() -> None:
     """A fresh generator predicts zero everywhere."""
     token_BTW, condition_BW, _ = make_inputs()
     assert not OutputLayer(WIDTH, 3)(token_BTW, condition_BW).any()
+
+
+def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
+    """In training a branch is 0 with probability p, else divided by 1 - p."""
+    layer, count, p = DropPath(0.3).train(), 20_000, 0.3
+    torch.manual_seed(0)
+    dropped = layer(torch.ones(count, 2, 3)).flatten(1)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    values = dropped[:, 0].unique()
+    torch.testing.assert_close(values, torch.tensor([0, 1 / (1 - p)]))
+    # Four standard deviations of the mean of so many images.
+    spread = math.sqrt(p / (1 - p) / count)
+    assert float(dropped.mean()) == pytest.approx(1, abs=4 * spread)
+
+
+def test_drop_path_is_off_in_evaluation() -> None:
+    """Nothing is dropped or scaled; nor in training with probability 0."""
+    branch = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(DropPath(0.9).eval()(branch), branch)
+    assert torch.equal(DropPath(0.0).train()(branch), branch)
+
+
+def test_a_block_whose_path_is_dropped_keeps_its_tokens() -> None:
+    """Of eight images some pass unchanged; the others have the branch over 1 - p added."""
+    block = ParallelBlock(WIDTH, HEADS, drop_path=0.5)
+    randomize(block)
+    token_BTW, condition_BW, ids_BTA = make_inputs(batch=8)
+    angles = rotation(ids_BTA, DIMS)
+    torch.manual_seed(0)
+    got = block.train()(token_BTW, condition_BW, angles)
+    branch = block.eval()(token_BTW, condition_BW, angles) - token_BTW
+    is_dropped = (got == token_BTW).flatten(1).all(1)
+    assert 0 < int(is_dropped.sum()) < 8
+    expected = torch.where(is_dropped.view(-1, 1, 1), token_BTW, token_BTW + 2 * branch)
+    torch.testing.assert_close(got, expected)

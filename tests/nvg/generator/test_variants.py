@@ -2,21 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from nvg.choices import ContentInput, Prediction, Rope, StructureInput
+from nvg.generator.backbone import STRUCTURE
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind
+from nvg.generator.config import GeneratorKind, Variant
 from nvg.generator.content import ContentGenerator
-from nvg.generator.structure_flow import StructureGenerator, inpaint
-from nvg.generator.variants import ContentInput, Prediction, Rope, StructureInput, Variant
+from nvg.generator.structure_flow import StructureGenerator
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import load_generators
 from nvg.store import Store
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
+from pipeline.recipe.profiles import RELEASE
 from tests.makers import tiny_recipe
+from tests.nvg.generator.makers import RELEASED, make_shape
 from tests.nvg.sampling.makers import sampled
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import shape_for
@@ -37,10 +41,12 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "store.vgs", rows=12)
 
 
-def fit(store: Store, out: Path, variant: Variant, rope: Rope = Rope.STRUCTURE) -> list[float]:
+def fit(
+    store: Store, out: Path, variant: Variant, rope: Rope = Rope.STRUCTURE, **settings: Any
+) -> list[float]:
     """The losses of thirty steps."""
     recipe = tiny_recipe()
-    train = replace(recipe.generator.train, steps=30, log_every=1, lr=0.05)
+    train = replace(recipe.generator.train, steps=30, log_every=1, lr=0.05, **settings)
     shapes = {
         part.value: replace(getattr(recipe.generator, part.value), rope=rope)
         for part in GeneratorKind
@@ -64,6 +70,21 @@ def test_every_switch_trains_samples_and_differs(store: Store, tmp_path: Path) -
         made = sampled(generators.sampler(SamplerConfig(flow_steps=2)), [0, 1, 2], 0)
         made.check(generators.detokenizer.config.geometry)
     assert len({tuple(curve) for curve in curves.values()}) == len(cases)
+
+
+@pytest.mark.thorough
+def test_the_release_trains_on_all_stages_and_samples(store: Store, tmp_path: Path) -> None:
+    """Every choice of its profile at once: the loss falls, and what is drawn is valid."""
+    losses = fit(store, tmp_path / "run", RELEASED, **RELEASE["generator"]["train"])
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    generators = load_generators(tmp_path / "run", raw=True)
+    assert generators.content.variant == generators.structure.variant == RELEASED
+    config = SamplerConfig(flow_steps=2, **RELEASE["sample"])
+    made = sampled(generators.sampler(config), [0, 1, 2, -1], 0)
+    made.check(store.geometry)
+    assert 0 <= int(made.content.min()) <= int(made.content.max()) < store.manifest.codebook_size
+    for leaves in made.leaves.tolist():
+        assert sorted(leaves) == list(range(16))
 
 
 def test_noise_falls_with_the_stage(store: Store) -> None:
@@ -94,9 +115,12 @@ def test_pure_noise_keeps_no_channel() -> None:
     """Eq. 1 puts the known channels back; the switch leaves all to the model."""
     noisy, known = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
     stage = torch.tensor([3, 1])
-    partial = inpaint(noisy, known, stage)
-    assert partial[0, 0].tolist() == [1, 1, 0, 0]
-    assert torch.equal(inpaint(noisy, known, stage, StructureInput.NOISE), noisy)
+    partial, noise = (
+        StructureGenerator(make_shape(variant=Variant(structure_input=kind)))
+        for kind in (StructureInput.PARTIAL, StructureInput.NOISE)
+    )
+    assert partial.inpaint(noisy, known, stage)[0, 0].tolist() == [1, 1, 0, 0]
+    assert torch.equal(noise.inpaint(noisy, known, stage), noisy)
 
 
 def test_spatial_rope_does_not_see_structure(store: Store) -> None:
@@ -105,5 +129,5 @@ def test_spatial_rope_does_not_see_structure(store: Store) -> None:
         config = replace(tiny_recipe().generator.structure, rope=rope)
         model = build_generator(GeneratorKind.STRUCTURE, shape_for(config, store))
         assert isinstance(model, StructureGenerator)
-        ids = [model.backbone.token_ids(torch.full((1, 16, 4), v), 2) for v in (0, 2)]
+        ids = [model.backbone.token_ids(torch.full((1, 16, 4), v), STRUCTURE) for v in (0, 2)]
         assert torch.equal(*ids) == is_same

@@ -45,6 +45,11 @@ def phi(grid_HWC: Array, weight_OC33: Array, bias_O: Array) -> Array:
     return (1 - 0.5) * grid_HWC + 0.5 * conv3x3(grid_HWC, weight_OC33, bias_O)
 
 
+def residual_phi(grid_HWC: Array, weight_OC33: Array, bias_O: Array) -> Array:
+    """The refiner phi(h) = h + 0.5 conv3x3(h), as in the authors' release."""
+    return grid_HWC + 0.5 * conv3x3(grid_HWC, weight_OC33, bias_O)
+
+
 def nearest_code(vector_C: Array, codebook_VC: Array) -> int:
     """The nearest code in l2, the lowest index on ties (Content construction, Eq. 4)."""
     best, best_distance = -1, np.inf

@@ -1,4 +1,4 @@
-"""Where codebooks start: residuals by definition, sampled or clustered."""
+"""Where codebooks start: residuals by definition, sampled or clustered; or a uniform draw."""
 
 import pytest
 import torch
@@ -82,7 +82,25 @@ def test_too_few_residuals_are_sampled() -> None:
     assert all(code in residuals_MC.tolist() for code in codebook_VC.tolist())
 
 
+def test_a_uniform_codebook_fills_minus_to_plus_one_over_its_size() -> None:
+    """Both ends are reached, mean and variance are a uniform's; the residuals do not matter."""
+    size, zeros_MC = 512, torch.zeros(3, 32)
+    code_VC, again_VC, other_VC = (
+        start_codebook(residuals_MC, size, CodebookInit.UNIFORM, torch.Generator().manual_seed(n))
+        for residuals_MC, n in ((zeros_MC, 0), (zeros_MC + 9, 0), (zeros_MC, 1))
+    )
+    assert code_VC.shape == (size, 32)
+    assert code_VC.dtype == zeros_MC.dtype
+    assert torch.equal(code_VC, again_VC)
+    assert not torch.equal(code_VC, other_VC)
+    scaled = code_VC.double() * size
+    assert 0.999 < float(scaled.max()) <= 1
+    assert -1 <= float(scaled.min()) < -0.999
+    assert float(scaled.mean()) == pytest.approx(0, abs=0.02)
+    assert float(scaled.square().mean()) == pytest.approx(1 / 3, abs=0.01)
+
+
 def test_only_kmeans_asks_for_more_than_a_batch() -> None:
     """Sampling is content with the first batch."""
-    assert CodebookInit.SAMPLE.wants(4096) == 1
+    assert CodebookInit.SAMPLE.wants(4096) == CodebookInit.UNIFORM.wants(4096) == 1
     assert CodebookInit.KMEANS.wants(4096) == 4096 * POINTS_PER_CODE

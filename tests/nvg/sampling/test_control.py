@@ -12,7 +12,7 @@ from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Condition, Control, condition_on_stages, edit_region
 from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
-from tests.nvg.generator.makers import randomize
+from tests.nvg.generator.makers import make_shape, randomize
 from tests.nvg.quantizer.makers import quantizer_case
 from tests.nvg.sampling.makers import sampled
 
@@ -27,9 +27,14 @@ class Case:
 
     def __init__(self) -> None:
         self.quantizer, latents, leaves = quantizer_case(4, codes=64)
-        shape = TransformerConfig(depth=1, width=64, heads=1)
-        self.content = ContentGenerator(shape, GEOMETRY, 3, 64, 4, 1.0)
-        self.structure = StructureGenerator(shape, GEOMETRY, 3, 4, 1.0)
+        shape = make_shape(
+            transformer=TransformerConfig(depth=1, width=64, heads=1),
+            classes=3,
+            codebook_size=64,
+            latent_dim=4,
+            latent_scale=1.0,
+        )
+        self.content, self.structure = ContentGenerator(shape), StructureGenerator(shape)
         for model in (self.content, self.structure):
             randomize(model)
             model.eval()

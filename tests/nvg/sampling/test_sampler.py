@@ -1,21 +1,27 @@
 """Algorithm 2 and its parts: halving, top-p, guidance, noise per image, whole samples."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from nvg.generator.config import TransformerConfig
+from nvg.choices import ChildOrder, FlowNoise, LastSplit, StructureGuidance, StructureValues
+from nvg.generator.config import Variant
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import SamplerConfig
+from nvg.sampling.guidance import Noise
 from nvg.sampling.sampler import Sampler, top_p
 from nvg.sequence import Sequences
-from tests.nvg.generator.makers import randomize
+from pipeline.recipe.profiles import RELEASE
+from tests.nvg.generator.makers import RELEASED, RMS, make_shape, randomize
 from tests.nvg.sampling.makers import sampled
 from tests.nvg.structure import reference
 
@@ -23,6 +29,13 @@ from tests.nvg.structure import reference
 light = settings(deadline=None, max_examples=40)
 CPU = torch.device("cpu")
 CODES, CLASSES = 16, 3
+PAPER = SamplerConfig(flow_steps=2)
+RELEASE_SAMPLE: dict[str, Any] = RELEASE["sample"]
+RELEASE_PARTS: dict[str, Any] = {
+    "config": replace(PAPER, **RELEASE_SAMPLE),
+    "variant": RELEASED,
+    "canvas_rms": RMS,
+}
 
 
 @light
@@ -77,16 +90,20 @@ def test_the_largest_uniform_stays_inside_top_p(p: float) -> None:
     assert (before < p + 1e-6).all()
 
 
-def samples(labels: list[int], seed: int = 0, batch: int = 64, grid: int = 4) -> Sequences:
-    """Sequences from random models."""
-    geometry, config = Geometry(grid), TransformerConfig(depth=1, width=64, heads=2)
-    content = ContentGenerator(config, geometry, CLASSES, CODES, 4, 0.5)
-    structure = StructureGenerator(config, geometry, CLASSES, 4, 0.5)
-    quantizer = MultiGranularityQuantizer(CODES, 4, geometry)
+def make_sampler(grid: int = 4, config: SamplerConfig = PAPER, **parts: Any) -> Sampler:
+    """Random models of a shape with these parts."""
+    sizes: dict[str, Any] = {"classes": CLASSES, "codebook_size": CODES, "latent_dim": 4}
+    shape = make_shape(grid=grid, latent_scale=0.5, **sizes, **parts)
+    content, structure = ContentGenerator(shape), StructureGenerator(shape)
+    quantizer = MultiGranularityQuantizer(CODES, 4, Geometry(grid))
     for number, model in enumerate((content, structure, quantizer)):
         randomize(model.eval(), number, 0.3)
-    steps = SamplerConfig(flow_steps=2)
-    return sampled(Sampler(content, structure, quantizer, steps), labels, seed, batch=batch)
+    return Sampler(content, structure, quantizer, config)
+
+
+def samples(labels: list[int], seed: int = 0, batch: int = 64, **parts: Any) -> Sequences:
+    """Sequences from random models."""
+    return sampled(make_sampler(**parts), labels, seed, batch=batch)
 
 
 @pytest.mark.parametrize("grid", [2, 4, 8])
@@ -105,12 +122,13 @@ def test_samples_are_valid_sequences(grid: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_an_image_does_not_depend_on_its_batch(batch: int) -> None:
+@pytest.mark.parametrize("parts", [{}, RELEASE_PARTS], ids=["paper", "release"])
+def test_an_image_does_not_depend_on_its_batch(batch: int, parts: dict[str, Any]) -> None:
     """Image i of a seed is the same for every batch size."""
     labels = [0, 2, 1, -1, 1]
-    whole, parts = samples(labels), samples(labels, batch=batch)
-    assert torch.equal(parts.leaves, whole.leaves)
-    assert torch.equal(parts.content, whole.content)
+    whole, made = samples(labels, **parts), samples(labels, batch=batch, **parts)
+    assert torch.equal(made.leaves, whole.leaves)
+    assert torch.equal(made.content, whole.content)
 
 
 def test_seed_and_label_change_the_images() -> None:
@@ -124,3 +142,86 @@ def test_seed_and_label_change_the_images() -> None:
 def test_no_class_is_the_null_class() -> None:
     """Label -1 draws what the null class, one past the last, draws."""
     assert torch.equal(samples([-1, -1]).content, samples([CLASSES, CLASSES]).content)
+
+
+def first_calls(config: SamplerConfig, labels: list[int]) -> dict[int, tuple[Tensor, ...]]:
+    """What the structure generator gets in the first step of each stage."""
+    sampler = make_sampler(config=config)
+    calls: dict[int, tuple[Tensor, ...]] = {}
+
+    def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls.setdefault(int(inputs[5][0]), inputs)
+
+    sampler.structure.register_forward_pre_hook(remember)
+    sampled(sampler, labels, 0)
+    return calls
+
+
+def test_the_flow_of_every_stage_may_start_from_the_same_noise() -> None:
+    """The first an image draws: in the channels that no stage knows yet."""
+    labels = [0, 1]
+    normal = Noise(0, range(2), CPU).normal(16, 4)
+    for kind, is_shared in ((FlowNoise.SHARED, True), (FlowNoise.FRESH, False)):
+        calls = first_calls(replace(PAPER, flow_noise=kind), labels)
+        assert sorted(calls) == [1, 2, 3]
+        starts = [calls[stage][0][:2, :, 2:] for stage in (1, 2, 3)]
+        assert all(torch.equal(start, normal[..., 2:]) for start in starts) == is_shared
+        assert torch.equal(starts[1], starts[0]) == is_shared
+
+
+def test_structure_guided_as_its_parent_has_none_at_stage_1() -> None:
+    """The scale of stage 0 is 1: there is no unconditional pass; at the stages after there is."""
+    config = replace(PAPER, structure_guidance_of=StructureGuidance.PARENT)
+    for settings_of, expected in ((config, [2, 4, 4]), (PAPER, [4, 4, 4])):
+        calls = first_calls(settings_of, [0, 1])
+        assert [len(calls[stage][0]) for stage in (1, 2, 3)] == expected
+
+
+@pytest.mark.parametrize("values", list(StructureValues))
+@pytest.mark.parametrize("kind", list(LastSplit))
+def test_the_last_pairs_are_ordered_by_position_or_noise(
+    kind: LastSplit, values: StructureValues
+) -> None:
+    """Leaf 2j + 1 is a pair's later position, or that of the larger noise, clipped at the bits."""
+    labels = [0, 1, 2, 0]
+    config = replace(PAPER, flow_noise=FlowNoise.SHARED, last_split=kind)
+    made = samples(labels, config=config, variant=Variant(structure_values=values))
+    low, high = (-1, 1) if values is StructureValues.CENTRED else (0, 2)
+    noise = Noise(0, range(len(labels)), CPU).normal(16, 4)[..., 3].tolist()
+    compared = 0
+    for leaves, own in zip(made.leaves.tolist(), noise, strict=True):
+        assert sorted(leaves) == list(range(16))
+        for j in range(8):
+            first, second = leaves.index(2 * j), leaves.index(2 * j + 1)
+            if kind is LastSplit.POSITION:
+                assert second > first
+                continue
+            before, after = (min(max(own[n], low), high) for n in (first, second))
+            assert after >= before
+            compared += after > before
+    assert kind is LastSplit.POSITION or compared > 10
+
+
+@pytest.mark.parametrize("name", list(RELEASE_SAMPLE))
+def test_every_choice_of_the_release_changes_the_samples(name: str) -> None:
+    """Each alone, on top of the shared noise that one of them needs."""
+    labels = [0, 1, 2] * 4
+    # Strong guidance, because the random models hardly tell one class from another.
+    base = replace(PAPER, structure_guidance=50.0)
+    if name != "flow_noise":
+        base = replace(base, flow_noise=FlowNoise.SHARED)
+    config = replace(base, **{name: RELEASE_SAMPLE[name]})
+    one, other = samples(labels, config=base), samples(labels, config=config)
+    is_same = torch.equal(one.leaves, other.leaves) and torch.equal(one.content, other.content)
+    assert not is_same
+
+
+@pytest.mark.parametrize("order", list(ChildOrder))
+def test_children_keep_their_bits_where_their_order_is_learnt(order: ChildOrder) -> None:
+    """By position the leaves are canonical; in the order of merging the networks decide."""
+    sampler = replace(make_sampler(), child_order=order)
+    made = sampled(sampler, [0, 1, 2] * 4, 0)
+    is_canonical = torch.equal(canonical(made.leaves), made.leaves)
+    assert is_canonical == (order is ChildOrder.POSITION)
+    for row in made.leaves.tolist():
+        assert sorted(row) == list(range(16))

@@ -122,6 +122,11 @@ def swap_halves(arrays: Arrays) -> None:
     arrays["leaves"][5] = 15 - arrays["leaves"][5]
 
 
+def swap_root(arrays: Arrays) -> None:
+    """Row 5 has the children of its root swapped."""
+    arrays["leaves"][5] = arrays["leaves"][5] ^ 8
+
+
 def swap_pair(arrays: Arrays) -> None:
     """Row 5 keeps leaf 0 at position 0, but the last two leaves have changed places."""
     leaves = arrays["leaves"][5]
@@ -164,6 +169,18 @@ def test_values_that_cannot_be_are_named(tmp_path: Path, change: Change, words: 
     """Written with a right checksum, wrong values are the one fault, in the right chunk."""
     (fault,) = store_with(tmp_path, change).verify()
     assert fault.startswith(f"chunk 1: {words}")
+
+
+def test_order_of_merging_is_no_fault(tmp_path: Path) -> None:
+    """The order of position is demanded of its pairs of leaves only; all else as of any store."""
+    for change, faults in (
+        (swap_root, []),
+        (swap_pair, ["chunk 1: leaves are not in canonical child order"]),
+        (repeat_leaf, ["chunk 1: leaves are not a permutation of the positions"]),
+    ):
+        store = store_with(tmp_path / change.__name__, change)
+        change_manifest(store, child_order="merging")
+        assert faults_of(store) == faults
 
 
 WEIGHTS = ["detokenizer.safetensors", "tokenizer.safetensors"]
@@ -237,8 +254,7 @@ def test_an_unknown_status_is_named(store: Store) -> None:
 
 def test_another_error_count_is_named(store: Store) -> None:
     """The manifest's count of error rows is the index's."""
-    file = Path(store.path, "manifest.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"errors": 5}))
+    change_manifest(store, errors=5)
     assert faults_of(store) == ["index has 2 error rows, the manifest 5"]
 
 
@@ -261,6 +277,12 @@ def test_an_unfinished_store_is_checked_as_far_as_it_goes(tmp_path: Path) -> Non
         "unfinished: 1 of 3 chunks are committed",
         "chunk 0: token 16 is outside the codebook",
     ]
+
+
+def change_manifest(store: Store, **fields: object) -> None:
+    """Set fields of the manifest on disk."""
+    file = Path(store.path, "manifest.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
 def rewrite_index(store: Store, table: pa.Table) -> None:

@@ -98,6 +98,47 @@ def greedy_leaves(latents_NC: NDArray[np.floating]) -> list[int]:
     return invert(walk(clusters[0][2]))
 
 
+def merging_leaves(latents_NC: NDArray[np.floating]) -> list[int]:
+    """The same tree walked from its root, of two children the one merged earlier first."""
+    clusters: list[Cluster] = [
+        (position, feature, position) for position, feature in enumerate(lattice(latents_NC))
+    ]
+    number: dict[object, int] = {position: position for position in range(len(clusters))}
+    while len(clusters) > 1:
+        clusters = merge_level(clusters)  # in the order in which their pairs were merged
+        number |= {tree: merge for merge, (_, _, tree) in enumerate(clusters)}
+
+    def positions(tree: object) -> list[int]:
+        if not isinstance(tree, tuple):
+            return walk(tree)
+        return [p for child in sorted(tree, key=number.__getitem__) for p in positions(child)]
+
+    return invert(positions(clusters[0][2]))
+
+
+Keyed = tuple[tuple[int, ...], list[int], list[int]]  # key, summed feature, positions in order
+
+
+def order_of_keys(latents_NC: NDArray[np.floating], leaves_N: Sequence[int]) -> list[int]:
+    """Any hierarchy, of two children first the one whose pair has the lesser (d2, i xor j, i)."""
+    feature_NC = lattice(latents_NC)
+    clusters: list[Keyed] = [
+        ((position,), feature_NC[position], [position]) for position in invert(leaves_N)
+    ]
+    while len(clusters) > 1:
+        firsts = sorted(min(members) for _, _, members in clusters)
+        index = {first: rank for rank, first in enumerate(firsts)}
+        parents: list[Keyed] = []
+        for pair in zip(clusters[::2], clusters[1::2], strict=True):
+            i, j = sorted(index[min(members)] for _, _, members in pair)
+            (_, a, before), (_, b, after) = sorted(pair)
+            d2 = sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+            total = [x + y for x, y in zip(a, b, strict=True)]
+            parents.append(((d2, i ^ j, i), total, before + after))
+        clusters = parents
+    return invert(clusters[0][2])
+
+
 def canonical(leaves_N: Sequence[int]) -> list[int]:
     """Child order: the child with the smallest position is 2j (Structure construction)."""
 

@@ -1,15 +1,30 @@
 """The autoencoder: shapes, switches, refusals, and tokens that decode to what it reconstructs."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.tokenizer.autoencoder import Detokenizer, from_pixels, to_pixels
+from nvg.choices import ChildOrder, PhiCount, PhiForm
+from nvg.structure import build_leaves, order_by_merging
+from nvg.tokenizer.autoencoder import (
+    Detokenizer,
+    from_pixels,
+    load_autoencoder,
+    save_autoencoder,
+    to_pixels,
+)
+from nvg.tokenizer.config import AutoencoderConfig, Pyramid
+from nvg.weights import CheckpointError, load_weights
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 # B image, N position, C latent channel, D pixel row or column
 light = settings(deadline=None, max_examples=25)
+MERGING = replace(tiny_model(), child_order=ChildOrder.MERGING)
+RELEASE = replace(MERGING, phi=PhiForm.RESIDUAL, phis=PhiCount.STAGE, outer_convs=False)
 
 
 def make_pixels(count: int, size: int = 8, seed: int = 0) -> torch.Tensor:
@@ -86,3 +101,76 @@ def test_pixel_range() -> None:
     """0 and 255 are -1 and 1; what the decoder overshoots is clipped."""
     assert from_pixels(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
     assert to_pixels(torch.tensor([-3.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("config", [MERGING, RELEASE, replace(tiny_model(), outer_convs=False)])
+def test_the_choices_survive_saving(config: AutoencoderConfig, tmp_path: Path) -> None:
+    """Loaded again it has the same config and weights, and makes the same tokens and images."""
+    model, pixels = tiny_autoencoder(3, config), make_pixels(2)
+    save_autoencoder(model, tmp_path / "run")
+    loaded = load_autoencoder(tmp_path / "run")
+    assert loaded.config == config
+    for one, other in zip(model.tokenize(pixels), loaded.tokenize(pixels), strict=True):
+        assert torch.equal(one, other)
+    leaves, content, _ = model.tokenize(pixels)
+    assert torch.equal(loaded.decode(content, leaves), model.decode(content, leaves))
+
+
+def test_weights_of_another_choice_are_refused(tmp_path: Path) -> None:
+    """A model with outer convolutions, or four phi, does not take those of one without."""
+    save_autoencoder(tiny_autoencoder(config=RELEASE), tmp_path / "run")
+    for changes in ({"outer_convs": True}, {"phis": PhiCount.FOUR}):
+        model = tiny_autoencoder(config=replace(RELEASE, **changes))  # type: ignore[arg-type]
+        with pytest.raises(CheckpointError, match="does not fit the model"):
+            load_weights(model, tmp_path / "run" / "autoencoder.safetensors")
+
+
+@pytest.mark.parametrize("builder", ["greedy", "optimal", "spatial", "segments"])
+def test_leaves_stand_in_the_order_that_the_config_names(builder: str) -> None:
+    """By position they are the builder's own; by merging the same hierarchy in that order."""
+    generator = torch.Generator().manual_seed(7)
+    latents_BNC = torch.randn(3, 16, 4, generator=generator)
+    options = {}
+    if builder == "segments":
+        options["segments"] = torch.randint(0, 3, (3, 16), generator=generator)
+    built_BN = build_leaves(latents_BNC, builder, **options)
+    expected = {
+        ChildOrder.POSITION: built_BN,
+        ChildOrder.MERGING: order_by_merging(latents_BNC, built_BN),
+    }
+    assert not torch.equal(*expected.values())
+    for order, leaves_BN in expected.items():
+        config = replace(tiny_model(), builder=builder, child_order=order)
+        got_BN = tiny_autoencoder(config=config).leaves(latents_BNC, options.get("segments"))
+        assert got_BN.dtype == torch.uint8
+        assert torch.equal(got_BN, leaves_BN)
+
+
+def test_tokens_follow_the_order_of_merging() -> None:
+    """The tokens of a cluster are its own in either order; they stand where its label says."""
+    pixels = make_pixels(4, seed=5)
+    by_position, by_merging = (
+        tiny_autoencoder(config=tiny_model()),
+        tiny_autoencoder(config=MERGING),
+    )
+    (old_BN, old_BT, old_error), (new_BN, new_BT, new_error) = (
+        model.tokenize(pixels) for model in (by_position, by_merging)
+    )
+    latents_BNC = by_merging.encoder(from_pixels(pixels)).detach()
+    assert torch.equal(new_BN, order_by_merging(latents_BNC, old_BN))
+    assert not torch.equal(new_BN, old_BN)
+    assert torch.allclose(new_error, old_error)
+    for stage in range(5):
+        start = 2**stage - 1
+        old, new = (
+            content_BT.gather(1, start + (leaves_BN.long() >> (4 - stage)))
+            for content_BT, leaves_BN in ((old_BT, old_BN), (new_BT, new_BN))
+        )
+        assert torch.equal(old, new)
+
+
+def test_scales_have_no_children_to_order() -> None:
+    """Positions in order stand in for structure, whatever the config says."""
+    config = replace(tiny_model(), pyramid=Pyramid.SCALE, child_order=ChildOrder.MERGING)
+    leaves_BN = tiny_autoencoder(config=config).leaves(torch.randn(2, 16, 4))
+    assert leaves_BN.tolist() == [list(range(16))] * 2

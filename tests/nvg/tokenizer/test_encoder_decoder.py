@@ -1,15 +1,18 @@
-"""The convolutional encoder and decoder: sizes, and where attention is."""
+"""The convolutional encoder and decoder: sizes, where attention is, and the outer convolutions."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from einops import rearrange
 from torch import nn
 
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import SpatialAttention
 from tests.nvg.generator.makers import randomize
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 
 def attentions(module: nn.Module) -> int:
@@ -38,3 +41,35 @@ def test_attention_mixes_all_positions() -> None:
     other = one.clone()
     other[0, 0, 0, 0] += 1
     assert ((layer(one) - layer(other)).abs().amax((0, 1)) > 1e-6).all()
+
+
+OUTER = {
+    f"{part}.{name}"
+    for part in ("encoder.to_latent", "decoder.from_canvas")
+    for name in ("weight", "bias")
+}
+
+
+def test_the_outer_convolutions_are_all_that_the_switch_takes() -> None:
+    """Without them these four weights are gone and every other name and shape stays."""
+    shapes = [
+        {
+            name: weight.shape
+            for name, weight in tiny_autoencoder(config=config).state_dict().items()
+        }
+        for config in (tiny_model(), replace(tiny_model(), outer_convs=False))
+    ]
+    assert shapes[0].keys() - shapes[1].keys() == OUTER
+    assert {name: shapes[0][name] for name in shapes[1]} == shapes[1]
+
+
+def test_without_outer_convolutions_the_layers_are_all() -> None:
+    """Latents are what the layers give, and the canvas is what they take."""
+    model = tiny_autoencoder(config=replace(tiny_model(), outer_convs=False))
+    images_BCDD = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        latents_BNC = model.encoder(images_BCDD)
+        inner_BCDD = model.encoder.layers(images_BCDD)
+        assert latents_BNC.shape == (2, 16, 4)
+        assert torch.equal(rearrange(latents_BNC, "b (y x) c -> b c y x", y=4), inner_BCDD)
+        assert torch.equal(model.decoder(latents_BNC), model.decoder.layers(inner_BCDD))

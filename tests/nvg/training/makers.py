@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from nvg.config import dump
 from nvg.store import Store
 from nvg.tokenizer.autoencoder import load_autoencoder
-from nvg.tokenizer.image_batch import ImageBatch
+from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
 from tests.makers import smooth_image, tiny_recipe
 from tests.nvg.store.makers import make_store, random_codec
 
@@ -27,19 +27,21 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 class Pictures:
-    """Random smooth images in memory, which remembers the rows asked for."""
+    """Random smooth images in memory, which remembers the rows and the crops asked for."""
 
     def __init__(self, count: int, size: int = 8) -> None:
         rng = np.random.default_rng(0)
         made = [np.asarray(smooth_image(rng, size)).transpose(2, 0, 1) for _ in range(count)]
         self.images = np.stack(made)
         self.asked: list[list[int]] = []
+        self.crops: list[RandomCrop | None] = []
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, rows: np.ndarray[Any, Any]) -> ImageBatch:
+    def batch(self, rows: np.ndarray[Any, Any], crop: RandomCrop | None = None) -> ImageBatch:
         self.asked.append(rows.tolist())
+        self.crops.append(crop)
         return ImageBatch(self.images[rows])
 
 

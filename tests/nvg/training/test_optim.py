@@ -3,11 +3,12 @@
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nvg.training.optim import adamw, cosine, set_lr, wsd
+from nvg.training.optim import adamw, cosine, ema_update, set_lr, wsd
 
 light = settings(deadline=None, max_examples=50)
 
@@ -30,6 +31,15 @@ def test_wsd_at_the_papers_corners(step: int, factor: float) -> None:
     assert wsd(step, 333_000, 1000, 0.8) == pytest.approx(factor, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [(0, 0.005), (50, 0.5025), (99, 0.99005), (100, 1.0), (900, 0.7), (1000, 0.4)],
+)
+def test_wsd_may_start_and_end_elsewhere(step: int, factor: float) -> None:
+    """Linear from 0.005 to 1 over 100 steps, and from 80 % on down to 0.4."""
+    assert wsd(step, 1000, 100, 0.8, 0.005, 0.4) == pytest.approx(factor)
+
+
 def test_wsd_of_d24_decays_from_epoch_200_of_350() -> None:
     """Half-way through the decay, at epoch 275, the factor is 0.55 (A.5)."""
     factors = [wsd(epoch * 1000, 350_000, 1000, 200 / 350) for epoch in (199, 275, 350)]
@@ -42,6 +52,37 @@ def test_wsd_of_d24_decays_from_epoch_200_of_350() -> None:
 def test_cosine_at_its_corners(step: int, factor: float) -> None:
     """Linear warm-up over 100 steps, then half a cosine to zero at the last step (A.5)."""
     assert cosine(step, 1100, 100) == pytest.approx(factor, abs=1e-9)
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, 30), (7, 5), (5005, 2)])
+def test_a_cosine_by_epoch_is_that_of_torch(every: int, epochs: int) -> None:
+    """CosineAnnealingLR, stepped once an epoch: constant within one, no warm-up."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for epoch in range(epochs):
+        (rate,) = theirs.get_last_lr()
+        for step in (epoch * every, epoch * every + every // 2, (epoch + 1) * every - 1):
+            assert cosine(step, every * epochs, 0, every) == pytest.approx(rate, abs=1e-12)
+        optimizer.step()
+        theirs.step()
+
+
+@light
+@given(
+    steps=st.integers(1, 300),
+    warmup=st.integers(0, 60),
+    every=st.integers(1, 90),
+    begin=st.integers(0, 60),
+)
+def test_a_held_cosine_moves_at_multiples_only(
+    steps: int, warmup: int, every: int, begin: int
+) -> None:
+    """There it is where the free one is; a start that is late is a shorter schedule."""
+    for step in range(begin, begin + steps):
+        found = cosine(step, begin + steps, warmup, every, begin)
+        held = max(step // every * every - begin, warmup)
+        free = cosine(step - begin if step - begin < warmup else held, steps, warmup)
+        assert found == free
 
 
 @light
@@ -100,3 +141,51 @@ def test_set_lr_changes_every_group() -> None:
     optimizer = adamw(make_module(), 1e-3, (0.9, 0.95), 0.05)
     set_lr(optimizer, 7e-5)
     assert [group["lr"] for group in optimizer.param_groups] == [7e-5, 7e-5]
+
+
+@pytest.mark.parametrize(
+    ("step", "decay", "warmup", "kept"),
+    [
+        (0, 0.9999, True, 0.1),
+        (10, 0.9999, True, 0.55),
+        (10, 0.5, True, 0.5),
+        (0, 0.9999, False, 0.9999),
+        (0, 0.0, False, 0.0),
+    ],
+)
+def test_ema_weights_keep_a_fraction_of_what_they_were(
+    step: int, decay: float, warmup: bool, kept: float
+) -> None:
+    """The decay, or with warm-up at most (1 + step) / (10 + step); whole numbers stay."""
+    ema = {"weight": torch.tensor([2.0, -1.0]), "count": torch.tensor(3)}
+    weights = {"weight": torch.tensor([4.0, 5.0]), "count": torch.tensor(8)}
+    ema_update(ema, weights, step, decay, warmup)
+    expected = [kept * 2 + (1 - kept) * 4, kept * -1 + (1 - kept) * 5]
+    assert ema["weight"].tolist() == pytest.approx(expected, abs=1e-6)
+    assert int(ema["count"]) == 3
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+def test_ema_weights_are_a_weighted_sum_of_all_steps(warmup: bool) -> None:
+    """Against the sum of the past, added up anew; without warm-up the decay is the same always."""
+    generator = torch.Generator().manual_seed(0)
+    past = [torch.randn(5, generator=generator) for _ in range(30)]
+    ema = {"weight": past[0].clone(), "count": torch.tensor(7)}
+    for step, value in enumerate(past[1:]):
+        ema_update(ema, {"weight": value, "count": torch.tensor(step)}, step, 0.9, warmup)
+    share, expected = 1.0, torch.zeros(5, dtype=torch.float64)
+    for step in reversed(range(29)):
+        decay = min(0.9, (1 + step) / (10 + step)) if warmup else 0.9
+        expected += share * (1 - decay) * past[step + 1].double()
+        share *= decay
+    expected += share * past[0].double()
+    torch.testing.assert_close(ema["weight"].double(), expected, atol=1e-6, rtol=0)
+    assert int(ema["count"]) == 7
+
+
+def test_ema_weights_move_fast_at_first_unless_told_otherwise() -> None:
+    """By default step 0 keeps a tenth."""
+    for options, kept in (((), 0.1), ((True,), 0.1), ((False,), 0.999)):
+        ema = {"weight": torch.ones(1)}
+        ema_update(ema, {"weight": torch.zeros(1)}, 0, 0.999, *options)
+        assert float(ema["weight"]) == pytest.approx(kept)

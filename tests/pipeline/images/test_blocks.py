@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nvg.seeding import step_seed
+from nvg.tokenizer.image_batch import RandomCrop
 from pipeline.images.blocks import RowImages, decode_rows
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode
@@ -131,3 +133,52 @@ def test_training_stops_at_a_batch_without_images() -> None:
     source = Listed(b"", b"text")
     with pytest.raises(ImageError, match="0: empty file"):
         RowImages(source, source.rows, 8).batch(np.array([0, 1]))
+
+
+def places(images: RowImages, row: int, crop: RandomCrop) -> tuple[int, int]:
+    """Where the crop of a row lies in the row's image, resized as a whole and searched."""
+    (found,) = images.batch(np.array([row]), crop).pixels
+    (data,) = images.source.read([images.rows[row].key])
+    assert isinstance(data, bytes)
+    image = decode(data)
+    scale = round(crop.resize * 16) / min(image.size)
+    sides = [round(side * scale) for side in image.size]
+    whole = np.asarray(image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC))
+    (place,) = [
+        (left, top)
+        for left in range(sides[0] - 15)
+        for top in range(sides[1] - 15)
+        if np.array_equal(whole[top : top + 16, left : left + 16].transpose(2, 0, 1), found)
+    ]
+    return place
+
+
+def test_random_crops_are_squares_of_the_resized_image() -> None:
+    """Never mirrored, each place of 3x3 in some step; two images of a step lie apart."""
+    files = [image_bytes(picture(24, seed), "png") for seed in range(2)]
+    source = Listed(*files)
+    images = RowImages(source, source.rows, 16)
+    found = [
+        [places(images, row, RandomCrop(step_seed(7, step), 1.125)) for row in (0, 1)]
+        for step in range(80)
+    ]
+    for row in (0, 1):
+        assert {pair[row] for pair in found} == {(x, y) for x in range(3) for y in range(3)}
+    assert 40 < sum(one != other for one, other in found) < 80
+
+
+def test_a_crop_depends_on_seed_and_key_alone() -> None:
+    """Not on the order, the other images or those before; without a crop it is the centre's."""
+    wide = picture(24, 2).resize((60, 24))
+    files = [image_bytes(picture(24, 0), "png"), image_bytes(wide, "png")]
+    source, crop = Listed(*files), RandomCrop(5, 1.125)
+    images, again = (RowImages(source, source.rows, 16) for _ in range(2))
+    one = images.batch(np.array([0, 1]), crop).pixels
+    assert np.array_equal(one[::-1], again.batch(np.array([1, 0]), crop).pixels)
+    assert np.array_equal(one[1:], again.batch(np.array([1]), crop).pixels)
+    other = images.batch(np.array([0, 1]), RandomCrop(6, 1.125)).pixels
+    assert not np.array_equal(one, other)
+    center = images.batch(np.array([0, 1])).pixels
+    assert np.array_equal(center[1], center_crop(decode(files[1]), 16))
+    whole = images.batch(np.array([0]), RandomCrop(5, 1.0)).pixels  # no room
+    assert np.array_equal(whole[0], center[0])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nvg.geometry import labels
 from nvg.store import Store, open_store
+from nvg.tokenizer.image_batch import RandomCrop
 from nvg.view.structure_stats import structure_lines
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode
@@ -78,6 +79,19 @@ def test_an_image_without_its_map_is_an_error_row(recipe: Recipe, tmp_path: Path
     batch = images.batch(np.arange(6))
     assert (len(batch.pixels), len(batch.segments)) == (4, 4)  # type: ignore[arg-type]
     assert sorted(images.skipped) == sorted(bad)
+
+
+def test_maps_follow_random_crops(recipe: Recipe) -> None:
+    """The border between two regions moves with the place; at 2 x the size it is often outside."""
+    opened = open_images(recipe)
+    images = opened.center_crops(opened.source.rows)
+    seen = set()
+    for seed in range(6):
+        batch = images.batch(np.arange(6), RandomCrop(seed, 2.0))
+        assert batch.segments is not None
+        assert batch.segments.shape == (6, 16)
+        seen |= {tuple(grid[:4]) for grid in batch.segments.tolist()}
+    assert {(0, 0, 0, 0), (0, 0, 1, 1), (1, 1, 1, 1)} <= seen
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 16), (17, 33), (300, 200)])

@@ -1,10 +1,18 @@
 """The manifest of a store, and what a new store holds."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nvg.choices import ChildOrder, PhiCount, PhiForm
+from nvg.geometry import Geometry, canonical
+from nvg.quantizer.granularity import load_quantizer
+from nvg.store import Store, open_store
+from nvg.store.checks import chunk_faults
+from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
 from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer
 from nvg.tokenizer.detokenizer import load_detokenizer
@@ -15,7 +23,17 @@ from pipeline.sources import FolderSource
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import plan_rows
 from tests.makers import tiny_recipe, write_image_folder
-from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
+from tests.pipeline.tokenize.makers import run
+
+OLD_STORE = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
+RELEASE = replace(
+    tiny_model(),
+    phi=PhiForm.RESIDUAL,
+    phis=PhiCount.STAGE,
+    child_order=ChildOrder.MERGING,
+    outer_convs=False,
+)
 
 
 @pytest.fixture
@@ -74,3 +92,95 @@ def test_a_new_store_holds_what_training_and_viewing_need(recipe: Recipe, tmp_pa
     content, leaves = torch.arange(31)[None] % 16, torch.arange(16)[None]
     assert type(viewer) is Detokenizer
     assert torch.equal(viewer.decode(content, leaves), model.decode(content, leaves))
+
+
+def test_only_another_child_order_is_told(recipe: Recipe) -> None:
+    """A manifest in order of position is as it was before there was a choice."""
+    names = []
+    for order in ChildOrder:
+        config = replace(tiny_model(), child_order=order)
+        manifest = made_manifest(recipe, tiny_autoencoder(config=config))
+        names.append(json.loads(manifest.to_bytes()).get("child_order"))
+        assert Manifest.from_bytes(manifest.to_bytes(), "a.vgs") == manifest
+    assert names == [None, "merging"]
+
+
+@pytest.mark.parametrize("form", PhiForm)
+@pytest.mark.parametrize("count", PhiCount)
+def test_a_store_says_how_its_phi_work(
+    recipe: Recipe, tmp_path: Path, form: PhiForm, count: PhiCount
+) -> None:
+    """Training and viewing rebuild the tokenizer's own canvases from what the store carries."""
+    model = tiny_autoencoder(config=replace(RELEASE, phi=form, phis=count))
+    manifest = made_manifest(recipe, model)
+    store = prepare_store(str(tmp_path / "a.vgs"), manifest, model, resume=False)
+    quantizer = load_quantizer(store.read("tokenizer.safetensors"), Geometry(4))
+    viewer = load_detokenizer(store.read("detokenizer.safetensors"))
+    assert [refiner.form for refiner in quantizer.refiners] == [form] * len(quantizer.refiners)
+    assert quantizer.phis is viewer.quantizer.phis is count
+    content, leaves = torch.arange(31)[None] % 16, torch.arange(16)[None]
+    expected = model.quantizer.canvas(content, leaves)
+    assert torch.equal(quantizer.canvas(content, leaves), expected)
+    assert torch.equal(viewer.quantizer.canvas(content, leaves), expected)
+    assert torch.equal(viewer.decode(content, leaves), model.decode(content, leaves))
+
+
+def tokenized(recipe: Recipe, path: Path, order: ChildOrder) -> Store:
+    """The store of the recipe's images by one tokenizer, its children in this order."""
+    config = replace(RELEASE, child_order=order)
+    write_autoencoder(path / f"{order}", config=config)
+    section = replace(recipe.autoencoder, model=config)
+    run(replace(recipe, autoencoder=section), path / f"{order}", path / f"{order}.vgs")
+    return open_store(str(path / f"{order}.vgs"))
+
+
+@pytest.mark.thorough
+def test_both_orders_hold_the_same_hierarchies(recipe: Recipe, tmp_path: Path) -> None:
+    """One tokenizer's stores in either order are intact; only the labels of clusters differ."""
+    by_position, by_merging = (tokenized(recipe, tmp_path, order) for order in ChildOrder)
+    assert by_position.manifest.child_order is not ChildOrder.MERGING
+    assert by_merging.manifest.child_order is ChildOrder.MERGING
+    assert by_position.verify() == by_merging.verify() == []
+    old_RN, new_RN = (
+        torch.from_numpy(store.leaves[:][:, 0]) for store in (by_position, by_merging)
+    )
+    assert not torch.equal(new_RN, old_RN)
+    assert torch.equal(canonical(new_RN), old_RN)
+
+
+def test_a_store_in_order_of_merging_says_so_and_is_intact(recipe: Recipe, tmp_path: Path) -> None:
+    """Without the key of its manifest it is taken for one in order of position, and is not."""
+    store = tokenized(recipe, tmp_path, ChildOrder.MERGING)
+    assert store.manifest.child_order is ChildOrder.MERGING
+    assert store.verify() == []
+    file = Path(store.path, "manifest.json")
+    table = json.loads(file.read_text())
+    assert table.pop("child_order") == "merging"
+    file.write_text(json.dumps(table))
+    assert open_store(store.path).verify() == [
+        f"chunk {chunk}: leaves are not in canonical child order" for chunk in range(3)
+    ]
+
+
+def test_an_old_store_is_in_order_of_position() -> None:
+    """Its manifest names no order; any other than that of position is a fault."""
+    store = open_store(str(OLD_STORE))
+    assert "child_order" not in json.loads(store.read("manifest.json"))
+    assert store.manifest.child_order is not ChildOrder.MERGING
+    record, part, rows = store.commit_record(0), store.index_part(0), store.chunk_slice(0)
+    arrays = store.read_chunk(0)
+    assert chunk_faults(arrays, record, part, rows, store.manifest) == []
+    arrays["leaves"] = arrays["leaves"] ^ store.geometry.positions // 2
+    faults = chunk_faults(arrays, record, part, rows, store.manifest)
+    assert "leaves are not in canonical child order" in faults
+
+
+def test_a_store_is_not_resumed_in_another_order(recipe: Recipe, tmp_path: Path) -> None:
+    """The weights are the same, the leaves would not be."""
+    out = str(tmp_path / "a.vgs")
+    made = tiny_autoencoder(config=RELEASE)
+    prepare_store(out, made_manifest(recipe, made), made, resume=False)
+    other = tiny_autoencoder(config=replace(RELEASE, child_order=ChildOrder.POSITION))
+    with pytest.raises(StoreError, match=r"tokenizer|child_order"):
+        prepare_store(out, made_manifest(recipe, other), other, resume=True)
+    prepare_store(out, made_manifest(recipe, made), made, resume=True)

@@ -1,5 +1,6 @@
 """The adversarial terms against values worked out by hand on tiny tensors, and their schedule."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nvg.choices import DiscriminatorLoss, GeneratorLoss
 from nvg.config import ConfigError, build
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.config import DiscriminatorConfig, DiscriminatorKind
@@ -55,6 +57,14 @@ def test_hinge_by_hand() -> None:
     assert float(terms["d_norm"]) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_half_a_hinge_by_hand() -> None:
+    """Half of the 1.5 above; the mean logits stay what they are."""
+    made = discriminator(replace(PLAIN, loss=DiscriminatorLoss.HALF_HINGE))
+    terms = made.discriminator_step(60, flat(0.2, 0.6), flat(-0.3, 0.5))
+    assert float(terms["d_loss"]) == pytest.approx(0.75)
+    assert (float(terms["d_real"]), float(terms["d_fake"])) == pytest.approx((0.8, 0.2))
+
+
 def lecam(real: tuple[float, ...], fake: tuple[float, ...]) -> float:
     """By hand, after one update of means that start at 0 with decay 0.999."""
     mean_real, mean_fake = 0.001 * sum(real) / len(real), 0.001 * sum(fake) / len(fake)
@@ -90,6 +100,26 @@ def test_the_autoencoders_term_is_minus_the_mean_logit() -> None:
     assert fake.grad is not None
     assert float(fake.grad.sum()) == pytest.approx(-2.0)
     assert next(made.discriminator.parameters()).grad is None
+
+
+def test_the_non_saturating_term_by_hand() -> None:
+    """log(1 + e^-logit) of logits -0.6 and 1.0, by image; its gradient is minus a sigmoid."""
+    made = discriminator(replace(PLAIN, generator_loss=GeneratorLoss.NON_SATURATING))
+    fake = flat(-0.3, 0.5).requires_grad_()
+    term = made.generator_loss(60, fake)
+    expected = (math.log1p(math.exp(0.6)) + math.log1p(math.exp(-1.0))) / 2
+    assert float(term.detach()) == pytest.approx(expected)
+    term.backward()
+    assert fake.grad is not None
+    slopes = [-2 / (1 + math.exp(logit)) / 2 for logit in (-0.6, 1.0)]
+    assert fake.grad.sum((1, 2, 3)).tolist() == pytest.approx(slopes)
+
+
+def test_the_non_saturating_term_takes_the_mean_of_an_images_logits() -> None:
+    """Logits -4 and 8 of one image count as 2, not as two terms."""
+    made = discriminator(replace(PLAIN, generator_loss=GeneratorLoss.NON_SATURATING))
+    made.discriminator.forward = lambda images: torch.tensor([[-4.0, 8.0]])  # type: ignore
+    assert float(made.generator_loss(60, flat(0.1))) == pytest.approx(math.log1p(math.exp(-2)))
 
 
 def test_consistency_is_the_difference_of_two_looks() -> None:
@@ -131,6 +161,53 @@ def test_the_first_images_are_blurred() -> None:
     assert torch.equal(seen[2], board)
 
 
+def test_the_blur_can_be_left_out() -> None:
+    """From the first step of the discriminator on it sees the images themselves."""
+    board, seen = torch.rand(1, 3, 8, 8), []
+    made = discriminator(replace(PLAIN, blur=False))
+    made.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for step in (20, 30):
+        made.generator_loss(step, board)
+    assert all(torch.equal(images, board) for images in seen)
+
+
+@pytest.mark.parametrize("ramp", [0.0, 1e-9])
+def test_without_start_and_ramp_all_is_there_at_once(ramp: float) -> None:
+    """The whole weight in step 0; without a warm-up the rate is the autoencoder's in each step."""
+    made = discriminator(replace(PLAIN, start=0.0, ramp=ramp, warmup=0))
+    assert [made.weight(step) for step in (0, 1, 99)] == [0.4] * 3
+    for step in (0, 1, 50, 99):
+        terms = made.discriminator_step(step, flat(0.2), flat(0.1))
+        assert float(terms["d_loss"]) > 0
+        (group,) = made.optimizer.param_groups
+        rate = 1e-3 * (1 + math.cos(math.pi * step / 100)) / 2
+        assert group["lr"] == pytest.approx(rate, rel=1e-12)
+
+
+def test_optimizer_settings_are_shared_or_its_own() -> None:
+    """Betas, weight decay and warm-up follow the schedule's where they are not given."""
+    shared = replace(PACE, weight_decay=0.25)
+    own = replace(PLAIN, betas=(0.9, 0.95), weight_decay=5e-4, warmup=4)
+    for config, betas, decay, warmup in (
+        (PLAIN, (0.5, 0.9), 0.25, 10),
+        (own, (0.9, 0.95), 5e-4, 4),
+    ):
+        made = DiscriminatorTrainer(config, shared, CPU)
+        decayed, undecayed = made.optimizer.param_groups
+        assert decayed["betas"] == undecayed["betas"] == betas
+        assert (decayed["weight_decay"], undecayed["weight_decay"]) == (decay, 0)
+        rates = [made._factor(step) for step in range(20, 20 + warmup)]
+        assert rates == pytest.approx([(n + 1) / warmup for n in range(warmup)])
+
+
+def test_zero_is_a_setting_of_its_own() -> None:
+    """No decay and no warm-up are not taken for settings that are absent."""
+    config = replace(PLAIN, weight_decay=0.0, warmup=0)
+    made = DiscriminatorTrainer(config, replace(PACE, weight_decay=0.25), CPU)
+    assert [group["weight_decay"] for group in made.optimizer.param_groups] == [0, 0]
+    assert made._factor(20) == 1
+
+
 def test_balance_is_the_ratio_of_gradients() -> None:
     """|d loss / dw| over |d term / dw|, within bounds; 1 where it is switched off."""
     layer = nn.Parameter(torch.tensor([1.0, 2.0]))
@@ -148,6 +225,9 @@ def test_bad_settings_are_named() -> None:
         ({"kind": "dino"}, "kind dino needs weights"),
         ({"weight": -1.0}, "weight must not be negative"),
         ({"start": 1.5}, "start must be between 0 and 1"),
+        ({"betas": [0.9]}, "betas must be two numbers"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative"),
+        ({"warmup": -1}, "warmup must not be negative"),
     ):
         with pytest.raises(ConfigError, match=words):
             build(DiscriminatorConfig, table)

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from nvg.choices import TrainingCrop
 from nvg.metrics.reconstruction import Reconstruction
 from nvg.quantizer.config import CodebookInit
+from nvg.seeding import step_seed
 from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, from_pixels, load_autoencoder
+from nvg.tokenizer.image_batch import RandomCrop
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.run_dir import Run
@@ -52,6 +55,23 @@ def test_every_image_is_seen_once_an_epoch(tmp_path: Path) -> None:
     epochs = [[row for rows in part for row in rows] for part in (steps[:3], steps[3:])]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.thorough
+def test_every_step_draws_crops_of_its_own(tmp_path: Path) -> None:
+    """The seed of each is the step's, resumed or not; by default nothing is drawn."""
+    plain, cropped, resumed = Pictures(12), Pictures(12), Pictures(12)
+    training = replace(SHORT, crop=TrainingCrop.RANDOM, crop_resize=1.5, seed=3)
+    fit(tmp_path / "plain", plain)
+    fit(tmp_path / "cropped", cropped, training)
+    assert plain.crops == [None] * 7
+    expected = [RandomCrop(step_seed(3, step), 1.5) for step in (0, *range(6))]
+    assert cropped.crops == expected
+    assert len(set(expected)) == 6
+    (tmp_path / "cropped" / AUTOENCODER_FILE).unlink()
+    shutil.rmtree(tmp_path / "cropped" / "checkpoints" / "step-00000006")
+    fit(tmp_path / "cropped", resumed, training, resume=True)
+    assert (resumed.asked, resumed.crops) == (cropped.asked[-2:], cropped.crops[-2:])
 
 
 def test_a_source_smaller_than_a_batch_is_used_whole(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
-from nvg.generator.variants import Variant
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
-from nvg.training.generator.state import shape_of
+from nvg.training.generator.shape import shape_of
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
@@ -30,7 +29,7 @@ def fit(
     train_generator(config, store, parts, run)
 
 
-def shape_for(transformer: TransformerConfig, store: Store) -> GeneratorShape:
-    """The shape of a generator of a store, without ablation options."""
+def shape_for(transformer: TransformerConfig, store: Store, **variant: Any) -> GeneratorShape:
+    """The shape of a generator of a store; without ablation options unless they are named."""
     quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
-    return shape_of(transformer, store, quantizer, Variant())
+    return shape_of(transformer, store, quantizer, Variant(**variant))

@@ -18,6 +18,9 @@ def test_the_defaults_are_the_papers_d16() -> None:
     ("bad", "words"),
     [
         ({"accumulate": 0}, "accumulate"),
+        ({"stages_per_image": 0}, "stages_per_image"),
+        ({"warmup_start": -0.1}, "warmup_start"),
+        ({"final_lr": 1.5}, "final_lr"),
         ({"ema": 1.5}, "ema"),
         ({"sample_every": 3, "checkpoint_every": 2}, "multiple of checkpoint_every"),
         ({"keep": 0}, "keep"),

@@ -49,8 +49,8 @@ def test_micro_batches_add_up_to_their_mean_gradient(store: Store) -> None:
         for n in which:
             torch.manual_seed(10 + n)
             moved = parts[n].to(ALONE.device)
-            drawn = sample_example(task.models, task.quantizer, moved, 0.1)[GeneratorKind.CONTENT]
-            state.accumulate(drawn, n == which[-1])
+            drawn = sample_example(task.models, task.quantizer, moved, training)
+            state.accumulate(drawn[GeneratorKind.CONTENT], n == which[-1])
         return [p.grad.clone() for p in state.model.parameters() if p.grad is not None]
 
     both, first, second = gradients([0, 1]), gradients([0]), gradients([1])
@@ -66,9 +66,23 @@ def test_the_rate_scales_with_the_batch(store: Store) -> None:
     ).peak_lr == pytest.approx(3e-4)
 
 
+def test_the_rate_ends_where_it_is_told(store: Store) -> None:
+    """Half of ten steps at the peak, then down to a fifth: step 9 has 0.36 of the peak."""
+    shape = shape_for(tiny_recipe().generator.content, store)
+    training = GeneratorTraining(steps=10, warmup=0, decay_start=0.5, final_lr=0.2)
+    state = GeneratorState(GeneratorKind.CONTENT, shape, training, ALONE)
+    state.update(9)
+    rates = [group["lr"] for group in state.optimizer.param_groups]
+    assert rates == pytest.approx([0.36 * state.peak_lr] * 2)
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
-def test_ema_weights_move_to_the_weights(store: Store, tmp_path: Path, decay: float) -> None:
+@pytest.mark.parametrize(
+    ("decay", "warmup"), [(0.0, True), (0.5, True), (0.9999, True), (0.5, False)]
+)
+def test_ema_weights_move_to_the_weights(
+    store: Store, tmp_path: Path, decay: float, warmup: bool
+) -> None:
     """By (1 + step) / (10 + step) at first, at most the decay; recomputed from every checkpoint."""
     steps = 5
     fit(
@@ -79,6 +93,7 @@ def test_ema_weights_move_to_the_weights(store: Store, tmp_path: Path, decay: fl
         checkpoint_every=1,
         keep=9,
         ema=decay,
+        ema_warmup=warmup,
         lr=0.1,
     )
     checkpoints = tmp_path / "run" / "checkpoints"
@@ -90,7 +105,7 @@ def test_ema_weights_move_to_the_weights(store: Store, tmp_path: Path, decay: fl
     found = load_file(tmp_path / "run" / "content-ema.safetensors")
     before = load_file(checkpoints / "step-00000001" / "content-ema.safetensors")
     for step in range(1, steps):
-        share = 1 - min(decay, (1 + step) / (10 + step))
+        share = 1 - min(decay, (1 + step) / (10 + step)) if warmup else 1 - decay
         before = {n: v + share * (weights[step][n] - v) for n, v in before.items()}
     for name, value in before.items():
         torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-4)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,11 +37,16 @@ def test_the_quantizer_is_the_stores_own_and_frozen(store: Store) -> None:
     assert not any(parameter.requires_grad for parameter in quantizer.parameters())
 
 
-@pytest.mark.parametrize(("warmup", "rate"), [(1, 0.01), (10, 0.001)])
-def test_the_schedule_sets_the_rate(store: Store, tmp_path: Path, warmup: int, rate: float) -> None:
+@pytest.mark.parametrize(
+    ("warmup", "start", "rate"), [(1, 0.0, 0.01), (10, 0.0, 0.001), (10, 0.5, 0.005)]
+)
+def test_the_schedule_sets_the_rate(
+    store: Store, tmp_path: Path, warmup: int, start: float, rate: float
+) -> None:
     """Adam's first step moves the weights by the rate itself: 0.64 x 4 / 256, warmed up."""
+    schedule: dict[str, Any] = {"steps": 1, "warmup": warmup, "warmup_start": start}
     for name, lr in (("moved", 0.64), ("still", 0.0)):
-        fit(store, tmp_path / name, BOTH, steps=1, warmup=warmup, lr=lr, weight_decay=0.0)
+        fit(store, tmp_path / name, BOTH, lr=lr, weight_decay=0.0, **schedule)
     for part in BOTH:
         weights = [load_file(tmp_path / n / f"{part}.safetensors") for n in ("moved", "still")]
         change = max(

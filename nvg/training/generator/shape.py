@@ -1,0 +1,90 @@
+"""The shape of a generator, and the scale of the canvases it is trained on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nvg.choices import CanvasScale
+from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
+from nvg.quantizer import MultiGranularityQuantizer
+from nvg.store import Store
+from nvg.training.run_dir import RunError
+from nvg.weights import read_config, read_header
+
+SCALE_ROWS, SCALE_BATCH = 4096, 64  # images that the scale is measured on
+
+
+def shape_of(
+    transformer: TransformerConfig,
+    store: Store,
+    quantizer: MultiGranularityQuantizer,
+    variant: Variant,
+) -> GeneratorShape:
+    """The shape of one generator for a store and its quantizer."""
+    codes, channels = quantizer.codebook.shape
+    is_per_stage = variant.canvas_scale is CanvasScale.STAGE
+    return GeneratorShape(
+        transformer=transformer,
+        grid=store.geometry.grid,
+        classes=len(store.manifest.classes),
+        codebook_size=codes,
+        latent_dim=channels,
+        latent_scale=float(quantizer.codebook.square().mean().sqrt()),
+        canvas_rms=canvas_rms(store, quantizer) if is_per_stage else (),
+        variant=variant,
+    )
+
+
+def shape_of_run(
+    run: Path, part: GeneratorKind, shape: GeneratorShape, store: Store
+) -> GeneratorShape:
+    """The shape of a finished run's generator, to train it on; its scales stay as they were.
+
+    RunError where it is not the one that the recipe asks for, or not for this store's tokens.
+    """
+    file = run / f"{part.value}.safetensors"
+    found, header = read_config(GeneratorShape, file), read_header(file)
+    wanted = replace(
+        shape,
+        transformer=replace(
+            shape.transformer,
+            dropout=found.transformer.dropout,
+            drop_path=found.transformer.drop_path,
+        ),
+        latent_scale=found.latent_scale,
+        canvas_rms=found.canvas_rms,
+    )
+    different = [name for name, value in vars(wanted).items() if value != getattr(found, name)]
+    if different:
+        raise RunError(
+            f"{file} cannot be trained on by this recipe: its {', '.join(different)} differ; use "
+            f"the sizes and the variant of {run / 'config.toml'}"
+        )
+    if header.get("tokenizer", "") != store.manifest.tokenizer:
+        raise RunError(
+            f"{file} was trained on tokens of another tokenizer than {store.path}: tokenize with "
+            "the autoencoder that it belongs to"
+        )
+    return replace(wanted, transformer=shape.transformer)
+
+
+@torch.no_grad()
+def canvas_rms(store: Store, quantizer: MultiGranularityQuantizer) -> tuple[float, ...]:
+    """Root mean square of the canvas before each stage, and of the final one.
+
+    Of the first view of images from all over a store; 1 for the empty canvas, and for zeros.
+    """
+    rows = store.ok_rows()
+    rows = rows[:: max(1, len(rows) // SCALE_ROWS)][:SCALE_ROWS]  # a store may be sorted by class
+    square_S = torch.zeros(store.geometry.stages, dtype=torch.float64)
+    for start in range(0, len(rows), SCALE_BATCH):
+        part = rows[start : start + SCALE_BATCH]
+        content, leaves = (
+            torch.from_numpy(array.oindex[part, 0]).to(quantizer.codebook.device)
+            for array in (store.content, store.leaves)
+        )
+        canvases = quantizer.canvases(content, leaves)
+        square_S += torch.stack([c.double().square().mean((1, 2)).sum() for c in canvases]).cpu()
+    found = (square_S / max(len(rows), 1)).sqrt().tolist()
+    return (1.0, *(value or 1.0 for value in found))
