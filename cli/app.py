@@ -73,19 +73,14 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="File of published weights")],
     kind: Annotated[ForeignName, typer.Option("--from", help="Project that published them")],
     out: Annotated[Path, typer.Option(help="Run directory to write")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Autoencoder of generators whose file holds none")
+    ] = None,
 ) -> None:
-    """Convert published tokenizer weights to an autoencoder run."""
-    from nvg.tokenizer.autoencoder import save_autoencoder
-    from nvg.tokenizer.import_var import import_var
+    """Convert published weights, of a tokenizer or of generators, to a run."""
+    from pipeline.import_weights import Project, write_run
 
-    model = import_var(file)
-    save_autoencoder(model, out)
-    config = model.config
-    typer.echo(
-        f"wrote {out}: {kind.value}'s encoder and decoder for {config.image_size} pixels, codebook "
-        f"{config.codebook_size} x {config.latent_dim}; fine-tune it with "
-        f"`nvgctl train autoencoder ... --from {out}`"
-    )
+    typer.echo(write_run(file, Project(kind), out, tokenizer))
 
 
 @app.command()

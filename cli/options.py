@@ -39,6 +39,7 @@ class ForeignName(StrEnum):
     """Projects whose weights can be imported."""
 
     VAR = "var"
+    NVG = "nvg"
 
 
 class WeightsName(StrEnum):

@@ -56,14 +56,14 @@ def config_of(state: State) -> AutoencoderConfig:
         base = len(state["encoder.conv_in.weight"])
         levels = [
             len(state[f"encoder.down.{n}.block.0.conv1.weight"]) // base
-            for n in range(_count(state, "encoder.down"))
+            for n in range(child_count(state, "encoder.down"))
         ]
         codes, channels = state["quantize.embedding.weight"].shape
         return AutoencoderConfig(
             image_size=GRID << (len(levels) - 1),
             base_channels=base,
             multipliers=tuple(levels),
-            blocks=_count(state, "encoder.down.0.block"),
+            blocks=child_count(state, "encoder.down.0.block"),
             attention="encoder.mid.attn_1.qkv.weight" in state,
             latent_dim=channels,
             codebook_size=codes,
@@ -74,7 +74,6 @@ def config_of(state: State) -> AutoencoderConfig:
 
 def names(model: Autoencoder) -> dict[str, str]:
     """VAR's name of every weight of ours."""
-    config = model.config
     found = {
         "quantizer.codebook": "quantize.embedding.weight",
         **_renamed("encoder.to_latent", "quant_conv", model.encoder.to_latent),
@@ -83,11 +82,21 @@ def names(model: Autoencoder) -> dict[str, str]:
     for n in range(PHIS):
         theirs = f"quantize.quant_resi.qresi_ls.{n}"
         found |= _renamed(f"quantizer.refiners.{n}.conv", theirs, nn.Conv2d(1, 1, 1))
+    for ours, place, name in layer_names(model):
+        head, *rest = name.split(".")
+        found[ours] = ".".join((place, SUB_NAMES.get(head, head), *rest))
+    return found
+
+
+def layer_names(model: Autoencoder) -> Iterator[tuple[str, str, str]]:
+    """(our name, VAR's place of the layer, name in the layer) of every weight between the outer
+    convolutions."""
+    config = model.config
     parts = (("encoder", model.encoder, _down(config)), ("decoder", model.decoder, _up(config)))
     for part, network, places in parts:
         for (number, layer), place in zip(_learnt(network), places, strict=True):
-            found |= _renamed(f"{part}.layers.{number}", f"{part}.{place}", layer)
-    return found
+            for name in layer.state_dict():
+                yield f"{part}.layers.{number}.{name}", f"{part}.{place}", name
 
 
 def _learnt(network: Encoder | Decoder) -> Iterator[tuple[int, nn.Module]]:
@@ -141,7 +150,7 @@ def _renamed(ours: str, theirs: str, layer: nn.Module) -> dict[str, str]:
     return found
 
 
-def _count(state: State, prefix: str) -> int:
+def child_count(state: State, prefix: str) -> int:
     """How many numbered children a name has."""
     starts = (name.removeprefix(f"{prefix}.") for name in state if name.startswith(f"{prefix}."))
     return len({start.split(".")[0] for start in starts})

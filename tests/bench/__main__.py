@@ -4,12 +4,14 @@ import sys
 
 from tests.bench import (
     builders,
+    choices,
     control,
     loader,
     memory,
     nearest,
     sample,
     solvers,
+    stages,
     step,
     structure,
     tokenize,
@@ -25,11 +27,13 @@ BENCHMARKS = {
     "memory": memory.main,
     "tokenize": tokenize.main,
     "train": train.main,
+    "stages": stages.main,
     "loader": loader.main,
     "view": view.main,
     "sample": sample.main,
     "solvers": solvers.main,  # of the demo's digits, as the next
     "control": control.main,
+    "choices": choices.main,  # about 90 minutes
 }
 
 

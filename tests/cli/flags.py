@@ -3,11 +3,11 @@
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
     "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run",
-    "train generator": "recipe --store --out --only --set --resume/--no-resume --workers --address "
-    "--dry-run/--no-dry-run",
+    "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
+    "--address --dry-run/--no-dry-run",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
     "--break-lock --dry-run/--no-dry-run",
-    "import-weights": "file --from --out",
+    "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --out "
