@@ -79,6 +79,22 @@ class Variant:
             raise ValueError(f"time_frequencies must be even, not {self.time_frequencies}")
 
 
+RELEASE = Variant(
+    canvas_scale=CanvasScale.STAGE,
+    content_start=ContentStart.LEARNT,
+    skip=Skip.NONE,
+    token_kinds=TokenKinds.RELEASE,
+    initialisation=Initialisation.XAVIER,
+    canvas_condition=CanvasCondition.TOKENS,
+    structure_values=StructureValues.CENTRED,
+    flow_loss=FlowLoss.ALL,
+    flow_time=FlowTime.LOGIT_NORMAL,
+    flow_noise=FlowNoise.SHARED,
+    time_frequencies=64,
+)
+"""The choices of the authors' release."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeneratorShape:
     """What a generator needs to know of the store it was trained on."""

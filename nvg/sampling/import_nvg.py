@@ -10,22 +10,15 @@ from pathlib import Path
 
 import torch
 
-from nvg.choices import (
-    CanvasCondition,
-    CanvasScale,
-    ContentStart,
-    FlowLoss,
-    FlowNoise,
-    FlowTime,
-    Initialisation,
-    Skip,
-    StructureValues,
-    TokenKinds,
-)
 from nvg.files import write_atomic
 from nvg.foreign import State, read_tensors, take
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
+from nvg.generator.config import (
+    RELEASE,
+    GeneratorKind,
+    GeneratorShape,
+    TransformerConfig,
+)
 from nvg.sampling.generators import CLASSES
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
@@ -37,19 +30,6 @@ PREFIX = "nvgformer."
 HEAD_WIDTH = 64
 DROP_PATH = 0.1  # of the last block of 24, as they were trained
 SKIPPED = ("projector.", "rope_ids", "scale_factors")  # alignment's own; what we compute ourselves
-VARIANT = Variant(
-    canvas_scale=CanvasScale.STAGE,
-    content_start=ContentStart.LEARNT,
-    skip=Skip.NONE,
-    token_kinds=TokenKinds.RELEASE,
-    initialisation=Initialisation.XAVIER,
-    canvas_condition=CanvasCondition.TOKENS,
-    structure_values=StructureValues.CENTRED,
-    flow_loss=FlowLoss.ALL,
-    flow_time=FlowTime.LOGIT_NORMAL,
-    flow_noise=FlowNoise.SHARED,
-    time_frequencies=64,
-)
 BLOCK = {
     "modulation.linear": "modulation.lin",
     "linear_in": "linear1",
@@ -166,7 +146,7 @@ def shape_of_release(
             latent_dim=channels,
             latent_scale=float(autoencoder.quantizer.codebook.detach().square().mean().sqrt()),
             canvas_rms=tuple(1 / scale for scale in scales),
-            variant=VARIANT,
+            variant=RELEASE,
         )
     except (ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{file} is no generator of the release: {error}") from None

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nvg import choices
-from nvg.config import ConfigError
+from nvg.config import ConfigError, as_table
+from nvg.generator.config import RELEASE as GENERATORS
 from nvg.quantizer.config import CodebookInit
 
 Table = dict[str, Any]
@@ -47,19 +48,7 @@ RELEASE: Table = {
         },
     },
     "generator": {
-        "variant": {
-            "canvas_scale": choices.CanvasScale.STAGE,
-            "content_start": choices.ContentStart.LEARNT,
-            "skip": choices.Skip.NONE,
-            "token_kinds": choices.TokenKinds.RELEASE,
-            "initialisation": choices.Initialisation.XAVIER,
-            "canvas_condition": choices.CanvasCondition.TOKENS,
-            "structure_values": choices.StructureValues.CENTRED,
-            "flow_loss": choices.FlowLoss.ALL,
-            "flow_time": choices.FlowTime.LOGIT_NORMAL,
-            "flow_noise": choices.FlowNoise.SHARED,
-            "time_frequencies": 64,
-        },
+        "variant": as_table(GENERATORS),
         "train": {
             "stages_per_image": 9,
             "clip": 1.0,

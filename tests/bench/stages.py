@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 
 from nvg.generator.build import build_generator
-from nvg.generator.config import GeneratorKind, TransformerConfig
+from nvg.generator.config import RELEASE, GeneratorKind, TransformerConfig
 from nvg.quantizer.granularity import load_quantizer
-from nvg.sampling.import_nvg import VARIANT
 from nvg.sequence import Sequences
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorTraining
@@ -35,7 +34,7 @@ def main() -> None:
         store = make_store(Path(folder) / "tokens.vgs", rows=IMAGES, grid=16)
         quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
         models = {
-            part: build_generator(part, shape_of(SIZE, store, quantizer, VARIANT))
+            part: build_generator(part, shape_of(SIZE, store, quantizer, RELEASE))
             for part in GeneratorKind
         }
         content, leaves = (torch.from_numpy(a[:, 0]).long() for a in (store.content, store.leaves))

@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from nvg.generator.config import GeneratorShape, TransformerConfig, Variant
-from pipeline.recipe.profiles import RELEASE
+from nvg.generator.config import RELEASE, GeneratorShape, TransformerConfig
 
 # Sizes of make_shape.
 CLASSES, CODES, CHANNELS, SCALE = 5, 11, 3, 2.0
 RMS = (1.0, 0.5, 0.75, 1.5, 2.5, 4.0)  # of canvases, where their scale is per stage
 SMALL = TransformerConfig(depth=1, width=64, heads=2)
-RELEASED = Variant(**RELEASE["generator"]["variant"])
+RELEASED = RELEASE
 
 
 def make_shape(**parts: Any) -> GeneratorShape:
