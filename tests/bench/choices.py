@@ -52,7 +52,11 @@ BASE = (
     "tokenize.resize=1.125",
 )
 PHI, STAGE_PHI = "autoencoder.model.phi=residual", "autoencoder.model.phis=per-stage"
-ALL = ("generator.train.stages_per_image=5", "generator.train.batch_size=16")
+ALL = (  # about as many sequences as of one stage of 64 images, at the same peak learning rate
+    "generator.train.stages_per_image=5",
+    "generator.train.batch_size=16",
+    "generator.train.lr=1.6e-2",
+)
 VARIANT = "generator.variant."
 TRAINED: dict[str, tuple[str, ...]] = {
     "classic": (),
