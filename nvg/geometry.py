@@ -91,7 +91,7 @@ def as_int64(values: Ints) -> Ints:
     """`values` as int64: unsigned 16-bit tensors support few operations."""
     if hasattr(values, "long"):  # a tensor
         return values.long()
-    return np.asarray(values).astype(np.int64)  # type: ignore[return-value]
+    return np.asarray(values).astype(np.int64)  # type: ignore[return-value]  # Ints is an array here
 
 
 def labels(leaves: Ints, stage: int, K: int) -> Ints:

@@ -24,7 +24,7 @@ from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
 from pipeline.tokenize.features import prepare_features
 from pipeline.tokenize.manifest import make_manifest, prepare_store
-from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
+from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
 
@@ -68,6 +68,7 @@ def tokenize_dataset(
         info, files = (features.info, features.files()) if features else (None, {})
         manifest = make_manifest(recipe, images, model, plan, info)
         store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
+        restore_order(store, plan)
         work = Work(engine.value)
         if not store.finished:
             decode = ChunkDecoder(images, plan.classes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from nvg.store import StoreWriter, open_writer, store_exists
+from nvg.store import Store, StoreWriter, open_store, store_exists
 from nvg.store.format import ORDER, StoreError, parquet_bytes, read_parquet
 from pipeline.sources import Row, Source, split_rows
 
@@ -38,7 +38,7 @@ def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
 
 def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
     """All rows but `heldout` of them, or the rows of an extended store at `out`."""
-    if out and store_exists(out) and (store := open_writer(out)).manifest.order:
+    if out and store_exists(out) and (store := open_store(out)).manifest.order:
         return Plan(_stored_order(store), list(store.manifest.classes), is_extended=True)
     return Plan(split_rows(source.rows, heldout)[0], source.classes)
 
@@ -51,15 +51,19 @@ def order_bytes(rows: list[Row]) -> bytes:
     return parquet_bytes([table], table.schema)
 
 
-def _stored_order(store: StoreWriter) -> list[Row]:
-    """The rows of an extended store; a lost list is rebuilt from the index of a finished one."""
+def restore_order(store: StoreWriter, plan: Plan) -> None:
+    """Write the rows of an extended store again where their list is lost."""
+    if plan.is_extended and not store.is_intact(ORDER):
+        store.write(ORDER, order_bytes(plan.rows))
+
+
+def _stored_order(store: Store) -> list[Row]:
+    """The rows of an extended store; a lost list is found in the index of a finished one."""
     if store.is_intact(ORDER):
         return _rows(read_parquet(store.read(ORDER)))
     if store.finished:
         rows = _rows(store.index)
-        data = order_bytes(rows)
-        if hashlib.sha256(data).hexdigest() == store.manifest.order:
-            store.write(ORDER, data)
+        if hashlib.sha256(order_bytes(rows)).hexdigest() == store.manifest.order:
             return rows
     raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize again")
 

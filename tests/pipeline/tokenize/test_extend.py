@@ -16,6 +16,7 @@ from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.sources import open_source
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.estimate import plan_lines
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import write_autoencoder
 
@@ -146,6 +147,9 @@ def test_a_lost_list_of_rows_is_made_anew(recipe: Recipe, tokenizer: Path, tmp_p
     before = files_below(out)
     (out / "rows.parquet").write_bytes(before["rows.parquet"][:-9] + b"flipped!!")
     assert open_store(str(out)).verify() == ["rows.parquet does not match its checksum"]
+    damaged = files_below(out)
+    plan_lines(recipe, str(out))  # a dry run reads only
+    assert files_below(out) == damaged
     run(recipe, tokenizer, out, PassMode.RESUME)
     assert files_below(out) == before
 
