@@ -55,7 +55,7 @@ def train_generator_verb(
     loaded = read_recipe(recipe, settings)
     name = only.value if only else None
     if dry_run:
-        lines = plan_generator(loaded, store, name)
+        lines = plan_generator(loaded, store, name, start)
     elif workers:
         lines = fit_on_ray(loaded, store, out, name, resume, workers, address, start)
     else:

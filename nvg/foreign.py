@@ -1,8 +1,8 @@
 """Checkpoints of other projects: their tensors by name, without running what a pickle may hold.
 
 PyTorch's own safe loader refuses a Lightning checkpoint, which names classes of its trainer beside
-the weights. Here every such name becomes an object that does nothing, and a name from a module that
-has no place in a checkpoint is refused.
+the weights. Here every such name becomes an object that does nothing; a file that names what acts
+on the system is refused all the same.
 """
 
 import pickle
@@ -17,26 +17,19 @@ from torch import Tensor
 from nvg.weights import CheckpointError
 
 PICKLE_LIMIT = 1 << 28  # bytes of the pickle beside the tensors; a large checkpoint's has some MB
-SKIPPED = {  # top-level modules whose objects a training leaves beside its weights
-    *(
-        "argparse",
-        "collections",
-        "datetime",
-        "enum",
-        "main",
-        "numpy",
-        "nvg",
-        "omegaconf",
-        "pathlib",
-    ),
-    *("lightning", "lightning_fabric", "lightning_utilities", "pytorch_lightning"),
-    *("torch", "torchmetrics", "typing"),
-}
-VALUES = {"set", "frozenset", "slice", "complex"}  # builtins that are plain values
+MOST_SHOWN = 80  # characters of a foreign name in a message
 REBUILT = {  # what makes a tensor of a storage
     ("torch._utils", "_rebuild_tensor_v2"),
     ("torch._utils", "_rebuild_parameter"),
     ("collections", "OrderedDict"),
+}
+ACTING = {  # modules that have no place in a checkpoint
+    *("os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "importlib", "runpy", "pty"),
+    *("ctypes", "multiprocessing", "pickle", "marshal", "webbrowser", "code", "http", "urllib"),
+}
+ACTING_BUILTINS = {
+    *("eval", "exec", "compile", "open", "input", "breakpoint", "globals", "locals", "vars"),
+    *("getattr", "setattr", "delattr", "__import__"),
 }
 
 State = dict[str, Tensor]
@@ -72,16 +65,10 @@ class _Unpickler(pickle.Unpickler):
             return super().find_class(module, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        if module in ("builtins", "__builtin__") and name in (
-            "set",
-            "frozenset",
-            "slice",
-            "complex",
-        ):
-            return super().find_class("builtins", name)
-        if module.split(".")[0] in SKIPPED:
-            return _Inert
-        raise CheckpointError(f"it holds code ({module}.{name}), not only weights")
+        is_builtin = module in ("builtins", "__builtin__")
+        if module.split(".")[0] in ACTING or (is_builtin and name in ACTING_BUILTINS):
+            raise CheckpointError(f"it holds code ({quoted(f'{module}.{name}')}), not only weights")
+        return _Inert
 
 
 def read_tensors(file: Path) -> State:
@@ -97,8 +84,10 @@ def read_tensors(file: Path) -> State:
         )
     except CheckpointError as error:
         raise CheckpointError(f"{file} cannot be imported: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a foreign file causes
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = quoted((str(error).splitlines() or [type(error).__name__])[0])
         raise CheckpointError(f"{file} cannot be read as weights: {reason}") from error
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     tensors = {
@@ -111,22 +100,51 @@ def read_tensors(file: Path) -> State:
     size = file.stat().st_size
     for name, value in tensors.items():
         if value.numel() * value.element_size() > size:
-            raise CheckpointError(f"{file} cannot be imported: {name} is larger than the file")
+            raise CheckpointError(f"{file}: {quoted(name)} is larger than the file")
     return tensors
 
 
+def quoted(name: str) -> str:
+    """A foreign name for a message: on one line, without control characters, not too long."""
+    shown = name.encode("unicode_escape", "backslashreplace").decode()
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}..."
+
+
 def _check_archive(file: Path) -> None:
-    """OSError or CheckpointError unless it is a zip of torch.save with a pickle of sane size."""
+    """OSError or CheckpointError unless it is a zip of torch.save with a pickle of sane size.
+
+    TorchScript, which is run when it is loaded, is refused.
+    """
     with file.open("rb"):
         pass
     if not zipfile.is_zipfile(file):
-        raise CheckpointError("it is not a file of torch.save, or cut short")
+        raise CheckpointError(
+            "it is no zip archive, as torch.save writes, or it is cut short; a file of before "
+            "PyTorch 1.6 must be saved anew"
+        )
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise CheckpointError("its entries are compressed, which torch.save never does")
+            if entry.filename.endswith("constants.pkl") or "/code/" in entry.filename:
+                raise CheckpointError("it holds code (TorchScript), not only weights")
             if entry.filename.endswith(".pkl") and entry.file_size > PICKLE_LIMIT:
                 raise CheckpointError(f"its pickle has {entry.file_size} bytes")
+
+
+def weight(state: State, name: str, dims: int, file: Path) -> Tensor:
+    """One tensor; CheckpointError naming it where it is missing or no plain weight of that rank."""
+    value = state.get(name)
+    if value is None:
+        raise CheckpointError(f"{file}: {quoted(name)} is missing")
+    is_plain = value.layout is torch.strided and not value.is_quantized and not value.is_meta
+    if not (is_plain and value.is_floating_point()):
+        raise CheckpointError(f"{file}: {quoted(name)} is no plain tensor of floating point")
+    if value.ndim != dims or not value.numel():
+        raise CheckpointError(f"{file}: {quoted(name)} is {tuple(value.shape)}, not of rank {dims}")
+    if not bool(torch.isfinite(value).all()):
+        raise CheckpointError(f"{file}: {quoted(name)} holds NaN or Inf")
+    return value
 
 
 def take(state: State, names: dict[str, str], own: State, file: Path) -> State:
@@ -136,10 +154,9 @@ def take(state: State, names: dict[str, str], own: State, file: Path) -> State:
     """
     found = {}
     for ours, theirs in names.items():
-        value, wanted = state.get(theirs), tuple(own[ours].shape)
-        if value is None:
-            raise CheckpointError(f"{file}: {theirs} is missing")
+        wanted = tuple(own[ours].shape)
+        value = weight(state, theirs, len(wanted), file)
         if tuple(value.shape) != wanted:
-            raise CheckpointError(f"{file}: {theirs} is {tuple(value.shape)}, not {wanted}")
+            raise CheckpointError(f"{file}: {quoted(theirs)} is {tuple(value.shape)}, not {wanted}")
         found[ours] = value.to(own[ours].dtype).clone()
     return found

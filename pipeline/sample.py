@@ -20,6 +20,7 @@ from nvg.files import require_file_place, write_atomic
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
+from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.view.figures import hierarchy_figure, png_bytes, sample_figure, stage_frames, tiles_of
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference, picture_control, reference_control
@@ -81,6 +82,8 @@ class SampleOptions:
 def write_samples(run: Path, options: SampleOptions) -> list[str]:
     """Sample what the options name and write it; the lines to print."""
     options.check()
+    if run.suffix == ".safetensors" or (run / AUTOENCODER_FILE).exists():
+        raise InputError(f"{run} is an autoencoder: name a run of generators")
     recipe = load_recipe(run / "config.toml", options.settings or ())
     generators = load_generators(run, raw=options.weights == "raw")
     ids = class_ids(generators.classes, options.label or [])

@@ -13,20 +13,22 @@ from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import class_ids, load_generators
-from nvg.store import open_store
+from nvg.store import Store, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
-from nvg.training.generator.shape import shape_of
+from nvg.training.generator.shape import shape_of, shape_to_start_from
 from nvg.training.generator.train import train_generator
-from nvg.training.run_dir import Run
+from nvg.training.run_dir import Run, RunError
 from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
 from pipeline.cluster import NOTES, REFUSED
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
+
+STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
 
 SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
 
@@ -76,9 +78,13 @@ def fit_autoencoder(
     return lines
 
 
-def plan_generator(recipe: Recipe, store_path: str, only: str | None) -> list[str]:
+def plan_generator(
+    recipe: Recipe, store_path: str, only: str | None, start_from: Path | None = None
+) -> list[str]:
     """What training the generators would do."""
     store = open_store(store_path)
+    if start_from:
+        require_start(recipe, store, _parts(only), start_from)
     training = recipe.generator.train
     lines = [f"{len(store)} images in {store_path}"]
     quantizer, config = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), recipe.generator
@@ -104,16 +110,48 @@ def fit_generator(
     with joined() as world:
         store = open_store(store_path)
         store.require_finished()
+        start_from = start_of(recipe, store, parts, out, start_from)
         if world.is_main:
             run = Run(out, recipe, resume, ("generator",), only or "")
         world.wait()
         if not world.is_main:
             run = Run(out, recipe, True, ("generator",), only or "", writes=False)
+        if start_from and run.writes:
+            write_atomic(out / STARTED_FROM, str(start_from.absolute()).encode())
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
         train_generator(recipe.generator, store, parts, run, world, preview, start_from)
         if not world.is_main:
             return []
     return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
+
+
+def start_of(
+    recipe: Recipe, store: Store, parts: list[GeneratorKind], out: Path, start_from: Path | None
+) -> Path | None:
+    """The run whose weights a run begins with: the one that is named, or was when it began.
+
+    RunError, before anything is written, where it does not fit, or `out` holds weights that this
+    training would replace.
+    """
+    began = out / STARTED_FROM
+    if not (out / "checkpoints").exists():
+        finished = [out / f"{part.value}.safetensors" for part in parts]
+        if any(file.exists() for file in finished):
+            raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
+        if start_from is None and began.exists():
+            start_from = Path(began.read_text())
+    if start_from:
+        require_start(recipe, store, parts, start_from)
+    return start_from
+
+
+def require_start(
+    recipe: Recipe, store: Store, parts: list[GeneratorKind], start_from: Path
+) -> None:
+    """RunError where the weights of a run do not fit the recipe or the store."""
+    for part in parts:
+        transformer, variant = getattr(recipe.generator, part.value), recipe.generator.variant
+        shape_to_start_from(start_from, part, transformer, variant, store)
 
 
 def fit_on_ray(

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nvg.files import write_atomic
-from nvg.foreign import State, read_tensors, take
+from nvg.foreign import State, quoted, read_tensors, take, weight
 from nvg.generator.build import build_generator
 from nvg.generator.config import (
     RELEASE,
@@ -89,14 +89,20 @@ def import_generators(file: Path, tokenizer: Path | None = None) -> Imported:
         autoencoder = convert(autoencoder_state(state, file), file)
     else:
         raise CheckpointError(f"{file} holds no autoencoder: name an imported one by --tokenizer")
-    sets = {"": below(state, PREFIX), "-ema": below(state, EMA + PREFIX)}
-    sets = {suffix: found for suffix, found in sets.items() if found}
+    last, averaged = below(state, PREFIX), below(state, EMA + PREFIX)
     weights, shapes = {}, {}
-    for suffix, found in sets.items():
+    for suffix, found in (("", last or averaged), ("-ema", averaged)):
         _require_known(found, file)
-        for part in GeneratorKind:
+        for part in GeneratorKind if found else ():
             shapes[part] = shape_of_release(part, found, autoencoder, file)
             weights[part.value + suffix] = _converted(part, shapes[part], found, file)
+    content, structure = (shapes[part] for part in GeneratorKind)
+    for name, one, other in (
+        ("classes", content.classes, structure.classes),
+        ("blocks", content.transformer.depth, structure.transformer.depth),
+    ):
+        if one != other:
+            raise CheckpointError(f"{file}: content has {one} {name}, structure {other}")
     return Imported(shapes, weights, autoencoder)
 
 
@@ -119,14 +125,14 @@ def shape_of_release(
 ) -> GeneratorShape:
     """Our shape of one of the networks, read off the weights."""
     name, config = part.value, autoencoder.config
-    try:
-        classes, width = state[f"{name}_class_embed.weight"].shape
-        head = len(state[f"{name}_blocks.0.norm.query_norm.scale"])
-        depth = child_count(state, f"{name}_blocks")
-        scales = state["scale_factors"].double().tolist()
-        codes, channels = state["cls_head.linear.weight"].shape
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{file} is no generator of the release: {error}") from None
+    classes, width = weight(state, f"{name}_class_embed.weight", 2, file).shape
+    head = len(weight(state, f"{name}_blocks.0.norm.query_norm.scale", 1, file))
+    depth = child_count(state, f"{name}_blocks")
+    scales = weight(state, "scale_factors", 1, file).double()
+    codes, channels = weight(state, "cls_head.linear.weight", 2, file).shape
+    if not bool((scales > 0).all()) or classes < 2:
+        wrong = "scale_factors are not positive" if classes > 1 else "there is no class"
+        raise CheckpointError(f"{file} is no generator of the release: {wrong}")
     if head != HEAD_WIDTH:
         raise CheckpointError(f"{file}: heads of {head} channels are not known, only {HEAD_WIDTH}")
     if (codes, channels) != (config.codebook_size, config.latent_dim):
@@ -145,10 +151,10 @@ def shape_of_release(
             codebook_size=codes,
             latent_dim=channels,
             latent_scale=float(autoencoder.quantizer.codebook.detach().square().mean().sqrt()),
-            canvas_rms=tuple(1 / scale for scale in scales),
+            canvas_rms=tuple((1 / scales).tolist()),
             variant=RELEASE,
         )
-    except (ValueError, ZeroDivisionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{file} is no generator of the release: {error}") from None
 
 
@@ -162,11 +168,11 @@ def _converted(part: GeneratorKind, shape: GeneratorShape, state: State, file: P
         own = build_generator(part, shape).state_dict()
     state = dict(state)
     if part is GeneratorKind.CONTENT:
-        state["content_start_embed"] = state["content_start_embed"].flatten(0, 1)
+        state["content_start_embed"] = weight(state, "content_start_embed", 3, file).flatten(0, 1)
     else:
-        stages = state["structure_stage_embed.weight"]
+        stages = weight(state, "structure_stage_embed.weight", 2, file)
         whole = torch.zeros(own["backbone.stage_embedding.weight"].shape)
-        if len(stages) == len(whole) - 2:
+        if stages.shape == whole[1:-1].shape:
             whole[1:-1] = stages
             state["structure_stage_embed.weight"] = whole
     return take(state, dict(_names(part, shape.transformer.depth, list(own))), own, file)
@@ -189,4 +195,6 @@ def _require_known(state: State, file: Path) -> None:
     places += [theirs for layers in LAYERS.values() for theirs in layers.values()]
     for name in sorted(state):
         if not name.startswith((*places, *SKIPPED)):
-            raise CheckpointError(f"{file}: {name} has no place in the release's generators")
+            raise CheckpointError(
+                f"{file}: {quoted(name)} has no place in generators of the release"
+            )

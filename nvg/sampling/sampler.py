@@ -95,7 +95,7 @@ class Sampler:
                     self.child_order is ChildOrder.POSITION,
                 )
             elif stage == K:
-                structure_BN = self._last_split(structure_BN, start_BNK)
+                structure_BN = self._last_split(structure_BN, start_BNK, control)
             sampled_Bn = self._content(canvas_BNC, structure_BN, stage, label_B, noise)
             tokens.append(control.tokens(sampled_Bn, structure_BN, stage, K))
             leaves_BN, code_BnC = structure_BN << (K - stage), self.quantizer.codes(tokens[-1])
@@ -104,12 +104,20 @@ class Sampler:
         sequences = Sequences(leaves, torch.cat(tokens, dim=1), label).check(geometry)
         return Sample(sequences, canvas_BNC)
 
-    def _last_split(self, structure_BN: Tensor, start_BNK: Tensor | None) -> Tensor:
-        """Leaves [B, N] from the map of stage K - 1: the pairs are known, their order is a rule."""
+    def _last_split(
+        self, structure_BN: Tensor, start_BNK: Tensor | None, control: Control
+    ) -> Tensor:
+        """Leaves [B, N] from the map of stage K - 1: the pairs are known, their order is a rule.
+
+        By noise, positions whose path is given keep their own bit.
+        """
         if self.config.last_split is LastSplit.NOISE and start_BNK is not None:
             K = self.quantizer.geometry.K
             score_BN = bit_probability(self.structure, start_BNK[..., K - 1])
-            return balanced_split(score_BN, structure_BN, K - 1, in_order=False)
+            bits_BN = None
+            if known := control.known:
+                bits_BN = (known.leaves_BN & 1).where(known.mask_BN, -1)
+            return balanced_split(score_BN, structure_BN, K - 1, bits_BN, in_order=False)
         return leaf_order(structure_BN.argsort(dim=1, stable=True))
 
     def _guidance(self, label_B: Tensor, scale: float) -> Guidance:

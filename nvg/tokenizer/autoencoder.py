@@ -114,6 +114,7 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 AUTOENCODER_FILE = "autoencoder.safetensors"
+INNER = "autoencoder"  # in an imported run of generators: the autoencoder's run
 
 
 def save_autoencoder(model: Autoencoder, out: Path) -> None:
@@ -127,6 +128,8 @@ def save_autoencoder(model: Autoencoder, out: Path) -> None:
 def load_autoencoder(path: Path) -> Autoencoder:
     """The autoencoder of a run directory or a weights file, in eval mode, on the CPU."""
     file = path / AUTOENCODER_FILE if path.is_dir() else path
+    if path.is_dir() and (path / INNER / AUTOENCODER_FILE).exists():
+        raise CheckpointError(f"{path} is a run of generators: its tokenizer is {path / INNER}")
     if path.is_dir() and not file.exists():
         raise CheckpointError(
             f"{path} holds no {AUTOENCODER_FILE}: finish the run with "

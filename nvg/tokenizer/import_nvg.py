@@ -7,7 +7,7 @@ the quantizer has a phi for each stage. The EMA weights are taken where there ar
 from pathlib import Path
 
 from nvg.choices import ChildOrder, PhiCount, PhiForm
-from nvg.foreign import State, read_tensors, take
+from nvg.foreign import State, quoted, read_tensors, take, weight
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.import_var import child_count, layer_names
@@ -46,21 +46,26 @@ def convert(state: State, file: Path) -> Autoencoder:
         if not name.startswith((*SKIPPED, EMA, FIRST_STAGE))
     )
     if unused:
-        raise CheckpointError(f"{file}: {unused[0]} has no place in an autoencoder of the release")
+        raise CheckpointError(
+            f"{file}: {quoted(unused[0])} has no place in an autoencoder of the release"
+        )
     model.load_state_dict(take(state, names, model.state_dict(), file))
     return model.eval()
 
 
 def config_of(state: State, file: Path) -> AutoencoderConfig:
     """Our shape of it, read off the weights."""
+    base = len(weight(state, "encoder.conv_in.conv.weight", 4, file))
+    levels = [
+        len(weight(state, f"encoder.down.{n}.block.0.conv1.conv.weight", 4, file)) // base
+        for n in range(child_count(state, "encoder.down"))
+    ]
+    codes, channels = weight(state, KEY, 2, file).shape
+    phis = child_count(state, "quantize.quant_resi")
+    if phis % 2 == 0:
+        raise CheckpointError(f"{file}: {phis} phi (quantize.quant_resi) fit no square grid")
+    grid = 1 << (phis // 2)
     try:
-        base = len(state["encoder.conv_in.conv.weight"])
-        levels = [
-            len(state[f"encoder.down.{n}.block.0.conv1.conv.weight"]) // base
-            for n in range(child_count(state, "encoder.down"))
-        ]
-        codes, channels = state[KEY].shape
-        grid = 1 << ((child_count(state, "quantize.quant_resi") - 1) // 2)
         return AutoencoderConfig(
             image_size=grid << (len(levels) - 1),
             base_channels=base,
@@ -74,7 +79,7 @@ def config_of(state: State, file: Path) -> AutoencoderConfig:
             child_order=ChildOrder.MERGING,
             outer_convs=False,
         )
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{file} is no autoencoder of the release: {error}") from None
 
 

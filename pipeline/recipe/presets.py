@@ -56,7 +56,7 @@ def expand(table: Table) -> Table:
         return table
     given = dict(generator)
     name = given.pop("preset")
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ConfigError(f"generator.preset must be one of {', '.join(PRESETS)}, not {name!r}")
     for section, preset in PRESETS[name].items():
         own, values = given.get(section, {}), preset

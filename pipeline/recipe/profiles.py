@@ -77,7 +77,7 @@ def expand(table: Table) -> Table:
         return table
     given = dict(table)
     name = given.pop("profile")
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise ConfigError(f"profile must be one of {', '.join(PROFILES)}, not {name!r}")
     return merge(PROFILES[name], given)
 

@@ -4,14 +4,18 @@ import os
 import pickle
 import sys
 import zipfile
+from collections import defaultdict
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from nvg.foreign import read_tensors, take
+from nvg.foreign import quoted, read_tensors, take, weight
 from nvg.weights import CheckpointError
 
 
@@ -105,6 +109,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bare.ckpt").write_bytes(pickle.dumps({"a": 1}))
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     torch.save({"state_dict": {"a": 1}}, tmp_path / "empty.ckpt")
+    old = {"_use_new_zipfile_serialization": False}
+    torch.save({"a": torch.ones(1)}, tmp_path / "old.ckpt", **old)
     torch.save([torch.ones(1)], tmp_path / "list.ckpt")
     source = zipfile.ZipFile(tmp_path / "whole.ckpt")
     with zipfile.ZipFile(tmp_path / "small.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -112,11 +118,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
             archive.writestr(entry.filename, source.read(entry))
     source.close()
     for name, words in (
-        ("none", "cannot be read as weights"),
-        ("folder", "cannot be read as weights"),
-        ("text", "not a file of torch.save, or cut short"),
-        ("bare", "not a file of torch.save, or cut short"),
-        ("cut", "not a file of torch.save, or cut short"),
+        ("none", "cannot be read: No such file"),
+        ("folder", "cannot be read: Is a directory"),
+        ("text", "no zip archive, as torch.save writes, or it is cut short"),
+        ("bare", "no zip archive, as torch.save writes, or it is cut short"),
+        ("cut", "no zip archive, as torch.save writes, or it is cut short"),
+        ("old", "a file of before PyTorch 1.6 must be saved anew"),
         ("small", "entries are compressed"),
         ("empty", "no state_dict with tensors"),
         ("list", "no state_dict with tensors"),
@@ -130,6 +137,62 @@ def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.ones(1).expand(1 << 40)}}, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match="a is larger than the file"):
         read_tensors(tmp_path / "x.ckpt")
+
+
+def test_torchscript_is_code(tmp_path: Path) -> None:
+    """Loading such an archive would run it."""
+    for entry in ("constants.pkl", "code/__torch__.py"):
+        torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "x.ckpt")
+        with zipfile.ZipFile(tmp_path / "x.ckpt", "a") as archive:
+            archive.writestr(f"x/{entry}", "")
+        with pytest.raises(CheckpointError, match=r"holds code \(TorchScript\)"):
+            read_tensors(tmp_path / "x.ckpt")
+
+
+def test_what_a_trainer_saves_as_hyper_parameters_is_skipped(tmp_path: Path) -> None:
+    """Containers, numbers, dates and functions by name: nothing of them is made."""
+    extras: tuple[Any, ...] = (
+        defaultdict(list),
+        np.float64(1.5),
+        b"bytes",
+        datetime(2025, 1, 1),
+        partial(print, "x"),
+        range(3),
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.1),
+    )
+    torch.save(
+        {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": extras}, tmp_path / "x.ckpt"
+    )
+    assert read_tensors(tmp_path / "x.ckpt")["a"].tolist() == [1, 1]
+
+
+def test_only_plain_finite_weights_are_taken(tmp_path: Path) -> None:
+    """Named with what is wrong."""
+    state = {
+        "whole": torch.ones(2, dtype=torch.int64),
+        "sparse": torch.ones(2).to_sparse(),
+        "nan": torch.tensor([1.0, float("nan")]),
+        "scalar": torch.tensor(1.0),
+        "none": torch.ones(0),
+        "good": torch.ones(2),
+    }
+    for name, words in (
+        ("whole", "no plain tensor of floating point"),
+        ("sparse", "no plain tensor of floating point"),
+        ("nan", "holds NaN or Inf"),
+        ("scalar", "not of rank 1"),
+        ("none", "not of rank 1"),
+        ("other", "other is missing"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            weight(state, name, 1, tmp_path)
+    assert weight(state, "good", 1, tmp_path) is state["good"]
+
+
+def test_foreign_names_stay_on_one_line() -> None:
+    """Control characters are escaped, long ones cut."""
+    assert quoted("a\n\x1b[31m\0b") == r"a\n\x1b[31m\x00b"
+    assert len(quoted("x" * 1000)) < 100
 
 
 def test_tensors_are_taken_by_name_and_shape(tmp_path: Path) -> None:

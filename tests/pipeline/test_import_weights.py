@@ -1,5 +1,9 @@
 """`import-weights`: published files become ordinary runs; what does not fit leaves nothing."""
 
+import errno
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +14,14 @@ from cli.app import app
 from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.store import open_store
+from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.training.run_dir import RunError
-from nvg.weights import CheckpointError, read_config
+from nvg.weights import CheckpointError, read_config, read_header
 from pipeline.import_weights import Project, write_run
 from pipeline.recipe import load_recipe
+from pipeline.sample import SampleOptions, write_samples
 from pipeline.tokenize.dataset import tokenize_dataset
-from pipeline.train import fit_generator
+from pipeline.train import fit_generator, plan_generator
 from tests.makers import write_image_folder
 from tests.nvg.makers import release_autoencoder, release_generators
 from tests.nvg.store.makers import make_store
@@ -72,12 +78,85 @@ def test_an_imported_run_tokenizes_and_is_trained_on(run: Path, tmp_path: Path) 
     assert before.canvas_rms == after.canvas_rms
     assert after == before
 
+    shutil.rmtree(tmp_path / "new" / "checkpoints")
+    with pytest.raises(RunError, match="holds finished weights and no checkpoint"):
+        fit_generator(recipe, store, tmp_path / "new", None, True)
+    (tmp_path / "new" / "content.safetensors").unlink()
+    (tmp_path / "new" / "structure.safetensors").unlink()
+    fit_generator(recipe, store, tmp_path / "new", None, True)  # goes on from the same weights
+    again = read_config(GeneratorShape, tmp_path / "new" / "content.safetensors")
+    assert again == before
+
     other = load_recipe(run / "config.toml", [*settings, "generator.content.depth=1"])
-    with pytest.raises(RunError, match=r"content\.safetensors cannot be trained on .* transformer"):
-        fit_generator(other, store, tmp_path / "other", None, False, run)
-    foreign = make_store(tmp_path / "foreign.vgs", rows=4, grid=16)
-    with pytest.raises(RunError, match="cannot be trained on"):
-        fit_generator(recipe, foreign.path, tmp_path / "third", None, False, run)
+    scales = load_recipe(
+        run / "config.toml", [*settings, "generator.variant.canvas_scale=codebook"]
+    )
+    foreign = make_store(tmp_path / "foreign.vgs", rows=4, grid=16).path
+    for wrong, tokens, start, words in (
+        (other, store, run, r"content\.safetensors cannot be trained on .* transformer differ"),
+        (scales, store, run, r"content\.safetensors cannot be trained on .* variant differ"),
+        (recipe, foreign, run, "was trained on tokens of another tokenizer"),
+        (recipe, store, tmp_path / "none", r"holds no content\.safetensors"),
+    ):
+        with pytest.raises(RunError, match=words):
+            fit_generator(wrong, tokens, tmp_path / "other", None, False, start)
+        assert not (tmp_path / "other").exists()
+        with pytest.raises(RunError, match=words):
+            plan_generator(wrong, tokens, None, start)
+
+
+def test_other_classes_are_not_trained_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number must agree, and their names where a run has names."""
+    recipe = load_recipe(run / "config.toml", ["generator.train.batch_size=2"])
+    identity = read_header(run / "content.safetensors")["tokenizer"]
+    names = [str(number) for number in range(10)]
+    for classes, known, words in (
+        (names[:9], names, "knows 10 classes, .* 9: they must agree"),
+        ([*names[1:], "x"], ["a", *names[1:]], "class 0 of .* is a, of .* 1: they must agree"),
+        (["b", *names[1:]], names, ""),
+    ):
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        store = make_store(path, rows=4, grid=16, classes=classes)
+        monkeypatch.setattr(store, "manifest", replace(store.manifest, tokenizer=identity))
+        monkeypatch.setattr("pipeline.train.open_store", lambda _, store=store: store)
+        (run / "classes.json").write_text(json.dumps(known))
+        if words:
+            with pytest.raises(RunError, match=words):
+                plan_generator(recipe, store.path, None, run)
+        else:
+            plan_generator(recipe, store.path, None, run)
+
+
+def test_an_import_that_fails_half_way_leaves_nothing(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the last file; the same call succeeds when it is not."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.import_weights.dump", full)
+        with pytest.raises(InputError, match="out cannot be written: No space left on device"):
+            write_run(files / "d2.ckpt", Project.NVG, tmp_path / "out", None)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_run(files / "ae.ckpt", Project.NVG, tmp_path / "file" / "out", None)
+    (tmp_path / "out").mkdir()
+    write_run(files / "d2.ckpt", Project.NVG, tmp_path / "out", None)
+    assert (tmp_path / "out" / "config.toml").exists()
+
+
+def test_a_run_named_for_another_use_says_so(files: Path, run: Path, tmp_path: Path) -> None:
+    """Generators as a tokenizer, an autoencoder to sample."""
+    with pytest.raises(CheckpointError, match=r"run of generators: its tokenizer is .*autoencoder"):
+        load_autoencoder(run)
+    write_run(files / "ae.ckpt", Project.NVG, tmp_path / "ae", None)
+    with pytest.raises(InputError, match="is an autoencoder: name a run of generators"):
+        write_samples(tmp_path / "ae", SampleOptions(png=tmp_path / "a.png"))
 
 
 def test_generators_without_an_autoencoder_take_one(files: Path, tmp_path: Path) -> None:
@@ -95,9 +174,10 @@ def test_what_does_not_fit_leaves_nothing(files: Path, tmp_path: Path) -> None:
     for name, project, tokenizer, words in (
         ("ae.ckpt", Project.VAR, None, "is not VAR's tokenizer"),
         ("ae.ckpt", Project.NVG, files, "--tokenizer is for generators"),
+        ("d2.ckpt", Project.VAR, files, "--tokenizer is for generators"),
         ("alone.ckpt", Project.NVG, None, "name an imported one by --tokenizer"),
         ("alone.ckpt", Project.NVG, files / "alone.ckpt", "is not a safetensors file"),
-        ("none.ckpt", Project.NVG, None, "cannot be read as weights"),
+        ("none.ckpt", Project.NVG, None, "cannot be read: No such file"),
     ):
         with pytest.raises(InputError, match=words):
             write_run(files / name, project, tmp_path / "out", tokenizer)

@@ -1,5 +1,6 @@
 """The shape of a generator, and the scale of the canvases it is trained on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from nvg.choices import CanvasScale
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.generators import CLASSES
 from nvg.store import Store
 from nvg.training.run_dir import RunError
 from nvg.weights import read_config, read_header
@@ -36,37 +38,48 @@ def shape_of(
     )
 
 
-def shape_of_run(
-    run: Path, part: GeneratorKind, shape: GeneratorShape, store: Store
+def shape_to_start_from(
+    run: Path, part: GeneratorKind, transformer: TransformerConfig, variant: Variant, store: Store
 ) -> GeneratorShape:
     """The shape of a finished run's generator, to train it on; its scales stay as they were.
 
     RunError where it is not the one that the recipe asks for, or not for this store's tokens.
     """
     file = run / f"{part.value}.safetensors"
-    found, header = read_config(GeneratorShape, file), read_header(file)
-    wanted = replace(
-        shape,
-        transformer=replace(
-            shape.transformer,
-            dropout=found.transformer.dropout,
-            drop_path=found.transformer.drop_path,
-        ),
-        latent_scale=found.latent_scale,
-        canvas_rms=found.canvas_rms,
-    )
-    different = [name for name, value in vars(wanted).items() if value != getattr(found, name)]
-    if different:
-        raise RunError(
-            f"{file} cannot be trained on by this recipe: its {', '.join(different)} differ; use "
-            f"the sizes and the variant of {run / 'config.toml'}"
-        )
-    if header.get("tokenizer", "") != store.manifest.tokenizer:
+    if not file.exists():
+        raise RunError(f"{run} holds no {file.name}: --from names a finished run")
+    found, manifest = read_config(GeneratorShape, file), store.manifest
+    if read_header(file).get("tokenizer", "") != manifest.tokenizer:
         raise RunError(
             f"{file} was trained on tokens of another tokenizer than {store.path}: tokenize with "
             "the autoencoder that it belongs to"
         )
-    return replace(wanted, transformer=shape.transformer)
+    own = replace(
+        transformer, dropout=found.transformer.dropout, drop_path=found.transformer.drop_path
+    )
+    pairs = {"transformer": (own, found.transformer), "variant": (variant, found.variant)}
+    different = [name for name, (wanted, made) in pairs.items() if wanted != made]
+    if different:
+        raise RunError(
+            f"{file} cannot be trained on by this recipe, its {' and '.join(different)} differ: "
+            f"take them from {run / 'config.toml'}"
+        )
+    _require_classes(run, found.classes, store)
+    return replace(found, transformer=transformer)
+
+
+def _require_classes(run: Path, count: int, store: Store) -> None:
+    """RunError unless the classes of a run are those of a store; numbers stand for any names."""
+    wanted, file = list(store.manifest.classes), run / CLASSES
+    names = json.loads(file.read_text()) if file.exists() else wanted
+    if count != len(wanted):
+        raise RunError(f"{run} knows {count} classes, {store.path} {len(wanted)}: they must agree")
+    if names != wanted and names != [str(number) for number in range(count)]:
+        first = next(n for n, (a, b) in enumerate(zip(names, wanted, strict=True)) if a != b)
+        raise RunError(
+            f"class {first} of {run} is {names[first]}, of {store.path} {wanted[first]}: they must "
+            "agree"
+        )
 
 
 @torch.no_grad()

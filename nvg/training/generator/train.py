@@ -6,7 +6,7 @@ import torch
 
 from nvg.distributed import World, default_device, full_state
 from nvg.files import write_atomic
-from nvg.generator.config import GeneratorKind
+from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import save_decoder
 from nvg.seeding import step_seed
@@ -14,12 +14,12 @@ from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorConfig
 from nvg.training.generator.repa import aligner_of
-from nvg.training.generator.shape import shape_of, shape_of_run
+from nvg.training.generator.shape import shape_of, shape_to_start_from
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer, SampleCheckpoint, source_of
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
-from nvg.weights import weights_bytes
+from nvg.weights import read_config, weights_bytes
 
 
 def train_generator(
@@ -54,10 +54,13 @@ def train_generator(
         # One for each part: building a quantizer draws random numbers, so a run's first weights
         # depend on it.
         quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
-        shape = shape_of(transformer, store, quantizer, config.variant)
+        if checkpoint:
+            shape = read_config(GeneratorShape, checkpoint / f"{part.value}.safetensors")
+        elif start_from:
+            shape = shape_to_start_from(start_from, part, transformer, config.variant, store)
+        else:
+            shape = shape_of(transformer, store, quantizer, config.variant)
         begin = None if start else start_from
-        if start_from:
-            shape = shape_of_run(start_from, part, shape, store)
         states.append(GeneratorState(part, shape, config.train, world, aligner, checkpoint, begin))
     trainer = GeneratorTrainer(states, store, quantizer, world, sample_checkpoint)
     if saved:

@@ -146,10 +146,24 @@ def test_ema_and_last_weights_are_both_kept(generators: Generators, tmp_path: Pa
     assert identity == generators.tokenizer
 
 
+def test_ema_weights_alone_are_a_whole_run(tmp_path: Path) -> None:
+    """They stand for the last ones too."""
+    whole = release_generators()
+    state = {name: value for name, value in whole.items() if not name.startswith("nvgformer.")}
+    torch.save({"state_dict": state}, tmp_path / "d2.ckpt")
+    imported = import_generators(tmp_path / "d2.ckpt")
+    assert sorted(imported.weights) == ["content", "content-ema", "structure", "structure-ema"]
+    assert imported.weights["content"]["head.weight"].any()
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     """A weight lost, one too many, one of another shape, no tokenizer, other heads."""
     name = "ema_model.nvgformer.{}".format
-    lost, more, bent, heads, scales = (release_generators() for _ in range(5))
+    lost, more, bent, heads, scales, few, start, nan = (release_generators() for _ in range(8))
+    for prefix in ("nvgformer.", "ema_model.nvgformer."):
+        few[f"{prefix}structure_class_embed.weight"] = torch.zeros(9, 64)
+    del start["nvgformer.content_start_embed"]
+    nan["nvgformer.content_embed.bias"][0] = torch.nan
     del lost[name("structure_blocks.1.linear2.bias")]
     more[name("cls_head.adaLN_modulation.1.weight")] = torch.zeros(1)
     bent[name("content_start_embed")] = torch.zeros(1, 64, 8)
@@ -160,7 +174,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         "more": (more, r"cls_head\.adaLN_modulation\.1\.weight has no place"),
         "bent": (bent, r"content_start_embed is \(64, 8\), not \(256, 8\)"),
         "heads": (heads, r"heads of 128 channels"),
-        "scales": (scales, r"no generator of the release"),
+        "scales": (scales, r"scale_factors are not positive"),
+        "few": (few, r"content has 10 classes, structure 8"),
+        "start": (start, r"content_start_embed is missing"),
+        "nan": (nan, r"content_embed\.bias holds NaN or Inf"),
         "alone": (
             release_generators(with_autoencoder=False),
             r"name an imported one",

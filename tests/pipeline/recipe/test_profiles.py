@@ -83,6 +83,9 @@ def test_an_unknown_profile_is_named(tmp_path: Path) -> None:
     """With those there are."""
     with pytest.raises(ConfigError, match="profile must be one of classic, release, not 'paper'"):
         load_recipe(written(tmp_path, 'profile = "paper"\n'))
+    for value in ('["release"]', "1"):
+        with pytest.raises(ConfigError, match="profile must be one of"):
+            load_recipe(written(tmp_path, f"profile = {value}\n"))
     assert set(PROFILES) == {"classic", "release"}
 
 
