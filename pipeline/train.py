@@ -168,7 +168,9 @@ def fit_on_ray(
     from pipeline.cluster import require_listener, train_on_ray
 
     require_listener(address)
-    open_store(store_path).require_finished()
+    store = open_store(store_path)
+    store.require_finished()
+    start_from = start_of(recipe, store, _parts(only), out, start_from)
     Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
     location = store_path if "://" in store_path else str(Path(store_path).absolute())
     job = {"recipe": recipe, "store": location, "out": str(out.absolute()), "only": only}

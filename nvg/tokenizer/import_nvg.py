@@ -19,12 +19,12 @@ KEY = "quantize.embedding.weight"
 SKIPPED = ("loss.", "total_visited_codes")
 
 
-def import_autoencoder(file: Path, ema: bool = True) -> Autoencoder:
+def import_autoencoder(file: Path) -> Autoencoder:
     """The autoencoder of a checkpoint; CheckpointError when the file holds none."""
-    return convert(autoencoder_state(read_tensors(file), file, ema), file)
+    return convert(autoencoder_state(read_tensors(file), file), file)
 
 
-def autoencoder_state(state: State, file: Path, ema: bool = True) -> State:
+def autoencoder_state(state: State, file: Path) -> State:
     """The part of a checkpoint's tensors that is an autoencoder, names without prefix."""
     if any(name.startswith(("nvgformer.", EMA + "nvgformer.")) for name in state):
         if FIRST_STAGE + KEY not in state:
@@ -33,7 +33,7 @@ def autoencoder_state(state: State, file: Path, ema: bool = True) -> State:
     if KEY not in state:
         raise CheckpointError(f"{file} is no autoencoder of the release: it has no {KEY}")
     averaged = below(state, EMA)
-    return averaged if ema and KEY in averaged else state
+    return averaged if KEY in averaged else state
 
 
 def convert(state: State, file: Path) -> Autoencoder:

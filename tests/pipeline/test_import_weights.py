@@ -21,7 +21,7 @@ from pipeline.import_weights import Project, write_run
 from pipeline.recipe import load_recipe
 from pipeline.sample import SampleOptions, write_samples
 from pipeline.tokenize.dataset import tokenize_dataset
-from pipeline.train import fit_generator, plan_generator
+from pipeline.train import fit_generator, fit_on_ray, plan_generator
 from tests.makers import write_image_folder
 from tests.nvg.makers import release_autoencoder, release_generators
 from tests.nvg.store.makers import make_store
@@ -103,6 +103,9 @@ def test_an_imported_run_tokenizes_and_is_trained_on(run: Path, tmp_path: Path) 
         assert not (tmp_path / "other").exists()
         with pytest.raises(RunError, match=words):
             plan_generator(wrong, tokens, None, start)
+        with pytest.raises(RunError, match=words):  # before Ray is asked for anything
+            fit_on_ray(wrong, tokens, tmp_path / "other", None, False, 1, None, start)
+        assert not (tmp_path / "other").exists()
 
 
 def test_other_classes_are_not_trained_on(
