@@ -38,3 +38,14 @@ def write_autoencoder(
     data = weights_bytes(model.state_dict(), model.config)
     (path / "autoencoder.safetensors").write_bytes(data)
     return model
+
+
+def picture() -> torch.Tensor:
+    """A smooth image [1, 3, 256, 256]."""
+    y = torch.linspace(-1, 1, 256)
+    planes = (
+        torch.sin(3 * y)[:, None] * torch.cos(5 * y)[None],
+        y[:, None] * y[None],
+        torch.cos(2 * y)[:, None].expand(256, 256),
+    )
+    return torch.stack(planes)[None]

@@ -11,6 +11,7 @@ from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.import_nvg import import_autoencoder
 from nvg.weights import CheckpointError
 from tests.nvg.makers import release, release_autoencoder, release_generators, waves
+from tests.nvg.tokenizer.makers import picture
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Autoencoder:
 def latents() -> Tensor:
     """Two images' latents [2, 256, 8]."""
     return waves(2, 256, 8, power=1.3, factor=0.7, shift=1.0)
-
-
-def picture() -> Tensor:
-    """A smooth image [1, 3, 256, 256]."""
-    y = torch.linspace(-1, 1, 256)
-    planes = (
-        torch.sin(3 * y)[:, None] * torch.cos(5 * y)[None],
-        y[:, None] * y[None],
-        torch.cos(2 * y)[:, None].expand(256, 256),
-    )
-    return torch.stack(planes)[None]
 
 
 def close(found: Tensor, wanted: list[float], step: int, error: float = 1e-5) -> bool:

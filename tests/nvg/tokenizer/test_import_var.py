@@ -18,6 +18,7 @@ from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.config import Pyramid
 from nvg.tokenizer.import_var import State, convert, import_var
 from nvg.weights import CheckpointError
+from tests.nvg.tokenizer.makers import picture
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).resolve().parents[3] / "tests/golden" / "var_tokenizer.json").read_text()
@@ -35,17 +36,6 @@ def formula_state() -> State:
         flat = (1.0 if is_scale else 0.0) + 0.1 * wave
         state[name] = (wave * (count // shape[0]) ** -0.5 if len(shape) > 1 else flat).float()
     return state
-
-
-def picture() -> torch.Tensor:
-    """A smooth image [1, 3, 256, 256]."""
-    y = torch.linspace(-1, 1, 256)
-    planes = (
-        torch.sin(3 * y)[:, None] * torch.cos(5 * y)[None],
-        y[:, None] * y[None],
-        torch.cos(2 * y)[:, None].expand(256, 256),
-    )
-    return torch.stack(planes)[None]
 
 
 @torch.no_grad()
