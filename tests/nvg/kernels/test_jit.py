@@ -1,10 +1,12 @@
 """Compilation of kernels with and without a disk cache, and the threads that share a batch."""
 
 import ast
+import gc
 import importlib
 import importlib.util
 import pkgutil
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,7 @@ from nvg.structure import build_leaves
 from tests.nvg.structure.cases import KINDS, batch_of
 
 FOLDER = Path(nvg.kernels.__file__).parent
+COPY = "copy_of_"
 MODULES = [
     importlib.import_module(f"nvg.kernels.{found.name}")
     for found in pkgutil.iter_modules(nvg.kernels.__path__)
@@ -45,24 +48,27 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 
 
 def loaded(path: Path) -> ModuleType:
-    """Load a file as a module with a unique name."""
-    spec = importlib.util.spec_from_file_location(f"copy_of_{path.stem}", path)
+    """Load a file as a module that can be imported by its name, as numba's cache does."""
+    spec = importlib.util.spec_from_file_location(COPY + path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture
-def kernels(tmp_path: Path) -> Path:
+def kernels(tmp_path: Path) -> Iterator[Path]:
     """A copy of the kernels' sources, and a function to compile beside them."""
     folder = tmp_path / "kernels"
     folder.mkdir()
     for file in FOLDER.glob("*.py"):
         shutil.copy(file, folder)
     (tmp_path / "twice.py").write_text("def twice(value):\n    return 2 * value\n")
-    return folder
+    yield folder
+    for name in [name for name in sys.modules if name.startswith(COPY)]:
+        del sys.modules[name]
 
 
 def compiled(folder: Path) -> Any:
@@ -78,6 +84,7 @@ def test_machine_code_is_kept_on_disk(
     """It lies below NUMBA_CACHE_DIR; numba's own setting is unchanged."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     assert sum(compiled(kernels).stats.cache_misses.values()) == 1
+    gc.collect()  # nothing of the first function is left in memory
     assert list((tmp_path / "cache").glob("nvg-*/**/*.nbi"))
     assert sum(compiled(kernels).stats.cache_hits.values()) == 1
     assert "nvg-" not in vars(numba.config)["CACHE_DIR"]
