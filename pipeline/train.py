@@ -13,7 +13,7 @@ from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import class_ids, load_generators
-from nvg.store import Store, open_store
+from nvg.store import Split, Store, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
 from nvg.training.autoencoder.train import train_autoencoder
@@ -86,14 +86,15 @@ def plan_generator(
     if start_from:
         require_start(recipe, store, _parts(only), start_from)
     training = recipe.generator.train
-    lines = [f"{len(store)} images in {store_path}"]
+    images = store.count(Split.TRAIN)
+    lines = [f"{images} images to train on in {store_path}, {store.count(Split.VAL)} held out"]
     quantizer, config = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), recipe.generator
     for part in _parts(only):
         shape = shape_of(getattr(config, part.value), store, quantizer, config.variant)
         with torch.device("meta"):
             model = build_generator(part, shape)
         lines.append(f"{part.value}: {_millions(model)} M parameters")
-    epochs = training.steps * training.batch_size / max(len(store), 1)
+    epochs = training.steps * training.batch_size / max(images, 1)
     return [*lines, f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)"]
 
 

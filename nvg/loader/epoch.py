@@ -27,7 +27,7 @@ class Epoch(Protocol):
 
 
 class MemoryEpoch:
-    """A true permutation of all rows, which are in memory."""
+    """A true permutation of all rows of a split, which are in memory."""
 
     def __init__(self, tokens: Tokens, seed: int, epoch: int, pin: bool) -> None:
         count, views = tokens.leaves.shape[:2]
@@ -49,14 +49,15 @@ class StreamEpoch:
 
     A batch mixes the rows of `window` chunks, new every epoch, and memory holds two windows,
     the one that is read and the next. The order is a function of (seed, epoch) and the window's
-    size, so any position is found without reading what lies before it.
+    size, so any position is found without reading what lies before it. Chunks without a row of the
+    reader's split are never read.
     """
 
     def __init__(
         self, reader: TokenReader, seed: int, epoch: int, window: int, start: int, pin: bool
     ) -> None:
         self.reader, self.seed, self.epoch, self.pin = reader, seed, epoch, pin
-        chunks = permutation(len(reader.counts), seed, epoch)
+        chunks = reader.chunks[permutation(len(reader.chunks), seed, epoch)]
         self.windows = [chunks[n : n + window] for n in range(0, len(chunks), window)]
         counts = np.array([reader.counts[window].sum() for window in self.windows])
         self.ends = np.cumsum(counts)

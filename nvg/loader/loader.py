@@ -16,7 +16,7 @@ from nvg.loader.epoch import Epoch, MemoryEpoch, StreamEpoch
 from nvg.loader.preload import bytes_of, free_bytes, preload
 from nvg.loader.token_reader import TokenReader, Tokens
 from nvg.sequence import Sequences
-from nvg.store import Store
+from nvg.store import Split, Store
 
 WINDOW = 16  # chunks whose rows a streamed batch mixes
 MEMORY_FRACTION = 0.5  # of the free memory, which a preloaded store may take
@@ -47,7 +47,8 @@ class LoaderState(TypedDict):
 class SequenceLoader(IterableDataset[Sequences]):
     """Iterates over the rest of the current epoch in batches of `Sequences`, then moves on.
 
-    The order depends on (seed, epoch) only, in stream mode on the window too. A state counts the
+    Only rows of `split` appear. Their order depends on (seed, epoch) only, in stream mode on the
+    window too; what other splits the store has does not matter. A state counts the
     samples that all ranks have consumed, so it loads with another world size. Error rows never
     appear. Each epoch samples one view of every row. Every rank gets `batch_size` samples per
     batch. At the end of an epoch an incomplete step is dropped; `drop_last=False` divides it among
@@ -62,7 +63,7 @@ class SequenceLoader(IterableDataset[Sequences]):
 
     With `features`, batches also carry the patch features of the store (REPA).
 
-    StoreError for an unfinished or damaged store, InputError when it has too few rows.
+    StoreError for an unfinished or damaged store, InputError when the split has too few rows.
     """
 
     def __init__(
@@ -77,17 +78,23 @@ class SequenceLoader(IterableDataset[Sequences]):
         window: int = WINDOW,
         pin: bool | None = None,
         features: bool = False,
+        split: Split = Split.TRAIN,
     ) -> None:
         if batch_size < 1 or window < 1:
             raise ValueError(f"batch_size {batch_size} and window {window} must be at least 1")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
-        self.reader = TokenReader(store, features)
+        self.reader = TokenReader(store, features, split)
+        if split is Split.VAL and not store.count(split):
+            raise InputError(
+                f"{store.path} has no val rows: set data.heldout, or give the source a val split, "
+                "and tokenize again"
+            )
         self.count = int(self.reader.counts.sum())
         if self.count == 0 or (drop_last and self.count < batch_size * world_size):
             raise InputError(
-                f"{store.path} has {self.count} usable rows, fewer than one batch of "
-                f"{batch_size} x {world_size} ranks"
+                f"{store.path} has {self.count} usable rows of its {split} split, fewer than "
+                f"one batch of {batch_size} x {world_size} ranks"
             )
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.drop_last = drop_last

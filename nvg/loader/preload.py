@@ -1,4 +1,4 @@
-"""A whole store in memory, once per machine where several processes train on it.
+"""A whole split of a store in memory, once per machine where several processes train on it.
 
 Legend: M vector of a flat list.
 """
@@ -47,9 +47,11 @@ def preload(reader: TokenReader) -> Tokens:
 
 
 def _fill(reader: TokenReader, tokens: Tokens) -> None:
-    at, chunks = 0, range(len(reader.counts))
-    for start in progress(chunks[::PART], desc="preload", unit="part", leave=False, delay=2):
-        part = reader.read(chunks[start : start + PART])
+    at, chunks = 0, reader.chunks
+    for start in progress(
+        range(0, len(chunks), PART), desc="preload", unit="part", leave=False, delay=2
+    ):
+        part = reader.read(chunks[start : start + PART].tolist())
         for name in (*reader.arrays, "row"):
             getattr(tokens, name)[at : at + len(part.label)] = getattr(part, name)
         at += len(part.label)
@@ -65,7 +67,7 @@ def _has_room(reader: TokenReader) -> bool:
 
 def _shared(reader: TokenReader, local_rank: int) -> Tokens:
     """The first process of a machine fills files in memory, all map them, and their names go."""
-    run = f"{os.environ.get('MASTER_PORT', '')} {reader.store.path}"
+    run = f"{os.environ.get('MASTER_PORT', '')} {reader.split} {reader.store.path}"
     folder = SHARED / f"nvg-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
     if local_rank == 0:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed

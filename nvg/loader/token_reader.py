@@ -1,4 +1,4 @@
-"""Reads the valid rows of a store, chunk by chunk, and notices when a chunk is not what it was.
+"""Reads the valid rows of one split, chunk by chunk, and notices a chunk that is not what it was.
 
 Legend: M vector of a flat list, X view, N position, T token, P component of a stored feature.
 """
@@ -12,8 +12,8 @@ import numpy as np
 
 from nvg.store import Store
 from nvg.store.damage import DamageError, reading
-from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, StoreError, digest
-from nvg.store.index import has_status
+from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, Split, StoreError, digest
+from nvg.store.index import has_status, in_split
 
 READERS = 2  # threads; decompression lets go of the interpreter's lock
 
@@ -31,17 +31,22 @@ class Tokens:
 
 
 class TokenReader:
-    """The valid rows of a finished store, counted by chunk; with its features on demand."""
+    """The valid rows of one split of a finished store, by chunk; with its features on demand."""
 
-    def __init__(self, store: Store, with_features: bool = False) -> None:
+    def __init__(
+        self, store: Store, with_features: bool = False, split: Split = Split.TRAIN
+    ) -> None:
         store.require_finished()
-        self.store = store
-        self.is_valid = has_status(store.index, OK)
+        self.store, self.split = store, split
+        is_own = in_split(store.index, split)
+        self.is_valid = has_status(store.index, OK) & is_own
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
         starts = np.arange(0, len(store), store.manifest.chunk_rows)
         self.counts = np.add.reduceat(self.is_valid.astype(np.int64), starts)
         """Valid rows of each chunk."""
+        self.chunks = np.flatnonzero(np.logical_or.reduceat(is_own, starts))
+        """The chunks that hold a row of the split, valid or not."""
 
     def empty(self, rows: int) -> Tokens:
         """Uninitialized arrays of so many rows."""

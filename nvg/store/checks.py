@@ -12,19 +12,23 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.choices import ChildOrder
-from nvg.store.format import ERROR, OK, Arrays, digest
-from nvg.store.index import has_status, numbers
+from nvg.store.format import ERROR, OK, Arrays, Split, digest
+from nvg.store.index import has_status, in_split, numbers
 from nvg.store.manifest import Manifest
 
 
-def index_faults(index: pa.Table, rows: int, errors: int) -> list[str]:
-    """What is wrong with the index of a finished store of `rows` rows, `errors` of them errors."""
+def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
+    """What is wrong with the index of a finished store, by what its manifest counts."""
     faults = []
+    rows = manifest.rows
     if not np.array_equal(numbers(index, "row"), np.arange(rows)):
         faults.append(f"index has {len(index)} rows, not rows 0..{rows - 1} in order")
-    found = int(np.sum(has_status(index, ERROR)))
-    if found != errors:
-        faults.append(f"index has {found} error rows, the manifest {errors}")
+    for name, is_counted, wanted in (
+        ("error", has_status(index, ERROR), manifest.errors),
+        ("val", in_split(index, Split.VAL), manifest.val_rows),
+    ):
+        if (found := int(np.sum(is_counted))) != wanted:
+            faults.append(f"index has {found} {name} rows, the manifest {wanted}")
     return faults
 
 
@@ -41,6 +45,9 @@ def chunk_faults(
         return [*faults, "rows are missing from the index"]
     if not np.array_equal(numbers(part, "label"), arrays["label"]):
         faults.append("label differs from the index")
+    if not (in_split(part, Split.TRAIN) | in_split(part, Split.VAL)).all():
+        unknown = sorted(set(part["split"].to_pylist()) - set(Split))
+        faults.append(f"index has an unknown split: {unknown}")
     is_ok = has_status(part, OK)
     if not (is_ok | has_status(part, ERROR)).all():
         unknown = sorted(set(part["status"].to_pylist()) - {OK, ERROR})

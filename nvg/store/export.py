@@ -23,7 +23,7 @@ from nvg.store.format import OK, StoreError
 from nvg.store.index import has_status
 from nvg.store.store import Store
 
-COLUMNS = ("row", "key", "label", "class", "width", "height")
+COLUMNS = ("row", "key", "label", "class", "width", "height", "split")
 
 
 class ExportFormat(StrEnum):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,21 @@ TOKENIZER_FILE = "tokenizer.safetensors"  # codebook and phi
 CODEC = "features.safetensors"
 
 
-ORDER = "rows.parquet"  # of an extended store: key and label of every row
+ORDER = "rows.parquet"  # of an extended store: key, label and split of every row
 
 
 OK, ERROR = "ok", "error"
+
+
+class Split(StrEnum):
+    """What a row is for."""
+
+    TRAIN = "train"
+    VAL = "val"
+    """Held out: to measure on, never to train on."""
+
+
+SPLIT = "split"  # the column; files of a store without val rows do not have it
 
 
 INDEX_SCHEMA = pa.schema(
@@ -43,8 +55,17 @@ INDEX_SCHEMA = pa.schema(
         ("status", pa.string()),
         ("reason", pa.string()),
         ("stage_error", pa.list_(pa.float32())),
+        (SPLIT, pa.string()),
     ]
 )
+
+
+def file_schema(val_rows: int) -> pa.Schema:
+    """The columns of an index file: those of INDEX_SCHEMA, SPLIT only where rows are held out.
+
+    Without, a file has the bytes that it had before there were splits.
+    """
+    return INDEX_SCHEMA if val_rows else INDEX_SCHEMA.remove(INDEX_SCHEMA.get_field_index(SPLIT))
 
 
 Arrays = dict[str, np.ndarray[Any, Any]]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nvg.store.format import SPLIT, Split
+
 
 def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
     """A column of integers [R]."""
@@ -20,19 +22,35 @@ def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
 
 def has_status(index: pa.Table, status: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which rows have this status, OK or ERROR, bool [R]."""
-    return _joined(
-        [
-            codes == names.index(status) if status in names else np.zeros(len(codes), bool)
-            for names, codes in _encoded(index, "status")
-        ]
-    ).astype(bool)
+    return _equals(index, "status", status)
+
+
+def in_split(index: pa.Table, split: Split) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows are of this split, bool [R]."""
+    return _equals(index, SPLIT, split.value)
+
+
+def with_split(index: pa.Table) -> pa.Table:
+    """The table with a column SPLIT; where it has none, every row is for training."""
+    if SPLIT in index.column_names:
+        return index
+    rows, word = len(index), Split.TRAIN.value.encode()
+    offsets = np.arange(rows + 1, dtype=np.int32) * len(word)
+    column = pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(word * rows))
+    return index.append_column(SPLIT, column)
+
+
+def chosen(index: pa.Table, is_chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
+    """The entries of the rows that are chosen, bool [R]."""
+    bits = pa.py_buffer(np.packbits(is_chosen, bitorder="little"))
+    return index.filter(pa.Array.from_buffers(pa.bool_(), len(is_chosen), [None, bits]))
 
 
 def reasons_of(index: pa.Table, status: str) -> dict[str, int]:
     """How many rows of this status have each reason, by reason."""
-    chosen, start, counts = has_status(index, status), 0, Counter[str]()
+    wanted, start, counts = has_status(index, status), 0, Counter[str]()
     for names, codes in _encoded(index, "reason"):
-        found = np.bincount(codes[chosen[start : start + len(codes)]], minlength=len(names))
+        found = np.bincount(codes[wanted[start : start + len(codes)]], minlength=len(names))
         counts.update({name: int(n) for name, n in zip(names, found, strict=True) if n})
         start += len(codes)
     return dict(sorted(counts.items()))
@@ -51,6 +69,16 @@ def entries_of(index: pa.Table, rows: Any) -> list[dict[str, Any]]:
     """The entries of these rows, in the order of the index."""
     at = np.flatnonzero(np.isin(numbers(index, "row"), rows))
     return [entry for n in at.tolist() for entry in index.slice(n, 1).to_pylist()]
+
+
+def _equals(index: pa.Table, column: str, value: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows have this value in a column of strings, bool [R]."""
+    return _joined(
+        [
+            codes == names.index(value) if value in names else np.zeros(len(codes), bool)
+            for names, codes in _encoded(index, column)
+        ]
+    ).astype(bool)
 
 
 def _encoded(index: pa.Table, column: str) -> list[tuple[list[str], np.ndarray[Any, Any]]]:

@@ -44,6 +44,8 @@ class Manifest:
     child_order: ChildOrder | None = None
     """None: by position."""
     rows: int
+    val_rows: int = 0
+    """Of these the held-out ones; written only where there are some."""
     chunk_rows: int
     views: tuple[str, ...]
     image_size: int
@@ -69,6 +71,8 @@ class Manifest:
         require_positive(self, "chunk_rows", "codebook_size", "latent_dim", "image_size")
         if self.rows < 0 or not self.views:
             raise ValueError(f"{self.rows} rows of {len(self.views)} views cannot be")
+        if not 0 <= self.val_rows <= self.rows:
+            raise ValueError(f"val_rows {self.val_rows} must be 0..{self.rows}")
         if not all(isinstance(digest, str) for digest in self.weights.values()):
             raise ValueError("weights must be SHA-256 sums by file name")
 
@@ -85,6 +89,8 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The file; optional fields that are absent are left out."""
         table = as_table(self)
+        if not self.val_rows:
+            del table["val_rows"]
         return json_bytes({**table.pop("unknown"), **table})
 
     @staticmethod

@@ -26,11 +26,12 @@ from nvg.store.format import (
     INDEX_SCHEMA,
     OK,
     Arrays,
+    Split,
     StoreError,
     part_name,
     read_parquet,
 )
-from nvg.store.index import entries_of, has_status, numbers
+from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
 from nvg.store.manifest import Manifest
 
 
@@ -52,6 +53,11 @@ class Store:
 
     def __len__(self) -> int:
         return self.manifest.rows
+
+    def count(self, split: Split) -> int:
+        """Rows of one split, error rows included."""
+        held_out = self.manifest.val_rows
+        return held_out if split is Split.VAL else len(self) - held_out
 
     @cached_property
     def group(self) -> Any:
@@ -88,7 +94,10 @@ class Store:
 
     @cached_property
     def index(self) -> pa.Table:
-        """One row per image, in order; of an unfinished store the committed chunks only."""
+        """One row per image, in order; of an unfinished store the committed chunks only.
+
+        It has the columns of INDEX_SCHEMA; a store without `split` is all for training.
+        """
         if self.finished:
             return self._table("index.parquet")
         parts = [self._table(part_name(chunk)) for chunk in self.committed()]
@@ -136,9 +145,12 @@ class Store:
                 "use that tokenizer, or tokenize into another store"
             )
 
-    def ok_rows(self) -> np.ndarray[Any, Any]:
-        """Rows whose image could be tokenized, int64, ascending."""
-        return numbers(self.index, "row")[has_status(self.index, OK)]
+    def ok_rows(self, split: Split | None = Split.TRAIN) -> np.ndarray[Any, Any]:
+        """Rows of a split, of both for None, whose image could be tokenized, int64, ascending."""
+        good = has_status(self.index, OK)
+        if split is not None:
+            good &= in_split(self.index, split)
+        return numbers(self.index, "row")[good]
 
     @property
     def chunks(self) -> int:
@@ -207,7 +219,7 @@ class Store:
                 faults.append(f"chunks without a commit record: {missing}")
             try:
                 with reading(self.path):
-                    faults += index_faults(self.index, len(self), self.manifest.errors)
+                    faults += index_faults(self.index, self.manifest)
             except (DamageError, WorkError) as error:
                 return [*faults, f"index cannot be read: {error}"]
         for chunk in progress(committed):
@@ -241,7 +253,7 @@ class Store:
         return faults
 
     def _table(self, name: str) -> pa.Table:
-        return read_parquet(self.read(name))
+        return with_split(read_parquet(self.read(name)))
 
 
 def open_store(path: str) -> Store:

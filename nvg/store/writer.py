@@ -11,14 +11,14 @@ import pyarrow as pa
 from nvg.files import json_bytes, write_bytes
 from nvg.store.format import (
     ERROR,
-    INDEX_SCHEMA,
     Arrays,
     StoreError,
     digest,
+    file_schema,
     parquet_bytes,
     part_name,
 )
-from nvg.store.index import has_status
+from nvg.store.index import has_status, with_split
 from nvg.store.manifest import Manifest
 from nvg.store.store import Store
 
@@ -49,7 +49,9 @@ class StoreWriter(Store):
 
     def write_index_part(self, chunk: int, index: pa.Table) -> None:
         """Write the index rows of one chunk."""
-        self.write(part_name(chunk), parquet_bytes([index.cast(INDEX_SCHEMA)], INDEX_SCHEMA))
+        schema = file_schema(self.manifest.val_rows)
+        table = with_split(index).select(schema.names).cast(schema)
+        self.write(part_name(chunk), parquet_bytes([table], schema))
 
     def withdraw(self, chunk: int) -> None:
         """Take a chunk's commit back; its rows count as missing."""
@@ -68,8 +70,9 @@ class StoreWriter(Store):
         committed = self.committed()
         if committed != list(range(self.chunks)):
             raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
-        parts = (self.index_part(chunk) for chunk in committed)
-        self.write("index.parquet", parquet_bytes(parts, INDEX_SCHEMA))
+        schema = file_schema(self.manifest.val_rows)
+        parts = (self.index_part(chunk).select(schema.names) for chunk in committed)
+        self.write("index.parquet", parquet_bytes(parts, schema))
         errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
         self._write_manifest(replace(self.manifest, finished=True, errors=errors))
         self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])

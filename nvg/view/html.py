@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from nvg.errors import InputError
-from nvg.store import Store
+from nvg.store import Split, Store
 from nvg.store.format import OK, StoreError
 from nvg.store.index import numbers
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import png_bytes, tiles_of
+from nvg.view.summary import split_note
 
 log = logging.getLogger("nvg")
 
@@ -55,13 +56,14 @@ def decoder_or_none(store: Store) -> Detokenizer | None:
 def page_metadata(store: Store, classes: list[str]) -> dict[str, Any]:
     """The store's summary line, geometry and classes, for the page."""
     geometry = store.geometry
+    note = split_note(len(store), store.count(Split.VAL))
     state = "" if store.finished else "UNFINISHED, "
-    errors = len(store.index) - len(store.ok_rows())
+    errors = len(store.index) - len(store.ok_rows(None))
     return {
         "path": store.path,
-        "summary": f"{state}{len(store):,} images, grid {geometry.grid}x{geometry.grid}, stages 0.."
-        f"{geometry.K}, {geometry.tokens} tokens, codebook {store.manifest.codebook_size}, "
-        f"{errors:,} error rows",
+        "summary": f"{state}{len(store):,} images{note}, grid {geometry.grid}x{geometry.grid}, "
+        f"stages 0..{geometry.K}, {geometry.tokens} tokens, "
+        f"codebook {store.manifest.codebook_size}, {errors:,} error rows",
         "grid": geometry.grid,
         "K": geometry.K,
         "classes": classes,
@@ -122,7 +124,18 @@ def image_records(
     return found
 
 
-_SHOWN = ("row", "key", "label", "class", "width", "height", "status", "reason", "stage_error")
+_SHOWN = (
+    "row",
+    "key",
+    "label",
+    "class",
+    "split",
+    "width",
+    "height",
+    "status",
+    "reason",
+    "stage_error",
+)
 
 
 def canvas_uris(

@@ -59,16 +59,16 @@ class Browser:
         return fill_template(data)
 
     def list_rows(self, query: Query) -> dict[str, Any]:
-        """Index entries that match class, status and part of the key, one slice at a time."""
+        """Index entries that match class, split, status and part of the key, a slice at a time."""
         chosen = self.index
-        for name in ("class", "status"):
+        for name in ("class", "split", "status"):
             if query.get(name):
                 chosen = chosen.filter(pc.equal(chosen[name], query[name]))
         if query.get("search"):
             found = pc.match_substring(chosen["key"], query["search"], ignore_case=True)
             chosen = chosen.filter(found)
         offset, count = _integer(query, "offset", 0), min(_integer(query, "count", 48), MOST_LISTED)
-        columns = ["row", "key", "label", "class", "status"]
+        columns = ["row", "key", "label", "class", "split", "status"]
         items = chosen.slice(offset, count).select(columns).to_pylist()
         for item in items:
             item["thumb"] = f"thumb/{item['row']}" if item["status"] == OK else None
@@ -100,7 +100,7 @@ class Browser:
             raise InputError(f"there is no stage {stage}")
         part = self.store.geometry.stage_slice(stage)
         found: list[int] = []
-        good = set(self.store.ok_rows()[:MOST_SEARCHED].tolist())
+        good = set(self.store.ok_rows(None)[:MOST_SEARCHED].tolist())
         for chunk in self.store.committed():
             rows = self.store.chunk_slice(chunk)
             if rows.start > MOST_SEARCHED or len(found) > MOST_SAME:

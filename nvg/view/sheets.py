@@ -87,7 +87,8 @@ def usage_charts(found: StoreSummary) -> bytes:
     used.set(title="codes used (%)", xlabel="stage", ylim=(0, 105))
     used.legend(frameon=False)
     entropy.plot(stages, [use.entropy for use in found.stages], "o-")
-    most = [np.log2(min(found.codebook_size, use.clusters * found.rows)) for use in found.stages]
+    rows = found.rows - found.val_rows
+    most = [np.log2(min(found.codebook_size, use.clusters * rows)) for use in found.stages]
     entropy.plot(stages, most, "k:", label="attainable maximum")
     entropy.set(title="entropy of tokens (bits)", xlabel="stage", ylim=(0, None))
     entropy.legend(frameon=False)

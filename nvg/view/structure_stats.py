@@ -20,9 +20,10 @@ MEASURED_BATCH = 100
 
 
 def structure_lines(store: Store, regions: RegionReader | None = None) -> list[str]:
-    """Variance within clusters per stage, over the first rows and their first view, as a table.
+    """Variance within clusters per stage, over the first rows for training, as a table.
 
-    A store has no latents, so this measures on the final canvases, rebuilt from the tokens. With
+    Of their first view. A store has no latents, so this measures on the final canvases, rebuilt
+    from the tokens. With
     `regions`, also border recall and precision against label maps. InputError when no row has
     tokens.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nvg.errors import InputError
-from nvg.store import Store
+from nvg.store import Split, Store
 from nvg.store.format import ERROR
 from nvg.store.index import reasons_of
 from nvg.store.manifest import FeatureInfo
@@ -21,6 +21,8 @@ class StoreSummary:
     path: str
     finished: bool
     rows: int
+    val_rows: int
+    """Of these the held-out ones."""
     committed: int
     """Chunks that are committed."""
     chunks: int
@@ -44,7 +46,7 @@ class StoreSummary:
     reasons: dict[str, int]
     """Error rows by reason."""
     stages: list[StageUsage]
-    """Codebook usage over the first tokenized rows, at most `MOST_ROWS`."""
+    """Codebook usage over the first tokenized rows for training, at most `MOST_ROWS`."""
 
     @property
     def bytes_per_image(self) -> float:
@@ -60,6 +62,7 @@ def summarize(store: Store) -> StoreSummary:
         path=store.path,
         finished=store.finished,
         rows=len(store),
+        val_rows=store.count(Split.VAL),
         committed=len(store.committed()),
         chunks=store.chunks,
         chunk_rows=manifest.chunk_rows,
@@ -80,6 +83,11 @@ def summarize(store: Store) -> StoreSummary:
         reasons=reasons,
         stages=measure_usage(store, MOST_ROWS),
     )
+
+
+def split_note(rows: int, val_rows: int) -> str:
+    """The splits, " (1,437 train, 360 val)", after a count of rows; "" where none is held out."""
+    return f" ({rows - val_rows:,} train, {val_rows:,} val)" if val_rows else ""
 
 
 def find_key(store: Store, key: str) -> int:

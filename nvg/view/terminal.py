@@ -14,7 +14,7 @@ from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.palette import structure_tile
-from nvg.view.summary import StoreSummary
+from nvg.view.summary import StoreSummary, split_note
 
 BAR = 10  # characters
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -29,7 +29,8 @@ def summary_view(found: StoreSummary) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"
     table.add_row("store", Text(found.path, style="bold"), state)
-    table.add_row("images", f"{found.rows:,}", f"{found.committed} of {found.chunks} chunks")
+    images = f"{found.rows:,}{split_note(found.rows, found.val_rows)}"
+    table.add_row("images", images, f"{found.committed} of {found.chunks} chunks")
     table.add_row("views", ", ".join(found.views), f"{found.classes} classes")
     table.add_row(
         "geometry",
@@ -93,6 +94,7 @@ def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
     """One image: its index entry, structure maps as colored blocks, tokens by stage."""
     title = Text(f"row {entry['row']}: ", style="bold").append(entry["key"])
     title.append(f"  class {entry['class']} ({entry['label']}), {entry['width']}x{entry['height']}")
+    title.append(f", {entry['split']}")
     if entry["status"] != OK:
         return Group(title, Text(f"{entry['status']}: {entry['reason']}", style="red"))
     leaves, content = store.leaves[entry["row"], 0], store.content[entry["row"], 0]

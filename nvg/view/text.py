@@ -10,7 +10,7 @@ import numpy as np
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
-from nvg.view.summary import StoreSummary, summarize
+from nvg.view.summary import StoreSummary, split_note, summarize
 from nvg.view.token_stats import usage_lines
 
 
@@ -26,9 +26,10 @@ def summary_lines(found: StoreSummary) -> list[str]:
         if found.finished
         else (f"UNFINISHED, {found.committed} of {found.chunks} chunks")
     )
+    images = f"{found.rows}{split_note(found.rows, found.val_rows)}"
     lines = [
         f"store       {found.path} ({state})",
-        f"images      {found.rows} in {found.chunks} chunks of {found.chunk_rows}, "
+        f"images      {images} in {found.chunks} chunks of {found.chunk_rows}, "
         f"{found.classes} classes, views: {', '.join(found.views)}",
         f"geometry    grid {found.grid}x{found.grid}, stages 0..{found.last_stage}, "
         f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
@@ -57,7 +58,8 @@ def row_lines(store: Store, row: int) -> list[str]:
     entry = store.entry(row)
     lines = [
         f"row {row}: {entry['key']}, class {entry['class']} ({entry['label']}), "
-        f"{entry['width']}x{entry['height']}, {entry['status']} {entry['reason']}".rstrip()
+        f"{entry['width']}x{entry['height']}, {entry['split']}, "
+        f"{entry['status']} {entry['reason']}".rstrip()
     ]
     if entry["status"] != OK:
         return lines

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
-from nvg.store import Store
-from nvg.store.index import mean_stage_error
+from nvg.store import Split, Store
+from nvg.store.index import chosen, in_split, mean_stage_error
 
 SHOWN_CODES = 3
 
@@ -35,7 +35,8 @@ class StageUsage:
 def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
     """Usage per stage over all views of the tokenized rows, or of the first `most` of them.
 
-    Reads chunk by chunk. Empty for a store without tokenized rows.
+    Of the rows for training only, so that it is the same whether others are held out or not. Reads
+    chunk by chunk. Empty for a store without tokenized rows.
     """
     geometry, codes = store.geometry, store.manifest.codebook_size
     good = store.ok_rows()[:most]
@@ -49,7 +50,8 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
             content_BXT = store.content[rows][inside]
             hits_SV += stage_hits(content_BXT.reshape(-1, geometry.tokens), geometry, codes)
     entropy_S = stage_entropy(hits_SV)
-    error_S = mean_stage_error(store.index, geometry.stages)
+    train = chosen(store.index, in_split(store.index, Split.TRAIN))
+    error_S = mean_stage_error(train, geometry.stages)
     return [
         StageUsage(
             stage=stage,

@@ -25,7 +25,7 @@ def decode_rows(
     maps: SegmentMaps | None = None,
     draw: str = "",
 ) -> Block:
-    """One block of columns for `rows`: key, label, class, width, height, reason, pixels.
+    """One block of columns for `rows`: key, label, class, split, width, height, reason, pixels.
 
     pixels is uint8 [B, X, 3, D, D]; the reason of a good image is "", a bad one has pixels 0. With
     label maps also segments, int32 [B, X, N]. Another `draw` puts random crops to other places.
@@ -53,6 +53,7 @@ def decode_rows(
         "key": np.array([row.key for row in rows], dtype=object),
         "label": np.array([row.label for row in rows], np.int32),
         "class": np.array([names[r.label] if r.label >= 0 else "" for r in rows], dtype=object),
+        "split": np.array([row.split.value for row in rows], dtype=object),
         "width": width,
         "height": height,
         "reason": np.array(reason, dtype=object),

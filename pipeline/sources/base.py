@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nvg.errors import InputError
+from nvg.store import Split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
@@ -18,10 +19,11 @@ class SourceError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of a source: a key that finds it again, and its class id."""
+    """One image of a source: a key that finds it again, its class id, its split."""
 
     key: str
     label: int
+    split: Split = Split.TRAIN
 
 
 class Source(Protocol):
@@ -63,7 +65,14 @@ def require_unicode(rows: Sequence[Row], path: object) -> None:
 
 
 def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
-    """(rows to train on and tokenize, rows held out): every n-th row is held out."""
+    """(rows to train on, rows held out): the val split of the source, or else every n-th row."""
+    if own := [row for row in rows if row.split is Split.VAL]:
+        if heldout:
+            raise SourceError(
+                f"data.heldout is {heldout}, but the source has a val split of its own with "
+                f"{len(own)} images: set data.heldout = 0"
+            )
+        return [row for row in rows if row.split is Split.TRAIN], own
     if heldout == 0:
         return rows, []
     if not 0 < heldout <= len(rows) // 2:

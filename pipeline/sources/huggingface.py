@@ -7,37 +7,40 @@ from typing import Any
 
 from pipeline.sources.base import Row, SourceError, digest
 from pipeline.sources.place import Place
+from pipeline.sources.splits import parts_of, require_images
 
 
 class _TableSource(ABC):
     """Files of rows `image: {bytes, path}` and `label`; a key is `FILE:ROW`.
 
     Where no column is called `image`, the only one of that type is taken. Without a column `label`
-    no image has a class.
+    no image has a class. Names of files or folders may tell splits apart (`parts_of`).
     """
 
     kind: str
     suffix: str
 
     def __init__(self, path: str | Path) -> None:
-        self.files = Place(path).holding(self.suffix)
-        if not self.files:
+        parts = parts_of(path, self.suffix)
+        self.files = {part.name: part.place for part in parts}
+        if not parts:
             raise SourceError(f"data.path {path} holds no *{self.suffix} files")
         self.rows: list[Row] = []
         self.classes: list[str] = []
-        for file in self.files:
+        for part in parts:
             try:
-                schema, labels = self._list(file)
+                schema, labels = self._list(part.place)
                 self.column = _image_column(schema)
             except (OSError, ValueError, KeyError) as error:
                 reason = str(error).splitlines()[0]
                 raise SourceError(
-                    f"{file} is not image {self.kind} (columns image, label): {reason}"
+                    f"{part.place} is not image {self.kind} (columns image, label): {reason}"
                 ) from error
             self.classes = self.classes or _class_names(schema.metadata)
-            self.rows += [Row(f"{file.name}:{n}", label) for n, label in enumerate(labels)]
+            self.rows += [Row(f"{part.name}:{n}", i, part.split) for n, i in enumerate(labels)]
         if not self.rows:
             raise SourceError(f"data.path {path} holds no images")
+        require_images(self.rows, (part.split for part in parts), path)
         top = max(row.label for row in self.rows)
         self.classes = self.classes or [str(n) for n in range(top + 1)]
         if top >= len(self.classes):
@@ -49,7 +52,7 @@ class _TableSource(ABC):
 
     def fingerprint(self) -> str:
         """Over file names and sizes and the number of rows."""
-        sizes = [f"{file.name}\t{file.size()}" for file in self.files]
+        sizes = [f"{name}\t{file.size()}" for name, file in self.files.items()]
         return digest([*sizes, str(len(self.rows))])
 
 
@@ -67,14 +70,13 @@ class ParquetSource(_TableSource):
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """Rows of the row groups that hold the keys; each group is read once per call in order."""
-        by_name = {file.name: file for file in self.files}
         name, reader, first = "", None, 0
         images: list[dict[str, bytes] | None] = []
         for key in keys:
             wanted, _, number = key.rpartition(":")
             row = int(number)
             if wanted != name or reader is None:
-                name, reader, images = wanted, parquet_bytes(by_name[wanted]), []
+                name, reader, images = wanted, parquet_bytes(self.files[wanted]), []
             if not first <= row < first + len(images):
                 group, first = _row_group(reader, row)
                 table = reader.read_row_group(group, columns=[self.column])
@@ -95,12 +97,11 @@ class ArrowSource(_TableSource):
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """Rows of the memory-mapped files."""
-        by_name = {file.name: file for file in self.files}
         name, table = "", None
         for key in keys:
             wanted, _, number = key.rpartition(":")
             if wanted != name or table is None:
-                name, table = wanted, _open_arrow(by_name[wanted])
+                name, table = wanted, _open_arrow(self.files[wanted])
             yield _bytes(table[self.column][int(number)].as_py())
 
 

@@ -1,4 +1,4 @@
-"""A list of images: CSV or JSON lines with `path` and, where there are classes, `label`."""
+"""A list of images: CSV or JSON lines with `path` and, where there are any, `label` and `split`."""
 
 import csv
 import io
@@ -8,14 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nvg.store import Split
 from pipeline.sources.base import Row, SourceError, digest, label_ids
 from pipeline.sources.place import Place
+from pipeline.sources.splits import OWN, TEST, WORDS, are_splits
 
 
 class ManifestSource:
     """Images named by a .csv or .jsonl file, in its order; paths count from its folder.
 
-    A path may be a URL. Labels are numbers or class names; without any, every label is -1.
+    A path may be a URL. Labels are numbers or class names; without any, every label is -1. An
+    entry without a split is for training.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -27,16 +30,25 @@ class ManifestSource:
             raise SourceError(f"data.path {path} is no list of images: {error}") from error
         if not entries:
             raise SourceError(f"data.path {path} lists no images")
-        self.classes, labels = label_ids([label for _, label in entries], path)
-        self.rows = [Row(key, label) for (key, _), label in zip(entries, labels, strict=True)]
+        if are_splits((word for _, _, word in entries), path):
+            entries = [entry for entry in entries if entry[2] != TEST]
+        self.classes, labels = label_ids([label for _, label, _ in entries], path)
+        self.rows = [
+            Row(key, label, OWN.get(word, Split.TRAIN))
+            for (key, _, word), label in zip(entries, labels, strict=True)
+        ]
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
         return self.root.read_many(keys)
 
     def fingerprint(self) -> str:
-        """Over paths and labels, and the sizes of files on a disk (remote ones cost a request)."""
-        return digest(f"{row.key}\t{row.label}\t{self._size(row.key)}" for row in self.rows)
+        """Over paths, labels and val rows, and sizes of files on a disk (others cost a request)."""
+        return digest(
+            f"{row.key}\t{row.label}\t{self._size(row.key)}"
+            + (f"\t{row.split}" if row.split is Split.VAL else "")
+            for row in self.rows
+        )
 
     def _size(self, key: str) -> int:
         if not self.root.is_local or "://" in key:
@@ -47,14 +59,17 @@ class ManifestSource:
             return -1
 
 
-def _entries(path: Place) -> Iterator[tuple[str, str | None]]:
-    """Path and label text of each entry. ValueError names the line that has no path."""
+def _entries(path: Place) -> Iterator[tuple[str, str | None, str]]:
+    """Path, label text and word for the split of each entry. ValueError names a bad line."""
     file = io.StringIO(path.read().decode("utf-8-sig"), newline="")
     for number, entry in _lines(path, file):
         name, label = entry.get("path"), entry.get("label")
         if not isinstance(name, str) or not name:
             raise ValueError(f"line {number} has no path")
-        yield name, None if label is None or label == "" else str(label)
+        word = str(entry.get("split") or Split.TRAIN.value)
+        if word not in WORDS:
+            raise ValueError(f"line {number} has split {word!r}, not {', '.join(WORDS)}")
+        yield name, None if label is None or label == "" else str(label), word
 
 
 def _lines(path: Place, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:

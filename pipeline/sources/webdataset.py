@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, label_ids, require_unicode
-from pipeline.sources.place import Place
+from pipeline.sources.splits import Part, parts_of, require_images
 
 LISTED_AT_ONCE = 8  # shards
 
@@ -18,54 +18,57 @@ class TarSource:
 
     The label of `NAME.jpg` is `NAME.cls`, a number or a class name, or `label` in `NAME.json`; an
     image without either has label -1. A key is `SHARD:OFFSET:MEMBER`, so that any worker finds an
-    image by one seek.
+    image by one seek. Names of shards or folders may tell splits apart (`parts_of`).
     """
 
     def __init__(self, path: str | Path) -> None:
-        place = Place(path)
-        self.files = place.holding(".tar")
-        if not self.files:
+        parts = parts_of(path, ".tar")
+        self.files = {part.name: part.place for part in parts}
+        if not parts:
             raise SourceError(f"data.path {path} holds no *.tar shards")
         with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
-            found = [entry for shard in pool.map(_list_shard, self.files) for entry in shard]
+            listed = list(zip(parts, pool.map(_list_shard, parts), strict=True))
+        found = [(*entry, part.split) for part, entries in listed for entry in entries]
         if not found:
             raise SourceError(
                 f"data.path {path} holds no images: expected members with one of "
                 f"{', '.join(sorted(SUFFIXES))}"
             )
-        self.classes, labels = label_ids([label for _, label in found], path)
-        self.rows = [Row(key, label) for (key, _), label in zip(found, labels, strict=True)]
+        self.classes, labels = label_ids([label for _, label, _ in found], path)
+        self.rows = [
+            Row(key, label, split) for (key, _, split), label in zip(found, labels, strict=True)
+        ]
         require_unicode(self.rows, path)
+        require_images(self.rows, (part.split for part in parts), path)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One member each, at its offset; a shard stays open for the keys that follow."""
-        by_name = {file.name: file for file in self.files}
         open_name, stream = "", None
         for key in keys:
             shard, offset, member = key.split(":", 2)
             try:
                 if stream is None or shard != open_name:
-                    open_name, stream = shard, by_name[shard].open()
+                    open_name, stream = shard, self.files[shard].open()
                 yield _read_member(stream, shard, int(offset), member)
             except (OSError, tarfile.TarError) as error:
                 yield error if isinstance(error, OSError) else OSError(str(error))
 
     def fingerprint(self) -> str:
         """Over shard names and sizes, and the keys."""
-        sizes = [f"{file.name}\t{file.size()}" for file in self.files]
+        sizes = [f"{name}\t{file.size()}" for name, file in self.files.items()]
         return digest([*sizes, *(row.key for row in self.rows)])
 
 
-def _list_shard(file: Place) -> list[tuple[str, str | None]]:
+def _list_shard(part: Part) -> list[tuple[str, str | None]]:
     """Key and label text of every image of a shard, in order. SourceError when it is none."""
     images: list[tuple[str, str]] = []
     labels: dict[str, str] = {}
     try:
-        with file.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
+        with part.place.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
             for member in shard:
-                _note_member(shard, member, f"{file.name}:{member.offset}", images, labels)
+                _note_member(shard, member, f"{part.name}:{member.offset}", images, labels)
     except (OSError, tarfile.TarError) as error:
-        raise SourceError(f"{file} is not an uncompressed tar shard: {error}") from error
+        raise SourceError(f"{part.place} is not an uncompressed tar shard: {error}") from error
     return [(key, labels.get(sample)) for key, sample in images]
 
 

@@ -120,6 +120,7 @@ def commit_chunk(block: Block, store_path: str) -> Block:
             "height": block["height"],
             "status": np.where(valid, OK, ERROR),
             "reason": block["reason"],
+            "split": block["split"],
             "stage_error": pa.array(
                 [list(e) if ok else None for e, ok in zip(error, valid, strict=True)],
                 pa.list_(pa.float32()),

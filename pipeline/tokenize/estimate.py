@@ -4,6 +4,7 @@ import numpy as np
 
 from nvg.errors import InputError
 from nvg.store import open_store, store_exists
+from nvg.view.summary import split_note
 from pipeline.images.crops import Crops
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
@@ -28,8 +29,8 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     about = views * (leaves + token_bytes + kept) + 40
     pixels = chunk_bytes(images.crops, tokenize.chunk_rows)
     return [
-        f"{rows} images x {views} views in {chunks} chunks of {tokenize.chunk_rows}, "
-        f"{done} of them committed",
+        f"{rows} images{split_note(rows, plan.val_rows)} x {views} views in {chunks} chunks of "
+        f"{tokenize.chunk_rows}, {done} of them committed",
         f"about {about:.0f} bytes an image, {rows * about / 1e6:.1f} MB in all; at most {most} "
         f"bytes an image, {rows * most / 1e6:.1f} MB",
         f"a decoded chunk takes {pixels / 1e6:.1f} MB of memory, one or two per worker",

@@ -9,9 +9,9 @@ from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
-from pipeline.sources import Row, Source
+from pipeline.sources import Source, split_rows
 from pipeline.tokenize.manifest import make_manifest
-from pipeline.tokenize.plan import Plan, order_bytes
+from pipeline.tokenize.plan import Plan, order_bytes, rows_of
 
 
 def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoencoder) -> None:
@@ -26,15 +26,15 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
         return
     if not store.finished:
         raise StoreError(f"{out} is unfinished: complete it with --resume, then extend it")
-    if recipe.data.heldout:
+    if recipe.data.heldout and not store.manifest.val_rows:
         raise StoreError(
-            f"{out} cannot be extended with data.heldout = {recipe.data.heldout}: which images are "
-            "held out depends on how many there are"
+            f"{out} cannot be extended with data.heldout = {recipe.data.heldout}: it does not hold "
+            "the held-out images, which would count as new; tokenize again"
         )
     store.require_tokenizer(fingerprint(model))
     plan = _longer_plan(store, images.source)
     manifest = make_manifest(recipe, images, model, plan, store.manifest.features)
-    grown = ("rows", "classes", "source", "order")
+    grown = ("rows", "val_rows", "classes", "source", "order")
     for name in manifest.differences(store.manifest, besides=grown):
         raise StoreError(
             f"{out} cannot be extended: it was made with another recipe ({name} differs); use "
@@ -45,10 +45,13 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
 
 
 def _longer_plan(store: Store, source: Source) -> Plan:
-    """The store's rows, then the source's new ones in its order; new classes after the old."""
-    index = store.index
-    keys, labels = index["key"].to_pylist(), index["label"].to_pylist()
-    known = set(keys)
+    """The store's rows, then the source's new ones in its order; new classes after the old.
+
+    Stored rows keep their split. New ones are for training unless the source says otherwise; the
+    val rows among them come last.
+    """
+    old = rows_of(store.index)
+    known = {row.key for row in old}
     lost = known - {row.key for row in source.rows}
     if lost:
         raise StoreError(
@@ -60,9 +63,9 @@ def _longer_plan(store: Store, source: Source) -> Plan:
     ids = {name: label for label, name in enumerate(classes)}
     names = source.classes
     new = [
-        Row(row.key, ids[names[row.label]] if row.label >= 0 else -1)
+        replace(row, label=ids[names[row.label]] if row.label >= 0 else -1)
         for row in source.rows
         if row.key not in known
     ]
-    old = [Row(key, label) for key, label in zip(keys, labels, strict=True)]
-    return Plan(old + new, classes, is_extended=True)
+    train, val = split_rows(new, 0)
+    return Plan(old + train + val, classes, is_extended=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from nvg.distributed import default_device
 from nvg.pretrained.vit import VisionTransformer
 from nvg.progress import progress
-from nvg.store import open_store, store_exists
+from nvg.store import Split, open_store, store_exists
 from nvg.store.feature_codec import FeatureCodec, fit_codec
 from nvg.store.format import CODEC, StoreError
 from nvg.store.manifest import FeatureInfo
@@ -66,8 +66,8 @@ def prepare_features(
 ) -> FeatureJob | None:
     """The job of a recipe that keeps features, with the codec of the store at `out`.
 
-    For a new store the codec is fitted to images of its rows. StoreError when the store at `out`
-    has other features; InputError when the weights cannot be used.
+    For a new store the codec is fitted to images of its rows for training. StoreError when the
+    store at `out` has other features; InputError when the weights cannot be used.
     """
     config = recipe.tokenize.features
     if config is None:
@@ -78,7 +78,7 @@ def prepare_features(
     wanted: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
     if stored := _stored_codec(out, wanted):
         return FeatureJob(config.model, weights, grid, *stored)
-    samples = _sample(transformer, images, rows)
+    samples = _sample(transformer, images, [row for row in rows if row.split is Split.TRAIN])
     codec = fit_codec(samples, config.dims)
     kept = round(codec.kept(samples), 6)
     info = FeatureInfo(**wanted, width=transformer.width, kept=kept)

@@ -48,6 +48,7 @@ def make_manifest(
         builder=config.builder,
         child_order=None if is_by_position else config.child_order,
         rows=len(plan.rows),
+        val_rows=plan.val_rows,
         chunk_rows=recipe.tokenize.chunk_rows,
         views=tuple(images.crops.names()),
         image_size=config.image_size,
@@ -98,6 +99,11 @@ def prepare_store(
         raise StoreError(
             f"{out} cannot be resumed: the images of its source have changed; restore them, add "
             "new ones by --extend, or choose another --out"
+        )
+    if manifest.val_rows and not store.manifest.val_rows and "recipe" not in differences:
+        raise StoreError(
+            f"{out} cannot be resumed: it was begun by a version that did not tell the splits of "
+            "its source apart; choose another --out"
         )
     for name in differences:
         raise StoreError(

@@ -7,9 +7,10 @@ from typing import Any
 import fsspec
 
 from nvg.files import json_bytes, write_bytes
-from nvg.store import Store
+from nvg.store import Split, Store
 from nvg.store.format import ERROR
 from nvg.store.index import reasons_of
+from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import Block
 
@@ -39,15 +40,21 @@ class Report:
 
     store: str
     rows: int
+    val_rows: int
+    """Of these the held-out ones."""
     errors: int
     errors_by_kind: dict[str, int]
     work: Work
     stages: list[StageUsage]
+    """Codebook usage over the rows for training."""
 
     def lines(self) -> list[str]:
         """One screen."""
         work = self.work
-        lines = [f"{self.store}: {self.rows} images, {self.errors} errors"]
+        lines = [
+            f"{self.store}: {self.rows} images{split_note(self.rows, self.val_rows)}, "
+            f"{self.errors} errors"
+        ]
         lines += [f"  {count} x {kind}" for kind, count in self.errors_by_kind.items()]
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
@@ -80,6 +87,7 @@ def make_report(store: Store, work: Work) -> Report:
     return Report(
         store=store.path,
         rows=len(store),
+        val_rows=store.count(Split.VAL),
         errors=store.manifest.errors,
         errors_by_kind=errors_by_kind(store),
         work=work,
