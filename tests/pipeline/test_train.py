@@ -61,6 +61,14 @@ def test_the_generator_plan_counts_parameters(tmp_path: Path, only: str | None) 
     assert "4 steps of 4 (1.6 epochs)" in lines
 
 
+def test_the_generator_plan_counts_what_is_trained_on(tmp_path: Path) -> None:
+    """Held-out rows are no part of an epoch."""
+    store = make_store(tmp_path / "tokens.vgs", rows=12, val=(10, 11))
+    lines = plan_generator(tiny_recipe(), store.path, None)
+    assert lines[0] == f"10 images to train on in {store.path}, 2 held out"
+    assert "4 steps of 4 (1.6 epochs)" in lines
+
+
 def test_plans_touch_nothing(tmp_path: Path) -> None:
     """Planning reads the source and the store and writes no file."""
     recipe = recipe_over(tmp_path)

@@ -16,17 +16,19 @@ from tests.nvg.store.makers import (
 
 
 @cache
-def numbered_store(rows: int, views: int = 1, bad: tuple[int, ...] = ()) -> Store:
+def numbered_store(
+    rows: int, views: int = 1, bad: tuple[int, ...] = (), val: tuple[int, ...] = ()
+) -> Store:
     """A finished store in memory whose row n has label n, and view v token v at stage 0."""
     classes = [str(row) for row in range(rows)]
     path = f"memory://{uuid.uuid4()}/a.vgs"
-    store = empty_store(path, rows, views, chunk_rows=16, classes=classes)
+    store = empty_store(path, rows, views, chunk_rows=16, classes=classes, val_rows=len(val))
     arrays = random_arrays(store, bad=bad)
     arrays["label"] = np.arange(rows, dtype=np.int32)
     arrays["content"][..., 0] = np.arange(views)
     arrays["content"][list(bad)] = 0
     for chunk in range(store.chunks):
-        write_rows(store, chunk, arrays, index_table(store, arrays, bad))
+        write_rows(store, chunk, arrays, index_table(store, arrays, bad, val))
     store.finish()
     return store
 

@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.errors import InputError
 from nvg.geometry import Geometry
 from nvg.loader import LoaderMode, LoaderState, SequenceLoader
 from nvg.sequence import Sequences
+from nvg.store import Split
 from tests.nvg.loader.makers import numbered_store, rows_of
 from tests.nvg.store.makers import make_store
 
@@ -233,3 +235,54 @@ def test_a_store_of_errors_only_cannot_be_loaded() -> None:
     """Not even without dropping: there is nothing to show."""
     with pytest.raises(ValueError, match="0 usable rows"):
         SequenceLoader(numbered_store(5, 1, (0, 1, 2, 3, 4)), 1, drop_last=False)
+
+
+@light
+@given(
+    val=st.sets(st.integers(0, 49), min_size=1, max_size=49),
+    bad=st.sets(st.integers(0, 49), max_size=5),
+    mode=st.sampled_from([LoaderMode.MEMORY, LoaderMode.STREAM]),
+    seed=SEED,
+)
+def test_splits_never_mix(val: set[int], bad: set[int], mode: LoaderMode, seed: int) -> None:
+    """Each loader shows the good rows of its split, all of them, in whichever chunks they are."""
+    store = numbered_store(50, 1, tuple(sorted(bad)), tuple(sorted(val)))
+    for split, rows in ((Split.TRAIN, set(range(50)) - val), (Split.VAL, val)):
+        if rows <= bad:
+            continue
+        loader = SequenceLoader(store, 3, seed, drop_last=False, mode=mode, window=2, split=split)
+        for _ in range(2):
+            assert sorted(rows_of(list(loader))) == sorted(rows - bad)
+
+
+@light
+@given(
+    count=st.integers(1, 60),
+    more=st.integers(0, 40),
+    mode=st.sampled_from([LoaderMode.MEMORY, LoaderMode.STREAM]),
+    seed=SEED,
+)
+def test_held_out_rows_change_no_batch(count: int, more: int, mode: LoaderMode, seed: int) -> None:
+    """With val rows after them, the rows for training come in the order they have without."""
+    without = numbered_store(count, 2)
+    beside = numbered_store(count + more, 2, (), tuple(range(count, count + more)))
+    loaders = [
+        SequenceLoader(store, 4, seed, drop_last=False, mode=mode, window=2)
+        for store in (without, beside)
+    ]
+    for _ in range(2):
+        one, other = (list(loader) for loader in loaders)
+        assert rows_of(one) == rows_of(other)
+        assert [b.content[:, 0].tolist() for b in one] == [b.content[:, 0].tolist() for b in other]
+
+
+def test_a_store_without_held_out_rows_has_nothing_to_show_of_them() -> None:
+    """The line names the store and both ways to get some."""
+    store = numbered_store(10)
+    with pytest.raises(
+        InputError, match=r"a\.vgs has no val rows: set data\.heldout, or give .* a"
+    ):
+        SequenceLoader(store, 1, split=Split.VAL)
+    few = numbered_store(10, 1, (), (8, 9))
+    with pytest.raises(InputError, match="2 usable rows of its val split, fewer than"):
+        SequenceLoader(few, 3, split=Split.VAL)

@@ -9,7 +9,7 @@ import pytest
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.epoch import StreamEpoch
 from nvg.loader.token_reader import TokenReader
-from nvg.store import Store, open_store
+from nvg.store import Split, Store, open_store
 from nvg.store.format import StoreError
 from tests.nvg.store.makers import (
     chunk_file,
@@ -81,3 +81,21 @@ def test_only_two_windows_are_in_memory(tmp_path: Path) -> None:
         assert len(read) <= start // 8 + 2
     epoch.close()
     assert read == [2] * 5
+
+
+@pytest.mark.parametrize("mode", [LoaderMode.MEMORY, LoaderMode.STREAM])
+@pytest.mark.parametrize(("split", "chunks"), [(Split.TRAIN, [0, 1, 2]), (Split.VAL, [2, 3, 4])])
+def test_chunks_of_the_other_split_are_not_read(
+    tmp_path: Path, split: Split, chunks: list[int], mode: LoaderMode
+) -> None:
+    """All others may be damaged: nothing notices."""
+    made = make_store(tmp_path / "a.vgs", 20, bad=(16, 17, 18), val=range(10, 20))
+    for chunk in set(range(5)) - set(chunks):
+        flip(chunk_file(tmp_path / "a.vgs", "content", chunk))
+    store = open_store(made.path)
+    reader = TokenReader(store, split=split)
+    assert reader.chunks.tolist() == chunks
+    count = store.count(split) - (3 if split is Split.VAL else 0)
+    assert reader.counts.sum() == count
+    loader = SequenceLoader(store, count, mode=mode, window=2, split=split)
+    assert [len(batch) for batch in loader] == [count]

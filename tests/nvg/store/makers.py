@@ -44,6 +44,7 @@ def empty_store(
     codebook_size: int = 16,
     classes: Sequence[str] = CLASSES,
     codec: FeatureCodec | None = None,
+    val_rows: int = 0,
 ) -> StoreWriter:
     """A store without any chunk yet, with the weights of an untrained tokenizer.
 
@@ -61,6 +62,7 @@ def empty_store(
         latent_dim=model.config.latent_dim,
         builder="greedy",
         rows=rows,
+        val_rows=val_rows,
         chunk_rows=chunk_rows,
         views=("center", "flip")[:views],
         image_size=model.config.image_size,
@@ -92,7 +94,9 @@ def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arr
     return arrays
 
 
-def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.Table:
+def index_table(
+    store: Store, arrays: Arrays, bad: Collection[int] = (), val: Collection[int] = ()
+) -> pa.Table:
     """The index that belongs to `random_arrays`: row n has the key image-n and is 16x16."""
     rows = range(len(store))
     label = arrays["label"].tolist()
@@ -110,6 +114,7 @@ def index_table(store: Store, arrays: Arrays, bad: Collection[int] = ()) -> pa.T
             "stage_error": pa.array(
                 [None if row in bad else error for row in rows], pa.list_(pa.float32())
             ),
+            "split": ["val" if row in val else "train" for row in rows],
         }
     )
 
@@ -135,12 +140,14 @@ def make_store(
     *,
     seed: int = 0,
     bad: Collection[int] = (),
+    val: Collection[int] = (),
     **sizes: Any,
 ) -> Store:
-    """A finished store of random rows; the `bad` ones are error rows; `sizes` as empty_store."""
-    store = empty_store(path, rows, views, **sizes)
+    """A finished store of random rows, some of them error rows, some held out; `sizes` as
+    empty_store."""
+    store = empty_store(path, rows, views, val_rows=len(val), **sizes)
     arrays = random_arrays(store, seed, bad)
-    index = index_table(store, arrays, bad)
+    index = index_table(store, arrays, bad, val)
     for chunk in range(store.chunks):
         write_rows(store, chunk, arrays, index)
     store.finish()

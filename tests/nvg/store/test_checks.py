@@ -258,6 +258,25 @@ def test_another_error_count_is_named(store: Store) -> None:
     assert faults_of(store) == ["index has 2 error rows, the manifest 5"]
 
 
+def test_another_count_of_held_out_rows_is_named(tmp_path: Path) -> None:
+    """Also where the index has lost its column, and all rows would be trained on."""
+    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    change_manifest(store, val_rows=3)
+    assert faults_of(store) == ["index has 2 val rows, the manifest 3"]
+    rewrite_index(store, store.index.drop_columns("split"))
+    assert faults_of(store) == ["index has 0 val rows, the manifest 3"]
+
+
+def test_an_unknown_split_is_named(tmp_path: Path) -> None:
+    """A row is for training or held out."""
+    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    split = pc.replace_substring(store.index["split"], "train", "test")
+    rewrite_index(store, store.index.drop_columns("split").append_column("split", split))
+    assert faults_of(store) == [
+        f"chunk {chunk}: index has an unknown split: ['test']" for chunk in (0, 1)
+    ]
+
+
 def test_a_store_without_zarr_metadata_is_no_crash(store: Store) -> None:
     """The arrays cannot be found: faults, one line each."""
     Path(store.path, "zarr.json").unlink()

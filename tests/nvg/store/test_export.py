@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nvg.errors import InputError
@@ -139,3 +140,12 @@ def test_two_byte_leaves_keep_their_type(tmp_path: Path) -> None:
         array = np.load(io.BytesIO(content.read()))
     assert array.dtype == np.uint16
     assert np.array_equal(array, store.leaves[0])
+
+
+def test_an_export_keeps_the_splits(tmp_path: Path) -> None:
+    """Held-out rows are in it, and can be told apart."""
+    store = make_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(7, 8, 9))
+    assert export_store(store, ExportFormat.PARQUET, tmp_path / "out.parquet") == 8
+    table = pq.read_table(tmp_path / "out.parquet").select(["row", "split"]).to_pylist()
+    assert [entry["row"] for entry in table if entry["split"] == "val"] == [7, 9]
+    assert [entry["row"] for entry in table if entry["split"] == "train"] == [0, 2, 3, 4, 5, 6]

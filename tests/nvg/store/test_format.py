@@ -9,6 +9,7 @@ import torch
 
 from nvg.geometry import bit_embedding, labels
 from nvg.store import open_store
+from nvg.store.format import INDEX_SCHEMA, SPLIT, file_schema
 from tests.nvg.store.makers import make_store
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "FORMAT.md"
@@ -45,3 +46,9 @@ def test_reader_lines_give_what_the_library_gives(
     tokens = store.content[0, 0][store.geometry.stage_slice(stage)]
     np.testing.assert_array_equal(np.asarray(names["tokens"]), tokens)
     assert str(store.index["key"][0]) in capsys.readouterr().out
+
+
+def test_an_index_file_has_splits_only_where_rows_are_held_out() -> None:
+    """Of all columns it alone is optional."""
+    assert file_schema(1) == INDEX_SCHEMA
+    assert [*file_schema(0).names, SPLIT] == INDEX_SCHEMA.names

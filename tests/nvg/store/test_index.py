@@ -7,8 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nvg.store.format import ERROR, INDEX_SCHEMA, OK
-from nvg.store.index import entries_of, has_status, mean_stage_error, numbers, reasons_of
+from nvg.store.format import ERROR, INDEX_SCHEMA, OK, SPLIT, Split, file_schema
+from nvg.store.index import (
+    chosen,
+    entries_of,
+    has_status,
+    in_split,
+    mean_stage_error,
+    numbers,
+    reasons_of,
+    with_split,
+)
 
 ROWS = [
     {"row": 0, "key": "a", "label": 1, "status": OK, "reason": "", "stage_error": [1.0, 0.5]},
@@ -41,6 +50,29 @@ def test_columns_are_what_the_table_holds(sizes: tuple[int, ...]) -> None:
     assert [entry["key"] for entry in entries_of(index, [4, 1, 9])] == ["b", "e"]
 
 
+@pytest.mark.parametrize("sizes", [(5,), (1, 1, 1, 2), ()])
+def test_an_index_without_splits_is_all_for_training(sizes: tuple[int, ...]) -> None:
+    """As every store was before there were splits; an index with them stays as it is."""
+    old = table(*sizes).select(file_schema(0).names)
+    assert SPLIT not in old.column_names
+    index = with_split(old)
+    assert index.schema.equals(INDEX_SCHEMA)
+    assert index[SPLIT].to_pylist() == ["train"] * sum(sizes)
+    assert index.select(old.column_names).equals(old)
+    assert with_split(index) is index
+
+
+@pytest.mark.parametrize("sizes", [(5,), (2, 3), (1, 1, 1, 2)])
+def test_entries_are_chosen_by_split(sizes: tuple[int, ...]) -> None:
+    """Rows of both splits, in any order."""
+    index, words = table(*sizes), ["val", "train", "train", "val", "train"]
+    index = index.set_column(index.column_names.index(SPLIT), SPLIT, [words])
+    assert in_split(index, Split.TRAIN).tolist() == [word == "train" for word in words]
+    is_val = in_split(index, Split.VAL)
+    assert chosen(index, is_val).equals(index.filter(is_val))
+    assert numbers(chosen(index, is_val), "row").tolist() == [0, 3]
+
+
 def test_an_empty_index_has_empty_columns() -> None:
     """As of a store without a committed chunk."""
     index = table()
@@ -56,10 +88,14 @@ def test_reading_columns_imports_no_pandas() -> None:
 import sys
 import pyarrow as pa
 from nvg.store.index import numbers, has_status, reasons_of, mean_stage_error, entries_of
+from nvg.store.index import chosen, in_split, with_split
+from nvg.store.format import Split
 reader = pa.ipc.open_stream(sys.stdin.buffer.read())
 index = reader.read_all()
 numbers(index, "row"), has_status(index, "ok"), reasons_of(index, "error")
 mean_stage_error(index, 2), entries_of(index, [1])
+index = with_split(index.drop_columns("split"))
+chosen(index, in_split(index, Split.TRAIN))
 print("pandas" in sys.modules)
 """
     sink = pa.BufferOutputStream()

@@ -48,6 +48,9 @@ def test_a_manifest_says_which_features_are_kept(tmp_path: Path) -> None:
         ({"chunk_rows": 0}, "chunk_rows must be at least 1"),
         ({"rows": -1}, "-1 rows"),
         ({"views": []}, "0 views"),
+        ({"val_rows": 11}, "val_rows 11 must be 0..10"),
+        ({"val_rows": -1}, "val_rows -1 must be 0..10"),
+        ({"val_rows": True}, "val_rows must be of type int"),
         ({"grid": 5}, "grid must be a power of two"),
         ({"K": 5}, "K must be 4 for grid 4"),
     ],
@@ -83,3 +86,14 @@ def test_differences_name_what_makes_another_store(store: Store, tmp_path: Path)
     other = make_store(tmp_path / "b.vgs", len(store) + 1, views=2, chunk_rows=8).manifest
     assert other.differences(store.manifest) == ["rows", "chunk_rows"]
     assert other.differences(store.manifest, besides=["rows"]) == ["chunk_rows"]
+
+
+def test_held_out_rows_are_counted_where_there_are_some(tmp_path: Path) -> None:
+    """A store without any has the manifest that it had before there were splits."""
+    made = make_store(tmp_path / "a.vgs", 10, val=(8, 9)).manifest
+    table = json.loads(made.to_bytes())
+    assert table["val_rows"] == 2
+    assert Manifest.from_bytes(made.to_bytes(), "a.vgs") == made
+    other = make_store(tmp_path / "b.vgs", 10).manifest
+    assert json.loads(other.to_bytes()).keys() == table.keys() - {"val_rows"}
+    assert made.differences(other) == ["val_rows"]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.loader import SequenceLoader
-from nvg.store import Store, StoreWriter, open_store
-from nvg.store.format import ARRAYS, StoreError, digest
+from nvg.store import Split, Store, StoreWriter, open_store
+from nvg.store.format import ARRAYS, SPLIT, StoreError, digest, read_parquet
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_store,
@@ -28,6 +28,7 @@ from tests.nvg.store.makers import (
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 few = settings(deadline=None, max_examples=25)
+OLD_STORE = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
 
 
 @pytest.mark.thorough
@@ -223,3 +224,26 @@ def test_an_entry_that_is_not_committed_is_named(tmp_path: Path) -> None:
     assert store.entry(5)["key"] == "image-5"
     with pytest.raises(StoreError, match="row 1 is not committed yet"):
         store.entry(1)
+
+
+def test_rows_are_told_apart_by_split(tmp_path: Path) -> None:
+    """Counts, rows with tokens and entries of each; without a column all rows train."""
+    store = open_store(make_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(2, 8, 9)).path)
+    assert (store.count(Split.TRAIN), store.count(Split.VAL)) == (7, 3)
+    assert store.ok_rows().tolist() == [0, 3, 4, 5, 6, 7]
+    assert store.ok_rows(Split.VAL).tolist() == [2, 9]
+    assert store.ok_rows(None).tolist() == [0, 2, 3, 4, 5, 6, 7, 9]
+    assert [entry["split"] for entry in store.entries([9, 0])] == ["val", "train"]
+    assert store.verify() == []
+    plain = make_store(tmp_path / "b.vgs", 10)
+    assert SPLIT not in read_parquet(plain.read("index.parquet")).column_names
+    assert set(open_store(plain.path).index[SPLIT].to_pylist()) == {"train"}
+
+
+def test_a_store_of_version_0_1_is_all_for_training() -> None:
+    """Its recipe held images out; none of them is in it."""
+    store = open_store(str(OLD_STORE))
+    assert store.manifest.recipe["data"]["heldout"] == 2
+    assert (store.count(Split.TRAIN), store.count(Split.VAL)) == (len(store), 0)
+    assert store.index[SPLIT].to_pylist() == ["train"] * len(store)
+    assert store.ok_rows().tolist() == store.ok_rows(None).tolist()

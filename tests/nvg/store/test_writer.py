@@ -1,10 +1,11 @@
 """Writing a store: only finished work counts, and a pass that was cut off leaves no trace."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nvg.store import open_store, open_writer
+from nvg.store import Split, open_store, open_writer
 from nvg.store.format import StoreError
 from tests.makers import files_below
 from tests.nvg.store.makers import (
@@ -77,3 +78,20 @@ def test_a_chunk_of_the_wrong_shape_is_refused(tmp_path: Path, name: str) -> Non
     with pytest.raises(ValueError, match=name):
         store.write_chunk(0, part, index_table(store, arrays).slice(0, 4))
     assert store.committed() == []
+
+
+def test_a_store_may_gain_held_out_rows(tmp_path: Path) -> None:
+    """Index parts from before it had any count as training, beside those that came after."""
+    store = open_writer(make_store(tmp_path / "a.vgs", 8).path)
+    for chunk in store.committed():
+        store.write_index_part(chunk, store.index_part(chunk))
+    store.reopen(replace(store.manifest, rows=12, val_rows=2))
+    for name in store.arrays:
+        store.group[name].resize((12, *store.group[name].shape[1:]))
+    arrays = random_arrays(store)
+    write_rows(store, 2, arrays, index_table(store, arrays, val=(9, 10)))
+    assert open_store(store.path).index["split"].to_pylist()[8:] == ["train", "val", "val", "train"]
+    store.finish()
+    opened = open_store(store.path)
+    assert opened.ok_rows(Split.VAL).tolist() == [9, 10]
+    assert opened.verify() == []

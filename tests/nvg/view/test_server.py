@@ -55,6 +55,19 @@ def test_lists_are_filtered_and_parted(address: str, odd: Store) -> None:
     assert {item["class"] for item in classed["items"]} == {name}
 
 
+def test_lists_are_filtered_by_split(tmp_path: Path) -> None:
+    """The rows of either; a record says which it is of; a token is found in both."""
+    shown = Browser(make_store(tmp_path / "a.vgs", 10, val=(8, 9)))
+    for split, rows in (("train", list(range(8))), ("val", [8, 9]), ("", list(range(10)))):
+        items = shown.list_rows({"split": split})["items"]
+        assert [item["row"] for item in items] == rows
+    assert [shown.image(row)["split"] for row in (0, 9)] == ["train", "val"]
+    assert "10 images (8 train, 2 val)" in shown.page().decode()
+    token = int(shown.store.content[9, 0, 0])
+    same = shown.rows_with_code({"stage": "0", "code": str(token)})
+    assert 9 in [entry["row"] for entry in same]
+
+
 def test_an_image_and_its_like_in_the_other_store(address: str, odd: Store, tmp_path: Path) -> None:
     """Records of both stores, a thumbnail, and an error for a key that the other store lacks."""
     own = json.loads(get(f"{address}/image/3")[1])

@@ -8,7 +8,7 @@ import pytest
 
 from nvg.errors import InputError
 from nvg.store import Store
-from nvg.view.summary import find_key, summarize
+from nvg.view.summary import find_key, split_note, summarize
 from tests.nvg.store.makers import empty_store, make_store
 
 
@@ -48,3 +48,12 @@ def test_keys_are_found(store: Store) -> None:
         find_key(store, "photos/mage-7")
     with pytest.raises(InputError, match="keys are paths within the source"):
         find_key(store, "none")
+
+
+def test_splits_are_counted(tmp_path: Path) -> None:
+    """Held-out rows are counted; usage is that of the rows for training."""
+    found = summarize(make_store(tmp_path / "a.vgs", 10, bad=(1, 9), val=(8, 9)))
+    assert (found.rows, found.val_rows, found.errors) == (10, 2, 2)
+    assert split_note(found.rows, found.val_rows) == " (8 train, 2 val)"
+    assert split_note(1_797, 360) == " (1,437 train, 360 val)"
+    assert split_note(10, 0) == ""

@@ -12,7 +12,7 @@ from nvg.store import Store
 from nvg.view.palette import structure_tile
 from nvg.view.summary import summarize
 from nvg.view.terminal import BAR, bar, map_blocks, row_view, summary_view
-from tests.nvg.store.makers import empty_store
+from tests.nvg.store.makers import empty_store, make_store
 
 
 def rendered(view: RenderableType, width: int = 120) -> str:
@@ -36,6 +36,14 @@ def test_one_screen_has_what_matters(store: Store) -> None:
         assert word in text
     assert len(text.splitlines()) <= 40
     assert sum("bits" in line for line in text.splitlines()) == 5
+
+
+def test_splits_are_shown(tmp_path: Path) -> None:
+    """Both counts in the summary, and the split of a row."""
+    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    assert "10 (8 train, 2 val)" in plain(summary_view(summarize(store)))
+    assert "16x16, val" in plain(row_view(store, store.entry(9)))
+    assert "16x16, train" in plain(row_view(store, store.entry(0)))
 
 
 def test_an_unfinished_store_says_so(tmp_path: Path) -> None:

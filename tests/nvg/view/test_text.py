@@ -106,7 +106,15 @@ def test_a_row_shows_its_index_entry(store: Store) -> None:
     """Key, class, size and status on the first line."""
     label = int(store.label[4])
     name = store.manifest.classes[label]
-    assert row_lines(store, 4)[0] == f"row 4: image-4, class {name} ({label}), 16x16, ok"
+    assert row_lines(store, 4)[0] == f"row 4: image-4, class {name} ({label}), 16x16, train, ok"
+
+
+def test_splits_are_shown(tmp_path: Path) -> None:
+    """Both counts in the summary, and the split of a row."""
+    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    assert "10 (8 train, 2 val) in 3 chunks" in line_of(store_lines(store), "images")
+    assert row_lines(store, 7)[0].endswith("16x16, train, ok")
+    assert row_lines(store, 8)[0].endswith("16x16, val, ok")
 
 
 def test_an_error_row_shows_its_reason_only(store: Store) -> None:

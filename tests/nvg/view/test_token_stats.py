@@ -3,12 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from nvg.store import open_store
 from nvg.store.index import mean_stage_error
 from nvg.view.token_stats import measure_usage, usage_lines
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import (
+    empty_store,
+    index_table,
+    make_store,
+    random_arrays,
+    write_rows,
+)
 
 
 def test_uses_do_not_depend_on_chunks(tmp_path: Path) -> None:
@@ -41,3 +48,27 @@ def test_mean_errors_leave_error_rows_out(tmp_path: Path) -> None:
     """Each stage's mean over the rows that have one."""
     store = open_store(make_store(tmp_path / "a.vgs", 5, bad=(1,)).path)
     assert np.allclose(mean_stage_error(store.index, 5), [1 / (n + 1) for n in range(5)])
+
+
+def test_held_out_rows_change_no_figure(tmp_path: Path) -> None:
+    """Usage, entropy and residual are those of a store that does not have them."""
+    rows, stores = 20, []
+    for more in (0, 7):
+        held_out = range(rows, rows + more)
+        store = empty_store(tmp_path / f"{more}.vgs", rows + more, val_rows=more)
+        arrays = random_arrays(store, seed=1)
+        if more:
+            first = random_arrays(stores[0], seed=1)
+            for name, values in first.items():
+                arrays[name][:rows] = values
+        index = index_table(store, arrays, val=held_out)
+        errors = [[float(row), *range(4)] for row in range(rows)] + [[1e9] * 5] * more
+        place = index.column_names.index("stage_error")
+        column = pa.array(errors, pa.list_(pa.float32()))
+        index = index.set_column(place, "stage_error", column)
+        for chunk in range(store.chunks):
+            write_rows(store, chunk, arrays, index)
+        store.finish()
+        stores.append(store)
+    assert measure_usage(stores[0]) == measure_usage(stores[1])
+    assert measure_usage(stores[1])[0].error == np.mean(range(rows))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nvg.seeding import step_seed
+from nvg.store import Split
 from nvg.tokenizer.image_batch import RandomCrop
 from pipeline.images.blocks import RowImages, decode_rows
 from pipeline.images.crops import Crops
@@ -107,6 +108,13 @@ def test_a_block_tells_of_every_row(tmp_path: Path) -> None:
     assert block["pixels"].shape == (5, 2, 3, 8, 8)
     last = center_crop(decode((tmp_path / source.rows[0].key).read_bytes()), 8)
     assert np.array_equal(block["pixels"][4, 0], last)
+
+
+def test_a_row_keeps_its_split() -> None:
+    """Also one whose image is bad."""
+    source = Listed(image_bytes(picture(), "png"), b"")
+    rows = [Row("0", 0), Row("1", 0, Split.VAL)]
+    assert decode_rows(source, rows, Crops(8))["split"].tolist() == ["train", "val"]
 
 
 def test_a_row_without_a_class_has_no_class_name() -> None:

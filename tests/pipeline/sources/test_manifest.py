@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nvg.store import Split
 from pipeline.sources import (
     ManifestSource,
     SourceError,
@@ -31,6 +32,7 @@ def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
         ("list.jsonl", '{"path": "a.png"}\n{"label": 1}\n', "line 2 has no path"),
         ("list.jsonl", '{"path": "a.png"}\n[1]\n', "line 2 is no object"),
         ("list.jsonl", "a.png\n", "list of images"),
+        ("list.csv", "path,split\na.png,train\nb.png,dev\n", "line 3 has split 'dev', not train, "),
         ("list.txt", "a.png\n", r"\.csv or \.jsonl"),
     ],
 )
@@ -43,3 +45,11 @@ def test_lists_that_cannot_be_used_are_named(
         ManifestSource(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_entry_without_a_split_is_for_training(tmp_path: Path) -> None:
+    """Beside others that have one."""
+    listed = tmp_path / "list.jsonl"
+    listed.write_text('{"path": "a.png"}\n{"path": "b.png", "split": "valid"}\n')
+    rows = ManifestSource(listed).rows
+    assert [row.split for row in rows] == [Split.TRAIN, Split.VAL]

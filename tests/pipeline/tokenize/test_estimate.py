@@ -11,7 +11,7 @@ from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.estimate import chunk_bytes, plan_lines
 from tests.makers import files_below, tiny_recipe, write_image_folder
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import empty_store, make_store
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 
 
@@ -42,6 +42,15 @@ def test_a_dry_run_counts_images_chunks_and_bytes(
     )
     for words in (f"12 images x {len(views)} views", "3 chunks of 5", f"{each} bytes an image"):
         assert words in text
+
+
+def test_a_dry_run_counts_the_splits(recipe: Recipe, tmp_path: Path) -> None:
+    """Of held-out images, and of a store that was begun without them."""
+    aside = replace(recipe, data=replace(recipe.data, heldout=3))
+    assert plan_lines(aside)[0].startswith("12 images (9 train, 3 val) x 1 views in 3 chunks of 4")
+    empty_store(tmp_path / "old.vgs", 9)
+    old = plan_lines(aside, str(tmp_path / "old.vgs"))[0]
+    assert old.startswith("9 images x 1 views in 3 chunks of 4")
 
 
 def test_the_estimate_is_near(recipe: Recipe, tmp_path: Path) -> None:

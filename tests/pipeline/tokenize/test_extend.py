@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nvg.store import Store, open_store, open_writer
+from nvg.loader import SequenceLoader
+from nvg.store import Split, Store, open_store, open_writer
 from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows
 from pipeline.recipe import Recipe, TokenizeConfig
@@ -180,6 +181,45 @@ def test_what_cannot_be_extended_is_refused(
     with pytest.raises(StoreError, match="holds 1 images that the source has lost, such as cat/"):
         run(recipe, tokenizer, out, PassMode.EXTEND)
     assert files_below(out) == before
+
+
+def test_stored_rows_keep_their_split(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Held-out rows stay held out and new images train, though others would be picked now."""
+    aside = replace(recipe, data=replace(recipe.data, heldout=3))
+    old = run(aside, tokenizer, tmp_path / "a.vgs").index.to_pylist()
+    assert [entry["split"] for entry in old] == ["train"] * 7 + ["val"] * 3
+    grow(recipe)
+    store = run(aside, tokenizer, tmp_path / "a.vgs", PassMode.EXTEND)
+    entries = store.index.to_pylist()
+    assert [entry["split"] for entry in entries] == ["train"] * 7 + ["val"] * 3 + ["train"] * 4
+    assert entries[:10] == old
+    assert (store.manifest.val_rows, store.verify()) == (3, [])
+    before = files_below(store.path)
+    run(aside, tokenizer, tmp_path / "a.vgs", PassMode.RESUME)
+    assert files_below(store.path) == before
+    (tmp_path / "a.vgs" / "rows.parquet").unlink()
+    run(aside, tokenizer, tmp_path / "a.vgs", PassMode.RESUME)
+    assert files_below(store.path) == before
+
+
+def test_new_images_of_a_val_split_are_held_out(tokenizer: Path, tmp_path: Path) -> None:
+    """They follow the new ones to train on; each loader finds its own, wherever they are."""
+    write_image_folder(tmp_path / "images" / "train", ("bee", "cat"), 3, seed=1)
+    write_image_folder(tmp_path / "images" / "val", ("bee",), 1, seed=2)
+    recipe = tiny_recipe(tmp_path / "images")
+    run(recipe, tokenizer, tmp_path / "a.vgs")
+    write_image_folder(tmp_path / "images" / "train", ("dog",), 2, seed=3)
+    write_image_folder(tmp_path / "images" / "val", ("ant", "cat"), 1, seed=4)
+    store = run(recipe, tokenizer, tmp_path / "a.vgs", PassMode.EXTEND)
+    wanted = ["train"] * 6 + ["val"] + ["train"] * 2 + ["val"] * 2
+    assert store.index["split"].to_pylist() == wanted
+    assert store.manifest.classes == ("bee", "cat", "ant", "dog")
+    assert store.verify() == []
+    assert by_key(store) == by_key(run(recipe, tokenizer, tmp_path / "b.vgs"))
+    for split in Split:
+        loader = SequenceLoader(store, 1, split=split)
+        rows = sorted(int(batch.row[0]) for batch in loader if batch.row is not None)
+        assert rows == [row for row, word in enumerate(wanted) if word == split]
 
 
 def test_an_unfinished_store_is_completed_first(

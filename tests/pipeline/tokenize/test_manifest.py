@@ -10,19 +10,20 @@ import torch
 from nvg.choices import ChildOrder, PhiCount, PhiForm
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer.granularity import load_quantizer
-from nvg.store import Store, open_store
+from nvg.store import Split, Store, open_store
 from nvg.store.checks import chunk_faults
 from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
-from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer
+from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer, load_autoencoder
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import fingerprint, read_header
 from pipeline.images.recipe_images import open_images
-from pipeline.recipe import Recipe
-from pipeline.sources import FolderSource
+from pipeline.recipe import Recipe, View
+from pipeline.sources import FolderSource, split_rows
+from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.manifest import make_manifest, prepare_store
-from pipeline.tokenize.plan import plan_rows
-from tests.makers import tiny_recipe, write_image_folder
+from pipeline.tokenize.plan import Plan, plan_chunks, plan_rows
+from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
 from tests.pipeline.tokenize.makers import run
 
@@ -173,6 +174,68 @@ def test_an_old_store_is_in_order_of_position() -> None:
     arrays["leaves"] = arrays["leaves"] ^ store.geometry.positions // 2
     faults = chunk_faults(arrays, record, part, rows, store.manifest)
     assert "leaves are not in canonical child order" in faults
+
+
+def test_a_half_written_store_goes_on_as_it_began(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Before held-out rows were stored: it ends without them, byte for byte as it did then.
+
+    That is the store of a source that has the other images only, but for what it says of that.
+    """
+    aside = replace(recipe, data=replace(recipe.data, heldout=3))
+    images, model = open_images(aside), load_autoencoder(tokenizer)
+    rows = split_rows(images.source.rows, 3)[0]
+    before = Plan(rows, images.source.classes)
+    prepare_store(
+        str(tmp_path / "a.vgs"), make_manifest(aside, images, model, before), model, resume=False
+    )
+    decode = ChunkDecoder(images, before.classes)
+    commit_chunk(
+        ChunkTokenizer(tokenizer, 3)(decode(plan_chunks(rows, 4)[1])), str(tmp_path / "a.vgs")
+    )
+    run(aside, tokenizer, tmp_path / "a.vgs", resume=True)
+    for row in split_rows(images.source.rows, 3)[1]:
+        Path(recipe.data.path, row.key).unlink()
+    run(recipe, tokenizer, tmp_path / "b.vgs")
+    found, wanted = (files_below(tmp_path / name) for name in ("a.vgs", "b.vgs"))
+    facts, other = (json.loads(files.pop("manifest.json")) for files in (found, wanted))
+    assert found == wanted
+    assert {name for name in facts if facts[name] != other[name]} == {"recipe", "source"}
+    assert facts.keys() == other.keys()
+
+
+def test_held_out_rows_follow_the_others(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """Row k is the image that it is without them, with the same tokens; they are intact too."""
+    views = replace(recipe.tokenize, views=(View.CENTER, View.RANDOM))
+    recipe = replace(recipe, tokenize=views)
+    run(replace(recipe, data=replace(recipe.data, heldout=3)), tokenizer, tmp_path / "a.vgs")
+    store = open_store(str(tmp_path / "a.vgs"))
+    assert (len(store), store.count(Split.VAL), store.verify()) == (12, 3, [])
+    held_out = [entry["key"] for entry in store.index.to_pylist() if entry["split"] == "val"]
+    for key in held_out:
+        Path(recipe.data.path, key).unlink()
+    run(recipe, tokenizer, tmp_path / "b.vgs")
+    alone = open_store(str(tmp_path / "b.vgs"))
+    assert store.index.slice(0, 9).to_pylist() == alone.index.to_pylist()
+    assert (store.leaves[:9] == alone.leaves[:]).all()
+    assert (store.content[:9] == alone.content[:]).all()
+    assert store.content[9:].any()
+    assert store.leaves.shape[1] == 2
+
+
+def test_a_store_from_before_its_source_had_splits_is_not_resumed(
+    tokenizer: Path, tmp_path: Path
+) -> None:
+    """All its rows are for training; the line says why it cannot go on."""
+    write_image_folder(tmp_path / "images" / "train")
+    write_image_folder(tmp_path / "images" / "val")
+    recipe, out = tiny_recipe(tmp_path / "images"), str(tmp_path / "a.vgs")
+    images, model = open_images(recipe), load_autoencoder(tokenizer)
+    old = Plan([replace(row, split=Split.TRAIN) for row in images.source.rows], ["train", "val"])
+    prepare_store(out, make_manifest(recipe, images, model, old), model, resume=False)
+    with pytest.raises(StoreError, match=r"a\.vgs cannot be resumed: .* did not tell the splits"):
+        run(recipe, tokenizer, out, resume=True)
 
 
 def test_a_store_is_not_resumed_in_another_order(recipe: Recipe, tmp_path: Path) -> None:

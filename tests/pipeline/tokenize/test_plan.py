@@ -1,15 +1,19 @@
 """Planning: the same tasks every time, and a manifest that identifies what they make."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.store import Split
+from nvg.store.format import read_parquet
 from pipeline.recipe import Recipe
-from pipeline.sources import FolderSource, Row
-from pipeline.tokenize.plan import plan_chunks, plan_rows
+from pipeline.sources import FolderSource, Row, split_rows
+from pipeline.tokenize.plan import order_bytes, plan_chunks, plan_rows, rows_of
 from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.store.makers import empty_store
 
 
 @pytest.fixture
@@ -32,12 +36,34 @@ def test_chunks_are_consecutive_runs(count: int, chunk_rows: int) -> None:
     assert all(task.rows for task in tasks)
 
 
-def test_held_out_rows_are_not_tokenized(recipe: Recipe) -> None:
-    """The plan covers exactly the other rows, in the source's order."""
+def test_held_out_rows_come_last(recipe: Recipe) -> None:
+    """After those to train on, which keep the places that they had alone; both in order."""
     source = FolderSource(Path(recipe.data.path))
-    planned = plan_rows(5, source).rows
-    assert len(planned) == 12 - 5
-    assert planned == [row for row in source.rows if row in set(planned)]
+    train, val = split_rows(source.rows, 5)
+    plan = plan_rows(5, source)
+    assert plan.val_rows == 5
+    assert plan.rows[:7] == train
+    assert plan.rows[7:] == [replace(row, split=Split.VAL) for row in val]
+
+
+def test_a_store_without_held_out_rows_goes_on_without(recipe: Recipe, tmp_path: Path) -> None:
+    """As it was begun before they were stored; one that has them goes on with them."""
+    source = FolderSource(Path(recipe.data.path))
+    empty_store(tmp_path / "old.vgs", 7)
+    empty_store(tmp_path / "new.vgs", 12, val_rows=5)
+    whole = plan_rows(5, source)
+    old = plan_rows(5, source, str(tmp_path / "old.vgs"))
+    assert (old.rows, old.val_rows) == (whole.rows[:7], 0)
+    assert plan_rows(5, source, str(tmp_path / "new.vgs")) == whole
+
+
+def test_the_order_of_an_extended_store_comes_back() -> None:
+    """With splits in any order; without a held-out row its file is as it was before."""
+    rows = [Row("a", 0), Row("b", -1, Split.VAL), Row("c", 2), Row("d", 1, Split.VAL)]
+    assert rows_of(read_parquet(order_bytes(rows))) == rows
+    table = read_parquet(order_bytes(rows[::2]))
+    assert table.column_names == ["key", "label"]
+    assert rows_of(table) == rows[::2]
 
 
 def test_a_plan_is_the_same_every_time(recipe: Recipe) -> None:

@@ -1,12 +1,14 @@
 """The report of a pass: true counts, and figures that an independent count confirms."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nvg.store import open_store
+from nvg.view.token_stats import measure_usage
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.report import Report
@@ -42,6 +44,18 @@ def test_usage_and_entropy_are_those_of_the_tokens(made: tuple[Report, Path]) ->
         assert use.entropy == pytest.approx(-sum(p * np.log2(p) for p in share.values()), abs=1e-9)
         errors = [e["stage_error"][use.stage] for e in store.index.to_pylist() if e["stage_error"]]
         assert use.error == pytest.approx(sum(errors) / len(errors))
+
+
+def test_splits_are_counted(tokenizer: Path, tmp_path: Path) -> None:
+    """On the screen and in the file; usage is over the rows for training."""
+    recipe = photos(tmp_path / "images")
+    recipe = replace(recipe, data=replace(recipe.data, heldout=6))
+    report = tokenize_dataset(recipe, tokenizer, str(tmp_path / "a.vgs"))
+    assert report.lines()[0].endswith(f"a.vgs: {ROWS} images (14 train, 6 val), {len(BAD)} errors")
+    assert json.loads((tmp_path / "a.vgs.report.json").read_text())["val_rows"] == 6
+    store = open_store(str(tmp_path / "a.vgs"))
+    assert report.stages == measure_usage(store)
+    assert set(store.index["split"].to_pylist()[:14]) == {"train"}
 
 
 def test_the_work_is_timed(made: tuple[Report, Path]) -> None:

@@ -36,10 +36,10 @@ def slow_rms(store: Store, rows: list[int]) -> list[float]:
 def test_the_scale_of_canvases_equals_the_slow_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, rows: list[int]
 ) -> None:
-    """1 before stage 0, then after each stage: of images from all over, but errors."""
+    """1 before stage 0, then after each stage: of images from all over, but errors and val."""
     monkeypatch.setattr(shape, "SCALE_ROWS", most)
     monkeypatch.setattr(shape, "SCALE_BATCH", 2)
-    store = make_store(tmp_path / "store.vgs", 9, views=2, bad=[1, 4])
+    store = make_store(tmp_path / "store.vgs", 12, views=2, bad=[1, 4], val=[9, 10, 11])
     found = shape_for(SMALL, store, canvas_scale=CanvasScale.STAGE).canvas_rms
     assert found == pytest.approx([1, *slow_rms(store, rows)], rel=1e-5)
 
