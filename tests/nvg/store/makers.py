@@ -1,11 +1,13 @@
 """Small stores of random rows, whole or in parts, and damage to them."""
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from nvg.geometry import Geometry
@@ -169,3 +171,14 @@ def same_arrays(store: Store, arrays: Arrays) -> bool:
     """Whether the store holds exactly these arrays, dtype included."""
     pairs = [(store.group[name][:], arrays[name]) for name in ARRAYS]
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def change_manifest(store: Store, **fields: object) -> None:
+    """Set fields of the manifest on disk."""
+    file = Path(store.path, "manifest.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def rewrite_index(store: Store, table: pa.Table) -> None:
+    """Replace the index of a store on disk."""
+    pq.write_table(table, Path(store.path, "index.parquet"))

@@ -1,14 +1,12 @@
 """Verification: silent about an intact store, and a line for every kind of damage."""
 
-import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +16,15 @@ from nvg.geometry import canonical
 from nvg.store import Store, open_store, open_writer
 from nvg.store.checks import is_canonical
 from nvg.store.format import Arrays
-from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
+from tests.nvg.store.makers import (
+    change_manifest,
+    empty_store,
+    index_table,
+    make_store,
+    random_arrays,
+    rewrite_index,
+    write_rows,
+)
 
 BAD = (3, 7)
 Change = Callable[[Arrays], None]
@@ -42,7 +48,7 @@ def faults_of(store: Store) -> list[str]:
 
 
 @pytest.mark.parametrize("sizes", [{}, {"grid": 2}, {"grid": 32}, {"chunk_rows": 1}])
-def test_an_intact_store_has_no_faults(tmp_path: Path, sizes: dict[str, int]) -> None:
+def test_an_intact_store_has_no_faults(tmp_path: Path, sizes: dict[str, Any]) -> None:
     """Nothing to say, whatever the geometry, and with error rows in it."""
     assert make_store(tmp_path / "a.vgs", 5, 2, bad=(0, 4), **sizes).verify() == []
 
@@ -258,25 +264,6 @@ def test_another_error_count_is_named(store: Store) -> None:
     assert faults_of(store) == ["index has 2 error rows, the manifest 5"]
 
 
-def test_another_count_of_held_out_rows_is_named(tmp_path: Path) -> None:
-    """Also where the index has lost its column, and all rows would be trained on."""
-    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
-    change_manifest(store, val_rows=3)
-    assert faults_of(store) == ["index has 2 val rows, the manifest 3"]
-    rewrite_index(store, store.index.drop_columns("split"))
-    assert faults_of(store) == ["index has 0 val rows, the manifest 3"]
-
-
-def test_an_unknown_split_is_named(tmp_path: Path) -> None:
-    """A row is for training or held out."""
-    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
-    split = pc.replace_substring(store.index["split"], "train", "test")
-    rewrite_index(store, store.index.drop_columns("split").append_column("split", split))
-    assert faults_of(store) == [
-        f"chunk {chunk}: index has an unknown split: ['test']" for chunk in (0, 1)
-    ]
-
-
 def test_a_store_without_zarr_metadata_is_no_crash(store: Store) -> None:
     """The arrays cannot be found: faults, one line each."""
     Path(store.path, "zarr.json").unlink()
@@ -296,17 +283,6 @@ def test_an_unfinished_store_is_checked_as_far_as_it_goes(tmp_path: Path) -> Non
         "unfinished: 1 of 3 chunks are committed",
         "chunk 0: token 16 is outside the codebook",
     ]
-
-
-def change_manifest(store: Store, **fields: object) -> None:
-    """Set fields of the manifest on disk."""
-    file = Path(store.path, "manifest.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
-
-
-def rewrite_index(store: Store, table: pa.Table) -> None:
-    """Replace the index of a store on disk."""
-    pq.write_table(table, Path(store.path, "index.parquet"))
 
 
 @given(leaves=st.permutations(range(8)))

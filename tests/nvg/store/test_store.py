@@ -7,6 +7,7 @@ import sys
 import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +49,7 @@ def test_what_is_written_comes_back(
     bad = data.draw(st.sets(st.integers(0, rows - 1), max_size=rows))
     with TemporaryDirectory() as directory:
         path = f"{directory}/a.vgs"
-        sizes = {"grid": grid, "chunk_rows": chunk_rows, "codebook_size": 65536}
+        sizes: dict[str, Any] = {"grid": grid, "chunk_rows": chunk_rows, "codebook_size": 65536}
         made = make_store(path, rows, views, seed=seed, bad=bad, **sizes)
         arrays = random_arrays(made, seed, bad)
         store = open_store(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nvg.store import open_store
+from nvg.store import Store, open_store
 from nvg.store.index import mean_stage_error
 from nvg.view.token_stats import measure_usage, usage_lines
 from tests.nvg.store.makers import (
@@ -52,7 +52,7 @@ def test_mean_errors_leave_error_rows_out(tmp_path: Path) -> None:
 
 def test_held_out_rows_change_no_figure(tmp_path: Path) -> None:
     """Usage, entropy and residual are those of a store that does not have them."""
-    rows, stores = 20, []
+    rows, stores = 20, list[Store]()
     for more in (0, 7):
         held_out = range(rows, rows + more)
         store = empty_store(tmp_path / f"{more}.vgs", rows + more, val_rows=more)

@@ -17,7 +17,7 @@ from cli.app import app
 from nvg.loader import LoaderMode as Reading
 from nvg.loader import SequenceLoader
 from nvg.pretrained.vit import VisionTransformer
-from nvg.store import Store, open_store
+from nvg.store import Split, Store, open_store
 from nvg.store.format import CODEC, StoreError
 from nvg.tokenizer.autoencoder import from_pixels
 from nvg.training.generator.repa import aligner_of
@@ -126,6 +126,22 @@ def test_new_images_are_coded_with_the_old_codec(
     assert after.verify() == []
     assert np.array_equal(after.group["features"][:15], old)
     assert after.group["features"][15:].any()
+
+
+def test_features_are_fitted_to_rows_for_training(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """The codec is that of a store without the held-out images, whose features it codes too."""
+    features = replace(recipe.tokenize.features, dims=4)  # type: ignore[type-var]
+    recipe = replace(recipe, tokenize=replace(recipe.tokenize, features=features))
+    aside = replace(recipe, data=replace(recipe.data, heldout=3))
+    store = tokenize(aside, tokenizer, tmp_path / "a.vgs")
+    for row in store.ok_rows(Split.VAL).tolist():
+        Path(recipe.data.path, store.entry(row)["key"]).unlink()
+        assert store.group["features"][row].any()
+    alone = tokenize(recipe, tokenizer, tmp_path / "b.vgs")
+    assert alone.read(CODEC) == store.read(CODEC)
+    assert np.array_equal(alone.group["features"][:], store.group["features"][: len(alone)])
 
 
 def test_other_features_are_refused(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
