@@ -39,6 +39,17 @@ def test_the_autoencoder_plan_counts_images_and_epochs(tmp_path: Path, heldout: 
     assert f"4 steps of 4 images ({16 / count:.1f} epochs)" in lines
 
 
+def test_the_autoencoder_holds_out_the_val_split(tmp_path: Path) -> None:
+    """Of a source that has one; asking for more held-out images is refused."""
+    write_image_folder(tmp_path / "images" / "train", per_class=3)
+    write_image_folder(tmp_path / "images" / "val", per_class=1)
+    recipe = tiny_recipe(tmp_path / "images")
+    assert plan_autoencoder(recipe)[0] == "9 images to train on, 3 held out"
+    recipe = replace(recipe, data=replace(recipe.data, heldout=2))
+    with pytest.raises(InputError, match=r"data\.heldout is 2, but the source has a val split"):
+        plan_autoencoder(recipe)
+
+
 def test_the_autoencoder_plan_counts_parameters(tmp_path: Path) -> None:
     """The millions are those of the model that training then saves."""
     recipe = recipe_over(tmp_path)

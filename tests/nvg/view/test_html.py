@@ -175,6 +175,21 @@ def test_filter_search_and_compare(view: tuple[Any, list[str]]) -> None:
 
 
 @pytest.mark.browser
+def test_a_page_is_filtered_by_split(browser: Any, tmp_path: Path) -> None:
+    """The rows of either, and the split of the one that is shown."""
+    store = make_store(tmp_path / "a.vgs", 8, val=(6, 7))
+    (tmp_path / "page.html").write_bytes(page_html(store, list(range(8))))
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    for split, count in (("train", 6), ("val", 2), ("", 8)):
+        page.locator("#split").select_option(split)
+        assert page.locator("#list button").count() == count
+    page.locator("#list button").nth(7).click()
+    assert page.locator("#panes p").first.text_content().endswith("16x16, val")
+    page.close()
+
+
+@pytest.mark.browser
 def test_a_key_cannot_act(view: tuple[Any, list[str]]) -> None:
     """The key is shown as text, runs no script, and causes no error or request."""
     page, seen = view
