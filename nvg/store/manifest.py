@@ -45,7 +45,7 @@ class Manifest:
     """None: by position."""
     rows: int
     val_rows: int = 0
-    """Of these the held-out ones; written only where there are some."""
+    """Held out of these; written only where there are some."""
     chunk_rows: int
     views: tuple[str, ...]
     image_size: int

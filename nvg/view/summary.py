@@ -22,7 +22,7 @@ class StoreSummary:
     finished: bool
     rows: int
     val_rows: int
-    """Of these the held-out ones."""
+    """Held out of these."""
     committed: int
     """Chunks that are committed."""
     chunks: int

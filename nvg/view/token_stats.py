@@ -50,8 +50,9 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
             content_BXT = store.content[rows][inside]
             hits_SV += stage_hits(content_BXT.reshape(-1, geometry.tokens), geometry, codes)
     entropy_S = stage_entropy(hits_SV)
-    train = chosen(store.index, in_split(store.index, Split.TRAIN))
-    error_S = mean_stage_error(train, geometry.stages)
+    is_train = in_split(store.index, Split.TRAIN)
+    errors = chosen(store.index.select(["stage_error"]), is_train)
+    error_S = mean_stage_error(errors, geometry.stages)
     return [
         StageUsage(
             stage=stage,

@@ -41,7 +41,7 @@ class DataConfig:
     source: SourceKind
     path: str = ""
     heldout: int = 0
-    """Held out of those that are listed, evenly; 0 also where the source has its own val split."""
+    """How many, evenly spaced; 0 for none, and where the source has a val split of its own."""
     segments: str = ""
     """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
 

@@ -41,7 +41,7 @@ class Report:
     store: str
     rows: int
     val_rows: int
-    """Of these the held-out ones."""
+    """Held out of these."""
     errors: int
     errors_by_kind: dict[str, int]
     work: Work
