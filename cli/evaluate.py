@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, WeightsName, by_name, read_recipe
+from cli.options import Settings, SplitName, WeightsName, by_name, read_recipe
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
@@ -52,7 +52,7 @@ def generation_verb(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
     real: Annotated[int | None, typer.Option(min=1, help="At most N real images")] = None,
     generator_weights: Annotated[
-        WeightsName, typer.Option(help="EMA or last weights")
+        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
     ] = WeightsName.EMA,
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
     data_settings: Annotated[
@@ -66,3 +66,21 @@ def generation_verb(
     options = by_name(GenerationOptions, locals())
     recipe = read_recipe(data, data_settings)
     typer.echo("\n".join(evaluate_generation(run, recipe, options)))
+
+
+@evaluate.command("likelihood")
+def likelihood_verb(
+    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    store: Annotated[str, typer.Option(help="Finished store (path or URL) of its tokenizer")],
+    split: Annotated[SplitName, typer.Option(help="Rows that are measured")] = SplitName.VAL,
+    most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
+    weights: Annotated[
+        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
+    ] = WeightsName.EMA,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
+) -> None:
+    """Losses by stage and bits an image, on held-out rows of a store."""
+    from pipeline.evaluate_likelihood import LikelihoodOptions, evaluate_likelihood
+
+    options = by_name(LikelihoodOptions, locals())
+    typer.echo("\n".join(evaluate_likelihood(run, store, options)))

@@ -43,10 +43,18 @@ class ForeignName(StrEnum):
 
 
 class WeightsName(StrEnum):
-    """Weights of a run."""
+    """Weights of a run: EMA or last ones of the last step, EMA of the lowest held-out loss."""
 
     EMA = "ema"
     RAW = "raw"
+    BEST = "best"
+
+
+class SplitName(StrEnum):
+    """Mirror of `nvg.store.Split`."""
+
+    TRAIN = "train"
+    VAL = "val"
 
 
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]

@@ -34,7 +34,9 @@ def sample(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Autoencoder run, for a reference image")
     ] = None,
-    weights: Annotated[WeightsName, typer.Option(help="EMA or last weights")] = WeightsName.EMA,
+    weights: Annotated[
+        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
+    ] = WeightsName.EMA,
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 TIMEOUT = timedelta(minutes=30)  # a store that is preloaded by one process keeps the others waiting
 
@@ -41,6 +44,14 @@ class World:
         reduced = torch.tensor(list(values.values()), dtype=torch.float32, device=self.device)
         dist.all_reduce(reduced)
         return dict(zip(values, (reduced / self.size).tolist(), strict=True))
+
+    def gather(self, value: Value) -> list[Value]:
+        """The value of each process, in order of rank; all get the same list."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
 
     def wait(self) -> None:
         """Wait until every process is here."""

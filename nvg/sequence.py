@@ -38,6 +38,11 @@ class Sequences:
             **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         )
 
+    def take(self, rows: Tensor) -> "Sequences":
+        """Some of its images, by their number in the batch."""
+        parts = {name: value for name, value in vars(self).items() if value is not None}
+        return Sequences(**{name: value[rows.to(value.device)] for name, value in parts.items()})
+
     def repeat(self, count: int) -> "Sequences":
         """Every image so many times, one copy after the other."""
         if count == 1:

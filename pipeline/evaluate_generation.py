@@ -21,10 +21,11 @@ from nvg.files import write_atomic
 from nvg.metrics.generation import Features, fidelity
 from nvg.pretrained.inception import Extractor, load_extractor
 from nvg.progress import progress
-from nvg.sampling.generators import Generators, load_generators
+from nvg.sampling.generators import Generators
 from nvg.view.figures import png_bytes, sample_figure
 from pipeline.images.blocks import RowImages
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.run_weights import open_generators
 from pipeline.sources import Row, open_source, split_rows
 
 REPORT, PICTURE = "generation.json", "generation.png"
@@ -59,7 +60,7 @@ def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> 
     lines to print. InputError when anything is missing.
     """
     extractor = load_extractor(options.extractor, options.weights, default_device())
-    generators = load_generators(run, raw=options.generator_weights == "raw")
+    generators = open_generators(run, options.generator_weights)
     recipe = load_recipe(run / "config.toml", options.settings or ())
     labels = balanced(len(generators.classes), options.number)
     size = generators.detokenizer.config.image_size

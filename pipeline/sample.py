@@ -18,12 +18,13 @@ from torch import Tensor
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.sampling.control import Control
-from nvg.sampling.generators import Generators, class_ids, load_generators
+from nvg.sampling.generators import Generators, class_ids
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.view.figures import hierarchy_figure, png_bytes, sample_figure, stage_frames, tiles_of
 from pipeline.recipe import load_recipe
 from pipeline.references import load_reference, picture_control, reference_control
+from pipeline.run_weights import open_generators
 
 MOST_SHOWN = 4096  # images in one picture
 FRAME_MILLISECONDS = 600
@@ -42,7 +43,7 @@ class SampleOptions:
     settings: list[str] | None = None
     """Overrides of the run's recipe, such as sample.top_p=0.8."""
     weights: str = "ema"
-    """ema or raw."""
+    """ema, raw or best, see `open_generators`."""
     structure: Path | None = None
     """A user-drawn picture whose regions the first stages follow."""
     reference: str | None = None
@@ -85,7 +86,7 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
     if run.suffix == ".safetensors" or (run / AUTOENCODER_FILE).exists():
         raise InputError(f"{run} is an autoencoder: name a run of generators")
     recipe = load_recipe(run / "config.toml", options.settings or ())
-    generators = load_generators(run, raw=options.weights == "raw")
+    generators = open_generators(run, options.weights)
     ids = class_ids(generators.classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]
     control = _control(generators, options, len(labels))

@@ -120,10 +120,11 @@ def fit_generator(
         if start_from and run.writes:
             write_atomic(out / STARTED_FROM, str(start_from.absolute()).encode())
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
-        train_generator(recipe.generator, store, parts, run, world, preview, start_from)
+        lines = train_generator(recipe.generator, store, parts, run, world, preview, start_from)
         if not world.is_main:
             return []
-    return [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
+    names = [f"{out / f'{part.value}.safetensors'}: trained on {store_path}" for part in parts]
+    return [*names, *lines]
 
 
 def start_of(
@@ -206,7 +207,8 @@ def preview_writer(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]
     """Writes `samples/step-N.png` from the checkpoint of step N, a row for each of some classes."""
 
     def write(step: int) -> None:
-        generators = load_generators(out, run.checkpoints.path(step))
+        checkpoint = dict.fromkeys(GeneratorKind, run.checkpoints.path(step))
+        generators = load_generators(out, checkpoint)
         ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
         labels = [label for label in ids for _ in range(SHOWN)]
         picture = sample_figure(

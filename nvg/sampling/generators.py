@@ -1,7 +1,7 @@
 """The generators of a run: class labels -> sequences -> images."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +66,16 @@ class Generators:
         return torch.cat([pixels for _, pixels in self.batches(labels, seed, config, control)])
 
 
-def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -> Generators:
-    """The generators of a run directory, or of `weights`, a checkpoint of it.
+def load_generators(
+    run: Path, checkpoints: Mapping[GeneratorKind, Path] | None = None, raw: bool = False
+) -> Generators:
+    """The generators of a finished run, or of the run's checkpoint that is named for each.
 
     The EMA weights where there are some, unless `raw`. InputError when a part is missing or
     does not belong.
     """
-    weights = weights or run
-    wanted = [weights / f"{part.value}.safetensors" for part in GeneratorKind]
+    folders = checkpoints or dict.fromkeys(GeneratorKind, run)
+    wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
     for path in (*wanted, run / DETOKENIZER_FILE, run / CLASSES):
         if not path.exists():
             raise InputError(
@@ -95,7 +97,7 @@ def load_generators(run: Path, weights: Path | None = None, raw: bool = False) -
         model = build_generator(part, shape)
         load_weights(model, path)
         models[part] = model.to(device).eval()
-        if weights == run:
+        if not checkpoints:
             _check_tokenizer(path, run / DETOKENIZER_FILE)
     content, structure = models[GeneratorKind.CONTENT], models[GeneratorKind.STRUCTURE]
     assert isinstance(content, ContentGenerator)

@@ -19,6 +19,8 @@ from nvg.errors import WorkError
 from nvg.files import write_atomic
 from nvg.weights import CheckpointError
 
+LOSS = "loss"  # the score of checkpoints that have no held-out losses
+
 # Names that version 0.1 gave to files of a checkpoint.
 OLDER_NAMES = {
     "model-ema.safetensors": "average.safetensors",
@@ -40,14 +42,29 @@ class Checkpoints:
             int(path.name.removeprefix("step-")) for path in self.directory.glob("step-*")
         )
 
-    def best(self) -> int | None:
-        """The step of the lowest score among the checkpoints kept."""
-        known: dict[int, float] = {}
+    def best(self) -> dict[str, int]:
+        """The steps of the lowest score of each name, among the checkpoints kept.
+
+        The training loss counts only where no held-out loss was measured.
+        """
+        known: dict[str, dict[int, float]] = {}
         for step in self.steps():
             with contextlib.suppress(CheckpointError):  # a damaged one is not the best
-                score = self.state(step).get("score")
-                known |= {} if score is None else {step: score}
-        return min(known, key=lambda step: (known[step], -step)) if known else None
+                for name, score in self._scores(step).items():
+                    known.setdefault(name, {})[step] = score
+        if len(known) > 1:
+            known.pop(LOSS, None)  # of checkpoints between two measurements of held-out losses
+        return {
+            name: min(by_step, key=lambda step: (by_step[step], -step))
+            for name, by_step in known.items()
+        }
+
+    def _scores(self, step: int) -> dict[str, float]:
+        """Scores of one checkpoint; older versions wrote the training loss only, as `score`."""
+        state = self.state(step)
+        older = {} if state.get("score") is None else {LOSS: state["score"]}
+        scores: dict[str, float] = state.get("scores", older)
+        return scores
 
     def path(self, step: int) -> Path:
         """The directory of one checkpoint."""
@@ -59,17 +76,18 @@ class Checkpoints:
         files: dict[str, bytes],
         state: dict[str, Any],
         keep: int = 2,
-        score: float = math.inf,
+        scores: dict[str, float] | None = None,
     ) -> None:
         """Write all files to a staging directory, then rename it into place.
 
-        Keeps the newest `keep` and the one of the lowest score; deletes the others.
+        Keeps the newest `keep` and that of the lowest score of each name; deletes the others.
         """
         staging = self.directory / f"writing-{os.getpid()}"
         for old in self.directory.glob("writing-*"):  # of a process that was killed
             shutil.rmtree(old, ignore_errors=True)
         staging.mkdir(parents=True)
-        metadata = {"step": step, "score": score if math.isfinite(score) else None, **state}
+        finite = {name: score for name, score in (scores or {}).items() if math.isfinite(score)}
+        metadata = {"step": step, "scores": finite, **state}
         text = json.dumps(metadata, indent=1).encode()
         try:
             for name, data in {**files, "state.json": text}.items():
@@ -83,9 +101,9 @@ class Checkpoints:
         if self.path(step).exists():
             shutil.rmtree(self.path(step))
         staging.rename(self.path(step))
-        best = self.best()
+        best = set(self.best().values())
         for old_step in self.steps()[:-keep]:
-            if old_step != best:
+            if old_step not in best:
                 shutil.rmtree(self.path(old_step))
 
     def state(self, step: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class LoopConfig:
     log_every: int = 50
     checkpoint_every: int = 1000
     keep: int = 2
-    """How many of the newest checkpoints to keep, beside the one of the lowest loss."""
+    """How many of the newest checkpoints to keep, beside those of the lowest losses."""
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -18,6 +18,7 @@ from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.progress import progress
 from nvg.seeding import step_seed
+from nvg.training.checkpoint import LOSS
 from nvg.training.config import LoopConfig
 from nvg.training.run_dir import Run
 
@@ -34,6 +35,15 @@ class Task(Protocol[Batch]):
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
         """Files and metadata of a checkpoint; collective, one process writes them."""
+
+    def is_validated(self, number: int) -> bool:
+        """Whether held-out losses are due when so many steps are done."""
+
+    def validate(self, number: int) -> dict[str, float]:
+        """Held-out losses by name; collective."""
+
+    def has_converged(self) -> bool:
+        """Whether training may end early: no held-out loss falls any more."""
 
     def rows(self, batch: Batch) -> str:
         """Which images a batch holds, for a message."""
@@ -56,9 +66,7 @@ def train_loop(
     WorkError for a non-finite loss, before a checkpoint holds anything of it.
     """
     world = world or World(0, 1, torch.device("cpu"))
-    window = _Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
-    timer = _StepTimer(config.batch_size)
-    guard, score = _FiniteGuard(run, task), math.inf
+    loop = _Loop(run, config, start, task, world)
     with (
         _stop_requests() as stop,
         progress(
@@ -69,36 +77,74 @@ def train_loop(
             disable=not world.is_main,
         ) as bar,
     ):
-        for number in range(start, config.steps):
-            batch = timer.next(batches)
-            torch.manual_seed(step_seed(config.seed, number))
-            try:
-                metrics = task.step(number, batch)
-            except (ValueError, WorkError):  # maybe of weights that the step before made non-finite
-                guard.settle()
-                raise
-            guard.look(number, metrics, batch)
-            window.add(metrics)
-            done, last, stopping = number + 1, number + 1 == config.steps, world.any(stop())
+        for number in range(start, start if task.has_converged() else config.steps):
+            loop.step(number, batches)
+            done, stopping = number + 1, world.any(stop())
+            scores = loop.validate(done)
+            last = done == config.steps or (bool(scores) and task.has_converged())
             if done % config.log_every == 0 or last:
-                guard.settle()
-                means = world.mean(window.means())
-                score = next(iter(means.values()))
-                run.log(done, **means, **timer.lap())
-                bar.set_postfix(timer.shown(means), refresh=False)
-                window = _Window({"count": 0})
+                bar.set_postfix(loop.log(done), refresh=False)
             if done % config.checkpoint_every == 0 or last or stopping:
-                guard.settle()
-                files, metadata = task.state()
-                if world.is_main:
-                    state = {**metadata, "window": window.sums()}
-                    run.checkpoints.save(done, files, state, config.keep, score)
-                world.wait()
-                task.checkpointed(done)
+                loop.save(done, scores)
             bar.update()
             if stopping:
                 raise KeyboardInterrupt
+            if last:
+                break
     run.close()
+
+
+class _Loop(Generic[Item]):
+    """What happens between the steps of a training, in the order of its methods."""
+
+    def __init__(
+        self, run: Run, config: LoopConfig, start: int, task: Task[Item], world: World
+    ) -> None:
+        self.run, self.config, self.task, self.world = run, config, task, world
+        self.window = _Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
+        self.timer = _StepTimer(config.batch_size)
+        self.guard = _FiniteGuard(run, task)
+        self.loss = math.inf
+
+    def step(self, number: int, batches: Iterator[Item]) -> None:
+        """One step on the next batch."""
+        batch = self.timer.next(batches)
+        torch.manual_seed(step_seed(self.config.seed, number))
+        try:
+            metrics = self.task.step(number, batch)
+        except (ValueError, WorkError):  # maybe of weights that the step before made non-finite
+            self.guard.settle()
+            raise
+        self.guard.look(number, metrics, batch)
+        self.window.add(metrics)
+
+    def validate(self, done: int) -> dict[str, float]:
+        """Held-out losses where they are due, in time that is not the steps'."""
+        if not self.task.is_validated(done):
+            return {}
+        self.guard.settle()
+        with self.timer.paused():
+            return self.task.validate(done)
+
+    def log(self, done: int) -> dict[str, str]:
+        """Write the means since the last line; what the bar shows."""
+        self.guard.settle()
+        means = self.world.mean(self.window.means())
+        self.loss = next(iter(means.values()))
+        self.run.log(done, **means, **self.timer.lap())
+        self.window = _Window({"count": 0})
+        return self.timer.shown(means)
+
+    def save(self, done: int, scores: dict[str, float]) -> None:
+        """Write a checkpoint; its scores are held-out losses, or else the training loss."""
+        self.guard.settle()
+        files, metadata = self.task.state()
+        if self.world.is_main:
+            state = {**metadata, "window": self.window.sums()}
+            found = scores or {LOSS: self.loss}
+            self.run.checkpoints.save(done, files, state, self.config.keep, found)
+        self.world.wait()
+        self.task.checkpointed(done)
 
 
 class _Window:
@@ -136,6 +182,13 @@ class _StepTimer:
         self.waited += time.perf_counter() - before
         self.steps += 1
         return batch
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is none of the steps'."""
+        before = time.perf_counter()
+        yield
+        self.lap_began += time.perf_counter() - before
 
     def lap(self) -> dict[str, float]:
         """Seconds in total; samples per second and fraction of data wait since the last lap."""

@@ -21,6 +21,8 @@ FREE = {
         "log_every",
         "checkpoint_every",
         "sample_every",
+        "val_every",
+        "patience",
     )
 }
 
@@ -95,9 +97,8 @@ class Run:
             return
         with self.metrics_path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
-        board = self._open_board(step)
-        for name, value in values.items():
-            if board and isinstance(value, int | float):
+        if board := self._open_board(step):
+            for name, value in _scalars(values):
                 board.add_scalar(name, value, step)
 
     def close(self) -> None:
@@ -116,6 +117,17 @@ class Run:
                 folder = str(self.directory / "tensorboard" / self.name)
                 self._board = SummaryWriter(folder, purge_step=step)
         return self._board
+
+
+def _scalars(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers by name; those of a table as table/name, those of a list as name/0 and on."""
+    for name, value in values.items():
+        if isinstance(value, list):
+            value = {str(n): each for n, each in enumerate(value)}
+        if isinstance(value, dict):
+            yield from _scalars(value, f"{where}{name}/")
+        elif isinstance(value, int | float):
+            yield f"{where}{name}", value
 
 
 def _step_of(line: str) -> int:

@@ -12,6 +12,7 @@ FLAGS = {
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --out "
     "--set-data --set",
+    "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
     "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",
     "view": "store --against --port",

@@ -147,6 +147,18 @@ class AutoencoderTrainer:
         }
         return files | (self.discriminator.files() if self.discriminator else {}), {}
 
+    def is_validated(self, number: int) -> bool:
+        """Never: reconstructions are measured with checkpoints, and choose none."""
+        return False
+
+    def validate(self, number: int) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def has_converged(self) -> bool:
+        """Never."""
+        return False
+
     def rows(self, batch: ImageBatch) -> str:
         """Keys of the images, where they are known."""
         return ", ".join(batch.keys[:MOST_NAMED]) or "unknown"

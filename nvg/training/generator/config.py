@@ -27,6 +27,9 @@ class GeneratorTraining(LoopConfig):
     stages_per_image: int = 1
     """How many different stages of an image a step trains; random ones where not all. The release
     trains all nine, and the seven of structure."""
+    corruption: float = 0.0
+    """Fraction of the tokens below a canvas that are replaced by near codes, so that training sees
+    canvases with errors, as sampling makes them."""
     accumulate: int = 1
     """Micro-batches per step in each process; `batch_size` is divided by both."""
     ema: float = 0.9999
@@ -45,12 +48,30 @@ class GeneratorTraining(LoopConfig):
     loader: LoaderMode = LoaderMode.AUTO
     sample_every: int = 0
     """Steps between two sample images, 0 for none; needs both generators."""
+    val_every: int = 0
+    """Steps between two measurements of held-out losses, 0: with every checkpoint. A store without
+    held-out rows has none."""
+    val_images: int = 256
+    """How many held-out images are measured, and as many of the training images."""
+    patience: int = 0
+    """Measurements without a lower held-out loss of any generator that end the training, 0: none
+    do."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction(self, "class_dropout_prob", "decay_start", "ema")
-        require_fraction(self, "warmup_start", "final_lr")
+        require_fraction(self, "warmup_start", "final_lr", "corruption")
         require_positive(self, "accumulate", "align_block", "stages_per_image")
+        require_positive(self, "val_images")
+        for name in ("val_every", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        every = self.val_every or self.checkpoint_every
+        if every % self.checkpoint_every and self.checkpoint_every % every:
+            raise ValueError(
+                f"val_every {self.val_every} must divide checkpoint_every {self.checkpoint_every} "
+                "or be a multiple of it: the best checkpoint is one that was measured"
+            )
         if self.align < 0:
             raise ValueError(f"align must be at least 0, not {self.align}")
         if self.sample_every < 0 or self.sample_every % self.checkpoint_every:

@@ -13,6 +13,7 @@ from nvg.generator.generator import Generator, TrainingExample
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sequence import Sequences
 from nvg.training.generator.config import GeneratorTraining
+from nvg.training.generator.corruption import corrupted
 from nvg.training.generator.repa import Aligner
 
 
@@ -34,11 +35,11 @@ class Objective(nn.Module):
         self.aligner, self.align, self.align_block = aligner, align, align_block
 
     def forward(self, example: TrainingExample) -> dict[str, Tensor]:
-        """Named loss terms, weighted: their sum is minimized."""
+        """Named loss terms, weighted: their sum is minimized. No alignment in evaluation."""
         device = example.label.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             terms, intermediate_BNW = self.model.loss(example, self.align_block)
-            if self.aligner is not None:
+            if self.aligner is not None and self.training:
                 error = self.aligner(intermediate_BNW, example.batch.features)
                 terms["align"] = self.align * error
             return terms
@@ -49,11 +50,13 @@ def sample_example(
     quantizer: MultiGranularityQuantizer,
     batch: Sequences,
     training: GeneratorTraining,
+    near_codes: Tensor | None = None,
 ) -> dict[GeneratorKind, TrainingExample]:
     """Dropped labels, stages, canvases and noise for each model on one batch.
 
-    The canvases of all its stages are rebuilt once for both models. Random draws come from torch's
-    CPU generator, so a seed fixes them on any device.
+    The canvases of all its stages are rebuilt once for both models, with `near_codes` from tokens
+    some of which are corrupted. Random draws come from torch's CPU generator, so a seed fixes them
+    on any device.
     """
     count, K, device = len(batch), quantizer.geometry.K, batch.leaves.device
     null_class = next(iter(models.values())).backbone.null_class
@@ -63,9 +66,11 @@ def sample_example(
         GeneratorKind.CONTENT: draw_stages(count, 0, K + 1, training.stages_per_image),
         GeneratorKind.STRUCTURE: draw_stages(count, 1, max(K, 2), training.stages_per_image),
     }
-    canvases, final = quantizer.teacher_canvases(
-        batch.content, batch.leaves, [stage.to(device) for stage in stages.values()]
-    )
+    drawn = [stage.to(device) for stage in stages.values()]
+    canvases, final = quantizer.teacher_canvases(batch.content, batch.leaves, drawn)
+    if near_codes is not None:
+        seen = corrupted(batch.content, near_codes, training.corruption)
+        canvases, _ = quantizer.teacher_canvases(seen, batch.leaves, drawn)
     examples = {}
     for (part, stage_BS), canvas_BSNC in zip(stages.items(), canvases, strict=True):
         if part in models:

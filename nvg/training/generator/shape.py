@@ -8,6 +8,7 @@ import torch
 
 from nvg.choices import CanvasScale
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
+from nvg.loader.first_views import first_views, spread
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.generators import CLASSES
 from nvg.store import Store
@@ -88,16 +89,10 @@ def canvas_rms(store: Store, quantizer: MultiGranularityQuantizer) -> tuple[floa
 
     Of the first view of images from all over a store; 1 for the empty canvas, and for zeros.
     """
-    rows = store.ok_rows()
-    rows = rows[:: max(1, len(rows) // SCALE_ROWS)][:SCALE_ROWS]  # a store may be sorted by class
+    rows, device = spread(store.ok_rows(), SCALE_ROWS), quantizer.codebook.device
     square_S = torch.zeros(store.geometry.stages, dtype=torch.float64)
-    for start in range(0, len(rows), SCALE_BATCH):
-        part = rows[start : start + SCALE_BATCH]
-        content, leaves = (
-            torch.from_numpy(array.oindex[part, 0]).to(quantizer.codebook.device)
-            for array in (store.content, store.leaves)
-        )
-        canvases = quantizer.canvases(content, leaves)
+    for batch in first_views(store, rows, SCALE_BATCH, device):
+        canvases = quantizer.canvases(batch.content, batch.leaves)
         square_S += torch.stack([c.double().square().mean((1, 2)).sum() for c in canvases]).cpu()
     found = (square_S / max(len(rows), 1)).sqrt().tolist()
     return (1.0, *(value or 1.0 for value in found))

@@ -1,6 +1,7 @@
 """One generator in training: its objective over all processes, optimizer and EMA weights."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -43,7 +44,9 @@ class GeneratorState:
             self._load_weights(directory)
         if checkpoint and self.aligner:
             load_weights(self.aligner, checkpoint / f"{part.value}-aligner.safetensors")
-        objective = Objective(self.model, self.aligner, training.align, training.align_block)
+        self.local = objective = Objective(
+            self.model, self.aligner, training.align, training.align_block
+        )
         if training.sharded:
             shard(objective, list(self.model.backbone.blocks), world)
             sharded = self.model.state_dict()
@@ -84,6 +87,19 @@ class GeneratorState:
         ema_update(self.ema, self.model.state_dict(), step, training.ema, training.ema_warmup)
         self.terms = {}
         return {**terms, f"{self.part.value}_norm": full_tensor(norm)}
+
+    @contextmanager
+    def ema_weights(self) -> Iterator[None]:
+        """The model has the EMA weights and neither dropout nor drop path, for a while."""
+        weights = self.model.state_dict()
+        kept = {name: value.detach().clone() for name, value in weights.items()}
+        self.model.load_state_dict(self.ema)
+        self.local.eval()
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(kept)
+            self.local.train()
 
     def files(self) -> dict[str, bytes]:
         """Weights, EMA weights, optimizer state, and the projector of alignment."""

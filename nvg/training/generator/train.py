@@ -17,6 +17,7 @@ from nvg.training.generator.repa import aligner_of
 from nvg.training.generator.shape import shape_of, shape_to_start_from
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer, SampleCheckpoint, source_of
+from nvg.training.generator.validation import Validation
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
 from nvg.weights import read_config, weights_bytes
@@ -30,11 +31,11 @@ def train_generator(
     world: World | None = None,
     sample_checkpoint: SampleCheckpoint | None = None,
     start_from: Path | None = None,
-) -> None:
+) -> list[str]:
     """Train the named generators on the same batches; saves `<part>.safetensors` and a decoder.
 
     A new run starts from fresh weights, or from those of the finished run `start_from`. With
-    several processes each takes its share of every batch.
+    several processes each takes its share of every batch. Returns lines on held-out losses.
     """
     world = world or World(0, 1, default_device())
     start = run.start_step()
@@ -62,13 +63,15 @@ def train_generator(
             shape = shape_of(transformer, store, quantizer, config.variant)
         begin = None if start else start_from
         states.append(GeneratorState(part, shape, config.train, world, aligner, checkpoint, begin))
-    trainer = GeneratorTrainer(states, store, quantizer, world, sample_checkpoint)
+    validation = Validation(states, store, quantizer.to(world.device), run, world)
+    trainer = GeneratorTrainer(states, store, quantizer, world, validation, sample_checkpoint)
     if saved:
-        trainer.loader.load_state_dict(saved["loader"])
+        trainer.restore(saved)
 
     description = " + ".join(part.value for part in parts)
     train_loop(run, config.train, start, trainer.batches(), trainer, description, world)
     _save_weights(run, states, store.manifest.tokenizer)
+    return validation.lines()
 
 
 def _save_weights(run: Run, states: list[GeneratorState], tokenizer: str) -> None:

@@ -12,8 +12,10 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.seeding import shard_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
+from nvg.training.generator.corruption import near_codes
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
+from nvg.training.generator.validation import Validation
 from nvg.training.loop import Metrics
 from nvg.training.run_dir import RunError
 
@@ -32,12 +34,15 @@ class GeneratorTrainer:
         store: Store,
         quantizer: MultiGranularityQuantizer,
         world: World,
+        validation: Validation | None = None,
         sample_checkpoint: SampleCheckpoint | None = None,
     ) -> None:
-        self.states, self.world, self.sample_checkpoint = states, world, sample_checkpoint
+        self.states, self.world, self.validation = states, world, validation
+        self.sample_checkpoint = sample_checkpoint
         self.training = states[0].training
         self.quantizer = quantizer.to(world.device)
         self.models = {state.part: state.model for state in states}
+        self.near_codes = near_codes(quantizer.codebook) if self.training.corruption else None
         self.source = source_of(store)
         micro = self.training.batch_size // (world.size * self.training.accumulate)
         if micro * world.size * self.training.accumulate != self.training.batch_size:
@@ -75,6 +80,7 @@ class GeneratorTrainer:
                 self.quantizer,
                 sequences.to(self.world.device),
                 self.training,
+                self.near_codes,
             )
             for state in self.states:
                 state.accumulate(examples[state.part], micro + 1 == len(batch))
@@ -84,10 +90,32 @@ class GeneratorTrainer:
         losses = [value for name, value in found.items() if not name.endswith("_norm")]
         return {"loss": torch.stack(losses).sum(), **found}
 
+    def is_validated(self, number: int) -> bool:
+        """Whether held-out losses are due."""
+        return self.validation is not None and self.validation.is_due(number)
+
+    def validate(self, number: int) -> dict[str, float]:
+        """Held-out loss of each generator."""
+        return self.validation.look(number) if self.validation else {}
+
+    def has_converged(self) -> bool:
+        """Whether no held-out loss falls any more."""
+        return self.validation is not None and self.validation.has_converged()
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on where a checkpoint was made; the weights are there already."""
+        self.loader.load_state_dict(saved["loader"])
+        if self.validation:
+            self.validation.history = saved.get("heldout", [])
+
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
         """Files and metadata of a checkpoint."""
         files = {name: data for state in self.states for name, data in state.files().items()}
-        return files, {"loader": self.loader.state_dict(), "store": self.source}
+        return files, {
+            "loader": self.loader.state_dict(),
+            "store": self.source,
+            "heldout": self.validation.history if self.validation else [],
+        }
 
     def rows(self, batch: list[Sequences]) -> str:
         """Rows of the store."""
@@ -95,7 +123,9 @@ class GeneratorTrainer:
         return ", ".join(map(str, rows[:MOST_NAMED])) + (", ..." if len(rows) > MOST_NAMED else "")
 
     def checkpointed(self, number: int) -> None:
-        """Write a picture of samples where it is due."""
+        """Draw the curves, and a picture of samples where it is due."""
+        if self.validation:
+            self.validation.draw()
         every = self.training.sample_every
         if every and self.sample_checkpoint and number % every == 0 and self.world.is_main:
             self.sample_checkpoint(number)

@@ -1,5 +1,6 @@
 """The run directory, the loop, and what SIGINT and kill -9 leave behind."""
 
+import json
 import os
 import shutil
 import signal
@@ -32,10 +33,14 @@ DECISIVE = ("data", "autoencoder")
 
 
 class Counting:
-    """A task whose step draws one number, and interrupts itself at step `upto`."""
+    """A task whose step draws one number, and interrupts itself at step `upto`.
 
-    def __init__(self, upto: int | None = None) -> None:
-        self.upto, self.drawn = upto, list[float]()
+    `losses` are held-out losses by step.
+    """
+
+    def __init__(self, upto: int | None = None, losses: dict[int, float] | None = None) -> None:
+        self.upto, self.losses, self.drawn = upto, losses or {}, list[float]()
+        self.converged_at = self.measured = 0
 
     def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
         assert batch == number
@@ -43,6 +48,16 @@ class Counting:
             raise KeyboardInterrupt
         self.drawn.append(float(torch.rand(())))
         return {"value": torch.tensor(float(number))}
+
+    def is_validated(self, number: int) -> bool:
+        return number in self.losses
+
+    def validate(self, number: int) -> dict[str, float]:
+        self.measured = number
+        return {"one": self.losses[number], "other": -self.losses[number]}
+
+    def has_converged(self) -> bool:
+        return 0 < self.converged_at <= self.measured
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
         return {"weights": b"w"}, {"fact": 1}
@@ -54,9 +69,15 @@ class Counting:
         pass
 
 
-def seeded_loop(run: Run, steps: int, upto: int | None = None, every: int = 4) -> list[float]:
+def seeded_loop(
+    run: Run,
+    steps: int,
+    upto: int | None = None,
+    every: int = 4,
+    losses: dict[int, float] | None = None,
+) -> list[float]:
     """A loop whose step draws one number; stops by KeyboardInterrupt before step `upto`."""
-    task = Counting(upto)
+    task = Counting(upto, losses)
     start = run.start_step()
     config = AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every)
     train_loop(run, config, start, iter(range(start, steps)), task, "test")
@@ -76,9 +97,45 @@ def test_the_loop_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> N
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
     seeded_loop(run, 14)
     assert run.checkpoints.steps() == [4, 12, 14]
-    assert run.checkpoints.best() == 4
+    assert run.checkpoints.best() == {"loss": 4}
     (run.checkpoints.path(4) / "state.json").write_text("damaged")
-    assert run.checkpoints.best() == 12
+    assert run.checkpoints.best() == {"loss": 12}
+
+
+def test_the_loop_keeps_the_checkpoints_of_the_lowest_heldout_losses(tmp_path: Path) -> None:
+    """Of each name on its own; a checkpoint that was not measured is none of them."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    seeded_loop(run, 20, every=2, losses={4: 1.0, 8: 3.0, 12: 2.0, 20: 1.5})
+    assert run.checkpoints.steps() == [4, 8, 18, 20]
+    assert run.checkpoints.state(8)["scores"] == {"one": 3.0, "other": -3.0}
+    best = run.checkpoints.best()
+    assert (best["one"], best["other"]) == (4, 8)
+
+
+def test_a_checkpoint_of_an_older_version_has_its_training_loss(tmp_path: Path) -> None:
+    """It was written as `score`."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    seeded_loop(run, 8)
+    for step, score in ((4, 1.0), (8, None)):
+        path = run.checkpoints.path(step) / "state.json"
+        state = json.loads(path.read_text())
+        del state["scores"]
+        path.write_text(json.dumps(state | {"score": score}))
+    assert run.checkpoints.best() == {"loss": 4}
+
+
+def test_a_training_ends_when_its_task_has_converged(tmp_path: Path) -> None:
+    """After the measurement that shows it, with a line and a checkpoint; resuming does nothing."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    task = Counting(losses={5: 1.0})
+    task.converged_at = 5
+    config = AutoencoderTraining(steps=9, seed=3, log_every=3, checkpoint_every=4)
+    train_loop(run, config, 0, iter(range(9)), task, "test")
+    assert len(task.drawn) == 5
+    assert run.checkpoints.steps() == [4, 5]
+    assert [line["step"] for line in lines_of(run.metrics_path)] == [3, 5]
+    train_loop(run, config, 5, iter(range(5, 9)), task, "test")
+    assert len(task.drawn) == 5
 
 
 @pytest.mark.parametrize("upto", [1, 4, 5, 9])
