@@ -71,6 +71,17 @@ def test_images_are_repeated_one_copy_after_the_other(count: int) -> None:
     assert batch.repeat(count).features is None
 
 
+def test_some_images_are_taken_with_all_their_parts() -> None:
+    """In the order that is asked for; those that are not there stay away."""
+    whole = replace(sequences(3), row=torch.tensor([7, 9, 11]))
+    made = whole.take(torch.tensor([2, 0]))
+    assert made.row is not None
+    assert made.row.tolist() == [11, 7]
+    assert torch.equal(made.leaves, whole.leaves[[2, 0]])
+    assert torch.equal(made.content, whole.content[[2, 0]])
+    assert made.features is None
+
+
 def test_batches_are_joined_part_by_part() -> None:
     """In order, parts that are not there stay away; small integers keep their kind."""
     one, other = sequences(2), sequences(3)

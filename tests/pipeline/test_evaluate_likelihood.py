@@ -51,7 +51,7 @@ def test_it_repeats_what_training_measured(trained: tuple[Path, Store], tmp_path
 
 def test_the_best_weights_are_of_the_lowest_heldout_loss(trained: tuple[Path, Store]) -> None:
     """Of each generator on its own, and other than the last ones here."""
-    run, store = trained
+    run = trained[0]
     checkpoints, values = Checkpoints(run / "checkpoints"), {}
     for part in GeneratorKind:
         scores = {step: checkpoints.state(step)["scores"][part.value] for step in (2, 4, 6, 8)}
@@ -67,7 +67,7 @@ def test_the_best_weights_are_of_the_lowest_heldout_loss(trained: tuple[Path, St
 
 def test_what_cannot_be_measured_is_refused(trained: tuple[Path, Store], tmp_path: Path) -> None:
     """One line: no held-out rows, tokens of another tokenizer, a run that was never measured."""
-    run, store = trained
+    run = trained[0]
     plain = make_store(tmp_path / "plain.vgs", rows=8)
     with pytest.raises(InputError, match=r"plain\.vgs has no val rows: set data\.heldout"):
         evaluate_likelihood(run, plain.path, LikelihoodOptions())

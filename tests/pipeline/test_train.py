@@ -181,6 +181,22 @@ def test_a_generator_run_leaves_all_that_sampling_needs(tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in lines] == [f"trained on {store.path}"] * 2
 
 
+def test_heldout_losses_are_logged_drawn_and_summed_up(tmp_path: Path) -> None:
+    """A line a generator at the end, curves.png in the run, every number in TensorBoard."""
+    store = make_store(tmp_path / "tokens.vgs", rows=14, val=range(10, 14))
+    lines = fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    assert png_size(tmp_path / "run" / "curves.png")[0] > 500
+    for part, line in zip(("content", "structure"), lines[2:], strict=True):
+        assert re.fullmatch(rf"{part}: held-out loss [\d.]+, lowest [\d.]+ at step [24]", line)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    names = board.Tags()["scalars"]
+    assert {"heldout/val/content", "heldout/train/entropy/4", "heldout/val/bits"} <= set(names)
+    assert [each.step for each in board.Scalars("heldout/val/structure")] == [2, 4]
+
+
 def test_a_generator_run_does_not_need_the_store_any_more(tmp_path: Path) -> None:
     """The decoder of the run is byte for byte the store's."""
     store = make_store(tmp_path / "tokens.vgs", rows=10)
