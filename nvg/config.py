@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import logging
+import math
 import tomllib
 import types
 import typing
@@ -30,7 +31,8 @@ def load(
 ) -> Config:
     """Read TOML at `path` into dataclass `kind`, after applying `key.sub=value` overrides.
 
-    ConfigError on an unreadable file, an unknown or missing key, or a value of the wrong type.
+    ConfigError on an unreadable file, an unknown or missing key, a value of the wrong type, or a
+    number that is not finite.
     """
     return build(kind, read_table(kind, path, overrides, warn))
 
@@ -193,6 +195,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise ConfigError(f"{where} must be one of {', '.join(choices)}, not {value!r}")
     if hint is float and type(value) is int:
         return float(value)
+    if hint is float and type(value) is float and not math.isfinite(value):
+        raise ConfigError(f"{where} must be a finite number, not {value}")
     if type(value) is not (origin or hint):
         wanted = "list" if origin is tuple else (origin or hint).__name__
         raise ConfigError(f"{where} must be of type {wanted}, not {value!r}")

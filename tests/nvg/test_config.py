@@ -54,7 +54,7 @@ SMALL = {"kind": "red", "inner": {"size": 3}}
 inners = st.builds(
     Inner,
     size=st.integers(0, 2**63 - 1),
-    rate=st.floats(allow_nan=False),
+    rate=st.floats(allow_nan=False, allow_infinity=False),
     name=st.text(),
     flag=st.booleans(),
 )
@@ -62,7 +62,7 @@ outers = st.builds(
     Outer,
     kind=st.sampled_from(Kind),
     inner=inners,
-    numbers=st.lists(st.floats(allow_nan=False), max_size=3).map(tuple),
+    numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple),
     kinds=st.lists(st.sampled_from(Kind), max_size=3).map(tuple),
     note=st.none() | st.text(),
     other=inners,
@@ -145,6 +145,8 @@ def test_ints_in_a_list_of_floats_become_floats() -> None:
         ({"kinds": "red"}, "kinds"),
         ({"numbers": [1.0, "x"]}, r"numbers\[1\]"),
         ({"numbers": 1.0}, "numbers"),
+        ({"numbers": [1.0, float("-inf")]}, r"numbers\[1\]"),
+        ({"other": {"size": 1, "rate": float("nan")}}, "other.rate"),
         ({"note": 3}, "note"),
         ({"other": {"rate": 1.0}}, "other.size"),
     ],
@@ -231,6 +233,17 @@ def test_an_override_of_bad_form_is_refused(tmp_path: Path, override: str) -> No
     with pytest.raises(ConfigError, match=r"section\.key=value") as caught:
         load(Outer, written(tmp_path, TEXT), [override])
     assert override in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, value: str) -> None:
+    """From --set and from a file alike, the key is named."""
+    with pytest.raises(
+        ConfigError, match=r"^inner\.rate must be a finite number, not -?(nan|inf)$"
+    ):
+        load(Outer, written(tmp_path, TEXT), [f"inner.rate={value}"])
+    with pytest.raises(ConfigError, match=r"inner\.rate must be a finite number"):
+        load(Outer, written(tmp_path, f"{TEXT}rate = {value}\n"))
 
 
 @pytest.mark.parametrize("override", ["kind.x=1", "inner.size.x=1"])
