@@ -1,1 +1,1 @@
-"""Networks with published weights, read from local files: ViT, LPIPS, Inception."""
+"""Networks with published weights, read from local files: ViT, LPIPS, Inception, EfficientNet."""

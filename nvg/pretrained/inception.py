@@ -1,4 +1,4 @@
-"""Features of images for Frechet distances, and the distance; torch-fidelity does both.
+"""Extractors: networks by name whose features of images are compared.
 
 Legend: B image of a batch, F feature channel, D row or column of pixels or of the grid.
 """
@@ -8,11 +8,13 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.pretrained.efficientnet import EFFICIENTNET, efficientnet_lite0, packaged_weights
 
 INCEPTION = "inception-v3-compat"
 # Layers of the features that are compared, and of class logits where there are some.
@@ -42,24 +44,46 @@ class Extractor:
     @property
     def distance_name(self) -> str:
         """What a distance of its features may be called: FID only where it is Inception's."""
-        if self.name == INCEPTION:
-            return "FID"
-        return f"Frechet distance (features: {self.name})"
+        return "FID" if self.name == INCEPTION else f"Frechet distance ({self.name})"
+
+    @property
+    def kernel_name(self) -> str:
+        """The same for the kernel distance: KID only where it is Inception's."""
+        return "KID" if self.name == INCEPTION else "kernel distance"
+
+    @property
+    def score_name(self) -> str:
+        """The same for the score of its classes."""
+        return "IS" if self.name == INCEPTION else "class score"
+
+
+def brings_weights(name: str) -> bool:
+    """Whether an extractor needs no weights file: a packaged one, or a user's own."""
+    return name == EFFICIENTNET or ":" in name
 
 
 def load_extractor(name: str, weights: Path | None, device: torch.device) -> Extractor:
-    """A network of torch-fidelity with local weights, or what MODULE:FUNCTION(weights) returns.
+    """A network by name with local or packaged weights, or what MODULE:FUNCTION(weights) returns.
 
     Nothing is downloaded. InputError when the name is unknown or the weights cannot be used.
     """
+    registry = _registry()
+    if name == EFFICIENTNET:
+        weights = weights or packaged_weights()
     if weights is not None and not weights.is_file():
         raise InputError(f"{weights} is no file: it should hold the weights of {name}")
     identity = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
-    network = _own(name, weights) if ":" in name else _known(name, weights)
+    if ":" in name:
+        network = _own(name, weights)
+    elif name == EFFICIENTNET and weights:
+        network = efficientnet_lite0(weights)
+    else:
+        network = _known(name, weights, registry)
     return Extractor(name, identity, network.to(device).eval())
 
 
-def _known(name: str, weights: Path | None) -> nn.Module:
+def _registry() -> Any:
+    """torch-fidelity's networks by name; every distance needs that library."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,14 +92,18 @@ def _known(name: str, weights: Path | None) -> nn.Module:
         raise InputError(
             'Frechet distances need torch-fidelity: pip install -e ".[metrics]"'
         ) from None
-    if name not in REGISTRY or name not in LAYERS:
-        known = ", ".join(LAYERS)
+    return REGISTRY
+
+
+def _known(name: str, weights: Path | None, registry: Any) -> nn.Module:
+    if name not in registry or name not in LAYERS:
+        known = ", ".join((*LAYERS, EFFICIENTNET))
         raise InputError(f"unknown extractor {name!r}: {known}, or your own MODULE:FUNCTION")
     if weights is None:
         raise InputError(f"{name} needs --weights: a local file, nothing is downloaded")
     try:
         torch.load(weights, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle
-        made: nn.Module = REGISTRY[name](
+        made: nn.Module = registry[name](
             name, list(LAYERS[name]), feature_extractor_weights_path=str(weights)
         )
     except Exception as error:  # whatever a foreign file causes

@@ -66,8 +66,8 @@ class VisionTransformer(nn.Module):
         return found
 
 
-def timm_library() -> Any:
-    """The module timm; InputError when it is missing."""
+def timm_library(needed_by: str = "features of a vision transformer", extra: str = "vision") -> Any:
+    """The module timm; InputError that names the extra to install when it is missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch.jit, on import
         try:
@@ -75,9 +75,7 @@ def timm_library() -> Any:
 
             return timm
         except ImportError:
-            raise InputError(
-                'features of a vision transformer need timm: pip install -e ".[vision]"'
-            ) from None
+            raise InputError(f'{needed_by}: timm is missing: pip install -e ".[{extra}]"') from None
 
 
 def _filled(model: str, weights: Path, grid: int) -> Any:

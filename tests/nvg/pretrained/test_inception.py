@@ -37,7 +37,7 @@ def test_inception_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     logits = found.both(pixels)[1]
     assert logits is not None
     assert torch.equal(logits, empty(pixels)[1])
-    assert found.distance_name == "FID"
+    assert (found.distance_name, found.kernel_name, found.score_name) == ("FID", "KID", "IS")
     assert len(found.weights) == 64
 
 
@@ -45,7 +45,8 @@ def test_a_users_own_extractor_is_named() -> None:
     """Never as FID."""
     found = load_extractor(OWN, None, CPU)
     assert found(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape == (2, 12)
-    assert found.distance_name == f"Frechet distance (features: {OWN})"
+    assert found.distance_name == f"Frechet distance ({OWN})"
+    assert (found.kernel_name, found.score_name) == ("kernel distance", "class score")
 
 
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:

