@@ -20,11 +20,12 @@ def reconstruction_verb(
     extractor: Annotated[
         str,
         typer.Option(
-            help="Features of the Frechet distance: a torch-fidelity name, or MODULE:FUNCTION"
+            help="Features of the Frechet distance: inception-v3-compat, vgg16, "
+            "efficientnet-lite0 or MODULE:FUNCTION"
         ),
     ] = "inception-v3-compat",
     weights: Annotated[
-        Path | None, typer.Option(help="Local weights of the extractor; without, no distance")
+        Path | None, typer.Option(help="Local weights of the extractor, where it needs some")
     ] = None,
     vgg: Annotated[
         str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
@@ -45,7 +46,10 @@ def generation_verb(
     run: Annotated[Path, typer.Argument(help="Generator run directory")],
     data: Annotated[Path, typer.Option(help="Recipe of the real images")],
     extractor: Annotated[
-        str, typer.Option(help="Features: a torch-fidelity name, or MODULE:FUNCTION")
+        str,
+        typer.Option(
+            help="Features: inception-v3-compat, vgg16, efficientnet-lite0 or MODULE:FUNCTION"
+        ),
     ] = "inception-v3-compat",
     weights: Annotated[Path | None, typer.Option(help="Local weights of the extractor")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
@@ -59,13 +63,19 @@ def generation_verb(
         list[str] | None, typer.Option("--set-data", help="Override of --data (repeatable)")
     ] = None,
     settings: Settings = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="sample.KEY=VALUE,VALUE: measure every combination (repeatable)"),
+    ] = None,
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
     from pipeline.evaluate_generation import GenerationOptions, evaluate_generation
+    from pipeline.sweep import sweep_generation
 
     options = by_name(GenerationOptions, locals())
     recipe = read_recipe(data, data_settings)
-    typer.echo("\n".join(evaluate_generation(run, recipe, options)))
+    verb = sweep_generation if sweep else evaluate_generation
+    typer.echo("\n".join(verb(run, recipe, options)))
 
 
 @evaluate.command("likelihood")

@@ -18,7 +18,8 @@ from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
-from nvg.pretrained.inception import Extractor, load_extractor
+from nvg.metrics.small_samples import distance_warnings, rounded
+from nvg.pretrained.inception import Extractor, brings_weights, load_extractor
 from nvg.pretrained.lpips import Perceptual
 from nvg.progress import progress
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
@@ -41,7 +42,7 @@ class ReconstructionOptions:
     """Folder of the report, by default the run."""
     extractor: str
     weights: Path | None = None
-    """Of the extractor; without them (and an extractor of the user's own) no Frechet distance."""
+    """Of the extractor; no Frechet distance where it needs them and they are not given."""
     vgg: str | None = None
     """Weights of LPIPS; without them no LPIPS."""
     most: int | None = None
@@ -91,7 +92,7 @@ def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
 
 def _comparison(options: ReconstructionOptions, image_size: int) -> "Comparison":
     device, network, perceptual = default_device(), None, None
-    if options.weights or ":" in options.extractor:
+    if options.weights or brings_weights(options.extractor):
         network = load_extractor(options.extractor, options.weights, device)
     if options.vgg:
         perceptual = Perceptual(options.vgg, image_size).to(device)
@@ -139,6 +140,7 @@ class Comparison:
                 "name": self.extractor.distance_name,
                 "extractor": self.extractor.name,
                 "weights_sha256": self.extractor.weights,
+                "warnings": distance_warnings(self.count, f"r{self.extractor.distance_name}"),
             }
         return found
 
@@ -161,7 +163,9 @@ def _lines(measures: Reconstruction, comparison: Comparison) -> list[str]:
     if "lpips" in found:
         lines.append(f"{found['lpips']['network']}: {found['lpips']['value']:.4f}")
     if "frechet" in found:
-        lines.append(f"r{found['frechet']['name']}: {found['frechet']['value']:.4f}")
+        distance = found["frechet"]
+        lines.append(f"r{distance['name']}: {rounded(distance['value'], measures.images)}")
+        lines += [f"warning: {line}" for line in distance["warnings"]]
     lines += [
         f"codebook use {measures.usage:.1%}, of the first stage {measures.stage_share[0]:.2%}",
         "stage  PSNR (dB)  residual  codes used  of maximum  perplexity",

@@ -4,6 +4,7 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 """
 
 import io
+import logging
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators, class_ids
+from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.view.figures import hierarchy_figure, png_bytes, sample_figure, stage_frames, tiles_of
@@ -29,6 +31,8 @@ from pipeline.run_weights import open_generators
 MOST_SHOWN = 4096  # images in one picture
 FRAME_MILLISECONDS = 600
 MOST_STAGED = 16  # images whose stages are shown
+
+log = logging.getLogger("nvg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,9 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
         raise InputError(f"{run} is an autoencoder: name a run of generators")
     recipe = load_recipe(run / "config.toml", options.settings or ())
     generators = open_generators(run, options.weights)
+    dropout = recipe.generator.train.class_dropout_prob
+    for line in untrained_null_warnings(recipe.sample, dropout, len(generators.classes)):
+        log.warning("%s", line)
     ids = class_ids(generators.classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]
     control = _control(generators, options, len(labels))

@@ -1,5 +1,6 @@
 """The training verbs: recipe + directories -> a trained run, and the lines that sum it up."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import class_ids, load_generators
+from nvg.sampling.guidance import untrained_null_warnings
 from nvg.store import Split, Store, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
@@ -27,6 +29,8 @@ from pipeline.cluster import NOTES, REFUSED
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
+
+log = logging.getLogger("nvg")
 
 STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
 
@@ -120,6 +124,11 @@ def fit_generator(
         if start_from and run.writes:
             write_atomic(out / STARTED_FROM, str(start_from.absolute()).encode())
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
+        training = recipe.generator.train
+        if preview and training.sample_every and world.is_main:
+            classes, dropout = len(store.manifest.classes), training.class_dropout_prob
+            for line in untrained_null_warnings(recipe.sample, dropout, classes):
+                log.warning("%s", line)
         lines = train_generator(recipe.generator, store, parts, run, world, preview, start_from)
         if not world.is_main:
             return []

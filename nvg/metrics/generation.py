@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nvg.errors import InputError
 from nvg.metrics.frechet import Moments, frechet_distance
+from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded
 from nvg.pretrained.inception import Extractor
 
 KID_SUBSET = 1000  # images, fewer where there are not so many
@@ -33,8 +34,11 @@ class Features:
         if not found:
             raise InputError("there are no images to take features of")
         logits = [each for _, each in found if each is not None]
+        every = torch.cat([values.cpu() for values, _ in found])
+        if not every.isfinite().all():
+            raise InputError(f"{extractor.name} gives features that are not finite: no distance")
         return Features(
-            torch.cat([values.cpu() for values, _ in found]),
+            every,
             torch.cat([each.cpu() for each in logits]) if len(logits) == len(found) else None,
         )
 
@@ -43,6 +47,7 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
     """Every measure by name; those of classes only where the network gives logits.
 
     Precision is the fraction of samples within the real ones' manifold, recall the reverse.
+    `images` counts the smaller set, and `warnings` say what so many are not enough for.
     InputError when there are too few images for any.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
@@ -55,6 +60,11 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
     found: dict[str, Any] = {
         "frechet": frechet_distance(_moments(made), _moments(real)),
         "frechet_name": extractor.distance_name,
+        "kid_name": extractor.kernel_name,
+        "score_name": extractor.score_name,
+        "images": fewest,
+        "warnings": distance_warnings(fewest, extractor.distance_name)
+        + kernel_warnings(fewest, KID_SUBSET, extractor.kernel_name),
     }
     subset = min(KID_SUBSET, fewest)
     pair = made.values.float(), real.values.float()
@@ -62,7 +72,8 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
         *pair, kid_subsets=KID_SUBSETS, kid_subset_size=subset, verbose=False
     )
     found["kid"] = kernel["kernel_inception_distance_mean"]
-    found["kid_std"] = kernel["kernel_inception_distance_std"]
+    spread = kernel["kernel_inception_distance_std"]
+    found["kid_std"] = spread if fewest > KID_SUBSET else None
     found["kid_subset"] = subset
     manifold = prc_features_to_metric(
         *pair, prc_neighborhood=NEIGHBOURS, save_cpu_ram=False, verbose=False
@@ -75,6 +86,27 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
         found["inception_score"] = score["inception_score_mean"]
         found["inception_score_std"] = score["inception_score_std"]
     return found
+
+
+def fidelity_line(found: dict[str, Any]) -> str:
+    """The measures of `fidelity` as text, with no more digits than their images carry."""
+
+    def text(name: str, spread: str = "") -> str:
+        digits = rounded(found[name], found["images"])
+        if found.get(spread) is None:
+            return digits
+        return f"{digits} ± {rounded(found[spread], found['images'])}"
+
+    parts = [
+        f"{found['frechet_name']} {text('frechet')}",
+        f"{found['kid_name']} {text('kid', 'kid_std')}",
+        f"precision {text('precision')}",
+        f"recall {text('recall')}",
+    ]
+    if "inception_score" in found:
+        score = text("inception_score", "inception_score_std")
+        parts.append(f"{found['score_name']} {score}")
+    return ", ".join(parts)
 
 
 def _moments(features: Features) -> Moments:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nvg.sampling.config import SamplerConfig
 from nvg.seeding import step_seed
 
 
@@ -49,3 +50,16 @@ class Guidance:
         doubled = [torch.cat((part, part)) for part in inputs]
         conditional, unconditional = predict(*doubled, torch.cat((self.label_B, null_B))).chunk(2)
         return unconditional + self.scale * (conditional - unconditional)
+
+
+def untrained_null_warnings(
+    config: SamplerConfig, class_dropout_prob: float, classes: int
+) -> list[str]:
+    """A line where guidance would use a null class that training never saw."""
+    is_guided = any(each != 1 for each in (config.content_guidance, config.structure_guidance))
+    if class_dropout_prob or not classes or not is_guided:
+        return []
+    return [
+        "guidance needs the null class, which generator.train.class_dropout_prob = 0 never "
+        "trains: --set sample.content_guidance=1 --set sample.structure_guidance=1"
+    ]

@@ -3,9 +3,6 @@
 Legend: N position, D row or column of pixels or of the grid, S stage.
 """
 
-import io
-import warnings
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nvg.errors import InputError
 from nvg.geometry import labels
 from nvg.store import Store
+from nvg.view.charts import figure_bytes, new_figure
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import INK, WHITE, image_grid, png_bytes, tiles_of
 from nvg.view.html import Originals
@@ -71,14 +69,8 @@ def usage_charts(found: StoreSummary) -> bytes:
     """
     if not found.stages:
         raise InputError(f"{found.path} has no tokenized row to chart yet")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError('charts need matplotlib: pip install -e ".[plots]"') from None
     stages = [use.stage for use in found.stages]
-    figure = Figure(figsize=(10, 3), layout="constrained")
+    figure = new_figure(10, 3)
     used, entropy, error = figure.subplots(1, 3)
     used.bar(stages, [100 * use.codes / found.codebook_size for use in found.stages])
     used.plot(
@@ -97,6 +89,4 @@ def usage_charts(found: StoreSummary) -> bytes:
     for axes in (used, entropy, error):
         axes.grid(alpha=0.3)
         axes.set_xticks(stages)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return figure_bytes(figure)

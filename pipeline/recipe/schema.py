@@ -101,7 +101,10 @@ class Recipe:
     sample: SamplerConfig = field(default_factory=SamplerConfig)
 
 
-def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe at `path`, overrides, preset and profile resolved; ConfigError names the key."""
-    table = presets.expand(read_table(Recipe, path, overrides))
+def load_recipe(path: str | Path, overrides: Iterable[str] = (), warn: bool = True) -> Recipe:
+    """The recipe at `path`, overrides, preset and profile resolved; ConfigError names the key.
+
+    Without `warn` old names of keys are read in silence.
+    """
+    table = presets.expand(read_table(Recipe, path, overrides, warn))
     return build(Recipe, profiles.expand(table))

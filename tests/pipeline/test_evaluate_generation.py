@@ -1,8 +1,8 @@
-"""`nvgctl evaluate generation`: balanced samples, the report, the floor, the cache, refusals."""
+"""`nvgctl evaluate generation`: balanced samples, the report, the floor, warnings, refusals."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -10,16 +10,11 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.config import dump
 from nvg.errors import InputError
-from nvg.metrics.generation import Features
-from nvg.pretrained.inception import Extractor
-from pipeline import evaluate_generation as verb
 from pipeline.evaluate_generation import balanced
 from pipeline.recipe import DataConfig, SourceKind
 from tests.makers import tiny_recipe, write_image_folder
-from tests.nvg.metrics.makers import CLASSIFIED, Classified
+from tests.nvg.metrics.makers import CLASSIFIED
 from tests.nvg.sampling.makers import write_run
-
-CACHED = "shrink"  # an extractor of the registry for the time of a test
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +64,32 @@ def test_the_report_says_how_to_repeat_it(folder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "generation.json").read_text())["real"] == 6
 
 
-def test_features_of_real_images_are_cached(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For known networks, under what decides them; other images make another entry."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked: list[int] = []
-    real = verb._features
+def test_few_images_are_warned_of(folder: Path, tmp_path: Path) -> None:
+    """In two digits, with what they cannot say; floats stay whole in the report."""
+    code, said = evaluate(folder, "--extractor", CLASSIFIED, "-n", 12, "--out", tmp_path)
+    assert code == 0, said
+    assert "±" not in said.splitlines()[0].partition("class score")[0]
+    assert re.search(r"precision (0|1\.0|0\.0?\d\d?), recall", said)
+    report = json.loads((tmp_path / "generation.json").read_text())
+    assert (report["result"]["images"], report["result"]["kid_std"]) == (12, None)
+    warned = [line for line in said.splitlines() if line.startswith("warning: ")]
+    assert warned == [
+        f"warning: {line}"
+        for line in dict.fromkeys(report["result"]["warnings"] + report["floor"]["warnings"])
+    ]
+    assert any("of 12 images is too large" in line for line in warned)
+    assert any("of 12 images has no ±" in line for line in warned)
 
-    def counted(*given: Any) -> Features:
-        asked.append(1)
-        return real(*given)
 
-    def known(name: str, weights: object, device: object) -> Extractor:
-        return Extractor(name, "0" * 64, Classified())
-
-    monkeypatch.setattr(verb, "_features", counted)
-    monkeypatch.setattr(verb, "load_extractor", known)
-    flags = ("--extractor", CACHED, "-n", 6, "--out", tmp_path)
-    results = []
-    for more in ((), (), ("--set-data", "data.heldout=5")):
-        assert evaluate(folder, *flags, *more)[0] == 0
-        results.append(json.loads((tmp_path / "generation.json").read_text())["result"])
-    assert results[0] == results[1]
-    assert len(list((tmp_path / "cache" / "nvg").glob("features-*.safetensors"))) == 2
-    assert len(asked) == 5  # real + floor, floor, real + floor
+def test_an_untrained_null_class_is_warned_of(folder: Path, tmp_path: Path) -> None:
+    """Where guidance would use it, and only there."""
+    flags = ("--extractor", CLASSIFIED, "-n", 6, "--out", tmp_path)
+    untrained = ("--set", "generator.train.class_dropout_prob=0")
+    plain = ("--set", "sample.content_guidance=1", "--set", "sample.structure_guidance=1")
+    for more, expected in ((untrained, True), ((*untrained, *plain), False), ((), False)):
+        code, said = evaluate(folder, *flags, *more)
+        assert code == 0, said
+        assert ("guidance needs the null class" in said) is expected
 
 
 def test_bad_requests_are_one_line(folder: Path, tmp_path: Path) -> None:

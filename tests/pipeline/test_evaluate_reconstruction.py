@@ -62,7 +62,8 @@ def test_the_report_holds_what_slow_code_finds(folder: Path, tokenizer: Path) ->
     assert report["frechet"]["extractor"] == OWN
     assert report["frechet"]["value"] > 0
     assert "lpips" not in report
-    assert f"rFrechet distance (features: {OWN})" in said
+    assert f"rFrechet distance ({OWN})" in said
+    assert f"warning: rFrechet distance ({OWN}) of 11 images is too large" in said
     assert "FID" not in said
 
 

@@ -94,6 +94,15 @@ def test_more_steps_and_solvers_are_settings(run: Path, tmp_path: Path) -> None:
     assert all(not np.array_equal(made[0], other) for other in made[1:])
 
 
+def test_guidance_without_a_null_class_is_warned_of(run: Path, tmp_path: Path) -> None:
+    """One line that names the settings; the images are made."""
+    untrained = ("--png", tmp_path / "a.png", "-n", 1, "--set")
+    code, said = sample(run, *untrained, "generator.train.class_dropout_prob=0")
+    assert code == 0, said
+    assert said.count("guidance needs the null class") == 1
+    assert (tmp_path / "a.png").is_file()
+
+
 def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) -> None:
     """The thing and the remedy, exit code 2."""
     (tmp_path / "file").write_text("x")
@@ -110,6 +119,7 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
         ((*out, "--reference", "none.vgs:1", "--keep", "all:1"), "is not a store"),
         ((*out, "--structure", tmp_path / "file"), "not an image"),
         ((*out, "--set", "sample.content_guidance=-1"), "guidance must not be negative"),
+        ((*out, "--set", "sample.content_guidance=inf"), "must be a finite number, not inf"),
         ((*out, "--set", "sample.temperature=0"), "temperature must be positive"),
         ((*out, "--set", "sample.top_k=-1"), "top_k must be at least 0"),
         ((*out, "--set", "sample.solver=rk4"), "sample.solver must be one of"),

@@ -116,6 +116,22 @@ def test_the_picture_shows_originals_over_reconstructions(
     assert size == (8 + len("original") * 7 + shown * 68, 4 + 2 * 68)
 
 
+def test_pictures_with_an_untrained_null_class_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, at the start; a training that draws none is not."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    recipe = recipe_over(tmp_path)
+    for name, every in (("drawn", 4), ("none", 0)):
+        train = replace(recipe.generator.train, class_dropout_prob=0.0, sample_every=every)
+        untrained = replace(recipe, generator=replace(recipe.generator, train=train))
+        caplog.clear()
+        fit_generator(untrained, store.path, tmp_path / name, None, False)
+        said = [each.message for each in caplog.records if "null class" in each.message]
+        assert len(said) == bool(every)
+        assert (tmp_path / name / "samples" / "step-00000004.png").exists() == bool(every)
+
+
 def test_held_out_measures_are_said(tmp_path: Path) -> None:
     """Count, PSNR, MSE and codebook use, then the residual after each of the five stages."""
     lines = fit_autoencoder(recipe_over(tmp_path, 3), tmp_path / "run", False)

@@ -1,12 +1,13 @@
 """Measures from features: identical sets, far sets, hand-made cases, and their names."""
 
 import math
+import re
 
 import pytest
 import torch
 
 from nvg.errors import InputError
-from nvg.metrics.generation import Features, fidelity
+from nvg.metrics.generation import Features, fidelity, fidelity_line
 from nvg.pretrained.inception import Extractor
 from tests.nvg.metrics.makers import Classified
 
@@ -29,7 +30,7 @@ def test_equal_sets_are_as_close_as_can_be() -> None:
     assert found["frechet"] == pytest.approx(0, abs=1e-6)
     assert (found["precision"], found["recall"]) == (1.0, 1.0)
     assert "inception_score" not in found
-    assert found["frechet_name"] == "Frechet distance (features: own:net)"
+    assert found["frechet_name"] == "Frechet distance (own:net)"
 
 
 def test_far_sets_share_nothing() -> None:
@@ -70,3 +71,26 @@ def test_too_few_images_are_refused() -> None:
         fidelity(cloud(4, 0), cloud(100, 1), OWN)
     with pytest.raises(InputError, match="no images"):
         Features.of(OWN, [])
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    """Before any sum is made of them."""
+
+    class Broken(Classified):
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            means, logits = super().forward(pixels)
+            return means / 0, logits
+
+    pixels = torch.zeros(2, 3, 2, 2, dtype=torch.uint8)
+    with pytest.raises(InputError, match="own:net gives features that are not finite"):
+        Features.of(Extractor("own:net", "", Broken()), [pixels])
+
+
+def test_the_spread_of_subsets_needs_more_than_one() -> None:
+    """± of the kernel distance from 1001 images on, as the text has it."""
+    few, enough = (fidelity(cloud(n, 0), cloud(n, 1), OWN) for n in (1000, 1001))
+    assert few["kid_std"] is None
+    assert enough["kid_std"] > 0
+    assert "±" not in fidelity_line(few)
+    assert re.search(r"kernel distance -?0\.\d+ ± 0\.\d+, precision", fidelity_line(enough))
+    assert (len(few["warnings"]), len(enough["warnings"])) == (2, 1)

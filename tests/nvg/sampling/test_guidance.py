@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.sampling.guidance import Guidance, Noise
+from nvg.sampling.config import SamplerConfig
+from nvg.sampling.guidance import Guidance, Noise, untrained_null_warnings
 
 CPU = torch.device("cpu")
 
@@ -31,3 +32,14 @@ def test_noise_belongs_to_the_image(kind: str) -> None:
     alone, together = (getattr(Noise(1, r, CPU), kind)(3, 2) for r in (range(5, 6), range(3, 8)))
     assert torch.equal(alone[0], together[2])
     assert not torch.equal(alone[0], together[1])
+
+
+def test_guidance_by_an_untrained_class_is_warned_of() -> None:
+    """Not where training dropped classes, there are none, or both scales are 1."""
+    plain = SamplerConfig(content_guidance=1, structure_guidance=1)
+    (line,) = untrained_null_warnings(SamplerConfig(), 0.0, 10)
+    assert "class_dropout_prob = 0" in line
+    assert untrained_null_warnings(SamplerConfig(content_guidance=1), 0.0, 10) == [line]
+    for config, dropout, classes in ((plain, 0.0, 10), (SamplerConfig(), 0.1, 10)):
+        assert untrained_null_warnings(config, dropout, classes) == []
+    assert untrained_null_warnings(SamplerConfig(), 0.0, 0) == []
