@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nvg.errors import InputError
 from nvg.metrics.frechet import Moments, frechet_distance
-from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded
+from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded, score_warnings
 from nvg.pretrained.inception import Extractor
 
 KID_SUBSET = 1000  # images, fewer where there are not so many
@@ -82,6 +82,7 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
     found["recall"] = float(manifold["recall"])
     if made.logits is not None:
         splits = min(SPLITS, len(made.logits))
+        found["warnings"] += score_warnings(len(made.logits), splits, extractor.score_name)
         score = isc_features_to_metric(made.logits, splits=splits)
         found["inception_score"] = score["inception_score_mean"]
         found["inception_score_std"] = score["inception_score_std"]

@@ -40,3 +40,13 @@ def kernel_warnings(images: int, subset: int, what: str) -> list[str]:
         f"{what} of {images} images has no ±: each of its subsets is the whole sample; use more "
         f"than {subset}"
     ]
+
+
+def score_warnings(images: int, splits: int, what: str) -> list[str]:
+    """A line where a score `what` of classes is of few images in each of its splits."""
+    if images >= FEW:
+        return []
+    return [
+        f"{what} of {images} images is too small by an unknown amount: it is the mean over "
+        f"{splits} splits of {images // splits}"
+    ]

@@ -48,8 +48,9 @@ def sweep_chart(points: Sequence[SweepPoint], distance_name: str) -> bytes:
         axes.annotate(
             point.label,
             (point.precision, point.distance),
-            xytext=(4, 4),
+            xytext=(0, 8),
             textcoords="offset points",
+            ha="center",
             fontsize=7,
         )
     axes.set(xlabel="precision", ylabel=distance_name)

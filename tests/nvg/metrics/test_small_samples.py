@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded
+from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded, score_warnings
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,13 @@ def test_the_text_is_as_near_as_its_digits(value: float, sample: tuple[int, int]
 
 
 def test_few_images_are_named() -> None:
-    """From 5000 images no word about a distance; above a subset none about the kernel's."""
+    """None from 5000 images for a distance and a score, above a subset for the kernel distance."""
     (line,) = distance_warnings(4999, "FID")
     assert line.startswith("FID of 4999 images is too large")
     assert distance_warnings(5000, "FID") == []
     (line,) = kernel_warnings(1000, 1000, "KID")
     assert line.startswith("KID of 1000 images has no ±")
     assert kernel_warnings(1001, 1000, "KID") == []
+    (line,) = score_warnings(4999, 10, "IS")
+    assert line.endswith("the mean over 10 splits of 499")
+    assert score_warnings(5000, 10, "IS") == []
