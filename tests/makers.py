@@ -1,6 +1,7 @@
 """What tests of several packages share: the tiny recipe, image folders, files of a folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,10 @@ def png_size(path: Path) -> tuple[int, int]:
         image.load()
         assert image.format == "PNG"
         return image.size
+
+
+def recipe_over(tmp_path: Path, heldout: int = 0) -> Recipe:
+    """The tiny recipe over twelve images, written below `tmp_path`."""
+    write_image_folder(tmp_path / "images")
+    recipe = tiny_recipe(tmp_path / "images")
+    return replace(recipe, data=replace(recipe.data, heldout=heldout))

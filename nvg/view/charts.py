@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nvg.errors import InputError
 
@@ -20,7 +20,9 @@ class SweepPoint:
     """Why it stands out, for the legend."""
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
     """An empty figure of so many inches; InputError when matplotlib is missing."""
     try:
         with warnings.catch_warnings():
@@ -28,7 +30,7 @@ def new_figure(width: float, height: float) -> Any:
             from matplotlib.figure import Figure
     except ImportError:
         raise InputError('charts need matplotlib: pip install -e ".[plots]"') from None
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def figure_bytes(figure: Any) -> bytes:

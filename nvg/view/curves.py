@@ -1,13 +1,13 @@
 """Curves of a generator training from its metrics.jsonl: does it still learn?"""
 
-import io
 import json
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
+from nvg.errors import InputError
 from nvg.files import write_atomic
+from nvg.view.charts import figure_bytes, new_figure
 
 log = logging.getLogger("nvg")
 
@@ -34,14 +34,12 @@ def curves_png(lines: Lines) -> bytes | None:
     if not measured:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from matplotlib.figure import Figure
-    except ImportError:
-        log.debug('no curves are drawn: they need matplotlib, pip install -e ".[plots]"')
+        figure = new_figure(11, 3.2, None)  # a layout engine would double the time
+    except InputError as error:
+        log.debug("no curves are drawn: %s", error)
         return None
     parts = [part for part in TERMS if part in measured[-1]["heldout"]["val"]]
-    figure = Figure(figsize=(11, 3.2 * len(parts)))
+    figure.set_figheight(3.2 * len(parts))
     figure.subplots_adjust(0.05, 0.16 / len(parts), 0.99, 1 - 0.1 / len(parts), 0.16, 0.35)
     panels = figure.subplots(len(parts), 3, squeeze=False)
     for (losses, stages, bits), part in zip(panels, parts, strict=True):
@@ -52,9 +50,7 @@ def curves_png(lines: Lines) -> bytes | None:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return figure_bytes(figure)
 
 
 def _draw_losses(axes: Any, lines: Lines, measured: Lines, part: str) -> None:

@@ -38,7 +38,7 @@ def test_a_row_of_panels_for_each_generator(parts: tuple[str, ...]) -> None:
     picture = curves_png(lines_of_a_run(parts))
     assert picture is not None
     image = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
-    assert image.shape[0] == pytest.approx(352 * len(parts), abs=2)
+    assert image.shape[0] == pytest.approx(480 * len(parts), abs=2)
     assert (image < 128).mean() > 0.005
     again = curves_png(lines_of_a_run(parts, rise=0.1))
     assert (again != picture) == ("content" in parts)
