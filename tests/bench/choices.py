@@ -1,18 +1,20 @@
-"""Which choice matters: generators of digits that differ in one choice, by seed, as a table.
+"""Which choice matters: generators that differ in one choice, by seed, as a table.
 
-`python -m tests.bench choices` trains them all (about 90 minutes on 2 cores). `python -m
-tests.bench.choices OUT PART PARTS` trains every PARTS-th beginning with PART and appends a line a
-run to OUT, for several processes; `python -m tests.bench.choices OUT` prints the table of OUT.
+`python -m tests.bench choices` trains all those of digits (about 90 minutes on 2 cores).
+`python -m tests.bench.choices OUT PART PARTS` trains every PARTS-th beginning with PART and appends
+a line a run to OUT, for several processes; `python -m tests.bench.choices OUT` prints the table of
+OUT. `--dataset cifar10` does so with CIFAR-10: NVG_TEST_DATA names the folder of its Parquet files,
+NVG_CIFAR_CLASSIFIER the file of the classifier (`tests/bench/cifar_classifier.py`).
 
-Every run sees 8 views of 1,437 digits and as many sequences a step. Bits are of the held-out
-digits' tokens given their structure, by the EMA weights; the distance is Frechet's between
-features of a small network trained on the real digits. It is not FID.
+Every run of a dataset sees the same images, and as many sequences a step. Bits are of the held-out
+images' tokens given their structure, by the EMA weights; the distance is Frechet's between features
+of a network trained on the real images (`tests/bench/choice_datasets.py`). It is not FID.
 """
 
+import argparse
 import hashlib
 import json
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,47 +26,33 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from cli.demo import accuracies
 from nvg.generator.generator import TrainingExample
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.sampling.generators import Generators, load_generators
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import load_autoencoder
 from pipeline.images.recipe_images import open_images
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
 from pipeline.sources import split_rows
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.train import fit_autoencoder, fit_generator
+from tests.bench.choice_datasets import DATASETS, Dataset
 
 SEEDS = (0, 1, 2)
 PER_CLASS = 20
-BASE = (
-    "autoencoder.model.base_channels=16",
-    "autoencoder.train.steps=300",
-    "autoencoder.train.ema=0.99",
-    "generator.content.depth=2",
-    "generator.structure.depth=2",
-    "generator.train.steps=1000",
-    "generator.train.ema=0.99",
-    "generator.train.warmup=100",
-    'tokenize.views=["center", "random-crop", "random-crop", "random-crop", "random-crop", '
-    '"random-crop", "random-crop", "random-crop"]',
-    "tokenize.resize=1.125",
-)
+DIGITS = DATASETS["digits"]
+BATCH = 500  # held-out images at once
+ALL_STAGES = "all stages"  # stands for the dataset's own settings of them
 PHI, STAGE_PHI = "autoencoder.model.phi=residual", "autoencoder.model.phis=per-stage"
-ALL = (  # about as many sequences as of one stage of 64 images, at the same peak learning rate
-    "generator.train.stages_per_image=5",
-    "generator.train.batch_size=16",
-    "generator.train.lr=1.6e-2",
-)
+TOP_HALF = "sample.split=top-half"
 VARIANT = "generator.variant."
 TRAINED: dict[str, tuple[str, ...]] = {
     "classic": (),
     "phi: residual, four": (PHI,),
     "phi: residual, per stage": (PHI, STAGE_PHI),
     "child order: merging": ("autoencoder.model.child_order=merging",),
-    "all stages in a step": ALL,
-    "all stages, shared noise": (*ALL, VARIANT + "flow_noise=shared"),
+    "all stages in a step": (ALL_STAGES,),
+    "all stages, shared noise": (ALL_STAGES, VARIANT + "flow_noise=shared"),
     "time: logit-normal": (VARIANT + "flow_time=logit-normal",),
     "canvas: tokens": (VARIANT + "canvas_condition=tokens",),
     "flow loss: all channels": (VARIANT + "flow_loss=all",),
@@ -74,11 +62,12 @@ TRAINED: dict[str, tuple[str, ...]] = {
         VARIANT + "content_start=learnt",
     ),
     "first weights: xavier": (VARIANT + "initialisation=xavier",),
-    "release": ("profile=release", *ALL),
+    # What the base says for the classic runs would come before the profile.
+    "release": ("profile=release", ALL_STAGES, PHI, STAGE_PHI, TOP_HALF),
 }
 SAMPLED: dict[str, tuple[str, ...]] = {
     "split: odds": ("sample.split=gumbel-odds",),
-    "split: top half": ("sample.split=top-half",),
+    "split: top half": (TOP_HALF,),
     "noise: shared": ("sample.flow_noise=shared",),
     "top-p: late": ("sample.top_p_curve=late",),
     "flow steps: shifted": ("sample.time_grid=shifted",),
@@ -87,41 +76,49 @@ SAMPLED: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
-    """All runs in this process, and the table."""
+    """All runs of the digits in this process, and the table."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "runs.jsonl"
         train_part(out, 0, 1)
         print("\n".join(table(out)))
 
 
-def train_part(out: Path, part: int, parts: int) -> None:
-    """Every `parts`-th of the runs; a line each, done ones are skipped."""
+def train_part(out: Path, part: int, parts: int, dataset: Dataset = DIGITS) -> None:
+    """Every `parts`-th of the runs, seed by seed; a line each, done ones are skipped."""
     done = {(line["name"], line["seed"]) for line in _lines(out)}
     jobs = [(seed, name) for seed in SEEDS for name in TRAINED]
     for seed, name in jobs[part::parts]:
         if (name, seed) not in done:
-            for line in run(name, seed, out.with_suffix(".tokens")):
-                with out.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+            lines = list(run(name, seed, out.with_suffix(".tokens"), dataset))
+            with out.open("a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def run(name: str, seed: int, cache: Path) -> Iterator[dict[str, Any]]:
-    """Tokenizer, store and generators of one choice; what they measure, by way of sampling."""
+def settings_of(name: str, seed: int, dataset: Dataset) -> list[str]:
+    """What a run sets in the dataset's recipe."""
     seeds = (f"autoencoder.train.seed={seed}", f"generator.train.seed={seed}")
-    settings = [*BASE, *seeds, *TRAINED[name]]
-    recipe = load_recipe("datasets/digits.toml", settings)
+    settings = [*dataset.base, *seeds]
+    for each in TRAINED[name]:
+        settings += dataset.all_stages if each == ALL_STAGES else [each]
+    return settings
+
+
+def run(name: str, seed: int, cache: Path, dataset: Dataset = DIGITS) -> Iterator[dict[str, Any]]:
+    """Tokenizer, store and generators of one choice; what they measure, by way of sampling."""
+    settings = settings_of(name, seed, dataset)
+    recipe = dataset.recipe(settings, cache)
     tokenizer = tokenized(recipe, cache)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         fit_generator(recipe, str(tokenizer / "tokens.vgs"), Path(folder) / "run", None, False)
         seconds = time.perf_counter() - began
         generators = load_generators(Path(folder) / "run")
-        bits = heldout_bits(recipe, tokenizer / "autoencoder", generators)
+        bits = heldout_bits(recipe, tokenizer / "autoencoder", generators, dataset.heldout)
         facts = {"seed": seed, "bits": bits, "seconds": seconds}
-        yield {"name": name, **facts, **quality(recipe, generators)}
+        yield {"name": name, **facts, **quality(recipe, generators, dataset)}
         for way, more in SAMPLED.items() if name == "classic" else ():
-            sampled = load_recipe("datasets/digits.toml", [*settings, *more])
-            yield {"name": way, **facts, **quality(sampled, generators)}
+            sampled = dataset.recipe([*settings, *more], cache)
+            yield {"name": way, **facts, **quality(sampled, generators, dataset)}
 
 
 def tokenized(recipe: Recipe, cache: Path) -> Path:
@@ -138,49 +135,44 @@ def tokenized(recipe: Recipe, cache: Path) -> Path:
 
 
 @torch.no_grad()
-def heldout_bits(recipe: Recipe, autoencoder: Path, generators: Generators) -> float:
-    """Bits of an image's tokens given its structure, over the held-out digits."""
+def heldout_bits(recipe: Recipe, autoencoder: Path, generators: Generators, count: int) -> float:
+    """Bits of an image's tokens given its structure, mean over the first `count` held out."""
     images = open_images(recipe)
-    rows = split_rows(images.source.rows, recipe.data.heldout)[1]
-    batch = images.center_crops(rows).batch(np.arange(len(rows)))
-    leaves, content, _ = load_autoencoder(autoencoder).tokenize(torch.from_numpy(batch.pixels))
-    label = torch.tensor([row.label for row in rows])
-    sequences = Sequences(leaves.long(), content, label)
-    quantizer = generators.detokenizer.quantizer
-    canvases = quantizer.canvases(content, leaves)
+    rows = split_rows(images.source.rows, recipe.data.heldout)[1][:count]
+    crops, tokenizer = images.center_crops(rows), load_autoencoder(autoencoder)
     total = 0.0
+    for start in range(0, len(rows), BATCH):
+        picked = np.arange(start, min(start + BATCH, len(rows)))
+        pixels = torch.from_numpy(crops.batch(picked).pixels)
+        leaves, content, _ = tokenizer.tokenize(pixels)
+        label = torch.tensor([rows[n].label for n in picked])
+        sequences = Sequences(leaves.long(), content, label)
+        total += len(picked) * _bits(sequences, generators)
+    return total / len(rows)
+
+
+def _bits(sequences: Sequences, generators: Generators) -> float:
+    quantizer = generators.detokenizer.quantizer
+    canvases = quantizer.canvases(sequences.content, sequences.leaves)
+    count, total = len(sequences.label), 0.0
     for stage in range(quantizer.layout.stages):
-        before = canvases[stage - 1] if stage else quantizer.empty_canvas(len(rows))
-        stages = torch.full((len(rows),), stage)
-        example = TrainingExample(sequences, label, stages, before, canvases[-1])
+        before = canvases[stage - 1] if stage else quantizer.empty_canvas(count)
+        stages = torch.full((count,), stage)
+        example = TrainingExample(sequences, sequences.label, stages, before, canvases[-1])
         terms, _ = generators.content.loss(example)
         total += float(terms["entropy"]) * quantizer.layout.clusters(stage) / math.log(2)
     return total
 
 
-def quality(recipe: Recipe, generators: Generators) -> dict[str, float]:
-    """Accuracy of a classifier of real digits on generated ones, and their Frechet distance."""
-    labels = [digit for digit in range(10) for _ in range(PER_CLASS)]
+def quality(recipe: Recipe, generators: Generators, dataset: Dataset) -> dict[str, float]:
+    """Accuracy of a classifier of real images on generated ones, and their Frechet distance."""
+    labels = [label for label in range(10) for _ in range(PER_CLASS)]
     pixels = generators.images(labels, 1, recipe.sample).numpy()
-    _, accuracy = accuracies(recipe, pixels, np.array(labels))
-    images = open_images(recipe)
-    rows = split_rows(images.source.rows, recipe.data.heldout)[0]
-    real = images.center_crops(rows).batch(np.arange(len(rows))).pixels
-    ours, theirs = Moments(), Moments()
-    for moments, features in zip((ours, theirs), _features(real, rows, pixels), strict=True):
-        moments.add(torch.from_numpy(features))
-    return {"accuracy": accuracy, "distance": frechet_distance(ours, theirs)}
-
-
-def _features(real: Any, rows: list[Any], made: Any) -> list[Any]:
-    """Hidden layer [images, 64] of a network trained on the real digits, of both."""
-    from sklearn.neural_network import MLPClassifier
-
-    grey = [each.mean(axis=1).reshape(len(each), -1) / 255 for each in (real, made)]
-    network = MLPClassifier((64,), random_state=0, max_iter=300).fit(
-        grey[0], [row.label for row in rows]
-    )
-    return [np.maximum(g @ network.coefs_[0] + network.intercepts_[0], 0) for g in grey]
+    found = dataset.judge(recipe, pixels, np.array(labels))
+    real, made = Moments(), Moments()
+    real.add(torch.from_numpy(found.real))
+    made.add(torch.from_numpy(found.made))
+    return {"accuracy": found.accuracy, "distance": frechet_distance(real, made)}
 
 
 def table(out: Path) -> list[str]:
@@ -212,8 +204,19 @@ def _lines(out: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, out.read_text().splitlines())
 
 
-if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        train_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+def command_line() -> None:
+    """Train a part of the runs, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("part", type=int, nargs="*", help="PART and PARTS")
+    parser.add_argument("--dataset", choices=DATASETS, default="digits")
+    given = parser.parse_args()
+    if given.part:
+        part, parts = given.part
+        train_part(given.out, part, parts, DATASETS[given.dataset])
     else:
-        print("\n".join(table(Path(sys.argv[1]))))
+        print("\n".join(table(given.out)))
+
+
+if __name__ == "__main__":
+    command_line()
