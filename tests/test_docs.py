@@ -140,6 +140,16 @@ def test_the_glossary_has_25_terms_with_names_of_code() -> None:
     ] == []
 
 
+def test_every_choice_of_the_release_names_its_tests() -> None:
+    """The last column of the profile's table; that the tests exist is tested with all names."""
+    text = (ROOT / "docs/RELEASE.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| \| key \| .*\| test \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
+    rows = [row.split("|")[1:-1] for row in table.splitlines()]
+    assert len(rows) > 30
+    test = r"`tests/[\w/]+/test_\w+\.py:test_\w+`"
+    assert [row[0] for row in rows if not re.fullmatch(rf"{test}(, {test})*", row[4].strip())] == []
+
+
 def test_documents_of_code_exist() -> None:
     """A `docs/...md` that source, tests, recipes or tools name is there."""
     files = [

@@ -46,7 +46,7 @@ def test_training_repeats_itself() -> None:
     for _ in range(2):
         torch.manual_seed(0)
         network = CifarClassifier(SMALL)
-        train(network, pixels, torch.arange(32) % 10, ClassifierTraining(epochs=2, batch_size=16))
+        train(network, pixels, torch.arange(32) % 10, ClassifierTraining(epochs=2, batch_size=8))
         weights.append(network.head.weight.detach().clone())
     assert torch.equal(*weights)
 

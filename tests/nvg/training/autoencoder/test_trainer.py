@@ -1,5 +1,6 @@
 """The whole recipe: every loss at once, EMA weights, dead codes, an exact resume."""
 
+import math
 import shutil
 from functools import cache
 from pathlib import Path
@@ -123,6 +124,22 @@ def test_ema_weights_follow() -> None:
         expected = before * share + after * (1 - share)
         found = weight_of(trainer.ema_model())
         assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [0.25, 1e3])
+def test_gradients_are_clipped_and_averaged_by_the_betas(clip: float) -> None:
+    """AdamW's averages after one step: of a gradient whose norm over all weights is the clip."""
+    torch.manual_seed(0)
+    training = AutoencoderTraining(steps=4, batch_size=4, warmup=0, betas=(0.7, 0.8), clip=clip)
+    trainer = AutoencoderTrainer(tiny_model(), training)
+    norm = float(trainer.step(0, Pictures(4).batch(torch.arange(4).numpy()))["norm"])
+    assert 0.25 < norm < 1e3, "one of the clips is below the norm, the other above"
+    averages = list(trainer.optimizer.state.values())
+    gradients = [state["exp_avg"] / (1 - 0.7) for state in averages]
+    total = math.sqrt(sum(float((g.double() ** 2).sum()) for g in gradients))
+    assert total == pytest.approx(min(norm, clip), rel=1e-4)
+    for state, gradient in zip(averages, gradients, strict=True):
+        torch.testing.assert_close(state["exp_avg_sq"], (1 - 0.8) * gradient**2)
 
 
 def test_dead_codes_become_residuals() -> None:

@@ -76,6 +76,22 @@ def test_the_rate_ends_where_it_is_told(store: Store) -> None:
     assert rates == pytest.approx([0.36 * state.peak_lr] * 2)
 
 
+@pytest.mark.parametrize(("clip", "share"), [(1.0, 0.1), (100.0, 1.0)])
+def test_gradients_are_clipped(store: Store, clip: float, share: float) -> None:
+    """A gradient of norm 10 becomes one of norm 1, or stays; the norm of before is told."""
+    shape = shape_for(tiny_recipe().generator.content, store)
+    training = GeneratorTraining(betas=(0.7, 0.8), clip=clip)
+    state = GeneratorState(GeneratorKind.CONTENT, shape, training, ALONE)
+    parameters = [p for p in state.model.parameters() if p.requires_grad]
+    height = 10 / sum(p.numel() for p in parameters) ** 0.5
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, height)
+    assert float(state.update(0)["content_norm"]) == pytest.approx(10, rel=1e-4)
+    for parameter in parameters:
+        found = state.optimizer.state[parameter]["exp_avg"]  # (1 - beta) of the gradient
+        torch.testing.assert_close(found, torch.full_like(found, 0.3 * share * height))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("decay", "warmup"), [(0.0, True), (0.5, True), (0.9999, True), (0.5, False)]
