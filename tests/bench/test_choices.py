@@ -103,14 +103,14 @@ def test_a_step_of_all_stages_has_as_many_sequences_and_the_same_rate(dataset: D
 def test_the_table_has_means_over_the_seeds(tmp_path: Path) -> None:
     """A line a run, in the order of the runs and not of the file."""
     out = tmp_path / "runs.jsonl"
-    facts = {"accuracy": 0.5, "distance": 2.0, "seconds": 10.0}
+    facts = {"accuracy": 0.5, "distance": 2.0, "seconds": 10.0, "cpu": 8.0}
     lines = [
         {"name": "skip: none", "seed": 0, "bits": 7.0, **facts},
         {"name": "classic", "seed": 1, "bits": 3.0, **facts},
-        {"name": "classic", "seed": 0, "bits": 2.0, **facts, "seconds": 20.0},
+        {"name": "classic", "seed": 0, "bits": 2.0, **facts, "seconds": 20.0, "cpu": 4.0},
     ]
     out.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     assert table(out)[2:] == [
-        "| classic | 2.5 (2.0, 3.0) | 50.0 (50.0, 50.0) | 2.00 (2.00, 2.00) | 15 |",
-        "| skip: none | 7.0 (7.0) | 50.0 (50.0) | 2.00 (2.00) | 10 |",
+        "| classic | 2.5 (2.0, 3.0) | 50.0 (50.0, 50.0) | 2.00 (2.00, 2.00) | 15 | 1.00 |",
+        "| skip: none | 7.0 (7.0) | 50.0 (50.0) | 2.00 (2.00) | 10 | 2.00 |",
     ]
