@@ -53,3 +53,15 @@ def test_copies_of_an_image_may_share_their_noise(kind: FlowNoise) -> None:
     is_shared = kind is FlowNoise.SHARED
     expected = [[a == b or (is_shared and a // 3 == b // 3) for b in range(6)] for a in range(6)]
     assert same == expected
+
+
+@pytest.mark.parametrize("count", [64, 256])
+def test_the_time_enters_as_so_many_sinusoids(count: int) -> None:
+    """Half of them cosines: all 1 at time 0, where the sines are 0."""
+    model = StructureGenerator(make_shape(variant=Variant(time_frequencies=count)))
+    seen: list[torch.Tensor] = []
+    model.time.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    noisy, canvas = torch.zeros(1, POSITIONS, LAST), torch.zeros(1, POSITIONS, CHANNELS)
+    parent, number = torch.ones(1, POSITIONS, LAST, dtype=torch.int64), torch.tensor([1])
+    model(noisy, torch.zeros(1), canvas, parent, number, number)
+    assert seen[0].tolist() == [[1.0] * (count // 2) + [0.0] * (count // 2)]
