@@ -132,7 +132,10 @@ def cifar_part(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{part}.lock"):
         if not part.exists():
-            files = sorted(Path(cifar_recipe().data.path).glob("cifar10-train-*.parquet"))
+            folder = Path(cifar_recipe().data.path)
+            files = sorted(folder.glob("cifar10-train-*.parquet"))
+            if not files:
+                raise InputError(f"NVG_TEST_DATA {folder} holds no cifar10-train-*.parquet")
             table = pyarrow.concat_tables([pyarrow.parquet.read_table(file) for file in files])
             picked = table.take(np.arange(0, len(table), CIFAR_EVERY))
             half = part.with_suffix(".half")

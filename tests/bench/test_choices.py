@@ -1,16 +1,28 @@
 """The study of choices: every run differs from the classic one in what its name says."""
 
 import json
-from dataclasses import fields, is_dataclass
+import os
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nvg.errors import InputError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.recipe.profiles import RELEASE
-from tests.bench.choice_datasets import DATASETS, Dataset
+from pipeline.sources import open_source, split_rows
+from tests.bench.choice_datasets import (
+    CLASSIFIER,
+    DATASETS,
+    Dataset,
+    cifar_part,
+    classifier_path,
+)
 from tests.bench.choices import SAMPLED, TRAINED, settings_of, table
+from tests.bench.cifar_classifier import cifar_recipe
+
+REAL_DATA = os.environ.get("NVG_TEST_DATA", "")
 
 
 def recipe_of(dataset: Dataset, name: str, more: tuple[str, ...] = ()) -> Recipe:
@@ -114,3 +126,33 @@ def test_the_table_has_means_over_the_seeds(tmp_path: Path) -> None:
         "| classic | 2.5 (2.0, 3.0) | 50.0 (50.0, 50.0) | 2.00 (2.00, 2.00) | 15 | 1.00 |",
         "| skip: none | 7.0 (7.0) | 50.0 (50.0) | 2.00 (2.00) | 10 | 2.00 |",
     ]
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="NVG_TEST_DATA names no folder")
+def test_the_part_of_cifar_holds_out_the_classifiers_images(tmp_path: Path) -> None:
+    """The same bytes in the same order, and 8,000 others."""
+    whole = cifar_recipe()
+    part = replace(whole.data, path=str(cifar_part(tmp_path)))
+    sources = [open_source(whole.data), open_source(part)]
+    (_, one), (trained, other) = (split_rows(s.rows, whole.data.heldout) for s in sources)
+    assert (len(trained), len(other)) == (8000, 2000)
+    assert [row.label for row in one] == [row.label for row in other]
+    images = [
+        list(source.read([row.key for row in rows[::40]]))
+        for source, rows in zip(sources, (one, other), strict=True)
+    ]
+    assert images[0] == images[1]
+
+
+def test_a_study_without_its_classifier_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained."""
+    monkeypatch.delenv(CLASSIFIER, raising=False)
+    with pytest.raises(InputError, match=f"{CLASSIFIER} is not set"):
+        classifier_path()
+
+
+def test_a_folder_without_cifar_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it should hold."""
+    monkeypatch.setenv("NVG_TEST_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=r"holds no cifar10-train-\*\.parquet"):
+        cifar_part(tmp_path / "part")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nvg.choices import Initialisation
+from nvg.choices import Initialisation, TokenKinds
+from nvg.generator.backbone import STRUCTURE, Backbone
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.generator.content import ContentGenerator
@@ -83,3 +84,17 @@ def test_the_start_keeps_its_own_initialisation() -> None:
     assert isinstance(model, ContentGenerator)
     # Of 48 numbers, four standard deviations.
     assert float(model.start.detach().std()) == pytest.approx(1, abs=4 / 96**0.5)
+
+
+@pytest.mark.parametrize("part", list(GeneratorKind))
+@pytest.mark.parametrize("kinds", list(TokenKinds))
+def test_both_generators_have_the_rotary_kinds_of_their_variant(
+    part: GeneratorKind, kinds: TokenKinds
+) -> None:
+    """Their class token is 0 on every axis, or 1."""
+    model = build_generator(part, make_shape(variant=Variant(token_kinds=kinds)))
+    embedding = torch.ones(1, 16, 4, dtype=torch.int64)
+    backbone = model.get_submodule("backbone")
+    assert isinstance(backbone, Backbone)
+    ids = backbone.token_ids(embedding, STRUCTURE)
+    assert set(ids[0, 0].tolist()) == {int(kinds is TokenKinds.RELEASE)}
