@@ -4,7 +4,8 @@
 recipe does not hold out and writes its weights to PATH; a file that is there is used as it is.
 A residual network, 38 MFLOP an image, so that one CPU core trains it in a quarter of an hour.
 
-Legend: B image of a batch, C channel, D row or column of pixels, F feature channel, L logit.
+Legend: B image of a batch, C channel, D row or column of pixels or of the grid, F feature channel,
+L logit.
 """
 
 import os
