@@ -13,7 +13,8 @@ from nvg.loader.first_views import first_views, spread
 from nvg.metrics.likelihood import Likelihood, likelihood
 from nvg.progress import progress
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.store import Split, open_store
+from nvg.sampling.generators import Generators
+from nvg.store import Split, Store, open_store
 from nvg.training.generator.objective import Objective
 from pipeline.run_weights import open_generators
 
@@ -37,15 +38,36 @@ class LikelihoodOptions:
 def evaluate_likelihood(run: Path, store_path: str, options: LikelihoodOptions) -> list[str]:
     """Measure the first view of a split's rows; writes REPORT, returns the lines to print."""
     generators, store = open_generators(run, options.weights), open_store(store_path)
+    found = likelihood_of(generators, store, Split(options.split), options.most)
+    report = {
+        "run": str(run),
+        "weights": options.weights,
+        "store": store_path,
+        "split": options.split,
+        **{f"{part.value}_loss": round(found.loss(part), 5) for part in GeneratorKind},
+        **found.table(),
+    }
+    path = (options.out or run) / REPORT
+    write_atomic(path, json.dumps(report, indent=1).encode())
+    return [*_lines(found), f"wrote {path}"]
+
+
+def likelihood_of(
+    generators: Generators, store: Store, split: Split = Split.VAL, most: int | None = None
+) -> Likelihood:
+    """Of the first view of a split's rows, at most `most`; the noise is the same every time.
+
+    InputError for rows of another tokenizer, or where there are none.
+    """
     store.require_finished()
     store.require_tokenizer(generators.tokenizer)
-    rows = store.ok_rows(Split(options.split))
+    rows = store.ok_rows(split)
     if not len(rows):
         raise InputError(
-            f"{store_path} has no {options.split} rows: set data.heldout and tokenize again, or "
-            f"name the other --split"
+            f"{store.path} has no {split.value} rows: set data.heldout and tokenize again, or name "
+            "the other --split"
         )
-    rows = spread(rows, options.most or len(rows))
+    rows = spread(rows, most or len(rows))
     quantizer = generators.detokenizer.quantizer
     assert isinstance(quantizer, MultiGranularityQuantizer)  # no store has another
     models = {
@@ -54,24 +76,13 @@ def evaluate_likelihood(run: Path, store_path: str, options: LikelihoodOptions) 
     }
     torch.manual_seed(0)
     batches = first_views(store, rows, BATCH, quantizer.codebook.device)
-    found = likelihood(
+    return likelihood(
         models,
         {part: Objective(model).eval() for part, model in models.items()},
         quantizer,
         progress(batches, total=-(-len(rows) // BATCH), desc="likelihood", unit="batch"),
         min(TIMES, len(rows)),
     )
-    report = {
-        "run": str(run),
-        "weights": options.weights,
-        "store": store_path,
-        "split": options.split,
-        **{f"{part.value}_loss": round(found.loss(part), 5) for part in models},
-        **found.table(),
-    }
-    path = (options.out or run) / REPORT
-    write_atomic(path, json.dumps(report, indent=1).encode())
-    return [*_lines(found), f"wrote {path}"]
 
 
 def _lines(found: Likelihood) -> list[str]:

@@ -14,7 +14,6 @@ of a network trained on the real images (`tests/bench/choice_datasets.py`). It i
 import argparse
 import hashlib
 import json
-import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,14 +25,11 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from nvg.generator.generator import TrainingExample
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.sampling.generators import Generators, load_generators
-from nvg.sequence import Sequences
-from nvg.tokenizer.autoencoder import load_autoencoder
-from pipeline.images.recipe_images import open_images
+from nvg.store import open_store
+from pipeline.evaluate_likelihood import likelihood_of
 from pipeline.recipe import Recipe
-from pipeline.sources import split_rows
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.train import fit_autoencoder, fit_generator
 from tests.bench.choice_datasets import DATASETS, Dataset
@@ -41,7 +37,6 @@ from tests.bench.choice_datasets import DATASETS, Dataset
 SEEDS = (0, 1, 2)
 PER_CLASS = 20
 DIGITS = DATASETS["digits"]
-BATCH = 500  # held-out images at once
 ALL_STAGES = "all stages"  # stands for the dataset's own settings of them
 PHI, STAGE_PHI = "autoencoder.model.phi=residual", "autoencoder.model.phis=per-stage"
 TOP_HALF = "sample.split=top-half"
@@ -113,7 +108,8 @@ def run(name: str, seed: int, cache: Path, dataset: Dataset = DIGITS) -> Iterato
         fit_generator(recipe, str(tokenizer / "tokens.vgs"), Path(folder) / "run", None, False)
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
         generators = load_generators(Path(folder) / "run")
-        bits = heldout_bits(recipe, tokenizer / "autoencoder", generators, dataset.heldout)
+        store = open_store(str(tokenizer / "tokens.vgs"))
+        bits = likelihood_of(generators, store, most=dataset.heldout).token_bits
         facts = {"seed": seed, "bits": bits, "seconds": seconds, "cpu": cpu}
         yield {"name": name, **facts, **quality(recipe, generators, dataset)}
         for way, more in SAMPLED.items() if name == "classic" else ():
@@ -132,36 +128,6 @@ def tokenized(recipe: Recipe, cache: Path) -> Path:
             tokenize_dataset(recipe, folder / "autoencoder", str(folder / "tokens.vgs"))
             (folder / "done").touch()
     return folder
-
-
-@torch.no_grad()
-def heldout_bits(recipe: Recipe, autoencoder: Path, generators: Generators, count: int) -> float:
-    """Bits of an image's tokens given its structure, mean over the first `count` held out."""
-    images = open_images(recipe)
-    rows = split_rows(images.source.rows, recipe.data.heldout)[1][:count]
-    crops, tokenizer = images.center_crops(rows), load_autoencoder(autoencoder)
-    total = 0.0
-    for start in range(0, len(rows), BATCH):
-        picked = np.arange(start, min(start + BATCH, len(rows)))
-        pixels = torch.from_numpy(crops.batch(picked).pixels)
-        leaves, content, _ = tokenizer.tokenize(pixels)
-        label = torch.tensor([rows[n].label for n in picked])
-        sequences = Sequences(leaves.long(), content, label)
-        total += len(picked) * _bits(sequences, generators)
-    return total / len(rows)
-
-
-def _bits(sequences: Sequences, generators: Generators) -> float:
-    quantizer = generators.detokenizer.quantizer
-    canvases = quantizer.canvases(sequences.content, sequences.leaves)
-    count, total = len(sequences.label), 0.0
-    for stage in range(quantizer.layout.stages):
-        before = canvases[stage - 1] if stage else quantizer.empty_canvas(count)
-        stages = torch.full((count,), stage)
-        example = TrainingExample(sequences, sequences.label, stages, before, canvases[-1])
-        terms, _ = generators.content.loss(example)
-        total += float(terms["entropy"]) * quantizer.layout.clusters(stage) / math.log(2)
-    return total
 
 
 def quality(recipe: Recipe, generators: Generators, dataset: Dataset) -> dict[str, float]:
