@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nvg.choices import Rope, TokenKinds
 from nvg.generator.config import TransformerConfig
 from nvg.generator.layers import OutputLayer, ParallelBlock
-from nvg.generator.rope import rope_dims, rotation
+from nvg.generator.rope import Rotary, Rotation, rope_dims
 from nvg.geometry import Geometry
 
 CLASS, IMAGE, STRUCTURE, CANVAS = "class", "image", "structure", "canvas"
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         width, depth = config.width, config.depth
         self.geometry, self.rope, self.kinds = geometry, config.rope, kinds
         self.null_class: int = classes
-        self.dims = rope_dims(width // config.heads, geometry.K)
+        self.rotary = Rotary(rope_dims(width // config.heads, geometry.K))
         self.class_embedding = nn.Embedding(classes + 1, width)
         self.stage_embedding = nn.Embedding(geometry.stages, width)
         self.input = nn.Linear(inputs, width)
@@ -59,12 +59,13 @@ class Backbone(nn.Module):
         values_BNC: Tensor,
         label_B: Tensor,
         condition_BW: Tensor,
-        ids_BTA: Tensor,
+        angles: Rotation,
         intermediate_block: int = 0,
         context_BNW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Values at the positions [B, N, C] -> outputs there, and an intermediate block's tokens.
 
+        `angles` are those of all tokens, as `angles_of` gives them.
         `context` are further tokens, between the class token and the positions'. The intermediate
         tokens [B, N, W] follow block `intermediate_block`, counted from 1; 0 stands for the input
         of the first block.
@@ -73,7 +74,6 @@ class Backbone(nn.Module):
         if context_BNW is not None:
             parts.insert(1, context_BNW)
         token_BTW = torch.cat(parts, dim=1)
-        angles = rotation(ids_BTA, self.dims)
         intermediate_BTW = token_BTW
         for number, block in enumerate(self.blocks, start=1):
             token_BTW = block(token_BTW, condition_BW, angles)
@@ -84,6 +84,10 @@ class Backbone(nn.Module):
             self.output(token_BTW[:, -positions:], condition_BW),
             intermediate_BTW[:, -positions:],
         )
+
+    def angles_of(self, embedding_BNK: Tensor, *kinds: str) -> Rotation:
+        """How the tokens of these kinds are turned: the same at every flow step of a stage."""
+        return self.rotary(self.token_ids(embedding_BNK, *kinds))
 
     def token_ids(self, embedding_BNK: Tensor, *kinds: str) -> Tensor:
         """Rotary ids [B, 1 + kinds N, 1 + K + 2]: kind, structure channels, row, column.

@@ -4,6 +4,8 @@ Legend: B image of a batch, N position, n cluster of a stage, C channel, V code,
 channel, W width.
 """
 
+from collections import Counter
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from nvg.choices import ContentInput, ContentStart, Prediction, Skip
 from nvg.generator.backbone import IMAGE, Backbone
 from nvg.generator.config import GeneratorShape, canvas_unit
 from nvg.generator.generator import Generator, TrainingExample
+from nvg.generator.layers import OutputLinear
+from nvg.generator.rope import Rotation
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
 
 
@@ -37,17 +41,22 @@ class ContentGenerator(Generator):
             channels,
             self.variant.token_kinds,
         )
-        self.head = nn.Linear(channels, shape.codebook_size)
+        self.head = OutputLinear(channels, shape.codebook_size)
         if self.variant.content_start is ContentStart.LEARNT:
             self.start = nn.Parameter(torch.randn(self.geometry.positions, channels))
         units = shape.canvas_rms or [self.unit] * (self.geometry.stages + 1)
         self.register_buffer("unit_S", torch.tensor(units), persistent=False)
 
     def forward(
-        self, canvas_BNC: Tensor, embedding_BNK: Tensor, label_B: Tensor, stage_B: Tensor
+        self,
+        canvas_BNC: Tensor,
+        embedding_BNK: Tensor,
+        label_B: Tensor,
+        stage_B: Tensor,
+        angles: Rotation | None = None,
     ) -> Tensor:
         """Predicted final canvas [B, N, C] from canvas x_{i-1} and the bit embedding of s_i."""
-        return self.predict(canvas_BNC, embedding_BNK, label_B, stage_B)[0]
+        return self.predict(canvas_BNC, embedding_BNK, label_B, stage_B, angles=angles)[0]
 
     def predict(
         self,
@@ -56,17 +65,25 @@ class ContentGenerator(Generator):
         label_B: Tensor,
         stage_B: Tensor,
         intermediate_block: int = 0,
+        angles: Rotation | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The same, and the backbone's tokens after block `intermediate_block` [B, N, W]."""
-        ids = self.backbone.token_ids(embedding_BNK, IMAGE)
+        """The same, and the backbone's tokens after block `intermediate_block` [B, N, W].
+
+        `angles` are those of `angles_of` for this embedding, where they are known already.
+        """
+        angles = self.angles_of(embedding_BNK) if angles is None else angles
         condition = self.backbone.condition(label_B, stage_B)
         output_BNC, intermediate_BNW = self.backbone(
-            self._scaled(canvas_BNC, stage_B), label_B, condition, ids, intermediate_block
+            self._scaled(canvas_BNC, stage_B), label_B, condition, angles, intermediate_block
         )
         predicted_BNC = output_BNC * self.unit_S[-1]
         if self.variant.skip is Skip.CANVAS:
             predicted_BNC = canvas_BNC + predicted_BNC
         return predicted_BNC, intermediate_BNW
+
+    def angles_of(self, embedding_BNK: Tensor) -> Rotation:
+        """How the tokens are turned that the bit embedding of s_i describes."""
+        return self.backbone.angles_of(embedding_BNK, IMAGE)
 
     def _scaled(self, canvas_BNC: Tensor, stage_B: Tensor) -> Tensor:
         """The network's input [B, N, C]: canvases in their units, or what is learnt at stage 0."""
@@ -132,10 +149,11 @@ class ContentGenerator(Generator):
         """Our choice: the mean within an image first, so that every stage weighs the same."""
         batch, stages = example.batch, example.stage.tolist()
         order_BN = leaf_order(batch.leaves)
+        counts = dict(sorted(Counter(stages).items()))
+        rows = sorted(range(len(stages)), key=stages.__getitem__)
+        row_B = torch.tensor(rows).to(residual_BNC.device, non_blocking=True)
         entropies = []
-        for stage in sorted(set(stages)):
-            rows = [image for image, own in enumerate(stages) if own == stage]
-            row_b = torch.tensor(rows, device=residual_BNC.device)
+        for stage, row_b in zip(counts, row_B.split(list(counts.values())), strict=True):
             logits_bnV = self.logits(residual_BNC[row_b], order_BN[row_b], stage)
             target_bn = batch.content[row_b, self.geometry.stage_slice(stage)]
             loss_bn = F.cross_entropy(logits_bnV.mT.float(), target_bn, reduction="none")

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from nvg.generator.rope import Rotation, rotate
+from nvg.precision import Part, numbers
 
 MLP_RATIO = 4
 NORM_EPS = 1e-6
@@ -31,13 +32,21 @@ class DropPath(nn.Module):
         return branch_BTW * (keep_B11 / kept)
 
 
+class OutputLinear(nn.Linear):
+    """A linear that stays in float32 inside autocast, whatever dtype its weights are cast to."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with numbers(Part.OUTPUT, input.device):
+            return F.linear(input.float(), self.weight.float(), self.bias.float())
+
+
 class Modulation(nn.Module):
     """SiLU and one linear from the condition to `parts` vectors, zero at the start of training."""
 
-    def __init__(self, width: int, parts: int) -> None:
+    def __init__(self, width: int, parts: int, linear: type[nn.Linear] = nn.Linear) -> None:
         super().__init__()
         self.parts = parts
-        self.linear = nn.Linear(width, parts * width)
+        self.linear = linear(width, parts * width)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -69,14 +78,21 @@ class ParallelBlock(nn.Module):
         shift, scale, gate = self.modulation(condition_BW)
         hidden = self.linear_in(self.norm(token_BTW) * (1 + scale) + shift)
         qkv, mlp = hidden.split((3 * self.width, MLP_RATIO * self.width), dim=-1)
-        query, key, value = rearrange(qkv, "b t (n h e) -> n b h t e", n=3, h=self.heads)
-        query = rotate(self.query_norm(query), rotation)
-        key = rotate(self.key_norm(key), rotation)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        heads_3BHTE = rearrange(qkv, "b t (n h e) -> n b h t e", n=3, h=self.heads)
+        query, key = self._turned(heads_3BHTE[:2], rotation)
+        mixed = F.scaled_dot_product_attention(query, key, heads_3BHTE[2])
         joined = torch.cat(
             (rearrange(mixed, "b h t e -> b t (h e)"), F.gelu(mlp, approximate="tanh")), dim=-1
         )
         return token_BTW + self.drop_path(gate * self.dropout(self.linear_out(joined)))
+
+    def _turned(self, both_2BHTE: Tensor, rotation: Rotation) -> Tensor:
+        """Queries and keys, normed and turned together in float32, then in their own dtype."""
+        with numbers(Part.QUERIES, both_2BHTE.device):
+            scale_2E = torch.stack((self.query_norm.weight, self.key_norm.weight)).float()
+            normed_2BHTE = F.rms_norm(both_2BHTE.float(), both_2BHTE.shape[-1:], eps=NORM_EPS)
+            normed_2BHTE = normed_2BHTE * scale_2E[:, None, None, None]
+            return rotate(normed_2BHTE, rotation).type_as(both_2BHTE)
 
 
 def initialize_xavier(module: nn.Module) -> None:
@@ -90,13 +106,13 @@ def initialize_xavier(module: nn.Module) -> None:
 
 
 class OutputLayer(nn.Module):
-    """Modulated norm and a linear to `channels`, zero at the start of training."""
+    """Modulated norm and a linear to `channels`, zero at the start of training; in float32."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        self.modulation = Modulation(width, 2)
+        self.modulation = Modulation(width, 2, OutputLinear)
         self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
-        self.linear = nn.Linear(width, channels)
+        self.linear = OutputLinear(width, channels)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 

@@ -7,14 +7,14 @@ row and column. Each axis rotates its own part of the head's channels.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nvg.errors import InputError
 
 KIND_DIMS = 8  # head channels for the token kind
 CHANNEL_DIMS = 2  # head channels per structure channel
 
-Rotation = tuple[Tensor, Tensor]
+Rotation = tuple[Tensor, Tensor]  # cosines; sines, negative in a pair's first channel: [B, T, E]
 
 
 def rope_dims(head_width: int, K: int) -> tuple[int, ...]:
@@ -28,24 +28,37 @@ def rope_dims(head_width: int, K: int) -> tuple[int, ...]:
     return (KIND_DIMS, *[CHANNEL_DIMS] * K, spatial // 2, spatial // 2)
 
 
-def rotation(ids: Tensor, dims: tuple[int, ...], theta: float = 10000.0) -> Rotation:
-    """Cosines and sines [B, T, E/2] for ids [B, T, A]; axis a owns dims[a] channels of the head."""
-    if ids.shape[-1] != len(dims):
-        raise ValueError(f"ids {tuple(ids.shape)} do not fit {len(dims)} axes")
-    angles = []
-    for axis, width in enumerate(dims):
-        exponent_G = torch.arange(0, width, 2, dtype=torch.float32, device=ids.device) / width
-        angles.append(ids[..., axis, None].float() * theta**-exponent_G)
-    angle_BTG = torch.cat(angles, dim=-1)
-    return angle_BTG.cos(), angle_BTG.sin()
+class Rotary(nn.Module):
+    """Angles of tokens by their ids; axis a owns dims[a] channels of the head.
+
+    What does not depend on the ids is computed once, on the CPU: every device turns by the same.
+    """
+
+    frequency_G: Tensor
+    axis_G: Tensor
+
+    def __init__(self, dims: tuple[int, ...], theta: float = 10000.0) -> None:
+        super().__init__()
+        self.axes = len(dims)
+        exponents = [torch.arange(0, width, 2, dtype=torch.float32) / width for width in dims]
+        axis_G = torch.tensor([axis for axis, width in enumerate(dims) for _ in range(width // 2)])
+        self.register_buffer("frequency_G", theta ** -torch.cat(exponents), persistent=False)
+        self.register_buffer("axis_G", axis_G, persistent=False)
+
+    def forward(self, ids_BTA: Tensor) -> Rotation:
+        """Cosines and signed sines [B, T, E] for `rotate`."""
+        if ids_BTA.shape[-1] != self.axes:
+            raise ValueError(f"ids {tuple(ids_BTA.shape)} do not fit {self.axes} axes")
+        angle_BTG = ids_BTA.index_select(-1, self.axis_G).float() * self.frequency_G
+        cos_BTG, sin_BTG = angle_BTG.cos(), angle_BTG.sin()
+        pairs = (cos_BTG, cos_BTG), (-sin_BTG, sin_BTG)
+        cos_BTE, sin_BTE = (torch.stack(pair, dim=-1).flatten(-2) for pair in pairs)
+        return cos_BTE, sin_BTE
 
 
 def rotate(values: Tensor, rotation: Rotation) -> Tensor:
-    """Rotate adjacent channel pairs of [B, H, T, E] by the angles of their tokens, in fp32."""
-    cos_B1TG, sin_B1TG = (part.unsqueeze(1) for part in rotation)
-    even_BHTG, odd_BHTG = values.float().unflatten(-1, (-1, 2)).unbind(-1)
-    rotated = torch.stack(
-        (even_BHTG * cos_B1TG - odd_BHTG * sin_B1TG, even_BHTG * sin_B1TG + odd_BHTG * cos_B1TG),
-        dim=-1,
-    )
-    return rotated.flatten(-2).type_as(values)
+    """Turn adjacent channel pairs of [..., B, H, T, E] by the angles of their tokens, in fp32."""
+    cos_B1TE, sin_B1TE = (part.unsqueeze(1) for part in rotation)
+    single = values.float()
+    other = single.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return (single * cos_B1TE + other * sin_B1TE).type_as(values)

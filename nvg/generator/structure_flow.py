@@ -21,6 +21,7 @@ from nvg.choices import (
 from nvg.generator.backbone import CANVAS, STRUCTURE, Backbone
 from nvg.generator.config import GeneratorShape, canvas_unit
 from nvg.generator.generator import Generator, TrainingExample
+from nvg.generator.rope import Rotation
 from nvg.geometry import Geometry, mixed_bit_embedding
 
 
@@ -57,9 +58,11 @@ class StructureGenerator(Generator):
         parent_BNK: Tensor,
         label_B: Tensor,
         stage_B: Tensor,
+        angles: Rotation | None = None,
     ) -> Tensor:
         """v-prediction [B, N, K] for stage i; parent is the bit embedding of s_{i-1}."""
-        return self.predict(noisy_BNK, time_B, canvas_BNC, parent_BNK, label_B, stage_B)[0]
+        rest = (canvas_BNC, parent_BNK, label_B, stage_B)
+        return self.predict(noisy_BNK, time_B, *rest, angles=angles)[0]
 
     def predict(
         self,
@@ -70,26 +73,42 @@ class StructureGenerator(Generator):
         label_B: Tensor,
         stage_B: Tensor,
         intermediate_block: int = 0,
+        angles: Rotation | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The same, and the backbone's tokens after block `intermediate_block` [B, N, W]."""
+        """The same, and the backbone's tokens after block `intermediate_block` [B, N, W].
+
+        `angles` are those of `angles_of` for this parent, where they are known already.
+        """
+        angles = self.angles_of(parent_BNK) if angles is None else angles
         condition = self.backbone.condition(label_B, stage_B)
         condition = condition + self.time(time_features(time_B, self.variant.time_frequencies))
         canvas_BNC = canvas_BNC / self.unit
         if self.has_canvas_tokens:
             values, context = noisy_BNK, self.canvas(canvas_BNC)
-            ids = self.backbone.token_ids(parent_BNK, CANVAS, STRUCTURE)
         else:
             values, context = torch.cat((noisy_BNK, canvas_BNC), dim=-1), None
-            ids = self.backbone.token_ids(parent_BNK, STRUCTURE)
         velocity_BNK, intermediate_BNW = self.backbone(
-            values, label_B, condition, ids, intermediate_block, context
+            values, label_B, condition, angles, intermediate_block, context
         )
         return velocity_BNK, intermediate_BNW
 
+    def angles_of(self, parent_BNK: Tensor) -> Rotation:
+        """How the tokens are turned that the bit embedding of s_{i-1} describes."""
+        kinds = (CANVAS, STRUCTURE) if self.has_canvas_tokens else (STRUCTURE,)
+        return self.backbone.angles_of(parent_BNK, *kinds)
+
     def values(self, embedding_BNK: Tensor) -> Tensor:
         """A bit embedding (Eq. 6) in the numbers that the flow uses, float."""
-        is_centred = self.variant.structure_values is StructureValues.CENTRED
-        return embedding_BNK.float() - float(is_centred)
+        return embedding_BNK.float() - self._shift
+
+    @property
+    def bits(self) -> tuple[float, float]:
+        """The numbers that stand for bit 0 and bit 1."""
+        return 0 - self._shift, 2 - self._shift
+
+    @property
+    def _shift(self) -> float:
+        return float(self.variant.structure_values is StructureValues.CENTRED)
 
     def known(self, stage_B: Tensor) -> Tensor:
         """Whether stage i starts from a channel's true value [B, K]; see `known_channels`."""

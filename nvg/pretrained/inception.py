@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.precision import Part, numbers
 from nvg.pretrained.efficientnet import EFFICIENTNET, efficientnet_lite0, packaged_weights
 
 INCEPTION = "inception-v3-compat"
@@ -36,8 +37,9 @@ class Extractor:
 
     @torch.no_grad()
     def both(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features, and logits [B, L] where the network gives a second output."""
-        found = self.network(pixels)
+        """Features, and logits [B, L] where the network gives a second output; in exact fp32."""
+        with numbers(Part.FEATURES, pixels.device):
+            found = self.network(pixels)
         values, *rest = found if isinstance(found, tuple) else (found,)
         return values.flatten(1), rest[0] if rest else None
 

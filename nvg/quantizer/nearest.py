@@ -17,12 +17,12 @@ from nvg.faiss_search import neighbours
 from nvg.kernels.jit import over_slices
 from nvg.kernels.nearest import BLOCK, OUT_OF_REACH, search
 from nvg.kernels.scan import TILE
+from nvg.precision import Part, numbers
 
 SCORES = 1 << 22  # entries of a score matrix held at once on a CPU ...
 GPU_SCORES = 1 << 28  # ... and on a GPU (1 GiB)
 TIE_SCORES = 1 << 20  # ... and of a float64 one
-# of a float32 product as torch is told to compute it: as such, in TF32, in bfloat16
-ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
+ROUNDING = 2.0**-24  # of float32, which the products below compute in
 
 
 def nearest_code(vectors: Tensor, codebook: Tensor, backend: str = Backend.AUTO) -> Tensor:
@@ -36,7 +36,7 @@ def nearest_code(vectors: Tensor, codebook: Tensor, backend: str = Backend.AUTO)
             "[M, C] and [V, C] are needed"
         )
     method = choose_backend(backend, vectors)
-    with torch.no_grad():
+    with torch.no_grad(), numbers(Part.QUANTIZER, vectors.device):
         if vectors.dtype == torch.float64 or codebook.dtype == torch.float64:
             return _exhaustive(vectors, codebook)
         found: Tensor = _METHODS[method](vectors.detach().float(), codebook.detach().float())
@@ -83,9 +83,8 @@ def _faiss(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
 
 def _error(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
     """Bound on the error of half a squared distance found as |v|^2/2 + |c|^2/2 - v.c."""
-    unit = ROUNDING[torch.get_float32_matmul_precision()]
     top = codebook_VC.square().sum(1).amax()
-    return (2 * vectors_MC.shape[1] + 16) * unit * (vectors_MC.square().sum(1) + top)
+    return (2 * vectors_MC.shape[1] + 16) * ROUNDING * (vectors_MC.square().sum(1) + top)
 
 
 def _decide(

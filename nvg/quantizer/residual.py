@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nvg.choices import PhiCount, PhiForm
 from nvg.geometry import as_int64
+from nvg.precision import Part, numbers
 from nvg.quantizer.nearest import nearest_code
 
 PHIS = 4  # distinct phi over all stages where they are shared, as in VAR
@@ -192,7 +193,7 @@ class ResidualQuantizer(nn.Module, ABC):
         """Token ids, the canvas after and the pooled residual of each stage; fp32, whatever the
         autocast. The search itself carries no gradient."""
         self._check(latents, leaves)
-        with torch.autocast(latents.device.type, enabled=False):
+        with numbers(Part.QUANTIZER, latents.device):
             latents = latents.to(self.codebook.dtype)
             canvas = torch.zeros_like(latents)
             content, canvases, means = [], [], []
@@ -211,17 +212,18 @@ class ResidualQuantizer(nn.Module, ABC):
         return F.embedding(as_int64(tokens), self.codebook)
 
     def add_stage(self, canvas_BNC: Tensor, code_BnC: Tensor, leaves: Tensor, stage: int) -> Tensor:
-        """Canvas x_i = x_{i-1} + phi_i(a(c_i, s_i)) [B, N, C]."""
-        scattered_BNC = self.scatter(code_BnC, leaves, stage)
-        grid_BCDD = rearrange(scattered_BNC, "b (y x) c -> b c y x", y=self.grid)
-        refined_BCDD = self.refiners[self.phi_index(stage)](grid_BCDD)
-        return canvas_BNC + rearrange(refined_BCDD, "b c y x -> b (y x) c")
+        """Canvas x_i = x_{i-1} + phi_i(a(c_i, s_i)) [B, N, C]; fp32, whatever the autocast."""
+        with numbers(Part.QUANTIZER, canvas_BNC.device):
+            scattered_BNC = self.scatter(code_BnC, leaves, stage)
+            grid_BCDD = rearrange(scattered_BNC, "b (y x) c -> b c y x", y=self.grid)
+            refined_BCDD = self.refiners[self.phi_index(stage)](grid_BCDD)
+            return canvas_BNC + rearrange(refined_BCDD, "b c y x -> b (y x) c")
 
     def _soft_canvases(
         self, latents: Tensor, leaves: Tensor, content: Tensor, canvases: list[Tensor]
     ) -> list[Tensor]:
         """The same canvases; in the backward pass their codes are a softmax's (IBQ)."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with numbers(Part.QUANTIZER, latents.device):
             soft, found = self.empty_canvas(len(latents)), []
             for stage, logits_BnV in enumerate(self._logits(latents, leaves, canvases)):
                 soft_BnV = logits_BnV.softmax(-1)
@@ -235,7 +237,7 @@ class ResidualQuantizer(nn.Module, ABC):
     def _entropy(self, latents: Tensor, leaves: Tensor, canvases: list[Tensor]) -> Tensor:
         """Mean entropy of a token minus the entropy of the mean token, over all stages."""
         own, sum_V, count = latents.new_zeros(()), torch.zeros_like(self.codebook[:, 0]), 0
-        with torch.autocast(latents.device.type, enabled=False):
+        with numbers(Part.QUANTIZER, latents.device):
             for logits_BnV in self._logits(latents, leaves, canvases):
                 log_MV = (logits_BnV / ENTROPY_TEMPERATURE).flatten(0, 1).log_softmax(-1)
                 probability_MV = log_MV.exp()

@@ -1,6 +1,7 @@
 """Sampling (Alg. 2): stage by stage structure, then content, each sampled or given.
 
-Legend: B image of a batch, N position, n cluster of a stage, C channel, V code.
+Legend: B image of a batch, N position, n cluster of a stage, C channel, V code, K structure
+channel, T token, E head channel.
 """
 
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nvg.choices import ChildOrder, ContentInput, FlowNoise, LastSplit
+from nvg.choices import ChildOrder, ContentInput, FlowNoise, LastSplit, Split
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import bit_embedding, leaf_order
+from nvg.precision import Part, numbers
 from nvg.progress import progress
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import (
@@ -22,8 +24,9 @@ from nvg.sampling.config import (
     top_p_at,
 )
 from nvg.sampling.control import Control
-from nvg.sampling.guidance import Guidance, Noise
+from nvg.sampling.guidance import Draw, Guidance, Noise
 from nvg.sampling.structure import balanced_split, bit_probability, sample_structure
+from nvg.sampling.top_p import sample_tokens
 from nvg.sequence import Sequences
 
 BATCH = 64
@@ -58,8 +61,9 @@ class Sampler:
             for start in range(0, len(labels), batch_size):
                 chosen = torch.tensor(labels[start : start + batch_size], device=device)
                 stop = start + len(chosen)
-                noise = Noise(seed, range(start, stop), device)
-                yield self.sample(chosen, noise, control.part(start, stop) if control else None)
+                part = control.part(start, stop) if control else None
+                noise = Noise(seed, range(start, stop), device, self._draws(part))
+                yield self.sample(chosen, noise, part)
                 bar.update(len(chosen))
 
     @torch.no_grad()
@@ -68,6 +72,10 @@ class Sampler:
 
         What `control` gives is taken as it is; the rest is sampled.
         """
+        with numbers(Part.BLOCKS, label.device):
+            return self._sample(label, noise, control)
+
+    def _sample(self, label: Tensor, noise: Noise, control: Control | None) -> Sample:
         geometry, K = self.quantizer.geometry, self.quantizer.geometry.K
         label_B = torch.where(label < 0, self.content.backbone.null_class, label)
         structure_BN = label.new_zeros(len(label), geometry.positions)
@@ -127,38 +135,40 @@ class Sampler:
         self, canvas_BNC: Tensor, structure_BN: Tensor, stage: int, label_B: Tensor, noise: Noise
     ) -> Tensor:
         """Tokens [B, n] of a stage: guided logits, temperature, top-k, then top-p."""
-        model, config = self.content, self.config
-
-        def logits(canvas: Tensor, noised: Tensor, structure: Tensor, label: Tensor) -> Tensor:
-            embedding = bit_embedding(structure, stage, model.geometry.K)
-            predicted = model(noised, embedding, label, torch.full_like(label, stage))
-            order = structure.argsort(dim=1, stable=True)
-            return model.logits(model.logit_input(predicted, canvas, noised), order, stage).float()
-
+        model, config, K = self.content, self.config, self.quantizer.geometry.K
         noised_BNC = canvas_BNC
         if model.variant.content_input is not ContentInput.CANVAS:
             stage_B = torch.full_like(label_B, stage)
             normal_BNC = noise.normal(*canvas_BNC.shape[1:])
             noised_BNC = model.noised_canvas(canvas_BNC, stage_B, normal_BNC)
-        scale = guidance_at(stage, model.geometry.K, config.content_guidance)
-        guide = self._guidance(label_B, scale)
-        logits_BnV = guide(logits, canvas_BNC, noised_BNC, structure_BN) / config.temperature
-        if 0 < config.top_k < logits_BnV.shape[-1]:
-            least = logits_BnV.topk(config.top_k).values[..., -1:]
-            logits_BnV = logits_BnV.masked_fill(logits_BnV < least, -torch.inf)
-        p = top_p_at(stage, model.geometry.K, config.top_p, config.top_p_curve)
-        return top_p(logits_BnV, p, noise.uniform(logits_BnV.shape[1]))
+        guide = self._guidance(label_B, guidance_at(stage, K, config.content_guidance))
+        embedding_BNK = bit_embedding(structure_BN, stage, K)
+        cos_BTE, sin_BTE = (guide.both(part) for part in model.angles_of(embedding_BNK))
+        order_BN = structure_BN.argsort(dim=1, stable=True)
+        canvas, noised, embedding, order = (
+            guide.both(part) for part in (canvas_BNC, noised_BNC, embedding_BNK, order_BN)
+        )
+        label, angles = guide.labels, (cos_BTE, sin_BTE)
+        predicted = model(noised, embedding, label, torch.full_like(label, stage), angles=angles)
+        logits = model.logits(model.logit_input(predicted, canvas, noised), order, stage)
+        logits_BnV = guide.mix(logits.float()) / config.temperature
+        p = top_p_at(stage, K, config.top_p, config.top_p_curve)
+        return sample_tokens(logits_BnV, config.top_k, p, noise.uniform(logits_BnV.shape[1]))
 
-
-def top_p(logits_BnV: Tensor, p: float, uniform_Bn: Tensor) -> Tensor:
-    """Sample from the smallest set of tokens whose probability reaches `p`. [B, n] int64.
-
-    By inverse CDF at `uniform`, so a token depends on the image's own random numbers only.
-    """
-    sorted_p, token = logits_BnV.softmax(-1).sort(dim=-1, descending=True, stable=True)
-    before = sorted_p.cumsum(-1) - sorted_p
-    kept = torch.where(before < p, sorted_p, 0.0)
-    cdf = kept.cumsum(-1)
-    target = uniform_Bn.unsqueeze(-1) * cdf[..., -1:]
-    pick = (cdf <= target).sum(-1, keepdim=True).clamp(max=logits_BnV.shape[-1] - 1)
-    return token.gather(-1, pick).squeeze(-1)
+    def _draws(self, control: Control | None) -> list[Draw]:
+        """All that `sample` asks of the noise, in its order."""
+        geometry, config = self.quantizer.geometry, self.config
+        flow = Draw(torch.randn, (geometry.positions, geometry.K))
+        is_shared = config.flow_noise is FlowNoise.SHARED
+        draws = [flow] if is_shared else []
+        for stage in range(geometry.stages):
+            is_given = control is not None and stage < control.structure_stages
+            if 0 < stage < geometry.K and not is_given:
+                draws += [] if is_shared else [flow]
+                if config.split is not Split.TOP_HALF:
+                    draws.append(Draw(torch.rand, (geometry.positions,)))
+            if self.content.variant.content_input is not ContentInput.CANVAS:
+                channels = self.quantizer.codebook.shape[1]
+                draws.append(Draw(torch.randn, (geometry.positions, channels)))
+            draws.append(Draw(torch.rand, (geometry.clusters(stage),)))
+        return draws

@@ -1,6 +1,6 @@
 """Structure of a stage (Sec. 2.2.1): the flow with inpainting, then exact halves.
 
-Legend: B image of a batch, N position, K structure channel, C channel.
+Legend: B image of a batch, N position, K structure channel, C channel, T token, E head channel.
 """
 
 from collections.abc import Callable
@@ -50,20 +50,20 @@ def sample_structure(
     parent_BNK = bit_embedding(parent_BN, stage - 1, K)
     stage_B = torch.full_like(guide.label_B, stage)
     noise_BNK = noise.normal(positions, K) if start_BNK is None else start_BNK
-
-    def predict(z: Tensor, time: Tensor, canvas: Tensor, *rest: Tensor) -> Tensor:
-        parent, stages, label = rest
-        return model(z, time, canvas, parent, label, stages)
+    # What is the same at every step of the flow.
+    known_BNK = model.values(parent_BNK)
+    given = (guide.both(canvas_BNC), guide.both(parent_BNK), guide.labels, guide.both(stage_B))
+    cos_BTE, sin_BTE = (guide.both(part) for part in model.angles_of(parent_BNK))
 
     def velocity(z_BNK: Tensor, time: float) -> Tensor:
-        z_BNK = model.inpaint(z_BNK, model.values(parent_BNK), stage_B)
+        z_BNK = model.inpaint(z_BNK, known_BNK, stage_B)
         if known:
             clean_BNK = model.values(bit_embedding(known.leaves_BN, K, K))
             path_BNK = time * noise_BNK + (1 - time) * clean_BNK
             mixed_BNK = torch.where(known.mask_BN.unsqueeze(-1), path_BNK, z_BNK)
-            z_BNK = model.inpaint(mixed_BNK, model.values(parent_BNK), stage_B)
-        time_B = torch.full(stage_B.shape, time, device=stage_B.device)
-        return guide(predict, z_BNK, time_B, canvas_BNC, parent_BNK, stage_B)
+            z_BNK = model.inpaint(mixed_BNK, known_BNK, stage_B)
+        time_B = torch.full(given[-1].shape, time, device=stage_B.device)
+        return guide.mix(model(guide.both(z_BNK), time_B, *given, angles=(cos_BTE, sin_BTE)))
 
     steps = flow_steps(config.flow_steps, positions, config.time_grid)
     z_BNK = integrate(velocity, noise_BNK, steps, config.solver)
@@ -90,7 +90,7 @@ def integrate(
 
 def bit_probability(model: StructureGenerator, value_BN: Tensor) -> Tensor:
     """A channel's value read as the probability of bit 1: 0 and 1 at the two bits, clipped."""
-    low, high = model.values(torch.tensor([0, 2], device=value_BN.device))
+    low, high = model.bits
     return ((value_BN - low) / (high - low)).clamp(0, 1)
 
 

@@ -48,7 +48,10 @@ class SpatialAttention(nn.Module):
     def forward(self, feature_BCDD: Tensor) -> Tensor:
         side = feature_BCDD.shape[-1]
         qkv = rearrange(self.qkv(self.norm(feature_BCDD)), "b (n c) y x -> n b (y x) c", n=3)
-        mixed = F.scaled_dot_product_attention(*qkv)
+        if not feature_BCDD.is_cuda:  # the numbers of older stores, which a head of its own changes
+            mixed = F.scaled_dot_product_attention(*qkv)
+        else:  # fused attention asks for a head
+            mixed = F.scaled_dot_product_attention(*qkv.unsqueeze(2)).squeeze(1)
         return feature_BCDD + self.out(rearrange(mixed, "b (y x) c -> b c y x", x=side))
 
 

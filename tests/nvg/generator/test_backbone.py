@@ -115,9 +115,9 @@ def test_the_condition_is_class_plus_stage() -> None:
 def run(backbone: Backbone, label: int, stage: int) -> torch.Tensor:
     """The output for one random image."""
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
+    angles = backbone.angles_of(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     labels, stages = torch.tensor([label]), torch.tensor([stage])
-    return backbone(values, labels, backbone.condition(labels, stages), ids)[0]
+    return backbone(values, labels, backbone.condition(labels, stages), angles)[0]
 
 
 def test_output_has_one_row_per_position() -> None:
@@ -136,9 +136,9 @@ def test_the_class_token_is_seen_by_the_positions() -> None:
     """With the same modulation, another class token alone changes the output."""
     backbone = small()
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
+    angles = backbone.angles_of(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     condition = backbone.condition(torch.tensor([0]), torch.tensor([0]))
-    one, other = (backbone(values, torch.tensor([c]), condition, ids)[0] for c in (0, 1))
+    one, other = (backbone(values, torch.tensor([c]), condition, angles)[0] for c in (0, 1))
     assert not torch.allclose(one, other, atol=1e-4)
 
 
@@ -146,12 +146,12 @@ def test_a_tap_gives_the_tokens_after_its_block() -> None:
     """Number 2 of 2 is what the output layer gets, number 0 what the first block gets."""
     backbone = small(depth=2)
     values = torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
-    ids = backbone.token_ids(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
+    angles = backbone.angles_of(torch.ones(1, 16, 4, dtype=torch.int64), IMAGE)
     label = torch.tensor([0])
     condition = backbone.condition(label, label)
-    output, last = backbone(values, label, condition, ids, 2)
+    output, last = backbone(values, label, condition, angles, 2)
     assert torch.equal(backbone.output(last, condition), output)
-    assert torch.equal(backbone(values, label, condition, ids, 0)[1], backbone.input(values))
+    assert torch.equal(backbone(values, label, condition, angles, 0)[1], backbone.input(values))
 
 
 def test_release_ids_have_a_class_token_of_ones() -> None:

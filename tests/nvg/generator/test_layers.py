@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nvg.generator.layers import DropPath, Modulation, OutputLayer, ParallelBlock
-from nvg.generator.rope import rope_dims, rotation
+from nvg.generator.rope import Rotary, rope_dims
 from tests.nvg.generator import reference
 from tests.nvg.generator.makers import randomize
 
@@ -89,7 +89,7 @@ def test_parallel_block_equals_the_flux_single_stream_block(seed: int) -> None:
     block = ParallelBlock(WIDTH, HEADS)
     randomize(block, seed)
     token_BTW, condition_BW, ids_BTA = make_inputs(seed)
-    got = block(token_BTW, condition_BW, rotation(ids_BTA, DIMS))
+    got = block(token_BTW, condition_BW, Rotary(DIMS)(ids_BTA))
     state = {name: value.double() for name, value in block.state_dict().items()}
     for image in range(len(token_BTW)):
         inputs = (token_BTW[image].double(), condition_BW[image].double(), ids_BTA[image])
@@ -103,7 +103,7 @@ def test_block_is_the_identity_at_initialization() -> None:
     torch.manual_seed(0)
     block = ParallelBlock(WIDTH, HEADS)
     token_BTW, condition_BW, ids_BTA = make_inputs()
-    assert torch.equal(block(token_BTW, condition_BW, rotation(ids_BTA, DIMS)), token_BTW)
+    assert torch.equal(block(token_BTW, condition_BW, Rotary(DIMS)(ids_BTA)), token_BTW)
 
 
 @pytest.mark.parametrize(("width", "heads"), [(64, 1), (64, 2), (192, 3)])
@@ -122,8 +122,8 @@ def test_permuting_tokens_with_their_ids_permutes_the_output() -> None:
     randomize(block)
     token_BTW, condition_BW, ids_BTA = make_inputs()
     order = torch.tensor([3, 0, 4, 1, 2])
-    straight = block(token_BTW, condition_BW, rotation(ids_BTA, DIMS))
-    moved = block(token_BTW[:, order], condition_BW, rotation(ids_BTA[:, order], DIMS))
+    straight = block(token_BTW, condition_BW, Rotary(DIMS)(ids_BTA))
+    moved = block(token_BTW[:, order], condition_BW, Rotary(DIMS)(ids_BTA[:, order]))
     torch.testing.assert_close(moved, straight[:, order], atol=1e-5, rtol=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_dropout_acts_in_training_only() -> None:
     block = ParallelBlock(WIDTH, HEADS, dropout=0.5)
     randomize(block)
     token_BTW, condition_BW, ids_BTA = make_inputs()
-    angles = rotation(ids_BTA, DIMS)
+    angles = Rotary(DIMS)(ids_BTA)
     torch.manual_seed(0)
     first, second = (block.train()(token_BTW, condition_BW, angles) for _ in range(2))
     assert not torch.equal(first, second)
@@ -194,7 +194,7 @@ def test_a_block_whose_path_is_dropped_keeps_its_tokens() -> None:
     block = ParallelBlock(WIDTH, HEADS, drop_path=0.5)
     randomize(block)
     token_BTW, condition_BW, ids_BTA = make_inputs(batch=8)
-    angles = rotation(ids_BTA, DIMS)
+    angles = Rotary(DIMS)(ids_BTA)
     torch.manual_seed(0)
     got = block.train()(token_BTW, condition_BW, angles)
     branch = block.eval()(token_BTW, condition_BW, angles) - token_BTW

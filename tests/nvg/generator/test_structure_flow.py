@@ -265,7 +265,7 @@ def test_the_exact_velocity_leads_to_the_true_structure(
     clean = torch.tensor([embedding_of(leaves, LAST)]).float() - middle
 
     class Oracle(StructureGenerator):
-        def forward(self, *inputs: Tensor) -> Tensor:
+        def forward(self, *inputs: Any, **angles: Any) -> Tensor:
             noisy, time = inputs[:2]
             return (noisy - clean) / time.view(-1, 1, 1)
 
@@ -287,7 +287,7 @@ def test_canvas_tokens_come_between_the_class_and_the_structure() -> None:
     tokens: list[Tensor] = []
     ids: list[Tensor] = []
     model.backbone.blocks[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))
-    model.backbone.register_forward_pre_hook(lambda _, inputs: ids.append(inputs[3]))
+    model.backbone.rotary.register_forward_pre_hook(lambda _, inputs: ids.append(inputs[0]))
     parent = torch.tensor([embedding_of(row.tolist(), 1) for row in batch["leaves"]])
     rest = (batch["canvas"], parent, batch["label"], torch.tensor([2, 2]))
     velocity, intermediate = model.predict(batch["noise"], batch["time"], *rest, 1)

@@ -144,17 +144,27 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(nearest_code(vectors_MC.double(), codebook_VC), whole)
 
 
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_reduced_products_change_nothing(precision: str) -> None:
-    """Where torch may compute products in TF32 or bfloat16, the bound on the error is wider."""
-    vectors_MC, codebook_VC = normal(200, 32, seed=1), normal(300, 32, seed=2)
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_reduced_products_are_not_used(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever torch may compute products in, the search uses float32: few ask float64."""
+    open_rows: list[int] = []
+    decide = search._exhaustive
+
+    def watched(rows_MC: Tensor, codes_VC: Tensor) -> Tensor:
+        open_rows.append(len(rows_MC))
+        return decide(rows_MC, codes_VC)
+
+    monkeypatch.setattr(search, "_exhaustive", watched)
+    vectors_MC, codebook_VC = normal(2000, 32, seed=1), normal(300, 32, seed=2)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
         got = nearest_code(vectors_MC, codebook_VC, "torch")
+        assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
     assert got.tolist() == brute_nearest(vectors_MC, codebook_VC)
+    assert sum(open_rows) <= 0.005 * len(vectors_MC)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -20,7 +20,8 @@ def test_guidance_is_uncond_plus_scaled_difference(scale: float) -> None:
         return x * (1.0 + label.float()).unsqueeze(1)
 
     x = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
-    got = Guidance(torch.tensor([0, 2]), 9, scale)(predict, x)
+    guide = Guidance(torch.tensor([0, 2]), 9, scale)
+    got = guide.mix(predict(guide.both(x), guide.labels))
     conditional = x * torch.tensor([[1.0], [3.0]])
     torch.testing.assert_close(got, 10 * x + scale * (conditional - 10 * x))
     assert batches == ([[0, 2]] if scale == 1.0 else [[0, 2, 9, 9]])

@@ -32,16 +32,9 @@ BOTH = [GeneratorKind.CONTENT, GeneratorKind.STRUCTURE]
 class SeenContent(ContentGenerator):
     """A content generator that remembers the labels and stages it was given."""
 
-    def predict(
-        self,
-        canvas_BNC: Tensor,
-        embedding_BNK: Tensor,
-        label_B: Tensor,
-        stage_B: Tensor,
-        intermediate_block: int = 0,
-    ) -> tuple[Tensor, Tensor]:
-        self.seen = {"label": label_B, "stage": stage_B}
-        return super().predict(canvas_BNC, embedding_BNK, label_B, stage_B, intermediate_block)
+    def predict(self, *inputs: Any, **angles: Any) -> tuple[Tensor, Tensor]:
+        self.seen = {"label": inputs[2], "stage": inputs[3]}
+        return super().predict(*inputs, **angles)
 
 
 class SeenStructure(StructureGenerator):
