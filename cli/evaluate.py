@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, SplitName, WeightsName, by_name, read_recipe
+from cli.options import (
+    BatchSize,
+    CompileName,
+    Compiling,
+    Settings,
+    SplitName,
+    WeightsName,
+    by_name,
+    read_recipe,
+)
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
@@ -58,6 +67,8 @@ def generation_verb(
     generator_weights: Annotated[
         WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
     ] = WeightsName.EMA,
+    batch_size: BatchSize = 64,
+    compile: Compiling = CompileName.AUTO,
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
     data_settings: Annotated[
         list[str] | None, typer.Option("--set-data", help="Override of --data (repeatable)")

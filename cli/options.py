@@ -57,10 +57,23 @@ class SplitName(StrEnum):
     VAL = "val"
 
 
+class CompileName(StrEnum):
+    """Mirror of `nvg.sampling.config.Compile`."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a recipe key: section.key=value (repeatable)"),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images sampled at once")]
+Compiling = Annotated[
+    CompileName,
+    typer.Option("--compile", help="Compile the networks first; auto: many images on a GPU"),
 ]
 Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto or HOST:PORT")]

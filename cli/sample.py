@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, WeightsName, by_name
+from cli.options import BatchSize, CompileName, Compiling, Settings, WeightsName, by_name
 
 
 def sample(
@@ -37,6 +37,8 @@ def sample(
     weights: Annotated[
         WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
     ] = WeightsName.EMA,
+    batch_size: BatchSize = 64,
+    compile: Compiling = CompileName.AUTO,
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""

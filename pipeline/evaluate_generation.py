@@ -16,7 +16,8 @@ from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features, fidelity, fidelity_line
 from nvg.pretrained.inception import Extractor, load_extractor
-from nvg.sampling.config import SamplerConfig
+from nvg.sampling.config import BATCH as SAMPLED
+from nvg.sampling.config import Compile, SamplerConfig
 from nvg.sampling.generators import Generators
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.view.figures import png_bytes, sample_figure
@@ -48,6 +49,10 @@ class GenerationOptions:
     """Of the extractor."""
     out: Path | None = None
     """Folder of the report, by default the run."""
+    batch_size: int = SAMPLED
+    """Images sampled at once."""
+    compile: str = Compile.AUTO
+    """Whether the networks are compiled first: auto, on or off."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ def open_evaluation(
     extractor = load_extractor(options.extractor, options.weights, default_device())
     generators = open_generators(run, options.generator_weights)
     labels = balanced(len(generators.classes), options.number)
+    compiling = Compile(options.compile)
+    generators = generators.prepared(options.batch_size, compiling, len(labels))
     size = generators.detokenizer.config.image_size
     real = real_features(data, size, extractor, options.real)
     facts = {

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
+from nvg.sampling.config import BATCH, Compile
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators, class_ids
 from nvg.sampling.guidance import untrained_null_warnings
@@ -62,6 +63,10 @@ class SampleOptions:
     folder: Path | None = None
     npz: Path | None = None
     stages: Path | None = None
+    batch_size: int = BATCH
+    """Images sampled at once."""
+    compile: str = Compile.AUTO
+    """Whether the networks are compiled first: auto, on or off."""
 
     def check(self) -> None:
         """InputError for options that exclude each other, before any work."""
@@ -96,6 +101,8 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
         log.warning("%s", line)
     ids = class_ids(generators.classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]
+    compiling = Compile(options.compile)
+    generators = generators.prepared(options.batch_size, compiling, len(labels))
     control = _control(generators, options, len(labels))
     shown: list[Tensor] = []
     staged: list[Sequences] = []

@@ -8,6 +8,21 @@ from enum import StrEnum
 from nvg.choices import FlowNoise, LastSplit, Split, StructureGuidance, TimeGrid, TopPCurve
 
 SHIFT_256, SHIFT_4096 = 0.5, 1.15  # of the shifted time grid, at so many positions
+BATCH = 64  # images sampled at once, where nothing is said
+MANY = 2048  # images from which compiling should pay on a GPU; an estimate, not measured
+
+
+class Compile(StrEnum):
+    """Whether the networks are compiled before they sample."""
+
+    AUTO = "auto"
+    """On a GPU, for many images."""
+    ON = "on"
+    OFF = "off"
+
+    def wants(self, device: str, images: int) -> bool:
+        """The answer for a type of device and so many images."""
+        return self is Compile.ON or (self is Compile.AUTO and device == "cuda" and images >= MANY)
 
 
 class Solver(StrEnum):

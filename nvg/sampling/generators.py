@@ -1,8 +1,9 @@
 """The generators of a run: class labels -> sequences -> images."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampling.config import SamplerConfig
+from nvg.sampling.config import BATCH, Compile, SamplerConfig
 from nvg.sampling.control import Control
 from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
@@ -37,6 +38,20 @@ class Generators:
     classes: list[str]
     tokenizer: str
     """Fingerprint of the tokenizer they were trained with."""
+    batch_size: int = BATCH
+    """Images sampled at once; they do not depend on it."""
+
+    def prepared(self, batch_size: int, compiling: Compile, images: int) -> "Generators":
+        """These, to sample so many images, so many at once; compiled in place if that is wanted.
+
+        Block by block: all of a network share one compiled function, so the first batch waits for
+        few. The decoder is compiled whole.
+        """
+        if compiling.wants(self.detokenizer.quantizer.codebook.device.type, images):
+            blocks = (model.backbone.blocks for model in (self.content, self.structure))
+            for module in (*itertools.chain(*blocks), self.detokenizer.decoder):
+                module.compile()
+        return replace(self, batch_size=batch_size)
 
     def names(self, labels: list[int]) -> list[str]:
         """Class names of ids; "" for no class."""
@@ -56,7 +71,7 @@ class Generators:
 
         Image i depends on (seed, i) and what `control` gives it, whatever the batch.
         """
-        for made in self.sampler(config).batches(labels, seed, control):
+        for made in self.sampler(config).batches(labels, seed, control, self.batch_size):
             yield made.sequences, self.detokenizer.render(made.canvas)
 
     def images(

@@ -18,6 +18,7 @@ from nvg.precision import Part, numbers
 from nvg.progress import progress
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import (
+    BATCH,
     SamplerConfig,
     guidance_at,
     structure_guidance_at,
@@ -28,8 +29,6 @@ from nvg.sampling.guidance import Draw, Guidance, Noise
 from nvg.sampling.structure import balanced_split, bit_probability, sample_structure
 from nvg.sampling.top_p import sample_tokens
 from nvg.sequence import Sequences
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,10 @@ class Sampler:
     ) -> Iterator[Sample]:
         """Samples for many labels, batch by batch; image i depends on (seed, i) only."""
         device = self.quantizer.codebook.device
+        label_B = torch.tensor(labels, dtype=torch.int64).to(device, non_blocking=True)
         with progress(total=len(labels), desc="sample", unit="image") as bar:
             for start in range(0, len(labels), batch_size):
-                chosen = torch.tensor(labels[start : start + batch_size], device=device)
+                chosen = label_B[start : start + batch_size]
                 stop = start + len(chosen)
                 part = control.part(start, stop) if control else None
                 noise = Noise(seed, range(start, stop), device, self._draws(part))

@@ -10,7 +10,7 @@ FLAGS = {
     "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
-    "--generator-weights --out "
+    "--generator-weights --batch-size --compile --out "
     "--set-data --set --sweep",
     "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
@@ -18,5 +18,5 @@ FLAGS = {
     "view": "store --against --port",
     "verify": "store",
     "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
-    "--mask --tokenizer --weights --set",
+    "--mask --tokenizer --weights --batch-size --compile --set",
 }

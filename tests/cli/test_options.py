@@ -12,6 +12,7 @@ from cli import options
 from cli.evaluate import generation_verb, reconstruction_verb
 from cli.sample import sample
 from nvg.generator.config import GeneratorKind
+from nvg.sampling.config import Compile
 from nvg.store.export import ExportFormat
 from pipeline.evaluate_generation import GenerationOptions
 from pipeline.evaluate_reconstruction import ReconstructionOptions
@@ -25,6 +26,7 @@ from pipeline.tokenize.engine import Engine
         (options.EngineName, Engine),
         (options.PartName, GeneratorKind),
         (options.ExportName, ExportFormat),
+        (options.CompileName, Compile),
     ],
 )
 def test_a_mirror_has_the_names_of_the_library(
@@ -48,7 +50,8 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
     offered, fields = get_type_hints(verb), get_type_hints(kind)
     for field in dataclasses.fields(kind):
         option = offered[field.name]
-        found = str if option is options.WeightsName else option
+        is_name = option in (options.WeightsName, options.CompileName)
+        found = str if is_name else option
         assert found == fields[field.name], field.name
         if field.default is not dataclasses.MISSING:
             assert field.default == wanted[field.name].default, field.name

@@ -63,9 +63,11 @@ def test_exact_parts_switch_reduced_products_off_and_back(way: str, device: torc
     before = state()
     convolutions = BACKENDS.cudnn.conv if device == CUDA else BACKENDS.mkldnn.conv
     switches = (BACKENDS.cuda.matmul, BACKENDS.mkldnn.matmul, convolutions)
-    with pytest.raises(KeyError), numbers(EXACT[0], device), numbers(EXACT[1], device):
+    with numbers(EXACT[0], device), numbers(EXACT[1], device):
         assert {switch.fp32_precision for switch in switches} <= {"none", "ieee"}
         assert not BACKENDS.cuda.matmul.allow_tf32  # the older one agrees: torch would refuse
+    assert state() == before
+    with pytest.raises(KeyError), numbers(EXACT[0], device):
         raise KeyError
     assert state() == before
 

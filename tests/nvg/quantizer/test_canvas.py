@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from nvg.choices import PhiForm
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.structure import build_leaves
+from tests.nvg.launches import fake_cuda
 from tests.nvg.quantizer.makers import quantizer_case
 
 # B image, N position, C latent channel, T token
@@ -95,3 +97,41 @@ def test_canvas_passes_gradients_straight_through() -> None:
     (quantizer(latents_BNC, leaves_BN).canvas * upstream_BNC).sum().backward()
     assert latents_BNC.grad is not None
     torch.testing.assert_close(latents_BNC.grad, upstream_BNC, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("phi", list(PhiForm))
+def test_autocast_does_not_reach_the_canvases(phi: PhiForm) -> None:
+    """Bit-equal float32 canvases with and without it, wherever they are rebuilt from tokens."""
+    quantizer, latents_BNC, leaves_BN = quantizer_case(4)
+    for refiner in quantizer.refiners:
+        refiner.form = phi
+    content_BT = quantizer.encode(latents_BNC, leaves_BN)
+    stages = [torch.tensor([[0, 3], [2, 4]])]
+
+    def rebuilt() -> list[torch.Tensor]:
+        before, final = quantizer.teacher_canvases(content_BT, leaves_BN, stages)
+        code_BnC = quantizer.codes(content_BT[:, :1])
+        first = quantizer.add_stage(quantizer.empty_canvas(2), code_BnC, leaves_BN, 0)
+        return [*quantizer.canvases(content_BT, leaves_BN), *before, final, first]
+
+    plain = rebuilt()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = rebuilt()
+    for one, other in zip(plain, mixed, strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("phi", list(PhiForm))
+def test_canvases_are_float32_under_autocast_on_a_gpu(phi: PhiForm) -> None:
+    """Both forms of phi, which torch refuses to blend or add in other dtypes."""
+    with fake_cuda():
+        with torch.device("cuda"):
+            quantizer = MultiGranularityQuantizer(24, 4, Geometry(4), phi)
+            content_BT = torch.zeros(2, 31, dtype=torch.int64)
+            leaves_BN = torch.arange(16).expand(2, -1)
+            stages = [torch.tensor([[0, 3], [2, 4]])]
+        with torch.autocast("cuda", torch.bfloat16):
+            canvases = quantizer.canvases(content_BT, leaves_BN)
+            before, final = quantizer.teacher_canvases(content_BT, leaves_BN, stages)
+        assert {each.dtype for each in (*canvases, *before, final)} == {torch.float32}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from nvg.sampling.config import SamplerConfig
-from nvg.sampling.guidance import Guidance, Noise, untrained_null_warnings
+from nvg.sampling.guidance import Draw, Guidance, Noise, untrained_null_warnings
 
 CPU = torch.device("cpu")
 
@@ -44,3 +44,20 @@ def test_guidance_by_an_untrained_class_is_warned_of() -> None:
     for config, dropout, classes in ((plain, 0.0, 10), (SamplerConfig(), 0.1, 10)):
         assert untrained_null_warnings(config, dropout, classes) == []
     assert untrained_null_warnings(SamplerConfig(), 0.0, 0) == []
+
+
+def test_noise_drawn_ahead_is_the_same() -> None:
+    """To the bit, whatever shapes and order; after it, images go on where they are."""
+    ahead = [Draw(torch.randn, (16, 4)), Draw(torch.rand, (1,)), Draw(torch.randn, (3,))]
+    one, other = Noise(2, range(4, 7), CPU), Noise(2, range(4, 7), CPU, ahead)
+    for draw in (*ahead, Draw(torch.rand, (5,)), Draw(torch.randn, (17,))):
+        kind = "normal" if draw.fill is torch.randn else "uniform"
+        first, second = (getattr(noise, kind)(*draw.shape) for noise in (one, other))
+        assert torch.equal(first, second)
+
+
+def test_other_noise_than_was_drawn_ahead_is_refused() -> None:
+    """A sampler that asks in another order is wrong, and told so."""
+    noise = Noise(0, range(2), CPU, [Draw(torch.randn, (4,))])
+    with pytest.raises(ValueError, match=r"drawn ahead was .*\(4,\)"):
+        noise.uniform(4)
