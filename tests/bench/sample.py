@@ -22,7 +22,6 @@ from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfi
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.control import Control
-from nvg.sampling.guidance import Noise
 from nvg.sampling.sampler import Sampler
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.config import AutoencoderConfig
@@ -74,7 +73,6 @@ def _ours(
     )
     quantizer = detokenizer.quantizer
     assert isinstance(quantizer, MultiGranularityQuantizer)
-    label = torch.zeros(batch, dtype=torch.int64, device=device)
     given = Control(torch.arange(256, device=device).expand(batch, -1), structure_stages=9)
 
     def call(steps: int, control: Control | None) -> Callable[[], object]:
@@ -82,9 +80,8 @@ def _ours(
         sampler = Sampler(content, structure, quantizer, config)  # type: ignore[arg-type]
 
         def run() -> object:
-            noise = Noise(0, range(batch), device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                return detokenizer.render(sampler.sample(label, noise, control).canvas)
+            (made,) = sampler.batches([0] * batch, 0, control)
+            return detokenizer.render(made.canvas)
 
         return run
 

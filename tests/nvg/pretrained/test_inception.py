@@ -10,7 +10,7 @@ import torch
 
 from nvg.errors import InputError
 from nvg.pretrained.inception import INCEPTION, load_extractor
-from tests.nvg.pretrained.makers import OWN
+from tests.nvg.pretrained.makers import OWN, Shrink
 
 CPU = torch.device("cpu")
 
@@ -47,6 +47,22 @@ def test_a_users_own_extractor_is_named() -> None:
     assert found(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape == (2, 12)
     assert found.distance_name == f"Frechet distance ({OWN})"
     assert (found.kernel_name, found.score_name) == ("kernel distance", "class score")
+
+
+def test_features_are_exact_float32() -> None:
+    """Without autocast and TF32, whatever is set around: distances mean the same anywhere."""
+    found = load_extractor(OWN, None, CPU)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        with torch.autocast("cpu", torch.bfloat16):
+            found(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert isinstance(found.network, Shrink)
+    switch, dtype = found.network.seen
+    assert switch in ("ieee", "none")
+    assert dtype == torch.float32
 
 
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:

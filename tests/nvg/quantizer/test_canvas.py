@@ -6,6 +6,7 @@ import torch
 from nvg.choices import PhiForm
 from nvg.geometry import Geometry
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.quantizer.residual import ResidualConv
 from nvg.structure import build_leaves
 from tests.nvg.launches import fake_cuda
 from tests.nvg.quantizer.makers import quantizer_case
@@ -104,6 +105,7 @@ def test_autocast_does_not_reach_the_canvases(phi: PhiForm) -> None:
     """Bit-equal float32 canvases with and without it, wherever they are rebuilt from tokens."""
     quantizer, latents_BNC, leaves_BN = quantizer_case(4)
     for refiner in quantizer.refiners:
+        assert isinstance(refiner, ResidualConv)
         refiner.form = phi
     content_BT = quantizer.encode(latents_BNC, leaves_BN)
     stages = [torch.tensor([[0, 3], [2, 4]])]

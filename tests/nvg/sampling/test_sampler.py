@@ -9,40 +9,23 @@ from torch import Tensor, nn
 
 from nvg.choices import ChildOrder, FlowNoise, LastSplit, StructureGuidance, StructureValues
 from nvg.generator.config import Variant
-from nvg.generator.content import ContentGenerator
-from nvg.generator.structure_flow import StructureGenerator
-from nvg.geometry import Geometry, canonical
-from nvg.quantizer import MultiGranularityQuantizer
+from nvg.geometry import canonical
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.guidance import Noise
-from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
-from pipeline.recipe.profiles import RELEASE
-from tests.nvg.generator.makers import RELEASED, RMS, make_shape, randomize
-from tests.nvg.sampling.makers import sampled
+from tests.nvg.sampling.makers import (
+    CLASSES,
+    CODES,
+    PAPER,
+    RELEASE_PARTS,
+    RELEASE_SAMPLE,
+    make_sampler,
+    sampled,
+)
 from tests.nvg.structure import reference
 
 # B image, N position, C channel, K structure channel
 CPU = torch.device("cpu")
-CODES, CLASSES = 16, 3
-PAPER = SamplerConfig(flow_steps=2)
-RELEASE_SAMPLE: dict[str, Any] = RELEASE["sample"]
-RELEASE_PARTS: dict[str, Any] = {
-    "config": replace(PAPER, **RELEASE_SAMPLE),
-    "variant": RELEASED,
-    "canvas_rms": RMS,
-}
-
-
-def make_sampler(grid: int = 4, config: SamplerConfig = PAPER, **parts: Any) -> Sampler:
-    """Random models of a shape with these parts."""
-    sizes: dict[str, Any] = {"classes": CLASSES, "codebook_size": CODES, "latent_dim": 4}
-    shape = make_shape(grid=grid, latent_scale=0.5, **sizes, **parts)
-    content, structure = ContentGenerator(shape), StructureGenerator(shape)
-    quantizer = MultiGranularityQuantizer(CODES, 4, Geometry(grid))
-    for number, model in enumerate((content, structure, quantizer)):
-        randomize(model.eval(), number, 0.3)
-    return Sampler(content, structure, quantizer, config)
 
 
 def samples(labels: list[int], seed: int = 0, batch: int = 64, **parts: Any) -> Sequences:

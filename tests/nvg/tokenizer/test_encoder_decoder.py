@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
@@ -12,6 +13,7 @@ from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import SpatialAttention
 from tests.nvg.generator.makers import randomize
+from tests.nvg.launches import Launches, fake_cuda
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 
@@ -41,6 +43,21 @@ def test_attention_mixes_all_positions() -> None:
     other = one.clone()
     other[0, 0, 0, 0] += 1
     assert ((layer(one) - layer(other)).abs().amax((0, 1)) > 1e-6).all()
+
+
+def test_attention_on_a_gpu_is_one_kernel() -> None:
+    """It has a head there, which the fused kernel asks for; the values are the same."""
+    attention = F.scaled_dot_product_attention
+    with fake_cuda():
+        with torch.device("cuda"):
+            layer, feature_BCDD = SpatialAttention(8), torch.randn(2, 8, 3, 3)
+        with Launches() as launches:
+            assert layer(feature_BCDD).shape == feature_BCDD.shape
+    fused = [name for name in launches.kernels if "attention" in name]
+    assert [launches.kernels[name] for name in fused] == [1]
+    one = torch.randn(3, 2, 9, 8, generator=torch.Generator().manual_seed(0))
+    with_head = attention(*one.unsqueeze(2)).squeeze(1)
+    torch.testing.assert_close(with_head, attention(*one))
 
 
 OUTER = {
