@@ -13,6 +13,7 @@ from torch import Tensor
 from nvg.distributed import default_device
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features
+from nvg.precision import PRECISION, Part
 from nvg.pretrained.inception import Extractor
 from nvg.progress import progress
 from pipeline.images.blocks import RowImages
@@ -56,6 +57,7 @@ def _cached(images: RowImages, extractor: Extractor, data: Recipe, size: int) ->
         str(size),
         extractor.name,
         extractor.weights,
+        PRECISION[Part.FEATURES],
     ]
     key = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nvg"
