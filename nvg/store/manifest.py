@@ -41,6 +41,8 @@ class Manifest:
     codebook_size: int
     latent_dim: int
     builder: str
+    space_weight: float | None = None
+    """Of the builder `greedy+space` only."""
     child_order: ChildOrder | None = None
     """None: by position."""
     rows: int

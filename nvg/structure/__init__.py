@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from nvg.structure.quality import explained_fraction as explained_fraction
     from nvg.structure.quality import measure_structure as measure_structure
     from nvg.structure.regions import grid_labels as grid_labels
+    from nvg.structure.space import GREEDY_SPACE as GREEDY_SPACE
+    from nvg.structure.space import require_space_weight as require_space_weight
+    from nvg.structure.space import with_positions as with_positions
 else:
     __getattr__, __dir__, __all__ = lazy_face(
         __name__,
         {
             "Builder": "nvg.structure.builders",
+            "GREEDY_SPACE": "nvg.structure.space",
             "Quality": "nvg.structure.quality",
             "build_leaves": "nvg.structure.builders",
             "builder_names": "nvg.structure.builders",
@@ -31,7 +35,9 @@ else:
             "order_by_merging": "nvg.structure.child_order",
             "register_builder": "nvg.structure.builders",
             "require_builder_name": "nvg.structure.builders",
+            "require_space_weight": "nvg.structure.space",
             "explained_fraction": "nvg.structure.quality",
             "takes_segments": "nvg.structure.builders",
+            "with_positions": "nvg.structure.space",
         },
     )

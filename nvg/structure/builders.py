@@ -17,6 +17,7 @@ from nvg.structure.greedy import greedy, greedy_with_swaps
 from nvg.structure.lattice import LatentsError, lattice_frame
 from nvg.structure.matching import optimal
 from nvg.structure.regions import segments, spatial
+from nvg.structure.space import GREEDY_SPACE, greedy_with_space
 
 # Finite latents [B, N, C] in float32 or float64, N a power of two, and options by name -> leaves
 Builder = Callable[..., Tensor]
@@ -24,6 +25,7 @@ Builder = Callable[..., Tensor]
 BUILDERS: dict[str, Builder] = {
     "greedy": greedy,
     "greedy+2opt": greedy_with_swaps,
+    GREEDY_SPACE: greedy_with_space,
     "optimal": optimal,
     "spatial": spatial,
     "segments": segments,
@@ -36,7 +38,7 @@ def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Te
     Each row is a permutation of 0..N-1 in canonical child order; `labels(leaves, i, K)` is the
     structure map of stage i. `builder` is one of `builder_names()` or `module:function`; options
     are the builder's own. ValueError on a wrong shape or dtype, NaN or Inf, an unknown builder or
-    option.
+    option, or one that is missing.
     """
     build = find_builder(builder)
     allowed = list(inspect.signature(build).parameters)[1:]
@@ -48,6 +50,8 @@ def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Te
             )
     if "segments" in allowed and options.get("segments") is None:
         raise ValueError(f"structure builder {builder!r} needs a label map per image: segments=...")
+    if builder == GREEDY_SPACE and options.get("space_weight") is None:
+        raise ValueError(f"structure builder {builder!r} needs a number: space_weight=...")
     _check(latents)
     values = latents.detach()
     try:

@@ -8,22 +8,24 @@ from torch import Tensor
 
 from nvg.geometry import leaf_order
 from nvg.structure.lattice import lattice
+from nvg.structure.space import with_positions
 
 
 @torch.no_grad()
-def order_by_merging(latents_BNC: Tensor, leaves_BN: Tensor) -> Tensor:
+def order_by_merging(latents_BNC: Tensor, leaves_BN: Tensor, space_weight: float = 0.0) -> Tensor:
     """The same hierarchy, leaves [B, N], with its children in the order of merging.
 
     The greedy algorithm takes the pairs of a level in the strict order of their keys d2 n + (i xor
     j), then min(i, j); so of two siblings the one with the lesser key was merged first. The keys
     are taken on the lattice on which structure is built: whatever backend found the hierarchy, the
-    order is exact. The two leaves of a pair are in order of position.
+    order is exact. The two leaves of a pair are in order of position. `space_weight` is that of the
+    builder `greedy+space`, whose keys count distance on the grid too.
 
     A hierarchy that was not merged greedily (given label maps, other builders) is put in the same
     order by its latents; one without latents (a drawing) keeps the order of positions.
     """
     order_BN = leaf_order(leaves_BN).unflatten(1, (-1, 2)).sort(dim=-1).values.flatten(1)
-    point_BnC = lattice(latents_BNC)
+    point_BnC = lattice(with_positions(latents_BNC, space_weight))
     point_BnC = point_BnC.gather(1, order_BN.unsqueeze(-1).expand_as(point_BnC))
     first_Bn = order_BN  # smallest position of each cluster
     while point_BnC.shape[1] > 2:

@@ -28,6 +28,10 @@ class Frame:
     scale: Tensor
     """A power of two per image, float64 [B, 1, 1]."""
 
+    def points(self, latents_BNC: Tensor) -> Tensor:
+        """Latents [B, N, C] on the lattice, as integers held in float64 [B, N, C]."""
+        return torch.round((latents_BNC.to(torch.float64) - self.middle) * self.scale)
+
 
 def lattice_limit(positions: int, channels: int) -> float:
     """The largest coordinate: 2^b - 1, which keeps every pair key of every level below 2^53.
@@ -61,5 +65,4 @@ def require_scale(scale_B: np.ndarray[Any, Any]) -> None:
 
 def lattice(latents_BNC: Tensor) -> Tensor:
     """Latents [B, N, C] on the integer lattice, as integers held in float64 [B, N, C]."""
-    frame = lattice_frame(latents_BNC)
-    return torch.round((latents_BNC.to(torch.float64) - frame.middle) * frame.scale)
+    return lattice_frame(latents_BNC).points(latents_BNC)

@@ -14,6 +14,7 @@ from torch import Tensor
 from nvg.geometry import as_int64, canonical, last_stage, leaf_dtype, leaf_order
 from nvg.structure.greedy import greedy
 from nvg.structure.lattice import lattice, lattice_frame
+from nvg.structure.space import grid_sides
 
 Array = np.ndarray[Any, Any]
 
@@ -27,9 +28,8 @@ def spatial(latents_BNC: Tensor) -> Tensor:
     lattice_frame(latents_BNC)  # raises for NaN and Inf
     batch, positions, _ = latents_BNC.shape
     K = last_stage(positions)
-    high = 1 << K // 2
-    place = np.divmod(np.arange(positions), positions // high)  # row and column
-    size = [high, positions // high]
+    size = list(grid_sides(positions))
+    place = np.divmod(np.arange(positions), size[1])  # row and column
     label_N = np.zeros(positions, np.int64)
     for _ in range(K):
         side = 0 if size[0] >= size[1] else 1

@@ -40,7 +40,7 @@ class Detokenizer(nn.Module):
     def choices(self) -> list[str]:
         """Choices that are not the defaults: with the weights, the identity of a tokenizer."""
         ours, first = self.config, AutoencoderConfig()
-        names = ("phi", "phis", "child_order")
+        names = ("phi", "phis", "child_order", "space_weight")
         changed = [name for name in names if getattr(ours, name) != getattr(first, name)]
         return [f"{name} {getattr(ours, name)}" for name in changed]
 
@@ -96,10 +96,12 @@ class Autoencoder(Detokenizer):
         if self.config.pyramid is Pyramid.SCALE:
             positions = self.config.geometry.positions
             return torch.arange(positions, device=latents.device).expand(len(latents), -1)
-        options = {} if segments is None else {"segments": segments}
-        leaves = build_leaves(latents, self.config.builder, **options)
+        weight = self.config.space_weight
+        options = {"segments": segments, "space_weight": weight}
+        given = {name: option for name, option in options.items() if option is not None}
+        leaves = build_leaves(latents, self.config.builder, **given)
         if self.config.child_order is ChildOrder.MERGING:
-            return order_by_merging(latents, leaves)
+            return order_by_merging(latents, leaves, weight or 0.0)
         return leaves
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from nvg.choices import ChildOrder, PhiCount, PhiForm
 from nvg.config import require_fraction, require_positive
 from nvg.geometry import Geometry
-from nvg.structure import require_builder_name
+from nvg.structure import GREEDY_SPACE, require_builder_name, require_space_weight
 
 
 class Pyramid(StrEnum):
@@ -31,6 +31,8 @@ class AutoencoderConfig:
     latent_dim: int = 32
     codebook_size: int = 4096
     builder: str = "greedy"
+    space_weight: float | None = None
+    """Weight of distance on the grid beside that of latents, for the builder `greedy+space`."""
     pyramid: Pyramid = Pyramid.GRANULARITY
     phi: PhiForm = PhiForm.BLEND
     phis: PhiCount = PhiCount.FOUR
@@ -45,6 +47,7 @@ class AutoencoderConfig:
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError("multipliers must name at least one resolution, each at least 1")
         require_builder_name(self.builder)
+        self._check_space_weight()
         if self.image_size % self.downsampling:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of the downsampling "
@@ -53,6 +56,15 @@ class AutoencoderConfig:
         if not 2 <= self.codebook_size <= 65536:
             raise ValueError(f"codebook_size must be 2..65536 (uint16), not {self.codebook_size}")
         _ = self.geometry
+
+    def _check_space_weight(self) -> None:
+        is_needed = self.builder == GREEDY_SPACE
+        if self.space_weight is not None and not is_needed:
+            raise ValueError(f"space_weight belongs to builder {GREEDY_SPACE!r}: leave it out")
+        if self.space_weight is None and is_needed:
+            raise ValueError(f"builder {GREEDY_SPACE!r} needs space_weight (0 is greedy)")
+        if self.space_weight is not None:
+            require_space_weight(self.space_weight)
 
     @property
     def downsampling(self) -> int:

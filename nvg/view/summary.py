@@ -35,6 +35,8 @@ class StoreSummary:
     codebook_size: int
     latent_dim: int
     builder: str
+    space_weight: float | None
+    """Of the builder `greedy+space` only."""
     source: str
     tokenizer: str
     features: FeatureInfo | None
@@ -74,6 +76,7 @@ def summarize(store: Store) -> StoreSummary:
         codebook_size=manifest.codebook_size,
         latent_dim=manifest.latent_dim,
         builder=manifest.builder,
+        space_weight=manifest.space_weight,
         source=manifest.source,
         tokenizer=manifest.tokenizer,
         features=manifest.features,

@@ -37,7 +37,8 @@ def summary_view(found: StoreSummary) -> RenderableType:
         f"{found.grid}x{found.grid}, stages 0..{found.last_stage}",
         f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
     )
-    table.add_row("structure", found.builder, f"tokenizer {found.tokenizer[:16]}")
+    weight = "" if found.space_weight is None else f", space_weight {found.space_weight:g}"
+    table.add_row("structure", found.builder + weight, f"tokenizer {found.tokenizer[:16]}")
     size = f"{found.bytes / 1e6:,.2f} MB"
     table.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
     if found.features:

@@ -46,6 +46,7 @@ def make_manifest(
         codebook_size=config.codebook_size,
         latent_dim=config.latent_dim,
         builder=config.builder,
+        space_weight=config.space_weight,
         child_order=None if is_by_position else config.child_order,
         rows=len(plan.rows),
         val_rows=plan.val_rows,

@@ -4,6 +4,7 @@ import io
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,9 +14,10 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from nvg.structure import build_leaves, builder_names, measure_structure
+from nvg.structure import GREEDY_SPACE, build_leaves, builder_names, measure_structure
 
 IMAGES, OPTIMAL_IMAGES, CHANNELS, REGIONS = 1000, 32, 32, 4
+SPACE_WEIGHT = 0.7
 
 
 def patch_latents() -> tuple[str, Tensor]:
@@ -48,6 +50,13 @@ def brightness_regions(latents_BNC: Tensor) -> Tensor:
     return (rank_BN * REGIONS) // latents_BNC.shape[1]
 
 
+def options(builder: str, latents_BNC: Tensor) -> dict[str, Any]:
+    """What a builder needs besides latents."""
+    if builder == "segments":
+        return {"segments": brightness_regions(latents_BNC)}
+    return {"space_weight": SPACE_WEIGHT} if builder == GREEDY_SPACE else {}
+
+
 def main() -> None:
     """Print variance within clusters per stage, and microseconds per image."""
     torch.manual_seed(0)
@@ -56,10 +65,10 @@ def main() -> None:
     print(f"  {'builder':12}" + "".join(f"  stage {s}" for s in range(7)) + "   us/image")
     for builder in builder_names():
         part = latents[: OPTIMAL_IMAGES if builder == "optimal" else None]
-        options = {"segments": brightness_regions(part)} if builder == "segments" else {}
-        build_leaves(part[:2], builder, **{k: v[:2] for k, v in options.items()})
+        build_leaves(part[:2], builder, **options(builder, part[:2]))
+        given = options(builder, part)
         began = time.perf_counter()
-        leaves = build_leaves(part, builder, **options)
+        leaves = build_leaves(part, builder, **given)
         cost = (time.perf_counter() - began) / len(part) * 1e6
         row = measure_structure(part, leaves).variance.tolist()
         note = f"  ({len(part)} images)" if builder == "optimal" else ""

@@ -87,7 +87,8 @@ class AutoencoderTrainer:
     def adopt(self, model: Autoencoder) -> None:
         """Start from another autoencoder's weights; CheckpointError where its shape differs."""
         own, found = self.model.config, model.config
-        if replace(found, builder=own.builder, dropout=own.dropout) != own:
+        free = {name: getattr(own, name) for name in ("builder", "space_weight", "dropout")}
+        if replace(found, **free) != own:
             raise CheckpointError(
                 "the weights to start from are of another [autoencoder.model] than the recipe's"
             )

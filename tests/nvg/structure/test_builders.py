@@ -62,14 +62,30 @@ def registry() -> Iterator[None]:
 
 def test_the_names() -> None:
     """The names in the documentation."""
-    assert builder_names() == ["greedy", "greedy+2opt", "optimal", "spatial", "segments"]
+    assert builder_names() == [
+        "greedy",
+        "greedy+2opt",
+        "greedy+space",
+        "optimal",
+        "spatial",
+        "segments",
+    ]
     assert [name for name in builder_names() if takes_segments(name)] == ["segments"]
 
 
-@pytest.mark.parametrize("name", ["greedy", "greedy+2opt", "optimal", "spatial"])
-def test_every_builder_is_called_the_same_way(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("greedy", {}),
+        ("greedy+2opt", {}),
+        ("greedy+space", {"space_weight": 0.5}),
+        ("optimal", {}),
+        ("spatial", {}),
+    ],
+)
+def test_every_builder_is_called_the_same_way(name: str, options: dict[str, Any]) -> None:
     """One permutation per image, one byte per leaf."""
-    leaves_BN = build_leaves(torch.randn(2, 16, 3), name)
+    leaves_BN = build_leaves(torch.randn(2, 16, 3), name, **options)
     assert leaves_BN.dtype == torch.uint8
     assert leaves_BN.sort(1).values.tolist() == [list(range(16))] * 2
 
@@ -80,6 +96,8 @@ def test_every_builder_is_called_the_same_way(name: str) -> None:
         ("greedy", {"colour": 1}, ["colour", "backend"]),
         ("spatial", {"backend": "torch"}, ["backend", "none"]),
         ("greedy", {"backend": "abacus"}, ["abacus"]),
+        ("greedy", {"space_weight": 0.5}, ["space_weight", "backend"]),
+        ("greedy+space", {}, ["greedy+space", "space_weight"]),
         ("segments", {}, ["segments", "label map"]),
         ("segments", {"segments": None}, ["label map"]),
         ("magic", {}, ["magic", "greedy"]),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,12 +19,13 @@ from nvg.tokenizer.autoencoder import (
     to_pixels,
 )
 from nvg.tokenizer.config import AutoencoderConfig, Pyramid
-from nvg.weights import CheckpointError, load_weights
+from nvg.weights import CheckpointError, fingerprint, load_weights
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 # B image, N position, C latent channel, D pixel row or column
 light = settings(deadline=None, max_examples=25)
 MERGING = replace(tiny_model(), child_order=ChildOrder.MERGING)
+SPACE = replace(tiny_model(), builder="greedy+space", space_weight=0.7)
 RELEASE = replace(MERGING, phi=PhiForm.RESIDUAL, phis=PhiCount.STAGE, outer_convs=False)
 
 
@@ -103,7 +105,9 @@ def test_pixel_range() -> None:
     assert to_pixels(torch.tensor([-3.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
 
 
-@pytest.mark.parametrize("config", [MERGING, RELEASE, replace(tiny_model(), outer_convs=False)])
+@pytest.mark.parametrize(
+    "config", [MERGING, RELEASE, SPACE, replace(tiny_model(), outer_convs=False)]
+)
 def test_the_choices_survive_saving(config: AutoencoderConfig, tmp_path: Path) -> None:
     """Loaded again it has the same config and weights, and makes the same tokens and images."""
     model, pixels = tiny_autoencoder(3, config), make_pixels(2)
@@ -125,25 +129,39 @@ def test_weights_of_another_choice_are_refused(tmp_path: Path) -> None:
             load_weights(model, tmp_path / "run" / "autoencoder.safetensors")
 
 
-@pytest.mark.parametrize("builder", ["greedy", "optimal", "spatial", "segments"])
+@pytest.mark.parametrize("builder", ["greedy", "greedy+space", "optimal", "spatial", "segments"])
 def test_leaves_stand_in_the_order_that_the_config_names(builder: str) -> None:
     """By position they are the builder's own; by merging the same hierarchy in that order."""
     generator = torch.Generator().manual_seed(7)
     latents_BNC = torch.randn(3, 16, 4, generator=generator)
-    options = {}
+    options: dict[str, Any] = {}
+    weight = 0.9 if builder == "greedy+space" else None
+    if weight:
+        options["space_weight"] = weight
     if builder == "segments":
         options["segments"] = torch.randint(0, 3, (3, 16), generator=generator)
     built_BN = build_leaves(latents_BNC, builder, **options)
     expected = {
         ChildOrder.POSITION: built_BN,
-        ChildOrder.MERGING: order_by_merging(latents_BNC, built_BN),
+        ChildOrder.MERGING: order_by_merging(latents_BNC, built_BN, weight or 0.0),
     }
     assert not torch.equal(*expected.values())
     for order, leaves_BN in expected.items():
-        config = replace(tiny_model(), builder=builder, child_order=order)
+        config = replace(tiny_model(), builder=builder, child_order=order, space_weight=weight)
         got_BN = tiny_autoencoder(config=config).leaves(latents_BNC, options.get("segments"))
         assert got_BN.dtype == torch.uint8
         assert torch.equal(got_BN, leaves_BN)
+
+
+def test_the_weight_of_space_is_part_of_a_tokenizers_identity() -> None:
+    """Other tokens, another fingerprint; that of a tokenizer without such a weight is as it was."""
+    plain, close, far = (
+        tiny_autoencoder(config=config)
+        for config in (tiny_model(), SPACE, replace(SPACE, space_weight=1.4))
+    )
+    assert plain.choices == []
+    assert close.choices == ["space_weight 0.7"]
+    assert len({fingerprint(model) for model in (plain, close, far)}) == 3
 
 
 def test_tokens_follow_the_order_of_merging() -> None:

@@ -50,6 +50,22 @@ def test_a_shape_that_cannot_be_built_is_refused(sizes: dict[str, Any], message:
         AutoencoderConfig(**sizes)
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"builder": "greedy+space"}, "needs space_weight"),
+        ({"space_weight": 0.5}, "belongs to builder 'greedy\\+space'"),
+        ({"builder": "spatial", "space_weight": 0.0}, "belongs to builder"),
+        ({"builder": "greedy+space", "space_weight": -1.0}, "at least 0, not -1.0"),
+    ],
+)
+def test_a_weight_of_space_goes_with_its_builder(shape: dict[str, Any], message: str) -> None:
+    """Neither without the other, and no weight that means nothing."""
+    with pytest.raises(ValueError, match=message):
+        AutoencoderConfig(**shape)
+    assert AutoencoderConfig(builder="greedy+space", space_weight=0.0).space_weight == 0
+
+
 def test_the_largest_codebook_fits_uint16() -> None:
     """65,536 codes are allowed: the ids 0..65535 fill uint16 exactly."""
     assert AutoencoderConfig(codebook_size=65536).codebook_size == 65536

@@ -46,6 +46,14 @@ def test_splits_are_shown(tmp_path: Path) -> None:
     assert "16x16, train" in plain(row_view(store, store.entry(0)))
 
 
+def test_the_weight_of_space_stands_beside_its_builder(store: Store) -> None:
+    """Where the store has one."""
+    found = summarize(store)
+    assert "space_weight" not in plain(summary_view(found))
+    found = replace(found, builder="greedy+space", space_weight=0.35)
+    assert "greedy+space, space_weight 0.35" in plain(summary_view(found))
+
+
 def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
     """The summary says UNFINISHED."""
     assert "UNFINISHED" in plain(summary_view(summarize(empty_store(tmp_path / "a.vgs", 6))))

@@ -106,6 +106,23 @@ def test_only_another_child_order_is_told(recipe: Recipe) -> None:
     assert names == [None, "merging"]
 
 
+def test_only_a_weight_of_space_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    """A manifest of another builder is as it was; a store is not resumed with another weight."""
+    models = [tiny_autoencoder()]
+    for weight in (0.0, 0.7):
+        config = replace(tiny_model(), builder="greedy+space", space_weight=weight)
+        models.append(tiny_autoencoder(config=config))
+    manifests = [made_manifest(recipe, model) for model in models]
+    tables = [json.loads(manifest.to_bytes()) for manifest in manifests]
+    assert "space_weight" not in tables[0]
+    assert [table["space_weight"] for table in tables[1:]] == [0.0, 0.7]
+    assert Manifest.from_bytes(manifests[2].to_bytes(), "a.vgs") == manifests[2]
+    out = str(tmp_path / "a.vgs")
+    prepare_store(out, manifests[1], models[1], resume=False)
+    with pytest.raises(StoreError, match="tokenizer"):
+        prepare_store(out, manifests[2], models[2], resume=True)
+
+
 @pytest.mark.parametrize("form", PhiForm)
 @pytest.mark.parametrize("count", PhiCount)
 def test_a_store_says_how_its_phi_work(

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -174,6 +175,15 @@ def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
     write_autoencoder(tmp_path / "other", config=tiny_model(4, 32))
     with pytest.raises(CheckpointError, match="another"):
         fit(tmp_path / "run2", training, start=tmp_path / "other")
+
+
+def test_a_run_may_go_on_with_another_builder() -> None:
+    """Structure has no weights: those of a greedy tokenizer start one that counts place."""
+    config = replace(tiny_model(), builder="greedy+space", space_weight=0.7)
+    trainer = AutoencoderTrainer(config, AutoencoderTraining(steps=1, batch_size=4))
+    trainer.adopt(tiny_autoencoder(3))
+    assert differing(trainer.model.state_dict(), tiny_autoencoder(3).state_dict()) == []
+    assert trainer.model.config == config
 
 
 def test_images_too_small_for_lpips_are_refused(vit_weights: Path) -> None:
