@@ -80,7 +80,7 @@ def main() -> None:
 
 def train_part(out: Path, part: int, parts: int, dataset: Dataset = DIGITS) -> None:
     """Every `parts`-th of the runs, seed by seed; a line each, done ones are skipped."""
-    done = {(line["name"], line["seed"]) for line in _lines(out)}
+    done = {(line["name"], line["seed"]) for line in lines_of(out)}
     jobs = [(seed, name) for seed in SEEDS for name in TRAINED]
     for seed, name in jobs[part::parts]:
         if (name, seed) not in done:
@@ -143,7 +143,7 @@ def quality(recipe: Recipe, generators: Generators, dataset: Dataset) -> dict[st
 
 def table(out: Path) -> list[str]:
     """Means over the seeds, and the values of each; CPU time of training against classic's."""
-    lines = list(_lines(out))
+    lines = list(lines_of(out))
     classic = {line["seed"]: line["cpu"] for line in lines if line["name"] == "classic"}
     head = "| | held-out bits | classifier accuracy, % | Frechet distance | seconds | time |"
     rows = [head, "|---|---|---|---|---|---|"]
@@ -154,9 +154,9 @@ def table(out: Path) -> list[str]:
         ratios = [line["cpu"] / classic[line["seed"]] for line in own if line["seed"] in classic]
         if own:
             cells = [
-                _cell([line["bits"] for line in own], ".1f"),
-                _cell([100 * line["accuracy"] for line in own], ".1f"),
-                _cell([line["distance"] for line in own], ".2f"),
+                cell([line["bits"] for line in own], ".1f"),
+                cell([100 * line["accuracy"] for line in own], ".1f"),
+                cell([line["distance"] for line in own], ".2f"),
                 f"{mean(line['seconds'] for line in own):.0f}",
                 f"{mean(ratios):.2f}" if ratios else "",
             ]
@@ -164,11 +164,13 @@ def table(out: Path) -> list[str]:
     return rows
 
 
-def _cell(values: list[float], form: str) -> str:
+def cell(values: list[float], form: str) -> str:
+    """The mean, and every value."""
     return f"{mean(values):{form}} ({', '.join(f'{value:{form}}' for value in values)})"
 
 
-def _lines(out: Path) -> Iterator[dict[str, Any]]:
+def lines_of(out: Path) -> Iterator[dict[str, Any]]:
+    """The runs that a file has so far."""
     if out.exists():
         yield from map(json.loads, out.read_text().splitlines())
 

@@ -1,0 +1,170 @@
+"""What place beside latents does: tokenizers and generators by `space_weight`, as a table.
+
+`python -m tests.bench.space OUT PART PARTS` trains every PARTS-th run beginning with PART (2 to 8
+minutes each on 2 cores) and appends a line a run to OUT; runs that have a line are skipped. `python
+-m tests.bench.space OUT` prints the tables of OUT. Without NVG_TEST_DATA, the folder with
+CIFAR-10's Parquet files, only digits are run.
+
+Weight 0 is `greedy`. `tests/bench/space_measures.py` says what the columns measure.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from nvg.metrics.reconstruction import reconstruction_metrics
+from nvg.sampling.generators import load_generators
+from nvg.tokenizer.autoencoder import load_autoencoder
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.train import fit_generator
+from tests.bench.choices import BASE, cell, heldout_bits, lines_of, quality, tokenized
+from tests.bench.space_measures import (
+    heldout_images,
+    heldout_sequences,
+    mask_agreement,
+    rebuilt_agreement,
+    structure_bits,
+)
+
+SEEDS = (0, 1, 2)
+WEIGHTS = (0.0, 0.35, 0.7, 1.4)
+SHOWN_STAGES = (1, 2, 3)
+IMAGES = 4000  # of CIFAR-10
+CIFAR10 = (
+    "data.heldout=400",
+    "autoencoder.model.base_channels=16",
+    "autoencoder.model.blocks=1",
+    "autoencoder.model.latent_dim=16",
+    "autoencoder.model.codebook_size=512",
+    "autoencoder.train.steps=1000",
+    "autoencoder.train.batch_size=32",
+    "autoencoder.train.lr=1e-3",
+    "autoencoder.train.warmup=100",
+    "autoencoder.train.ema=0.99",
+    "tokenize.chunk_rows=512",
+    "generator.content.depth=3",
+    "generator.content.width=128",
+    "generator.content.heads=2",
+    "generator.structure.depth=3",
+    "generator.structure.width=96",
+    "generator.structure.heads=3",
+    "generator.train.steps=1500",
+    "generator.train.batch_size=32",
+    "generator.train.lr=4e-3",
+    "generator.train.ema=0.99",
+    "generator.train.warmup=100",
+)
+RECIPES = {"digits": BASE, "cifar10": CIFAR10}
+
+
+def train_part(out: Path, part: int, parts: int) -> None:
+    """Every `parts`-th of the runs; a line each, done ones are skipped."""
+    done = {(line["data"], line["seed"], line["weight"]) for line in lines_of(out)}
+    names = [name for name in RECIPES if name != "cifar10" or "NVG_TEST_DATA" in os.environ]
+    jobs = [(name, seed, weight) for name in names for seed in SEEDS for weight in WEIGHTS]
+    for job in jobs[part::parts]:
+        if job not in done:
+            line = run(*job, out)
+            with out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def run(name: str, seed: int, weight: float, out: Path) -> dict[str, Any]:
+    """Tokenizer, store and generators of one weight, and what they measure."""
+    settings = [
+        *RECIPES[name],
+        'autoencoder.model.builder="greedy+space"',
+        f"autoencoder.model.space_weight={weight}",
+        f"autoencoder.train.seed={seed}",
+        f"generator.train.seed={seed}",
+    ]
+    if name == "cifar10":
+        settings.append(f'data.path="{cifar10_part(out.with_suffix(".cifar10"))}"')
+    recipe = load_recipe(f"datasets/{name}.toml", settings)
+    folder = tokenized(recipe, out.with_suffix(".tokens"))
+    line = {"data": name, "seed": seed, "weight": weight}
+    line |= tokenizer_measures(recipe, folder / "autoencoder")
+    with tempfile.TemporaryDirectory() as run:
+        fit_generator(recipe, str(folder / "tokens.vgs"), Path(run) / "run", None, False)
+        generators = load_generators(Path(run) / "run")
+    model = load_autoencoder(folder / "autoencoder")
+    line["content_bits"] = heldout_bits(recipe, folder / "autoencoder", generators)
+    sequences = heldout_sequences(recipe, model)
+    line["structure_bits"], line["flow"] = structure_bits(generators, sequences)
+    line["mask"] = mask_agreement(recipe, generators, model)
+    return line | (quality(recipe, generators) if name == "digits" else {})
+
+
+def cifar10_part(folder: Path) -> Path:
+    """A folder with the first images of CIFAR-10, as Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "train.parquet").exists():
+            source = Path(os.environ["NVG_TEST_DATA"], "cifar10-train-00000-of-00002.parquet")
+            pq.write_table(pq.read_table(source).slice(0, IMAGES), folder / "train.parquet")
+    return folder
+
+
+def tokenizer_measures(recipe: Recipe, autoencoder: Path) -> dict[str, Any]:
+    """PSNR of held-out images by stage, and how far their maps are found again."""
+    model = load_autoencoder(autoencoder)
+    images = heldout_images(recipe)
+    return {
+        "psnr": reconstruction_metrics(model, images).stage_psnr,
+        "again": rebuilt_agreement(model, images),
+    }
+
+
+def tables(out: Path) -> list[str]:
+    """A table for each set of images: means over the seeds, and the values of each."""
+    rows = []
+    for name in RECIPES:
+        own = [line for line in lines_of(out) if line["data"] == name]
+        if own:
+            rows += [f"{name}, held out; seeds in brackets", "", *_table(own), ""]
+    return rows
+
+
+def _table(lines: list[dict[str, Any]]) -> list[str]:
+    columns = list(_columns(lines[0]))
+    rows = [f"| weight | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for weight in WEIGHTS:
+        own = [line for line in lines if line["weight"] == weight]
+        shown = [_columns(line) for line in sorted(own, key=lambda line: line["seed"])]
+        if shown:
+            cells = [cell([each[name][0] for each in shown], shown[0][name][1]) for name in columns]
+            rows.append(f"| {weight:g} | {' | '.join(cells)} |")
+    return rows
+
+
+def _columns(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """What the table shows of a run, by column: a value and its format."""
+    structure, content = line["structure_bits"][0], line["content_bits"]
+    shown = {
+        "PSNR, dB": (line["psnr"][-1], ".2f"),
+        "content bits": (content, ".1f"),
+        "structure bits": (structure, ".1f"),
+        "both": (content + structure, ".1f"),
+        "mask followed": (line["mask"], ".3f"),
+    }
+    if "accuracy" in line:
+        shown["accuracy, %"] = (100 * line["accuracy"], ".1f")
+        shown["distance"] = (line["distance"], ".2f")
+    for stage in SHOWN_STAGES:
+        shown[f"PSNR {stage}"] = (line["psnr"][stage], ".2f")
+        shown[f"map {stage} again"] = (line["again"][stage], ".3f")
+        shown[f"flow {stage}"] = (line["flow"][stage - 1], ".3f")
+    return shown
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        train_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        print("\n".join(tables(Path(sys.argv[1]))))
