@@ -10,7 +10,6 @@ import torch
 from nvg.sampling.control import Condition, Control, condition_on_stages
 from nvg.sequence import Sequences
 from nvg.store import open_store
-from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import from_pixels
 from pipeline.references import load_reference
 from tests.bench.agreement import chance, pair_agreement
@@ -51,7 +50,9 @@ def main() -> None:
             [int(store.label[row])] * EACH, SEED, digits.recipe.sample, control
         )
         with torch.no_grad():
-            found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+            found = digits.autoencoder.leaves(
+                digits.autoencoder.encoder(from_pixels(pixels))
+            ).long()
         given = reference.leaves.long().expand(EACH, -1)
         agreed += pair_agreement(given, found, geometry).mean(0) / len(rows)
     print("  agreement by stage: of samples with the given map, of the reference rebuilt, chance")
@@ -72,7 +73,7 @@ def _rebuilt_agreement(digits: Digits, rows: list[int]) -> list[float]:
     whole = Sequences.join([_reference(digits, row) for row in rows])
     leaves = whole.leaves
     pixels = digits.generators.detokenizer.decode(whole.content, leaves)
-    found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+    found = digits.autoencoder.leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
     return pair_agreement(leaves, found, geometry).mean(0).tolist()
 
 

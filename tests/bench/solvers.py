@@ -12,7 +12,6 @@ import torch
 
 from nvg.sampling.config import Solver
 from nvg.store import open_store
-from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import from_pixels
 from tests.bench.agreement import chance, coherence, pair_agreement
 from tests.bench.digits import Digits
@@ -55,7 +54,9 @@ def main() -> None:
         pixels = torch.cat([images for _, images in batches])
         sampled = torch.cat([made.leaves for made, _ in batches]).long()
         with torch.no_grad():
-            found = build_leaves(digits.autoencoder.encoder(from_pixels(pixels))).long()
+            found = digits.autoencoder.leaves(
+                digits.autoencoder.encoder(from_pixels(pixels))
+            ).long()
         agreed = float(pair_agreement(sampled, found, geometry)[:, SHOWN_STAGE].mean())
         calls = steps * (1 if solver is Solver.EULER else 2)
         print(
