@@ -190,7 +190,7 @@ class FlowTime(StrEnum):
 # Sampling
 
 
-class Split(StrEnum):
+class ParentSplit(StrEnum):
     """How a parent's positions are split into halves by the new channel's value."""
 
     GUMBEL = "gumbel"

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nvg.choices import FlowNoise, LastSplit, Split, StructureGuidance, TimeGrid, TopPCurve
+from nvg.choices import FlowNoise, LastSplit, ParentSplit, StructureGuidance, TimeGrid, TopPCurve
 
 SHIFT_256, SHIFT_4096 = 0.5, 1.15  # of the shifted time grid, at so many positions
 BATCH = 64  # images sampled at once, where nothing is said
@@ -50,7 +50,7 @@ class SamplerConfig:
     flow_steps: int = 25
     """Steps per structure stage."""
     solver: Solver = Solver.EULER
-    split: Split = Split.GUMBEL
+    split: ParentSplit = ParentSplit.GUMBEL
     last_split: LastSplit = LastSplit.POSITION
     top_p_curve: TopPCurve = TopPCurve.EARLY
     time_grid: TimeGrid = TimeGrid.UNIFORM

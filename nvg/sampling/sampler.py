@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nvg.choices import ChildOrder, ContentInput, FlowNoise, LastSplit, Split
+from nvg.choices import ChildOrder, ContentInput, FlowNoise, LastSplit, ParentSplit
 from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import bit_embedding, leaf_order
@@ -165,7 +165,7 @@ class Sampler:
             is_given = control is not None and stage < control.structure_stages
             if 0 < stage < geometry.K and not is_given:
                 draws += [] if is_shared else [flow]
-                if config.split is not Split.TOP_HALF:
+                if config.split is not ParentSplit.TOP_HALF:
                     draws.append(Draw(torch.rand, (geometry.positions,)))
             if self.content.variant.content_input is not ContentInput.CANVAS:
                 channels = self.quantizer.codebook.shape[1]

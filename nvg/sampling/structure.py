@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nvg.choices import Split
+from nvg.choices import ParentSplit
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import bit_embedding
 from nvg.sampling.config import SamplerConfig, Solver, flow_steps
@@ -94,12 +94,12 @@ def bit_probability(model: StructureGenerator, value_BN: Tensor) -> Tensor:
     return ((value_BN - low) / (high - low)).clamp(0, 1)
 
 
-def split_scores(probability_BN: Tensor, split: Split, noise: Noise) -> Tensor:
+def split_scores(probability_BN: Tensor, split: ParentSplit, noise: Noise) -> Tensor:
     """Scores whose larger half of a parent's gets bit 1, of probabilities [B, N] of that bit."""
-    if split is Split.TOP_HALF:
+    if split is ParentSplit.TOP_HALF:
         return probability_BN
     weight_BN = probability_BN.clamp(LEAST_PROBABILITY, 1)
-    if split is Split.GUMBEL_ODDS:
+    if split is ParentSplit.GUMBEL_ODDS:
         weight_BN = weight_BN / (1 - probability_BN).clamp(LEAST_PROBABILITY, 1)
     uniform_BN = noise.uniform(probability_BN.shape[1])
     return weight_BN.log() - (-uniform_BN.clamp(min=1e-20).log()).log()

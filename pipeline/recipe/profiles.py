@@ -57,7 +57,7 @@ RELEASE: Table = {
         },
     },
     "sample": {
-        "split": choices.Split.TOP_HALF,
+        "split": choices.ParentSplit.TOP_HALF,
         "last_split": choices.LastSplit.NOISE,
         "top_p_curve": choices.TopPCurve.LATE,
         "time_grid": choices.TimeGrid.SHIFTED,

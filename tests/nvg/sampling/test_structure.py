@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nvg.choices import Split, TimeGrid
+from nvg.choices import ParentSplit, TimeGrid
 from nvg.sampling.config import Solver, flow_steps
 from nvg.sampling.guidance import Noise
 from nvg.sampling.structure import balanced_split, integrate, split_scores
@@ -29,7 +29,7 @@ class Drawn(Noise):
         return self.drawn
 
 
-def scores(value: Tensor, uniform: Tensor, split: Split = Split.GUMBEL) -> Tensor:
+def scores(value: Tensor, uniform: Tensor, split: ParentSplit = ParentSplit.GUMBEL) -> Tensor:
     """Scores of a channel in which 0 and 2 are the bits."""
     return split_scores((value / 2).clamp(0, 1), split, Drawn(uniform))
 
@@ -161,8 +161,8 @@ def test_halve_follows_clear_balanced_bits(positions: int, stage: int) -> None:
     assert wrong == 0, f"{wrong} of {batch} images leave a certain split"
 
 
-@pytest.mark.parametrize("split", [Split.GUMBEL, Split.GUMBEL_ODDS])
-def test_halve_draws_as_plackett_luce(split: Split) -> None:
+@pytest.mark.parametrize("split", [ParentSplit.GUMBEL, ParentSplit.GUMBEL_ODDS])
+def test_halve_draws_as_plackett_luce(split: ParentSplit) -> None:
     """Gumbel-top-2 of 4 positions is two draws without replacement, in proportion to the weight.
 
     A weight is the probability, or its odds. A pair and its complement make the same canonical
@@ -170,7 +170,7 @@ def test_halve_draws_as_plackett_luce(split: Split) -> None:
     """
     probability = [0.2, 0.9, 0.4, 0.7]
     odds = [p / (1 - p) for p in probability]
-    weight = odds if split is Split.GUMBEL_ODDS else probability
+    weight = odds if split is ParentSplit.GUMBEL_ODDS else probability
     total, draws = sum(weight), 40_000
 
     def pair(a: int, b: int) -> float:
@@ -201,7 +201,7 @@ def test_scores_of_odds_equal_the_slow_computation(p: float, uniform: float) -> 
     gumbel = -math.log(-math.log(uniform))
     odds = max(p, 1e-12) / max(1 - p, 1e-12)
     (found,) = split_scores(
-        torch.tensor([[p]]), Split.GUMBEL_ODDS, Drawn(torch.tensor([[uniform]]))
+        torch.tensor([[p]]), ParentSplit.GUMBEL_ODDS, Drawn(torch.tensor([[uniform]]))
     ).flatten()
     assert float(found) == pytest.approx(math.log(odds) + gumbel, rel=1e-3, abs=1e-3)
 
@@ -216,7 +216,7 @@ def test_the_top_half_of_every_parent_gets_bit_1(
     g = torch.Generator().manual_seed(1)
     probability = torch.rand(parent.shape, generator=g)
     child = balanced_split(
-        split_scores(probability, Split.TOP_HALF, Drawn(torch.empty(0))),
+        split_scores(probability, ParentSplit.TOP_HALF, Drawn(torch.empty(0))),
         parent,
         stage,
         in_order=in_order,

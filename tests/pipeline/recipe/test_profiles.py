@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nvg.choices import ChildOrder, PhiForm, Split
+from nvg.choices import ChildOrder, ParentSplit, PhiForm
 from nvg.config import ConfigError, dump
 from nvg.generator.config import RELEASE as GENERATORS
 from pipeline.recipe import load_recipe
@@ -60,7 +60,7 @@ def test_the_recipes_own_values_come_first(tmp_path: Path) -> None:
     """And the resolved recipe needs no profile."""
     tail = '[sample]\nsplit = "gumbel"\n'
     recipe = load_recipe(written(tmp_path, 'profile = "release"\n', tail))
-    assert recipe.sample.split is Split.GUMBEL
+    assert recipe.sample.split is ParentSplit.GUMBEL
     assert recipe.autoencoder.model.child_order is ChildOrder.MERGING
     dump(recipe, tmp_path / "resolved.toml")
     assert "profile" not in (tmp_path / "resolved.toml").read_text()
