@@ -1,0 +1,28 @@
+"""Mirrored hierarchies: what is drawn of them is mirrored, and twice is as before."""
+
+import torch
+
+from nvg.geometry import Geometry, labels
+from nvg.structure import build_leaves
+from tests.bench.flips import mirrored
+
+
+def test_a_mirrored_hierarchy_draws_the_mirrored_maps() -> None:
+    """Every position has the token that its mirror image had, at every stage; order by position."""
+    geometry = Geometry(4)
+    generator = torch.Generator().manual_seed(0)
+    leaves = build_leaves(torch.randn(5, 16, 3, generator=generator)).long()
+    content = torch.randint(90, (5, geometry.tokens), generator=generator)
+    turned, tokens = mirrored(leaves, content, geometry)
+    for stage in range(geometry.stages):
+        part = geometry.stage_slice(stage)
+        drawn = content[:, part].gather(1, labels(leaves, stage, geometry.K))
+        found = tokens[:, part].gather(1, labels(turned, stage, geometry.K))
+        assert torch.equal(found.view(5, 4, 4), drawn.view(5, 4, 4).flip(2))
+        label = labels(turned, stage, geometry.K)
+        first = [[row.index(each) for each in range(2**stage)] for row in label.tolist()]
+        for row in first:
+            assert all(row[n] < row[n + 1] for n in range(0, len(row) - 1, 2))
+    again = mirrored(turned, tokens, geometry)
+    assert torch.equal(again[0], leaves)
+    assert torch.equal(again[1], content)
