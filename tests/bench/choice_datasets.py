@@ -159,7 +159,9 @@ def judge_cifar(recipe: Recipe, pixels: Pixels, labels: Pixels) -> Judgement:
     made, classes = classifier.read(pixels)
     rows = split_rows(open_images(recipe).source.rows, recipe.data.heldout)[1]
     real, _ = classifier.read(read_images(recipe, rows)[0])
-    return Judgement(float((classes.numpy() == labels).mean()), made.numpy(), real.numpy())
+    return Judgement(
+        float((classes.cpu().numpy() == labels).mean()), made.cpu().numpy(), real.cpu().numpy()
+    )
 
 
 DATASETS: dict[str, Dataset] = {

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.weights import load_weights, weights_bytes
@@ -86,7 +87,8 @@ class CifarClassifier(nn.Module):
     def read(self, pixels: np.ndarray[Any, Any], batch: int = 500) -> tuple[Tensor, Tensor]:
         """(features [B, F], likeliest classes [B]) of uint8 pixels [B, 3, 32, 32]."""
         self.eval()
-        features_BF = torch.cat([self.features(p) for p in torch.from_numpy(pixels).split(batch)])
+        parts, device = torch.from_numpy(pixels).split(batch), self.head.weight.device
+        features_BF = torch.cat([self.features(part.to(device)) for part in parts])
         return features_BF, self.head(features_BF).argmax(1)
 
 
@@ -109,16 +111,23 @@ def read_images(recipe: Recipe, rows: list[Row]) -> tuple[np.ndarray[Any, Any], 
     return pixels, torch.tensor([row.label for row in rows])
 
 
-def load_classifier(path: Path) -> CifarClassifier:
-    """The classifier of `path`; where there is none, it is trained on all of CIFAR-10 first."""
+def load_classifier(
+    path: Path, recipe: Recipe | None = None, training: ClassifierTraining | None = None
+) -> CifarClassifier:
+    """The classifier of `path`; where there is none, it is trained first.
+
+    On what a recipe does not hold out, by default on all of CIFAR-10 but the held-out images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = CifarClassifier()
+    network = network.to(default_device())
     if not path.exists():
-        recipe = cifar_recipe()
+        recipe, training = recipe or cifar_recipe(), training or ClassifierTraining()
         rows = split_rows(open_images(recipe).source.rows, recipe.data.heldout)[0]
-        train(network, *read_images(recipe, rows), ClassifierTraining())
-        write_atomic(path, weights_bytes(network.state_dict(), ClassifierTraining()))
+        train(network, *read_images(recipe, rows), training)
+        state = {name: value.cpu() for name, value in network.state_dict().items()}
+        write_atomic(path, weights_bytes(state, training))
     load_weights(network, path)
     return network.eval()
 
@@ -131,7 +140,9 @@ def train(
     seed: int = 0,
 ) -> None:
     """Train in place on uint8 pixels [B, 3, 32, 32] and labels [B]; a line an epoch."""
-    generator, images = torch.Generator().manual_seed(seed), torch.from_numpy(pixels)
+    device = network.head.weight.device
+    generator, images = torch.Generator().manual_seed(seed), torch.from_numpy(pixels).to(device)
+    labels = labels.to(device)
     steps = len(images) // training.batch_size  # an epoch; the rest of its images is left out
     optimizer = torch.optim.SGD(
         network.parameters(), training.lr, 0.9, weight_decay=training.decay, nesterov=True
@@ -143,8 +154,8 @@ def train(
     for epoch in range(training.epochs):
         began, losses = time.perf_counter(), []
         order = torch.randperm(len(images), generator=generator)
-        for picked in order[: steps * training.batch_size].view(steps, -1):
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.bfloat16):
+        for picked in order[: steps * training.batch_size].view(steps, -1).to(device):
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.bfloat16):
                 logits_BL = network(augmented(images[picked], training.shift, generator))
             loss = functional.cross_entropy(
                 logits_BL.float(), labels[picked], label_smoothing=training.smoothing
@@ -169,14 +180,16 @@ def augmented(pixels_BCDD: Tensor, shift: int, generator: torch.Generator) -> Te
     flip = torch.rand(count, 1, generator=generator) < 0.5
     columns_BD = torch.where(flip, columns_BD.flip(1), columns_BD)
     image = torch.arange(count).view(-1, 1, 1)
-    return padded[image, :, rows_BD[:, :, None], columns_BD[:, None, :]].permute(0, 3, 1, 2)
+    places = image, rows_BD[:, :, None], columns_BD[:, None, :]
+    image, rows, columns = (place.to(padded.device) for place in places)
+    return padded[image, :, rows, columns].permute(0, 3, 1, 2)
 
 
 def heldout_accuracy(network: CifarClassifier, recipe: Recipe) -> float:
     """The part of the recipe's held-out images whose class it names."""
     rows = split_rows(open_images(recipe).source.rows, recipe.data.heldout)[1]
     pixels, labels = read_images(recipe, rows)
-    return float((network.read(pixels)[1] == labels).double().mean())
+    return float((network.read(pixels)[1].cpu() == labels).double().mean())
 
 
 if __name__ == "__main__":
