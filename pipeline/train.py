@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nvg.choices import TrainingCrop
 from nvg.distributed import joined
 from nvg.errors import InputError
 from nvg.files import write_atomic
@@ -18,6 +19,7 @@ from nvg.sampling.guidance import untrained_null_warnings
 from nvg.store import Split, Store, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
+from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
 from nvg.training.generator.shape import shape_of, shape_to_start_from
@@ -26,6 +28,8 @@ from nvg.training.run_dir import Run, RunError
 from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
 from pipeline.cluster import NOTES, REFUSED
+from pipeline.images.blocks import RowImages
+from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import open_source, split_rows
@@ -60,7 +64,7 @@ def fit_autoencoder(
     """
     opened = open_images(recipe)
     rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
-    images = opened.center_crops(rows)
+    images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
     heldout = opened.center_crops(kept) if kept else None
     run = Run(out, recipe, resume, ("data", "autoencoder"))
     measures = train_autoencoder(
@@ -69,8 +73,7 @@ def fit_autoencoder(
     model = load_autoencoder(out)
     write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
     lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(model)[:16]}"]
-    for key, reason in images.skipped.items():
-        lines.append(f"skipped {key}: {reason}")
+    lines += [f"skipped {key}: {reason}" for key, reason in images.skipped.items()]
     if measures:
         stages = " ".join(f"{error:.3f}" for error in measures.stage_error)
         lines += [
@@ -80,6 +83,14 @@ def fit_autoencoder(
             f"latent residual after each stage: {stages}",
         ]
     return lines
+
+
+def _training_images(images: RowImages, training: AutoencoderTraining) -> RowImages | HeldImages:
+    """Held in memory where they fit and are all asked for."""
+    if training.steps * training.batch_size < len(images):
+        return images
+    is_random = training.crop is TrainingCrop.RANDOM
+    return held_if_small(images, training.crop_resize if is_random else None)
 
 
 def plan_generator(

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
+from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views
 from pipeline.images.label_maps import SegmentMaps
+from pipeline.images.threads import decode_threads, each_in_threads
 from pipeline.recipe import View
 from pipeline.sources import Row, Source
 
@@ -24,6 +25,7 @@ def decode_rows(
     crops: Crops,
     maps: SegmentMaps | None = None,
     draw: str = "",
+    threads: int = 1,
 ) -> Block:
     """One block of columns for `rows`: key, label, class, split, width, height, reason, pixels.
 
@@ -35,11 +37,11 @@ def decode_rows(
     segments = np.zeros((len(rows), views, maps.grid**2 if maps else 0), np.int32)
     width, height = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
     reason = [""] * len(rows)
-    for n, data in enumerate(source.read([row.key for row in rows])):
+
+    def fill(row: tuple[int, bytes | OSError]) -> None:
+        n, data = row
         try:
-            if isinstance(data, OSError):
-                raise ImageError(f"cannot be read: {data.strerror or data}")
-            image = decode_views(data, crops, rows[n].key + draw)
+            image = decode_views(readable(data), crops, rows[n].key + draw)
             width[n], height[n] = image.size
             if maps:
                 segments[n] = maps.on_grid(maps.read(rows[n].key, image.windows))
@@ -48,6 +50,8 @@ def decode_rows(
             reason[n] = str(error)
             if error.size:
                 width[n], height[n] = error.size
+
+    each_in_threads(fill, enumerate(source.read([row.key for row in rows])), threads)
     names = source.classes
     block = {
         "key": np.array([row.key for row in rows], dtype=object),
@@ -62,6 +66,13 @@ def decode_rows(
     return {**block, "segments": segments} if maps else block
 
 
+def readable(data: bytes | OSError) -> bytes:
+    """What a source read; ImageError where it could not."""
+    if isinstance(data, OSError):
+        raise ImageError(f"cannot be read: {data.strerror or data}")
+    return data
+
+
 class RowImages:
     """Random access to the centre crops of rows, or to random ones, for the autoencoder."""
 
@@ -74,16 +85,32 @@ class RowImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, rows: np.ndarray[Any, Any], crop: RandomCrop | None = None) -> ImageBatch:
+    def batch(self, rows: Array, crop: RandomCrop | None = None) -> ImageBatch:
         """The readable images among `rows`; the others go to `skipped`. ImageError if none is."""
-        picked, crops, draw = [self.rows[n] for n in rows], self.crops, ""
-        if crop is not None:
-            crops, draw = Crops(crops.size, (View.RANDOM,), crop.resize), f"\n{crop.seed}"
-        block = decode_rows(self.source, picked, crops, self.maps, draw)
-        good = block["reason"] == ""
-        self.skipped |= dict(zip(block["key"][~good], block["reason"][~good], strict=True))
+        picked, (crops, draw) = [self.rows[n] for n in rows], self.placed(crop)
+        block = decode_rows(self.source, picked, crops, self.maps, draw, decode_threads())
+        segments = block["segments"][:, 0] if self.maps else None
+        return self.without_bad(rows, block["reason"], block["pixels"][:, 0], segments)
+
+    def placed(self, crop: RandomCrop | None) -> tuple[Crops, str]:
+        """How images are cut, and what places random crops beside the key."""
+        if crop is None:
+            return self.crops, ""
+        return Crops(self.crops.size, (View.RANDOM,), crop.resize), f"\n{crop.seed}"
+
+    def without_bad(
+        self, rows: Array, reason: Array, pixels: Array, segments: Array | None
+    ) -> ImageBatch:
+        """A batch of the images without a reason; the others go to `skipped`.
+
+        ImageError if none is without.
+        """
+        key = np.array([self.rows[n].key for n in rows], dtype=object)
+        good = reason == ""
+        self.skipped |= dict(zip(key[~good], reason[~good], strict=True))
         if not good.any():
-            key, reason = block["key"][0], block["reason"][0]
-            raise ImageError(f"no readable image in a whole batch; the first is {key}: {reason}")
-        segments = block["segments"][good, 0] if self.maps else None
-        return ImageBatch(block["pixels"][good, 0], segments, tuple(block["key"][good]))
+            raise ImageError(
+                f"no readable image in a whole batch; the first is {key[0]}: {reason[0]}"
+            )
+        segments = None if segments is None else segments[good]
+        return ImageBatch(pixels[good], segments, tuple(key[good]))

@@ -4,11 +4,10 @@ Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFO
 reference statistics of the field come from its pixels. JPEG's draft mode is faster for small images
 only, and changes pixels.
 
-Legend: X view, D row or column of pixels or of the grid.
+Legend: X view, D row or column of pixels or of the grid, C channel.
 """
 
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError
 from pipeline.images.crops import Crops, Window, halvings
+from pipeline.images.threads import quiet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
@@ -62,8 +62,7 @@ def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
     if not data:
         raise ImageError("empty file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is no reason to refuse an image
+        with quiet():  # odd metadata is no reason to refuse an image
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
@@ -95,24 +94,34 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:
     """The windows' pixels, uint8 [X, 3, size, size]: ADM's resize, then a crop for each.
 
-    ADM halves by box while twice too large, then resizes bicubically. ImageError for a strip whose
-    long side would take too many pixels.
+    ImageError for a strip whose long side would take too many pixels.
     """
+    require_cuttable(image, size)
+    resized = {window.resized: resize(image, window.resized) for window in windows}
+    pixels = np.empty((len(windows), 3, size, size), np.uint8)
+    for n, window in enumerate(windows):
+        pixels[n] = crop_window(resized[window.resized], window, size)
+    return pixels
+
+
+def require_cuttable(image: Image.Image, size: int) -> None:
+    """ImageError for a strip whose long side would take too many pixels, its short side `size`."""
     if max(image.size) * size * size > MOST_PIXELS * min(image.size):
         error = ImageError(f"too long and narrow: {image.width}x{image.height}")
         error.size = image.size
         raise error
-    resized = {window.resized: _resize(image, window.resized) for window in windows}
-    pixels = np.empty((len(windows), 3, size, size), np.uint8)
-    for n, window in enumerate(windows):
-        left, top = window.left, window.top
-        square = resized[window.resized].crop((left, top, left + size, top + size))
-        crop = np.asarray(square).transpose(2, 0, 1)
-        pixels[n] = crop[..., ::-1] if window.flip else crop
-    return pixels
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """An image resized as ADM does, uint8 [D, D', 3]: halved by box while twice too large, then
+    bicubically."""
     for halved in halvings(*image.size, min(size)):
         image = image.resize(halved, Image.Resampling.BOX)
-    return image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def crop_window(resized_DDC: Pixels, window: Window, size: int) -> Pixels:
+    """A window of a resized image [D, D', 3] as pixels [3, size, size]."""
+    left, top = window.left, window.top
+    square = resized_DDC[top : top + size, left : left + size].transpose(2, 0, 1)
+    return square[..., ::-1] if window.flip else square

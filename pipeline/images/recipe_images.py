@@ -23,9 +23,9 @@ class RecipeImages:
     maps: SegmentMaps | None = None
     """Label maps, where the recipe's structure builder needs them."""
 
-    def block(self, rows: Sequence[Row]) -> Block:
+    def block(self, rows: Sequence[Row], threads: int = 1) -> Block:
         """The stored views of some rows as pixels, see `decode_rows`."""
-        return decode_rows(self.source, rows, self.crops, self.maps)
+        return decode_rows(self.source, rows, self.crops, self.maps, threads=threads)
 
     def center_crops(self, rows: list[Row]) -> RowImages:
         """Random access to the centre or random crops of some rows, with their label maps."""

@@ -1,11 +1,14 @@
 """Hugging Face image tables: Parquet and Arrow files with columns `image` and `label`."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from pipeline.sources.base import Row, SourceError, digest
+from pipeline.sources.grouped import read_grouped
 from pipeline.sources.place import Place
 from pipeline.sources.splits import parts_of, require_images
 
@@ -50,6 +53,14 @@ class _TableSource(ABC):
     def _list(self, file: Place) -> tuple[Any, list[int]]:
         """The schema of a file and its labels."""
 
+    @abstractmethod
+    def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
+        """The images of keys of one file, in turn."""
+
+    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        """Rows of the files; each file is opened once, in whatever order the keys come."""
+        return read_grouped(keys, lambda key: key.rpartition(":")[0], self._read_file)
+
     def fingerprint(self) -> str:
         """Over file names and sizes and the number of rows."""
         sizes = [f"{name}\t{file.size()}" for name, file in self.files.items()]
@@ -68,20 +79,18 @@ class ParquetSource(_TableSource):
                 return schema, [-1] * int(reader.metadata.num_rows)
             return schema, _labels(reader.read(columns=["label"])["label"])
 
-    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """Rows of the row groups that hold the keys; each group is read once per call in order."""
-        name, reader, first = "", None, 0
-        images: list[dict[str, bytes] | None] = []
-        for key in keys:
-            wanted, _, number = key.rpartition(":")
-            row = int(number)
-            if wanted != name or reader is None:
-                name, reader, images = wanted, parquet_bytes(self.files[wanted]), []
-            if not first <= row < first + len(images):
-                group, first = _row_group(reader, row)
-                table = reader.read_row_group(group, columns=[self.column])
-                images = table[self.column].to_pylist()
-            yield _bytes(images[row - first])
+    def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
+        """Rows of a file; each row group that holds some is read once, its image bytes only."""
+        with parquet_bytes(self.files[name]) as reader:
+            first_rows = _first_rows(reader)
+
+            def read_group(group: int, own: list[str]) -> list[bytes | OSError]:
+                table = reader.read_row_group(group, columns=[f"{self.column}.bytes"])
+                return _bytes(table[self.column], [_row(key) - first_rows[group] for key in own])
+
+            yield from read_grouped(
+                keys, lambda key: bisect_right(first_rows, _row(key)) - 1, read_group
+            )
 
 
 class ArrowSource(_TableSource):
@@ -95,19 +104,22 @@ class ArrowSource(_TableSource):
             return table.schema, [-1] * len(table)
         return table.schema, _labels(table["label"])
 
-    def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """Rows of the memory-mapped files."""
-        name, table = "", None
+    def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
+        """Rows of a memory-mapped file, one at a time: a set of them may be larger than memory."""
+        column = _open_arrow(self.files[name])[self.column]
         for key in keys:
-            wanted, _, number = key.rpartition(":")
-            if wanted != name or table is None:
-                name, table = wanted, _open_arrow(self.files[wanted])
-            yield _bytes(table[self.column][int(number)].as_py())
+            yield from _bytes(column, [_row(key)])
 
 
-def _bytes(image: dict[str, bytes] | None) -> bytes | OSError:
-    data = (image or {}).get("bytes")
-    return data if data is not None else OSError("the row holds no image bytes")
+def _row(key: str) -> int:
+    return int(key.rpartition(":")[2])
+
+
+def _bytes(column: Any, rows: list[int]) -> list[bytes | OSError]:
+    """The bytes in some rows of an image column, an error in place of none."""
+    images = column.take(rows).to_pylist()
+    found = [(image or {}).get("bytes") for image in images]
+    return [OSError("the row holds no image bytes") if data is None else data for data in found]
 
 
 def parquet_bytes(file: Place) -> Any:
@@ -159,13 +171,8 @@ def _image_column(schema: Any) -> str:
     return "image" if "image" in found else str(found[0])
 
 
-def _row_group(reader: Any, row: int) -> tuple[int, int]:
-    """(row group that holds a row, its first row)."""
+def _first_rows(reader: Any) -> list[int]:
+    """The first row of each row group."""
     metadata = reader.metadata
-    first = 0
-    for group in range(metadata.num_row_groups):
-        count = metadata.row_group(group).num_rows
-        if row < first + count:
-            return group, first
-        first += count
-    raise IndexError(row)
+    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    return list(accumulate(counts[:-1], initial=0))

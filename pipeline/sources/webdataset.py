@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, label_ids, require_unicode
+from pipeline.sources.grouped import read_grouped
 from pipeline.sources.splits import Part, parts_of, require_images
 
 LISTED_AT_ONCE = 8  # shards
@@ -42,16 +43,22 @@ class TarSource:
         require_images(self.rows, (part.split for part in parts), path)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """One member each, at its offset; a shard stays open for the keys that follow."""
-        open_name, stream = "", None
-        for key in keys:
-            shard, offset, member = key.split(":", 2)
-            try:
-                if stream is None or shard != open_name:
-                    open_name, stream = shard, self.files[shard].open()
-                yield _read_member(stream, shard, int(offset), member)
-            except (OSError, tarfile.TarError) as error:
-                yield error if isinstance(error, OSError) else OSError(str(error))
+        """One member each, at its offset; each shard is opened once, in whatever order."""
+        return read_grouped(keys, lambda key: key.partition(":")[0], self._read_shard)
+
+    def _read_shard(self, shard: str, keys: list[str]) -> Iterator[bytes | OSError]:
+        try:
+            stream = self.files[shard].open()
+        except OSError as error:
+            yield from [error] * len(keys)
+            return
+        with stream:
+            for key in keys:
+                _, offset, member = key.split(":", 2)
+                try:
+                    yield _read_member(stream, shard, int(offset), member)
+                except (OSError, tarfile.TarError) as error:
+                    yield error if isinstance(error, OSError) else OSError(str(error))
 
     def fingerprint(self) -> str:
         """Over shard names and sizes, and the keys."""

@@ -29,8 +29,8 @@ USED = ("pixels", "segments")  # columns that tokens replace
 class ChunkDecoder:
     """Turns a task into a block of pixels; travels to workers without the list of all rows."""
 
-    def __init__(self, images: RecipeImages, classes: list[str]) -> None:
-        self.images = images.without_rows(classes)
+    def __init__(self, images: RecipeImages, classes: list[str], threads: int = 1) -> None:
+        self.images, self.threads = images.without_rows(classes), threads
 
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
@@ -38,7 +38,7 @@ class ChunkDecoder:
         Seconds of the chunk are divided evenly among its rows.
         """
         began = time.perf_counter()
-        block = self.images.block(task.rows)
+        block = self.images.block(task.rows, self.threads)
         rows = np.arange(task.start, task.start + len(task.rows))
         seconds = _per_row(began, len(rows))
         return {

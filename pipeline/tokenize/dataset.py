@@ -16,6 +16,7 @@ from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.config import Pyramid
 from pipeline.cluster import require_listener
 from pipeline.images.recipe_images import open_images
+from pipeline.images.threads import decode_threads
 from pipeline.recipe import Recipe
 from pipeline.sources import SourceError
 from pipeline.tokenize.chunk import ChunkDecoder
@@ -71,7 +72,8 @@ def tokenize_dataset(
         restore_order(store, plan)
         work = Work(engine.value)
         if not store.finished:
-            decode = ChunkDecoder(images, plan.classes)
+            threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
+            decode = ChunkDecoder(images, plan.classes, threads)
             steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)

@@ -1,6 +1,7 @@
 """The engines that drive chunks through decoding, encoding and committing: Ray Data, or inline."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 
 from pipeline.cluster import start_ray
@@ -32,7 +33,12 @@ def run_chunks(
 
 
 def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
-    """One chunk after another in this process."""
-    encode = steps.encoder()
-    for task in tasks:
-        yield commit_chunk(encode(steps.decode(task)), steps.store_path)
+    """One chunk after another in this process; the next is decoded while one is encoded."""
+    encode, first = steps.encoder(), tasks[0]
+    with ThreadPoolExecutor(1) as reader:
+        decoded = reader.submit(steps.decode, first)
+        for later in (*tasks[1:], None):
+            block = decoded.result()
+            if later:
+                decoded = reader.submit(steps.decode, later)
+            yield commit_chunk(encode(block), steps.store_path)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from nvg.sampling.generators import load_generators
 from nvg.store.format import StoreError
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import fingerprint
+from pipeline.images import held
 from pipeline.recipe import Recipe
+from pipeline.sources import FolderSource
 from pipeline.train import fit_autoencoder, fit_generator
 from tests.makers import png_size, recipe_over, tiny_recipe
 from tests.nvg.store.makers import empty_store, make_store
@@ -253,3 +256,26 @@ def test_heads_that_cannot_hold_the_rotary_embedding_are_refused(tmp_path: Path)
     narrow = replace(recipe.generator, content=replace(recipe.generator.content, heads=8))
     with pytest.raises(InputError, match="head width 8"):
         fit_generator(replace(recipe, generator=narrow), store.path, tmp_path / "run", None, False)
+
+
+@pytest.mark.parametrize("crop", list(TrainingCrop))
+def test_images_of_a_whole_epoch_are_held(
+    tmp_path: Path, crop: TrainingCrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 steps of 4 read 12 images once; held or not, the weights are the same."""
+    recipe = recipe_over(tmp_path)
+    train = replace(recipe.autoencoder.train, crop=crop, crop_resize=1.5)
+    recipe = replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
+    asked, read = list[str](), FolderSource.read
+
+    def note(source: FolderSource, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        asked.extend(keys)
+        return read(source, keys)
+
+    monkeypatch.setattr(FolderSource, "read", note)
+    fit_autoencoder(recipe, tmp_path / "held", False)
+    # The picture at the end shows centre crops of all 12.
+    assert len(asked) == (12 if crop is TrainingCrop.CENTER else 24)
+    monkeypatch.setattr(held, "free_bytes", lambda: 0)
+    fit_autoencoder(recipe, tmp_path / "read", False)
+    assert differing(state_of(tmp_path / "held"), state_of(tmp_path / "read")) == []

@@ -124,6 +124,21 @@ def test_a_row_without_a_class_has_no_class_name() -> None:
     assert (block["label"].tolist(), block["class"].tolist()) == ([-1], [""])
 
 
+def test_threads_change_nothing() -> None:
+    """More images than threads take at once, bad ones among them: equal columns, in order."""
+    names = sorted(BAD_FILES)
+    files: list[bytes | OSError] = []
+    for n in range(50):
+        files.append(image_bytes(picture(20 + n, n), "png" if n % 2 else "jpeg"))
+        files.append(BAD_FILES[names[n % len(names)]][0])
+    source = Listed(*files)
+    crops = Crops(16, (View.CENTER, View.RANDOM_FLIP))
+    one, several = (decode_rows(source, source.rows, crops, threads=n) for n in (1, 4))
+    assert one.keys() == several.keys()
+    for name, column in one.items():
+        assert np.array_equal(column, several[name]), name
+
+
 def test_training_reads_around_bad_images() -> None:
     """The readable ones of a batch come in order; the others are remembered with their reason."""
     files = [image_bytes(picture(seed=n), "png") for n in range(3)]

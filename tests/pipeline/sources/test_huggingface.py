@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.sources import ParquetSource, Row, SourceError, open_source
+from pipeline.sources import ParquetSource, Row, SourceError, huggingface, open_source
 from tests.pipeline.sources.makers import IMAGE, write_parquet
 
 
@@ -122,3 +122,59 @@ def test_a_changed_parquet_file_has_another_fingerprint(tmp_path: Path) -> None:
     write_parquet(tmp_path / "b.parquet", [b"x" * 1000], [0])
     prints.append(ParquetSource(tmp_path).fingerprint())
     assert len(set(prints)) == 3
+
+
+class Counted:
+    """A Parquet reader that counts the row groups it reads."""
+
+    def __init__(self, path: str, read: list[tuple[str, int]]) -> None:
+        self.path, self.inner, self.read = path, pq.ParquetFile(path), read
+        self.metadata = self.inner.metadata
+
+    def __enter__(self) -> "Counted":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.inner.close()
+
+    def read_row_group(self, group: int, columns: list[str]) -> pa.Table:
+        self.read.append((Path(self.path).name, group))
+        return self.inner.read_row_group(group, columns=columns)
+
+
+def test_a_row_group_is_read_once_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However its rows are mixed with those of other groups and files; groups asked for alone."""
+    data = [f"image {n}".encode() for n in range(20)]
+    write_parquet(tmp_path / "a.parquet", data[:12], [0] * 12, row_group_size=4)
+    write_parquet(tmp_path / "b.parquet", data[12:], [0] * 8, row_group_size=4)
+    source, read = ParquetSource(tmp_path), list[tuple[str, int]]()
+    monkeypatch.setattr(huggingface, "parquet_bytes", lambda file: Counted(file.root, read))
+    picks = [13, 0, 9, 1, 12, 10, 3, 14, 2]
+    assert list(source.read([source.rows[n].key for n in picks])) == [data[n] for n in picks]
+    assert sorted(read) == [("a.parquet", 0), ("a.parquet", 2), ("b.parquet", 0)]
+
+
+def test_rows_in_order_are_passed_on_group_by_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass over a large file holds one row group, as it is decoded."""
+    data = [f"image {n}".encode() for n in range(12)]
+    write_parquet(tmp_path / "a.parquet", data, [0] * 12, row_group_size=4)
+    source, read = ParquetSource(tmp_path), list[tuple[str, int]]()
+    monkeypatch.setattr(huggingface, "parquet_bytes", lambda file: Counted(file.root, read))
+    images = source.read([row.key for row in source.rows])
+    assert [(next(images), len(read)) for _ in range(12)] == [
+        (image, n // 4 + 1) for n, image in enumerate(data)
+    ]
+
+
+def test_an_empty_row_group_hides_no_row(tmp_path: Path) -> None:
+    """Rows are found behind one."""
+    kind = pa.schema({"image": IMAGE, "label": pa.int64()})
+    with pq.ParquetWriter(tmp_path / "a.parquet", kind) as writer:
+        for names in ([], ["x", "y"], [], ["z"]):
+            cells = pa.array([{"bytes": n.encode(), "path": None} for n in names], IMAGE)
+            labels = pa.array([0] * len(names), pa.int64())
+            writer.write_table(pa.table({"image": cells, "label": labels}))
+    source = ParquetSource(tmp_path)
+    assert list(source.read([row.key for row in source.rows[::-1]])) == [b"z", b"y", b"x"]

@@ -2,11 +2,13 @@
 
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pipeline.sources import (
     FolderSource,
+    Place,
     SourceError,
     TarSource,
 )
@@ -38,3 +40,31 @@ def test_member_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
         add_member(shard, "\xe9t\xe9.png", b"x")
     with pytest.raises(SourceError, match="not UTF-8"):
         TarSource(tmp_path / "odd.tar")
+
+
+def test_a_shard_is_opened_once_a_batch(
+    folder: FolderSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its members are mixed with those of other shards."""
+    write_shards(folder, tmp_path / "shards", per_shard=3)
+    source, opened = TarSource(tmp_path / "shards"), list[str]()
+    open_shard = Place.open
+
+    def note(place: Place) -> BinaryIO:
+        opened.append(place.name)
+        return open_shard(place)
+
+    monkeypatch.setattr(Place, "open", note)
+    keys = [source.rows[n].key for n in (5, 0, 4, 1, 3, 2)]
+    expected = [data for n in (5, 0, 4, 1, 3, 2) for data in folder.read([folder.rows[n].key])]
+    assert list(source.read(keys)) == expected
+    assert sorted(opened) == ["part-000.tar", "part-003.tar"]
+
+
+def test_a_lost_shard_costs_its_own_images(folder: FolderSource, tmp_path: Path) -> None:
+    """Each is an error in its place, those of other shards are read."""
+    write_shards(folder, tmp_path / "shards", per_shard=3)
+    source = TarSource(tmp_path / "shards")
+    (tmp_path / "shards" / "part-000.tar").unlink()
+    found = list(source.read([source.rows[n].key for n in (5, 0, 4, 1)]))
+    assert [isinstance(each, OSError) for each in found] == [False, True, False, True]
