@@ -77,6 +77,10 @@ Compiling = Annotated[
 ]
 Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto or HOST:PORT")]
+Memory = Annotated[
+    float | None,
+    typer.Option(min=0, help="With --dry-run: GiB of the GPU to plan for, else of the one here"),
+]
 DryRun = Annotated[bool, typer.Option(help="Print the plan and stop")]
 
 

@@ -1,11 +1,21 @@
 """`nvgctl train`: the autoencoder, or the generators."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import Address, DryRun, PartName, RecipePath, Resume, Settings, read_recipe
+from cli.options import (
+    Address,
+    DryRun,
+    Memory,
+    PartName,
+    RecipePath,
+    Resume,
+    Settings,
+    read_recipe,
+)
 from nvg.errors import InputError
 
 train = typer.Typer(no_args_is_help=True, help="Train the autoencoder or the generators.")
@@ -21,12 +31,18 @@ def train_autoencoder_verb(
     settings: Settings = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    memory: Memory = None,
 ) -> None:
     """Train the tokenizer on a recipe's images."""
-    from pipeline.train import fit_autoencoder, plan_autoencoder
+    from pipeline.train import fit_autoencoder
+    from pipeline.train_plan import plan_autoencoder
 
+    _require_dry(memory, dry_run)
     loaded = read_recipe(recipe, settings)
-    lines = plan_autoencoder(loaded) if dry_run else fit_autoencoder(loaded, out, resume, start)
+    if dry_run:
+        lines = plan_autoencoder(loaded, memory)
+    else:
+        lines = fit_autoencoder(loaded, out, resume, start)
     typer.echo("\n".join(lines))
 
 
@@ -46,18 +62,29 @@ def train_generator_verb(
     ] = None,
     address: Address = None,
     dry_run: DryRun = False,
+    memory: Memory = None,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
-    from pipeline.train import fit_generator, fit_on_ray, plan_generator
+    from pipeline.train import fit_generator, fit_on_ray
+    from pipeline.train_plan import plan_generator
 
     if address and not workers:
         raise InputError("--address names a Ray cluster: say how many --workers train there")
+    _require_dry(memory, dry_run)
     loaded = read_recipe(recipe, settings)
     name = only.value if only else None
     if dry_run:
-        lines = plan_generator(loaded, store, name, start)
+        lines = plan_generator(loaded, store, name, start, workers or 1, memory)
     elif workers:
         lines = fit_on_ray(loaded, store, out, name, resume, workers, address, start)
     else:
         lines = fit_generator(loaded, store, out, name, resume, start)
     typer.echo("\n".join(lines), nl=bool(lines))
+
+
+def _require_dry(memory: float | None, dry_run: bool) -> None:
+    """InputError for a memory to plan for where nothing is planned, or for no number."""
+    if memory is not None and not isfinite(memory):
+        raise InputError(f"--memory must be a number of GiB, not {memory}")
+    if memory is not None and not dry_run:
+        raise InputError("--memory says which GPU to plan for: add --dry-run, or leave it out")

@@ -5,24 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nvg.choices import TrainingCrop
 from nvg.distributed import joined
 from nvg.errors import InputError
 from nvg.files import write_atomic
-from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
-from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import class_ids, load_generators
 from nvg.sampling.guidance import untrained_null_warnings
-from nvg.store import Split, Store, open_store
-from nvg.store.format import TOKENIZER_FILE
-from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder, load_autoencoder
+from nvg.store import Store, open_store
+from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
-from nvg.training.generator.shape import shape_of, shape_to_start_from
+from nvg.training.generator.shape import shape_to_start_from
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run, RunError
 from nvg.view.figures import png_bytes, sample_figure
@@ -32,27 +27,13 @@ from pipeline.images.blocks import RowImages
 from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import open_source, split_rows
+from pipeline.sources import split_rows
 
 log = logging.getLogger("nvg")
 
 STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
 
 SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
-
-
-def plan_autoencoder(recipe: Recipe) -> list[str]:
-    """What training the autoencoder would do."""
-    rows, heldout = split_rows(open_source(recipe.data).rows, recipe.data.heldout)
-    with torch.device("meta"):
-        model = Autoencoder(recipe.autoencoder.model)
-    training, geometry = recipe.autoencoder.train, recipe.autoencoder.model.geometry
-    return [
-        f"{len(rows)} images to train on, {len(heldout)} held out",
-        f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
-        f"{training.steps} steps of {training.batch_size} images "
-        f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
-    ]
 
 
 def fit_autoencoder(
@@ -93,26 +74,6 @@ def _training_images(images: RowImages, training: AutoencoderTraining) -> RowIma
     return held_if_small(images, training.crop_resize if is_random else None)
 
 
-def plan_generator(
-    recipe: Recipe, store_path: str, only: str | None, start_from: Path | None = None
-) -> list[str]:
-    """What training the generators would do."""
-    store = open_store(store_path)
-    if start_from:
-        require_start(recipe, store, _parts(only), start_from)
-    training = recipe.generator.train
-    images = store.count(Split.TRAIN)
-    lines = [f"{images} images to train on in {store_path}, {store.count(Split.VAL)} held out"]
-    quantizer, config = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), recipe.generator
-    for part in _parts(only):
-        shape = shape_of(getattr(config, part.value), store, quantizer, config.variant)
-        with torch.device("meta"):
-            model = build_generator(part, shape)
-        lines.append(f"{part.value}: {_millions(model)} M parameters")
-    epochs = training.steps * training.batch_size / max(images, 1)
-    return [*lines, f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)"]
-
-
 def fit_generator(
     recipe: Recipe,
     store_path: str,
@@ -122,7 +83,7 @@ def fit_generator(
     start_from: Path | None = None,
 ) -> list[str]:
     """Train the generators on a store into `out`, from the weights of a run if one is given."""
-    parts = _parts(only)
+    parts = parts_named(only)
     with joined() as world:
         store = open_store(store_path)
         store.require_finished()
@@ -192,22 +153,19 @@ def fit_on_ray(
     require_listener(address)
     store = open_store(store_path)
     store.require_finished()
-    start_from = start_of(recipe, store, _parts(only), out, start_from)
+    start_from = start_of(recipe, store, parts_named(only), out, start_from)
     Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
     location = store_path if "://" in store_path else str(Path(store_path).absolute())
     job = {"recipe": recipe, "store": location, "out": str(out.absolute()), "only": only}
     job |= {"resume": resume, "start_from": start_from and start_from.absolute()}
     train_on_ray(train_worker, job, workers, address)
-    names = [out / f"{part.value}.safetensors" for part in _parts(only)]
+    names = [out / f"{part.value}.safetensors" for part in parts_named(only)]
     return [f"{name}: trained on {store_path} by {workers} workers" for name in names]
 
 
-def _parts(only: str | None) -> list[GeneratorKind]:
+def parts_named(only: str | None) -> list[GeneratorKind]:
+    """The generators to train: both, or one."""
     return [GeneratorKind(only)] if only else list(GeneratorKind)
-
-
-def _millions(model: torch.nn.Module) -> str:
-    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}"
 
 
 def train_worker(job: dict[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
-    "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run",
+    "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run "
+    "--memory",
     "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
-    "--address --dry-run/--no-dry-run",
+    "--address --dry-run/--no-dry-run --memory",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
     "--break-lock --dry-run/--no-dry-run",
     "import-weights": "file --from --out --tokenizer",

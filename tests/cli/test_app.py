@@ -77,6 +77,10 @@ def check_refused(result: Result, *named: str) -> None:
     [
         ("train autoencoder @recipe.toml --out @new", "autoencoder.safetensors: tokenizer"),
         ("train autoencoder @recipe.toml --out @new --dry-run", "12 images to train on"),
+        (
+            "train autoencoder @recipe.toml --out @new --dry-run --memory 80",
+            "the GPU has 80.00 GiB",
+        ),
         ("train generator @recipe.toml --store @tokens.vgs --out @new", "structure.safetensors"),
         ("train generator @recipe.toml --store @tokens.vgs --out @new --only content", "content"),
         ("train generator @recipe.toml --store @tokens.vgs --out @new --dry-run", "10 images"),
@@ -122,6 +126,8 @@ def test_a_dry_run_writes_nothing(shared: Path, tmp_path: Path, verb: str) -> No
         ("train autoencoder @lost.toml --out @new", "nowhere does not exist"),
         ("train autoencoder @empty.toml --out @new", "folder holds no images"),
         ("tokenize @empty.toml --tokenizer @tokenizer --out @new", "folder holds no images"),
+        ("train autoencoder @recipe.toml --out @new --memory 80", "--dry-run"),
+        ("train autoencoder @recipe.toml --out @new --dry-run --memory inf", "--memory"),
         ("train autoencoder @recipe.toml --out @notes.txt", "notes.txt"),
         ("tokenize @recipe.toml --tokenizer @absent --out @new", "absent"),
         ("tokenize @recipe.toml --tokenizer @images --out @new", "images holds no autoencoder"),

@@ -21,7 +21,8 @@ from pipeline.import_weights import Project, write_run
 from pipeline.recipe import load_recipe
 from pipeline.sample import SampleOptions, write_samples
 from pipeline.tokenize.dataset import tokenize_dataset
-from pipeline.train import fit_generator, fit_on_ray, plan_generator
+from pipeline.train import fit_generator, fit_on_ray
+from pipeline.train_plan import plan_generator
 from tests.makers import write_image_folder
 from tests.nvg.makers import release_autoencoder, release_generators
 from tests.nvg.store.makers import make_store

@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from nvg.errors import InputError
 from nvg.sampling.generators import load_generators
 from nvg.tokenizer.autoencoder import load_autoencoder
-from pipeline.train import fit_autoencoder, fit_generator, plan_autoencoder, plan_generator
+from pipeline.train import fit_autoencoder, fit_generator
+from pipeline.train_plan import plan_autoencoder, plan_generator
 from tests.makers import recipe_over, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import make_store
 
@@ -72,3 +74,26 @@ def test_plans_touch_nothing(tmp_path: Path) -> None:
     plan_autoencoder(recipe)
     plan_generator(recipe, store.path, None)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_plans_state_memory(tmp_path: Path) -> None:
+    """For the recipe's batch, on the device in hand and on a GPU of a size."""
+    recipe = recipe_over(tmp_path)
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    for lines in (
+        plan_autoencoder(recipe, 2.5),
+        plan_generator(recipe, store.path, None, memory=2.5),
+    ):
+        assert lines[-2].startswith("memory: ")
+        assert "activations of 4 images" in lines[-2]
+        assert lines[-1].startswith("the GPU has 2.50 GiB: micro-batches of up to ")
+    assert "bfloat16" not in plan_autoencoder(recipe)[-2] or torch.cuda.is_available()
+
+
+def test_processes_and_micro_batches_divide_the_batch(tmp_path: Path) -> None:
+    """Four images in two processes, by two micro-batches: one each."""
+    store, recipe = make_store(tmp_path / "tokens.vgs", rows=10), tiny_recipe()
+    train = replace(recipe.generator.train, accumulate=2)
+    recipe = replace(recipe, generator=replace(recipe.generator, train=train))
+    lines = plan_generator(recipe, store.path, None, processes=2)
+    assert "activations of 1 images" in lines[-2]

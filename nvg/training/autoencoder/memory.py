@@ -1,0 +1,116 @@
+"""Memory of training the autoencoder: bytes that a step keeps, from the recipe's sizes."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.encoder_decoder import Downsample, ResidualBlock, SpatialAttention, Upsample
+from nvg.training.autoencoder.config import (
+    AutoencoderPart,
+    AutoencoderTraining,
+    DiscriminatorKind,
+)
+from nvg.training.autoencoder.discriminator import PatchDiscriminator
+from nvg.training.memory import FLOAT, HALF, Memory, count, trained_memory
+
+# Bytes of an element, in float32 and with bfloat16 convolutions, whose norms stay in float32.
+NORM = FLOAT + FLOAT  # its input and its output, which SiLU keeps
+ATTENTION = {False: 32, True: 20}  # of a channel and a position, beside the weights of attention
+
+# Networks of one size, bytes of a pixel: VGG16 on the reconstruction; PatchGAN behind its blur.
+LPIPS = {False: 2440, True: 1340}
+PATCH = {False: 420, True: 215}
+VGG_PARAMETERS = 14_716_160
+# DINO's ViT-S/16 at 224 pixels, bytes of an image: for a gradient to the image, or to the heads.
+DINO_GENERATOR = {False: 49_000_000, True: 27_500_000}
+DINO_STEP = {False: 10_600_000, True: 5_300_000}
+DINO_FROZEN, DINO_HEADS = 21_665_664, 7_386_245
+
+
+def autoencoder_memory(
+    config: AutoencoderConfig, training: AutoencoderTraining, is_mixed: bool
+) -> Memory:
+    """Memory of training the autoencoder with its losses and its discriminator."""
+    with torch.device("meta"):
+        model = Autoencoder(config)
+        patches = PatchDiscriminator()
+    for part in training.frozen:
+        getattr(model, part.value).requires_grad_(False)
+    kind = training.discriminator.kind
+    frozen = VGG_PARAMETERS if training.loss.perceptual else 0
+    frozen += DINO_FROZEN if kind is DiscriminatorKind.DINO else 0
+    found = trained_memory(model, is_mixed, _activation_bytes(model, training, is_mixed), frozen)
+    judge = {
+        DiscriminatorKind.NONE: 0,
+        DiscriminatorKind.PATCH: count(patches.parameters()),
+        DiscriminatorKind.DINO: DINO_HEADS,
+    }[kind]
+    return found.with_trained(judge, is_mixed)
+
+
+def _activation_bytes(model: Autoencoder, training: AutoencoderTraining, is_mixed: bool) -> float:
+    """Bytes that a step keeps of one image at its peak.
+
+    The autoencoder's all along, and either those of the discriminator's own step, or those of the
+    terms on the reconstruction.
+    """
+    config, kind = model.config, training.discriminator.kind
+    pixels = config.image_size**2
+    own = quantizer_bytes(config, training) + 2 * 3 * FLOAT * pixels
+    own += network_bytes(model.decoder.layers, config.geometry.grid, is_mixed)
+    if AutoencoderPart.ENCODER not in training.frozen:
+        own += network_bytes(model.encoder.layers, config.image_size, is_mixed)
+    one, both = {
+        DiscriminatorKind.NONE: (0, 0),
+        DiscriminatorKind.PATCH: (PATCH[is_mixed] * pixels, PATCH[is_mixed] * pixels),
+        DiscriminatorKind.DINO: (DINO_GENERATOR[is_mixed], DINO_STEP[is_mixed]),
+    }[kind]
+    looks = 2 * (2 if training.discriminator.consistency else 1)  # real and fake, each augmented
+    perceptual = LPIPS[is_mixed] * pixels if training.loss.perceptual else 0
+    return own + max(looks * both, one + perceptual)
+
+
+def network_bytes(layers: Iterable[nn.Module], side: int, is_mixed: bool) -> int:
+    """Bytes that the layers of an encoder or decoder keep of one image, whose side is `side`."""
+    size, total = HALF if is_mixed else FLOAT, 0
+    for layer in layers:
+        if isinstance(layer, ResidualBlock):
+            inputs, outputs = layer.conv1.in_channels, layer.conv1.out_channels
+            total += (NORM + size) * (inputs + outputs) * side**2
+            if is_mixed and inputs != outputs:  # the shortcut's own; float32 is there already
+                total += size * inputs * side**2
+        elif isinstance(layer, SpatialAttention):
+            total += ATTENTION[is_mixed] * layer.out.in_channels * side**2 + FLOAT * side**4
+        elif isinstance(layer, Downsample):
+            total += size * layer.conv.in_channels * (side + 1) ** 2
+            side //= 2
+        elif isinstance(layer, Upsample):
+            side *= 2
+            total += size * layer.conv.in_channels * side**2
+        elif isinstance(layer, nn.GroupNorm):
+            total += NORM * layer.num_channels * side**2
+        elif isinstance(layer, nn.Conv2d):
+            total += size * layer.in_channels * side**2
+    return total
+
+
+def quantizer_bytes(config: AutoencoderConfig, training: AutoencoderTraining) -> int:
+    """Bytes that the quantizer keeps of one image, in float32 always.
+
+    A stage keeps what is scattered, its canvas and the indices; IBQ and the entropy also keep
+    probabilities of all codes for every token.
+    """
+    geometry, channels = config.geometry, config.latent_dim
+    positions, tokens = geometry.stages * geometry.positions, geometry.tokens
+    total = positions * (8 * channels + 8) + tokens * (8 + 4 * channels)
+    total += FLOAT * geometry.positions * channels
+    if training.ibq_steps:
+        total += positions * (12 * channels + 16)
+        total += 8 * tokens * (channels + config.codebook_size)
+    if training.loss.entropy:
+        total += positions * (4 * channels + 8)
+        total += 4 * tokens * (channels + 2 * config.codebook_size)
+    return total
