@@ -18,7 +18,7 @@ from nvg.training.memory import FLOAT, HALF, Memory, count, trained_memory
 
 # Bytes of an element, in float32 and with bfloat16 convolutions, whose norms stay in float32.
 NORM = FLOAT + FLOAT  # its input and its output, which SiLU keeps
-ATTENTION = {False: 32, True: 20}  # of a channel and a position, beside the weights of attention
+ATTENTION = {False: 32, True: 14}  # of a channel and a position; float32 also keeps its weights
 
 # Networks of one size, bytes of a pixel: VGG16 on the reconstruction; PatchGAN behind its blur.
 LPIPS = {False: 2440, True: 1340}
@@ -83,7 +83,8 @@ def network_bytes(layers: Iterable[nn.Module], side: int, is_mixed: bool) -> int
             if is_mixed and inputs != outputs:  # the shortcut's own; float32 is there already
                 total += size * inputs * side**2
         elif isinstance(layer, SpatialAttention):
-            total += ATTENTION[is_mixed] * layer.out.in_channels * side**2 + FLOAT * side**4
+            total += ATTENTION[is_mixed] * layer.out.in_channels * side**2
+            total += 0 if is_mixed else FLOAT * side**4
         elif isinstance(layer, Downsample):
             total += size * layer.conv.in_channels * (side + 1) ** 2
             side //= 2

@@ -14,12 +14,12 @@ from nvg.training.generator.repa import HIDDEN
 from nvg.training.memory import FLOAT, HALF, Memory, trained_memory
 
 # Bytes of a token and a channel of the width in a block. Float32: the token 4, its norm 4, the
-# modulated norm 4, the first linear's output 28, two norms and two rotations 16, attention 4, the
-# second linear's input 20 and output 4. With bfloat16 for the linears and attention: 4, 4, 2, 14,
-# float32 for the norms 8, rotations 4, 2, 10 and 2.
-BLOCK = {False: 84, True: 50}
+# modulated norm 4, the first linear's output 28, queries and keys normed 8 and turned 8, attention
+# 4, the second linear's input 20 and output 4. With bfloat16 for linears and attention: 4, 4, 2,
+# 14, queries and keys in float32 8, normed 8 and turned 4, then 2, 10 and 2.
+BLOCK = {False: 84, True: 58}
 MODULATION = {False: 24, True: 14}  # bytes of an image and a channel of the width in a block
-OUTPUT = {False: 12, True: 10}  # of a position and a channel of the width in the output layer
+OUTPUT, OUTPUT_MODULATION = 12, 20  # the same in the output layer, which is float32 everywhere
 HEAD = 12  # bytes of a token and a head: two norms and attention
 CANVASES = 10  # float32 tensors of a canvas's size: example, prediction, errors
 
@@ -32,8 +32,8 @@ def activation_bytes(part: GeneratorKind, shape: GeneratorShape, is_mixed: bool)
     has_canvas_tokens = shape.variant.canvas_condition is CanvasCondition.TOKENS
     tokens = 1 + positions * (2 if is_structure and has_canvas_tokens else 1)
     block = (BLOCK[is_mixed] * width + HEAD * size.heads) * tokens + MODULATION[is_mixed] * width
-    rotation = FLOAT * tokens * width // size.heads
-    output = (OUTPUT[is_mixed] * positions + MODULATION[is_mixed]) * width
+    rotation = 2 * FLOAT * tokens * width // size.heads
+    output = (OUTPUT * positions + OUTPUT_MODULATION) * width
     values = FLOAT * CANVASES * positions * shape.latent_dim
     if is_structure:
         return size.depth * block + rotation + output + values

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 
-sdpa = F.scaled_dot_product_attention
-
 
 def kept_bytes(module: nn.Module, forward: Callable[[], object]) -> int:
     """Bytes of all storages kept for the backward pass but parameters and buffers, each once."""
@@ -43,13 +41,10 @@ def kept_of_one(module: nn.Module, forward: Callable[[int], object], images: int
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tensors without content on a GPU that need not be there, under bfloat16 autocast.
 
-    Attention over heads is the flash kernel's, as it is chosen there; over three dimensions no such
-    kernel is chosen.
+    Attention is the flash kernel's, as it is chosen there.
     """
 
     def flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if query.ndim == 3:
-            return sdpa(query, key, value)
         halves = [tensor.to(torch.bfloat16) for tensor in (query, key, value)]
         mixed: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(*halves)[0]
         return mixed

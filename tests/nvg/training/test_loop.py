@@ -92,6 +92,31 @@ def test_the_loop_logs_the_mean_of_each_window(tmp_path: Path) -> None:
     assert [(line["step"], line["value"]) for line in lines_of(run.metrics_path)] == expected
 
 
+@pytest.mark.parametrize(("reading", "computing"), [(0.06, 0.0), (0.0, 0.06)])
+def test_the_loop_says_how_much_of_the_time_waits_for_data(
+    tmp_path: Path, reading: float, computing: float
+) -> None:
+    """Nearly all where reading takes the time, next to nothing where the steps do."""
+
+    class Slow(Counting):
+        def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
+            time.sleep(computing)
+            return super().step(number, batch)
+
+    def batches() -> Iterator[int]:
+        for number in range(4):
+            time.sleep(reading)
+            yield number
+
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    config = AutoencoderTraining(steps=4, log_every=2, checkpoint_every=4)
+    train_loop(run, config, 0, batches(), Slow(), "test")
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    waits = [line["data_wait"] for line in lines]
+    assert len(waits) == 2
+    assert all(wait > 0.5 if reading else wait < 0.5 for wait in waits)
+
+
 def test_the_loop_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> None:
     """Every fourth step and the last one; the newest two stay, and the one of the lowest loss."""
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)

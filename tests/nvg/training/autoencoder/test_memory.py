@@ -72,7 +72,6 @@ def test_a_loss_keeps_what_the_formula_says(
 
     kept = kept_of_one(model, forward)
     found = autoencoder_memory(config, training, False).activations
-    print("RATIO", found / kept)
     assert found == pytest.approx(kept, rel=TOLERANCE)
 
 
@@ -86,12 +85,10 @@ def test_a_gpu_keeps_what_the_formula_says(
         encoder, decoder = Encoder(config), Decoder(config)
         kept = kept_of_one(encoder, lambda n: encoder(torch.zeros(n, 3, side, side)))
         found = network_bytes(encoder.layers, side, True)
-        print("RATIO", found / kept)
         assert found == pytest.approx(kept, rel=TOLERANCE)
         canvas = config.geometry.positions, config.latent_dim
         kept = kept_of_one(decoder, lambda n: decoder(torch.zeros(n, *canvas)))
         found = network_bytes(decoder.layers, grid, True)
-        print("RATIO", found / kept)
     assert found == pytest.approx(kept, rel=TOLERANCE)
 
 
@@ -128,7 +125,6 @@ def test_networks_of_one_size_keep_so_much_a_pixel(side: int, is_mixed: bool) ->
         return kept_of_one(model, forward) / side**2
 
     found = run(perceptual, real)
-    print("RATIO", LPIPS[is_mixed] / found, PATCH[is_mixed] / run(judge))
     assert LPIPS[is_mixed] == pytest.approx(found, rel=0.01)
     assert 0.75 < run(judge) / PATCH[is_mixed] < 1
     assert sum(p.numel() for p in perceptual.parameters()) == VGG_PARAMETERS
