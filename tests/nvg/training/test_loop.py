@@ -103,16 +103,15 @@ def test_the_loop_says_how_much_of_the_time_waits_for_data(
             time.sleep(computing)
             return super().step(number, batch)
 
-    def batches() -> Iterator[int]:
-        for number in range(4):
-            time.sleep(reading)
-            yield number
+    def read(number: int) -> int:
+        time.sleep(reading)
+        return number
 
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
     config = AutoencoderTraining(steps=4, log_every=2, checkpoint_every=4)
-    train_loop(run, config, 0, batches(), Slow(), "test")
-    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    waits = [line["data_wait"] for line in lines]
+    train_loop(run, config, 0, map(read, range(4)), Slow(), "test")
+    lines = run.metrics_path.read_text().splitlines()
+    waits = [json.loads(line)["data_wait"] for line in lines]
     assert len(waits) == 2
     assert all(wait > 0.5 if reading else wait < 0.5 for wait in waits)
 
