@@ -36,10 +36,10 @@ RECIPE = Path("datasets/digits.toml")
 OUT = Path("runs/demo")
 Pixels = np.ndarray[Any, Any]
 
-PER_CLASS = 50
+PER_CLASS = 100
 SHOWN = 12
 SHOWN_ROW = 3
-REAL_WANTED, MADE_WANTED = 0.95, 0.80
+REAL_WANTED, MADE_WANTED = 0.95, 0.95
 SEED = 1
 
 
@@ -84,6 +84,7 @@ def run(out: Path) -> bool:
     say([f"\ndone in {minutes:.1f} minutes, at most {_peak_gib():.2f} GiB a process; look at"])
     say([f"  {autoencoder / 'reconstructions.png'}  held-out digits and what the tokens keep"])
     say([f"  {out / 'hierarchy.png'}  structure map and canvas after each stage"])
+    say([f"  {generator / 'curves.png'}  losses of training and of held-out digits"])
     say([f"  {out / 'samples.png'}  generated digits, a row per class"])
     return real >= REAL_WANTED and made >= MADE_WANTED
 

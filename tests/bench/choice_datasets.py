@@ -30,6 +30,9 @@ CLASSIC = (  # the demo's recipe makes these choices otherwise
     "autoencoder.model.phi=blend",
     "autoencoder.model.phis=four",
     "sample.split=gumbel",
+    "sample.flow_steps=25",
+    "sample.content_guidance=3.5",
+    "sample.structure_guidance=2.5",
 )
 DIGITS_BASE = (
     *CLASSIC,

@@ -74,6 +74,7 @@ def test_the_classic_run_makes_the_classic_choices(dataset: Dataset, tmp_path: P
     classic, plain = recipe_of(dataset, "classic"), load_recipe(bare, [])
     found = {name: value_of(classic, name) for name in CHOICES}
     assert found == {name: value_of(plain, name) for name in CHOICES}
+    assert replace(classic.sample, flow_steps=plain.sample.flow_steps) == plain.sample
 
 
 @every_dataset

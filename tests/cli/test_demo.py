@@ -64,6 +64,7 @@ def test_all_steps_run_and_are_reused(
     monkeypatch.setattr(demo, "PER_CLASS", 2)
     assert demo.run(tmp_path / "out") is False
     pictures = ["autoencoder/reconstructions.png", "hierarchy.png", "samples.png"]
+    pictures.append("generator/curves.png")
     assert all((tmp_path / "out" / name).stat().st_size > 1000 for name in pictures)
     assert "on 20 generated ones" in capsys.readouterr().out
     kept = [*(tmp_path / "out").rglob("step-*/*.safetensors")]
