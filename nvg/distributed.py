@@ -1,7 +1,7 @@
 """The processes that train together: one, or those that torchrun or Ray Train started."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,18 +94,32 @@ def replicate(module: nn.Module, world: World) -> nn.Module:
     return DistributedDataParallel(module, gradient_as_bucket_view=True)
 
 
-def shard(module: nn.Module, layers: list[nn.Module], world: World) -> None:
-    """Shard weights, gradients and optimizer state over the processes, by FSDP2, in place."""
+def shard(
+    module: nn.Module, layers: list[nn.Module], world: World, kind: torch.dtype | None = None
+) -> None:
+    """Shard weights, gradients and optimizer state over the processes, by FSDP2, in place.
+
+    The layers' weights are gathered as `kind`, by default bfloat16 on a GPU; all else is computed
+    in the precision that one process has under the same autocast.
+    """
     if world.size == 1:
         return
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    kind = torch.bfloat16 if world.device.type == "cuda" else torch.float32
-    policy = MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32)
+    if kind is None:
+        kind = torch.bfloat16 if world.device.type == "cuda" else torch.float32
     mesh = init_device_mesh(world.device.type, (world.size,))
-    for layer in (*layers, module):
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    # Left to itself FSDP2 would cast what goes into a layer too: the residual stream, the condition
+    # and the angles of the rotary embedding. What is outside the layers makes the stream, so it
+    # stays in float32; autocast casts what its matrix products take.
+    inside, outside = (
+        MixedPrecisionPolicy(each, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        for each in (kind, torch.float32)
+    )
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, mp_policy=inside)
+    fully_shard(module, mesh=mesh, mp_policy=outside)
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
@@ -117,9 +131,17 @@ def full_tensor(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def full_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor gathered and moved to the CPU, one after another."""
-    return {name: full_tensor(value).detach().cpu() for name, value in state.items()}
+def full_state(state: Mapping[str, Tensor], kept: bool = True) -> dict[str, Tensor]:
+    """Every tensor gathered and moved to the CPU, one after another; collective.
+
+    A process that does not keep them drops each at once and gets none.
+    """
+    found = {}
+    for name, value in state.items():
+        full = full_tensor(value)
+        if kept:
+            found[name] = full.detach().cpu()
+    return found
 
 
 def reshard_like(tensor: Tensor, sharded: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 """Content generator (Sec. 2.2.2, A.4): canvas + structure -> final canvas -> tokens of a stage.
 
-Legend: B image of a batch, N position, n cluster of a stage, C channel, V code, K structure
-channel, W width.
+Legend: B image of a batch, N position, T token, n cluster of a stage, M vector of a flat list,
+C channel, V code, K structure channel, W width.
 """
-
-from collections import Counter
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from nvg.choices import ContentInput, ContentStart, Prediction, Skip
 from nvg.generator.backbone import IMAGE, Backbone
 from nvg.generator.config import GeneratorShape, canvas_unit
-from nvg.generator.generator import Generator, TrainingExample
+from nvg.generator.generator import ByStage, Generator, TrainingExample
 from nvg.generator.layers import OutputLinear
 from nvg.generator.rope import Rotation
 from nvg.geometry import Geometry, leaf_order, mixed_bit_embedding
@@ -146,16 +144,28 @@ class ContentGenerator(Generator):
         return terms, intermediate_BNW
 
     def _cross_entropy(self, residual_BNC: Tensor, example: TrainingExample) -> Tensor:
-        """Our choice: the mean within an image first, so that every stage weighs the same."""
-        batch, stages = example.batch, example.stage.tolist()
-        order_BN = leaf_order(batch.leaves)
-        counts = dict(sorted(Counter(stages).items()))
-        rows = sorted(range(len(stages)), key=stages.__getitem__)
-        row_B = torch.tensor(rows).to(residual_BNC.device, non_blocking=True)
-        entropies = []
-        for stage, row_b in zip(counts, row_B.split(list(counts.values())), strict=True):
-            logits_bnV = self.logits(residual_BNC[row_b], order_BN[row_b], stage)
-            target_bn = batch.content[row_b, self.geometry.stage_slice(stage)]
-            loss_bn = F.cross_entropy(logits_bnV.mT.float(), target_bn, reduction="none")
-            entropies.append(loss_bn.mean(1).sum())
-        return torch.stack(entropies).sum() / len(stages)
+        """Our choice: the mean within an image first, so that every stage weighs the same.
+
+        The images are sorted by stage, so that the tokens of all stages make one list for the head.
+        """
+        by_stage = example.by_stage or ByStage.of(example.stage)
+        image_B = by_stage.order.to(residual_BNC.device)
+        order_BN1 = leaf_order(example.batch.leaves).unsqueeze(-1)
+        sorted_BNC = residual_BNC.gather(1, order_BN1.expand_as(residual_BNC))[image_B]
+        content_BT = example.batch.content[image_B]
+        means, targets, first = [], [], 0
+        for stage, images in by_stage.counts:
+            part_BNC = sorted_BNC[first : first + images]
+            mean_BnC = part_BNC.unflatten(1, (self.geometry.clusters(stage), -1)).mean(2)
+            means.append(mean_BnC.flatten(0, 1))
+            of_stage = self.geometry.stage_slice(stage)
+            targets.append(content_BT[first : first + images, of_stage].flatten())
+            first += images
+        logits_MV = self.head(torch.cat(means) / self.unit)
+        loss_M = F.cross_entropy(logits_MV.float(), torch.cat(targets), reduction="none")
+        parts = loss_M.split([len(target) for target in targets])
+        entropies = [
+            part.sum() / self.geometry.clusters(stage)
+            for part, (stage, _) in zip(parts, by_stage.counts, strict=True)
+        ]
+        return torch.stack(entropies).sum() / first

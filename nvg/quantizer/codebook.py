@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nvg.faiss_search import kmeans
+from nvg.host_copy import sent
 from nvg.quantizer.config import CodebookInit
-from nvg.quantizer.residual import Quantized
 
 ITERATIONS = 10  # of k-means; 30 more lower the error by 2 % (CIFAR-10 residuals, 1024 codes)
 
@@ -41,19 +41,20 @@ class DeadCodes:
 
     @torch.no_grad()
     def revive(
-        self, quantized: Quantized, codebook: Tensor, optimizer: torch.optim.Optimizer
+        self, used: Tensor, means: Tensor, codebook: Tensor, optimizer: torch.optim.Optimizer
     ) -> Tensor:
-        """Count a step; move codes unused for `patience` steps. Returns how many were moved.
+        """Count a step that used the tokens `used`; move codes unused for `patience` steps.
 
-        A dead code becomes a residual of this batch, drawn at random, without momentum.
+        A dead code becomes a residual of this step's `means` [M, C], drawn at random, without
+        momentum. Returns how many were moved. Nothing waits for the device.
         """
         self.unused_steps += 1
-        self.unused_steps[quantized.content.unique()] = 0
+        self.unused_steps.index_fill_(0, used.flatten(), 0)
         if not self.patience or not codebook.requires_grad:
             return self.unused_steps.new_zeros(())
         is_dead = self.unused_steps >= self.patience
-        drawn = torch.randint(len(quantized.means), (len(codebook),)).to(codebook.device)
-        codebook.copy_(torch.where(is_dead.unsqueeze(1), quantized.means[drawn], codebook))
+        (drawn,) = sent([torch.randint(len(means), (len(codebook),))], codebook.device)
+        codebook.copy_(torch.where(is_dead.unsqueeze(1), means[drawn], codebook))
         for name, value in optimizer.state[codebook].items():
             if name != "step":
                 value.masked_fill_(is_dead.unsqueeze(1), 0)

@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
-from nvg.distributed import full_tensor, reshard_like
+from nvg.distributed import full_state, reshard_like
 from nvg.errors import WorkError
 from nvg.files import write_atomic
 from nvg.weights import CheckpointError
@@ -122,14 +122,18 @@ def file_of(checkpoint: Path, name: str) -> Path:
     return older if older.exists() else checkpoint / name
 
 
-def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
-    """Per-parameter optimizer state as safetensors; hyper-parameters come from the config."""
-    tensors: dict[str, Tensor] = {}
-    for index, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            full = full_tensor(torch.as_tensor(value))
-            tensors[f"{index}.{name}"] = full.detach().cpu().contiguous()
-    return save(tensors)
+def optimizer_bytes(optimizer: torch.optim.Optimizer, kept: bool = True) -> bytes:
+    """Per-parameter optimizer state as safetensors; hyper-parameters come from the config.
+
+    Collective where it is sharded; a process that does not keep it gets nothing, see `full_state`.
+    """
+    state = {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    full = full_state(state, kept)
+    return save({name: value.contiguous() for name, value in full.items()}) if kept else b""
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:

@@ -16,6 +16,10 @@ class LoopConfig:
     betas: tuple[float, ...]
     weight_decay: float
     clip: float
+    accumulate: int = 1
+    """Micro-batches of a step, whose gradients are added up; they divide its memory."""
+    checkpoint_activations: bool = False
+    """Keep the inputs of blocks only, and compute the rest again in the backward pass."""
     seed: int = 0
     log_every: int = 50
     checkpoint_every: int = 1000
@@ -24,6 +28,7 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")
+        require_positive(self, "accumulate")
         for name in ("lr", "warmup", "weight_decay", "clip", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

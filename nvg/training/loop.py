@@ -20,9 +20,11 @@ from nvg.progress import progress
 from nvg.seeding import step_seed
 from nvg.training.checkpoint import LOSS
 from nvg.training.config import LoopConfig
+from nvg.training.late_metrics import LateMetrics, Metrics, Window
 from nvg.training.run_dir import Run
 
-Metrics = dict[str, torch.Tensor]
+AGREE_EVERY = 10  # steps after which several processes ask each other whether one is to stop
+
 Batch = TypeVar("Batch", contravariant=True)
 Item = TypeVar("Item")
 
@@ -63,7 +65,8 @@ def train_loop(
 ) -> None:
     """Run steps start..steps-1; log means; save regularly, at the end, on Ctrl-C.
 
-    WorkError for a non-finite loss, before a checkpoint holds anything of it.
+    WorkError for a non-finite loss, before a checkpoint holds anything of it. Several processes
+    agree to stop at multiples of AGREE_EVERY steps and at checkpoints, since asking makes all wait.
     """
     world = world or World(0, 1, torch.device("cpu"))
     loop = _Loop(run, config, start, task, world)
@@ -79,7 +82,8 @@ def train_loop(
     ):
         for number in range(start, start if task.has_converged() else config.steps):
             loop.step(number, batches)
-            done, stopping = number + 1, world.any(stop())
+            done = number + 1
+            stopping = loop.asks(done) and world.any(stop())
             scores = loop.validate(done)
             last = done == config.steps or (bool(scores) and task.has_converged())
             if done % config.log_every == 0 or last:
@@ -101,9 +105,9 @@ class _Loop(Generic[Item]):
         self, run: Run, config: LoopConfig, start: int, task: Task[Item], world: World
     ) -> None:
         self.run, self.config, self.task, self.world = run, config, task, world
-        self.window = _Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
+        self.window = Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
         self.timer = _StepTimer(config.batch_size)
-        self.guard = _FiniteGuard(run, task)
+        self.late = LateMetrics(run, task.rows, self.window)
         self.loss = math.inf
 
     def step(self, number: int, batches: Iterator[Item]) -> None:
@@ -113,31 +117,35 @@ class _Loop(Generic[Item]):
         try:
             metrics = self.task.step(number, batch)
         except (ValueError, WorkError):  # maybe of weights that the step before made non-finite
-            self.guard.settle()
+            self.late.settle()
             raise
-        self.guard.look(number, metrics, batch)
-        self.window.add(metrics)
+        self.late.add(number, metrics, batch)
+
+    def asks(self, done: int) -> bool:
+        """Whether the processes now ask each other about stopping; one alone always does."""
+        points = (AGREE_EVERY, self.config.checkpoint_every)
+        return self.world.size == 1 or any(done % every == 0 for every in points)
 
     def validate(self, done: int) -> dict[str, float]:
         """Held-out losses where they are due, in time that is not the steps'."""
         if not self.task.is_validated(done):
             return {}
-        self.guard.settle()
+        self.late.settle()
         with self.timer.paused():
             return self.task.validate(done)
 
     def log(self, done: int) -> dict[str, str]:
         """Write the means since the last line; what the bar shows."""
-        self.guard.settle()
+        self.late.settle()
         means = self.world.mean(self.window.means())
         self.loss = next(iter(means.values()))
         self.run.log(done, **means, **self.timer.lap())
-        self.window = _Window({"count": 0})
+        self.window.clear()
         return self.timer.shown(means)
 
     def save(self, done: int, scores: dict[str, float]) -> None:
         """Write a checkpoint; its scores are held-out losses, or else the training loss."""
-        self.guard.settle()
+        self.late.settle()
         files, metadata = self.task.state()
         if self.world.is_main:
             state = {**metadata, "window": self.window.sums()}
@@ -145,25 +153,6 @@ class _Loop(Generic[Item]):
             self.run.checkpoints.save(done, files, state, self.config.keep, found)
         self.world.wait()
         self.task.checkpointed(done)
-
-
-class _Window:
-    """Sums of the metrics since the last line, on the device: reading them would block."""
-
-    def __init__(self, sums: dict[str, Any]) -> None:
-        self._count = sums.pop("count")
-        self._sums = sums
-
-    def add(self, metrics: Metrics) -> None:
-        self._count += 1
-        for name, value in metrics.items():
-            self._sums[name] = value.detach() + self._sums.get(name, 0.0)
-
-    def means(self) -> dict[str, float]:
-        return {name: float(value) / self._count for name, value in self._sums.items()}
-
-    def sums(self) -> dict[str, Any]:
-        return {"count": self._count} | {name: float(v) for name, v in self._sums.items()}
 
 
 class _StepTimer:
@@ -206,35 +195,6 @@ class _StepTimer:
         """The postfix of the bar."""
         losses = {name: f"{value:.4f}" for name, value in means.items()}
         return losses | {"img/s": f"{self.samples:.0f}", "wait": f"{self.data_wait:.1%}"}
-
-
-class _FiniteGuard:
-    """Checks the losses one step late, so that the loop never waits for the device."""
-
-    def __init__(self, run: Run, task: Task[Any]) -> None:
-        self.run, self.task = run, task
-        self.pending: tuple[int, Metrics, Any] | None = None
-
-    def look(self, number: int, metrics: Metrics, batch: Any) -> None:
-        """Check the step before this one."""
-        self.settle()
-        self.pending = number, metrics, batch
-
-    def settle(self) -> None:
-        """WorkError unless all losses of the pending step are finite."""
-        if self.pending is None:
-            return
-        number, metrics, batch = self.pending
-        self.pending = None
-        bad = [name for name, value in metrics.items() if not bool(value.isfinite())]
-        if bad:
-            saved = self.run.checkpoints.steps()
-            newest = f"the checkpoint of step {saved[-1]}" if saved else "the beginning"
-            raise WorkError(
-                f"step {number + 1}: {', '.join(bad)} is non-finite, at rows "
-                f"{self.task.rows(batch)}; {newest} is from before: check these rows, lower "
-                "the learning rate"
-            )
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Optimizer and learning-rate schedules (A.5)."""
 
 import math
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from nvg.training.config import LoopConfig
 
@@ -13,14 +15,31 @@ EMA_WARMUP = 10  # EMA weights move fast in the first steps
 def adamw(
     module: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW; decay on matrices and filters only, not on biases, norms, embeddings' 1-D parts."""
+    """AdamW; decay on matrices and filters only, not on tables (codebook, embeddings, learnt
+    starts), biases and norms."""
     parameters = [p for p in module.parameters() if p.requires_grad]
+    # Checkpoints number the parameters in this order, which no rule of decay may change: those of
+    # two and more dimensions, then the others.
+    ordered = [p for p in parameters if p.ndim > 1] + [p for p in parameters if p.ndim <= 1]
+    decayed = _matrices(module)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": list(run), "weight_decay": weight_decay if decays else 0.0}
+        for decays, run in groupby(ordered, lambda p: id(p) in decayed)
     ]
     on_gpu = all(parameter.is_cuda for parameter in parameters)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=on_gpu)
+
+
+def _matrices(module: nn.Module) -> set[int]:
+    """Identities of the parameters that multiply a layer's input."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd, ParametrizationList)
+    return {
+        id(parameter)
+        for layer in module.modules()
+        if isinstance(layer, kinds)
+        for parameter in layer.parameters(recurse=False)
+        if parameter.ndim > 1
+    }
 
 
 def optimizer_of(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
@@ -72,9 +91,8 @@ def ema_update(
     """Move EMA weights towards the weights of a step; with `warmup` quickly in the first steps."""
     if warmup:
         decay = min(decay, (1 + step) / (EMA_WARMUP + step))
-    for name, value in weights.items():
-        if value.is_floating_point():
-            ema[name].lerp_(value, 1 - decay)
+    moved = [name for name, value in weights.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ema[n] for n in moved], [weights[n] for n in moved], 1 - decay)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -15,6 +15,7 @@ FREE = {
     for section in ("autoencoder", "generator")
     for key in (
         "accumulate",
+        "checkpoint_activations",
         "sharded",
         "loader",
         "keep",

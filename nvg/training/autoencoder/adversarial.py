@@ -3,6 +3,7 @@
 Legend: B image of a batch, D row or column of pixels or of the grid, L logit.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from nvg.choices import DiscriminatorLoss, GeneratorLoss
 from nvg.training.autoencoder.config import DiscriminatorConfig
 from nvg.training.autoencoder.diffaugment import augment, blur
 from nvg.training.autoencoder.discriminator import build_discriminator
+from nvg.training.autoencoder.losses import add_terms
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.optim import adamw, cosine, set_lr
 from nvg.weights import load_weights, weights_bytes
 
 LECAM_DECAY = 0.999
+TERMS = ("d_loss", "d_real", "d_fake", "d_consistency", "d_lecam")
 MIN_ADAPTIVE, MAX_ADAPTIVE = 0.015, 1e4  # as in VAR's tokenizer trainer
 
 
@@ -63,16 +66,32 @@ class DiscriminatorTrainer(nn.Module):
         """Weight of the term before adaptation: 0 until it begins, then a ramp."""
         return self.config.weight * min(max((step - self.begin + 1) / self.grow, 0.0), 1.0)
 
-    def discriminator_step(self, step: int, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """One step of the discriminator on images [B, 3, D, D]; its terms, zeros before it begins.
+    def has_begun(self, step: int) -> bool:
+        """Whether the discriminator takes part in a step."""
+        return step >= self.begin
 
-        Hinge loss (see `DiscriminatorLoss`), consistency, LeCam.
+    def discriminator_step(
+        self, step: int, pairs: Iterable[tuple[float, Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """One step of the discriminator on micro-batches: share, images and reconstructions
+        [B, 3, D, D]. Its mean terms, zeros before it begins.
         """
-        names = ("d_loss", "d_real", "d_fake", "d_consistency", "d_lecam", "d_norm")
-        if step < self.begin:
-            return dict.fromkeys(names, real.new_zeros(()))
+        if not self.has_begun(step):
+            return dict.fromkeys((*TERMS, "d_norm"), self.mean_real.new_zeros(()))
         self.discriminator.requires_grad_(True)
         set_lr(self.optimizer, self.schedule.lr * self._factor(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        found: dict[str, Tensor] = {}
+        for share, real, fake in pairs:
+            terms = self._terms(step, real, fake)
+            (share * terms["d_loss"]).backward()
+            add_terms(found, terms, share)
+        norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.schedule.clip)
+        self.optimizer.step()
+        return {**found, "d_norm": norm.detach()}
+
+    def _terms(self, step: int, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Hinge loss (see `DiscriminatorLoss`), consistency, LeCam; `d_loss` is minimized."""
         both = torch.cat((real, fake.detach()))
         logit_BL = self._logits(step, both)
         real_BL, fake_BL = logit_BL.chunk(2)
@@ -84,16 +103,12 @@ class DiscriminatorTrainer(nn.Module):
             apart = F.mse_loss(self._logits(step, both), logit_BL)
         lecam = self._lecam(real_BL, fake_BL)
         loss = hinge + self.config.consistency * apart + self.config.lecam * lecam
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.schedule.clip)
-        self.optimizer.step()
-        found = (loss, real_BL.mean(), fake_BL.mean(), apart, lecam, norm)
-        return {name: value.detach() for name, value in zip(names, found, strict=True)}
+        found = (loss, real_BL.mean(), fake_BL.mean(), apart, lecam)
+        return dict(zip(TERMS, found, strict=True))
 
     def generator_loss(self, step: int, fake: Tensor) -> Tensor:
         """What the autoencoder minimizes of its reconstructions' logits, see `GeneratorLoss`."""
-        if step < self.begin:
+        if not self.has_begun(step):
             return fake.new_zeros(())
         self.discriminator.requires_grad_(False)
         logit_BL = self._logits(step, fake)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nvg.host_copy import sent
+
 TRANSLATION = 0.125  # of the side, at most, to either side
 CUTOUT = 0.2  # of the side
 
@@ -32,7 +34,7 @@ def translate(images: Tensor) -> Tensor:
     """Moved by whole pixels, zeros move in."""
     batch, _, side, _ = images.shape
     most = round(side * TRANSLATION)
-    shift_2B = torch.randint(-most, most + 1, (2, batch)).to(images.device)
+    (shift_2B,) = sent([torch.randint(-most, most + 1, (2, batch))], images.device)
     padded = F.pad(images, (most,) * 4)
     place_D = torch.arange(side, device=images.device)
     row_BD, column_BD = (place_D + most + shift.unsqueeze(1) for shift in shift_2B)
@@ -45,7 +47,7 @@ def cut_out(images: Tensor) -> Tensor:
     """A square of zeros somewhere, perhaps over the edge."""
     batch, _, side, _ = images.shape
     size = round(side * CUTOUT)
-    centre_2B1 = torch.randint(0, side + 1, (2, batch, 1)).to(images.device)
+    (centre_2B1,) = sent([torch.randint(0, side + 1, (2, batch, 1))], images.device)
     place_D = torch.arange(side, device=images.device)
     row_BD, column_BD = (
         (place_D - c + size // 2 >= 0) & (place_D - c + size // 2 < size) for c in centre_2B1
@@ -69,4 +71,4 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 def _uniform(count: int, images: Tensor) -> Tensor:
     """So many numbers in 0..1 for each image, [count, B, 1, 1, 1]."""
-    return torch.rand(count, len(images), 1, 1, 1).to(images.device)
+    return sent([torch.rand(count, len(images), 1, 1, 1)], images.device)[0]

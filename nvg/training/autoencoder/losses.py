@@ -34,3 +34,10 @@ def autoencoder_loss(
         for terms in (pixels, tokens)
     )
     return visible + hidden, visible, {**pixels, **tokens}
+
+
+def add_terms(means: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
+    """Add the terms of a micro-batch, this share of a step's images, to the means of the step."""
+    for name, value in terms.items():
+        mean = share * value.detach()
+        means[name] = means[name] + mean if name in means else mean

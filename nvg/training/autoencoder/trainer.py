@@ -1,6 +1,7 @@
 """The autoencoder in training: losses, discriminator, EMA weights, dead codes (A.5)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,21 @@ from nvg.distributed import default_device
 from nvg.errors import WorkError
 from nvg.pretrained.lpips import Perceptual
 from nvg.quantizer.codebook import DeadCodes, start_codebook
+from nvg.quantizer.residual import Quantized
 from nvg.quantizer.usage import stage_hits, stage_usage
 from nvg.tokenizer.autoencoder import Autoencoder, from_pixels
 from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.encoder_decoder import ResidualBlock
 from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.config import AutoencoderTraining, DiscriminatorKind
-from nvg.training.autoencoder.losses import autoencoder_loss
+from nvg.training.autoencoder.losses import add_terms, autoencoder_loss
+from nvg.training.autoencoder.parts import Part, parts_of
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
-from nvg.training.loop import Metrics
+from nvg.training.late_metrics import Metrics
 from nvg.training.optim import cosine, ema_update, optimizer_of, set_lr
+from nvg.training.recompute import recompute_segments
 from nvg.weights import CheckpointError, load_weights, weights_bytes
 
 MOST_NAMED = 8  # images of a batch that an error names
@@ -42,6 +47,9 @@ class AutoencoderTrainer:
         self.model = Autoencoder(config).to(self.device)
         for part in training.frozen:
             getattr(self.model, part.value).requires_grad_(False)
+        if training.checkpoint_activations:
+            for network in (self.model.encoder, self.model.decoder):
+                recompute_segments(network.layers, ResidualBlock)
         self.optimizer = optimizer_of(self.model, training)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.dead_code_after, self.device)
@@ -96,40 +104,29 @@ class AutoencoderTrainer:
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def step(self, number: int, batch: ImageBatch) -> Metrics:
-        """One optimizer step on a batch; the discriminator's comes first."""
+        """One optimizer step on a batch, part by part; the discriminator's comes first."""
         training, model = self.training, self.model
-        pixels, segments = batch.tensors(self.device)
-        images = from_pixels(pixels)
         factor = cosine(number, training.steps, training.warmup, training.cosine_every)
         set_lr(self.optimizer, training.lr * factor)
-        with self._autocast():
-            try:
-                rebuilt, quantized = model(
-                    images, segments, number < training.ibq_steps, training.loss.entropy > 0
-                )
-            except ValueError as error:  # structure is built of finite latents only
-                raise WorkError(
-                    f"step {number + 1}: {error}, at images {self.rows(batch)}; the newest "
-                    "checkpoint is from before: lower the learning rate"
-                ) from error
-            rebuilt = rebuilt.float()
-            adversarial: Metrics = {}
-            if self.discriminator:
-                adversarial = self.discriminator.discriminator_step(number, images, rebuilt)
-            loss, visible, terms = autoencoder_loss(
-                training.loss, images, rebuilt, quantized, self.perceptual
-            )
-            if self.discriminator:
-                weight, adversarial["g_loss"] = self._generator_loss(number, rebuilt, visible)
-                loss = loss + weight * adversarial["g_loss"]
-                adversarial["adaptive_weight"] = weight
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = parts_of(batch, training.accumulate, self.device)
+        with self._naming_images(number, batch):
+            only = self._rebuild(number, parts[0]) if len(parts) == 1 else None
+            adversarial = self._discriminator_step(number, parts, only)
+            self.optimizer.zero_grad(set_to_none=True)
+            means: Metrics = {}
+            made = []
+            for part in parts:
+                rebuilt, quantized = only or self._rebuild(number, part)
+                terms = self._losses(number, part, rebuilt, quantized)
+                (part.share * terms["loss"]).backward()
+                add_terms(means, terms, part.share)
+                made.append((quantized.content.flatten(), quantized.means))
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         self.optimizer.step()
-        revived = self.dead.revive(quantized, model.quantizer.codebook, self.optimizer)
+        used, residuals = (torch.cat(each) for each in zip(*made, strict=True))
+        revived = self.dead.revive(used, residuals, model.quantizer.codebook, self.optimizer)
         ema_update(self.ema, model.state_dict(), number, training.ema, training.ema_warmup)
-        return {"loss": loss, **terms, **adversarial, "norm": norm, "revived": revived}
+        return {**means, **adversarial, "norm": norm, "revived": revived}
 
     def ema_model(self) -> Autoencoder:
         """A model of the EMA weights, in eval mode."""
@@ -185,12 +182,63 @@ class AutoencoderTrainer:
         """bfloat16 on a GPU; the quantizer stays in float32 by itself."""
         return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
 
-    def _generator_loss(
-        self, number: int, rebuilt: Tensor, visible: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The weight of the adversarial term at this step, and the term."""
-        assert self.discriminator is not None
-        term = self.discriminator.generator_loss(number, rebuilt)
-        last = next(self.model.decoder.layers[-1].parameters())
-        adaptive = self.discriminator.adaptive_weight(visible, term, last)
-        return self.discriminator.weight(number) * adaptive, term
+    def _rebuild(self, number: int, part: Part) -> tuple[Tensor, Quantized]:
+        """Reconstructions [B, 3, D, D] of a part in float32, and its tokens."""
+        training = self.training
+        with self._autocast():
+            rebuilt, quantized = self.model(
+                part.images, part.segments, number < training.ibq_steps, training.loss.entropy > 0
+            )
+            return rebuilt.float(), quantized
+
+    def _discriminator_step(
+        self, number: int, parts: list[Part], only: tuple[Tensor, Quantized] | None
+    ) -> Metrics:
+        """The discriminator's step on the reconstructions.
+
+        Of several parts they are computed for it alone, since the autoencoder's loss of the first
+        part needs the discriminator that has seen all.
+        """
+        if self.discriminator is None:
+            return {}
+
+        @torch.no_grad()
+        def rebuilt(part: Part) -> Tensor:
+            return (only or self._rebuild(number, part))[0]
+
+        with self._autocast():
+            return self.discriminator.discriminator_step(
+                number, ((part.share, part.images, rebuilt(part)) for part in parts)
+            )
+
+    def _losses(
+        self, number: int, part: Part, rebuilt: Tensor, quantized: Quantized
+    ) -> dict[str, Tensor]:
+        """Every term by name; `loss` is what is minimized."""
+        with self._autocast():
+            loss, visible, terms = autoencoder_loss(
+                self.training.loss, part.images, rebuilt, quantized, self.perceptual
+            )
+            if self.discriminator is None:
+                return {"loss": loss, **terms}
+            term = self.discriminator.generator_loss(number, rebuilt)
+            last = next(self.model.decoder.layers[-1].parameters())
+            adaptive = self.discriminator.adaptive_weight(visible, term, last)
+            weight = self.discriminator.weight(number) * adaptive
+            return {
+                "loss": loss + weight * term,
+                **terms,
+                "g_loss": term,
+                "adaptive_weight": weight,
+            }
+
+    @contextmanager
+    def _naming_images(self, number: int, batch: ImageBatch) -> Iterator[None]:
+        """WorkError with step and images where latents are not finite: structure refuses those."""
+        try:
+            yield
+        except ValueError as error:
+            raise WorkError(
+                f"step {number + 1}: {error}, at images {self.rows(batch)}; the newest "
+                "checkpoint is from before: lower the learning rate"
+            ) from error

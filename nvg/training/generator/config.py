@@ -12,7 +12,10 @@ REFERENCE_BATCH = 256  # the learning rate is given for this batch and scaled li
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTraining(LoopConfig):
-    """How to train both generators; the defaults are the paper's d16 (A.5), lr for batch 256."""
+    """How to train both generators; the defaults are the paper's d16 (A.5), lr for batch 256.
+
+    `batch_size` is divided by the processes and by `accumulate`.
+    """
 
     steps: int = 333_000
     batch_size: int = 768
@@ -30,8 +33,6 @@ class GeneratorTraining(LoopConfig):
     corruption: float = 0.0
     """Fraction of the tokens below a canvas that are replaced by near codes, so that training sees
     canvases with errors, as sampling makes them."""
-    accumulate: int = 1
-    """Micro-batches per step in each process; `batch_size` is divided by both."""
     ema: float = 0.9999
     """Decay of the EMA weights, 0 for none."""
     ema_warmup: bool = True
@@ -61,7 +62,7 @@ class GeneratorTraining(LoopConfig):
         super().__post_init__()
         require_fraction(self, "class_dropout_prob", "decay_start", "ema")
         require_fraction(self, "warmup_start", "final_lr", "corruption")
-        require_positive(self, "accumulate", "align_block", "stages_per_image")
+        require_positive(self, "align_block", "stages_per_image")
         require_positive(self, "val_images")
         for name in ("val_every", "patience"):
             if getattr(self, name) < 0:

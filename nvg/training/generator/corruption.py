@@ -19,12 +19,14 @@ def near_codes(codebook_VC: Tensor) -> Tensor:
     return distance_VV.topk(min(NEAR, len(codebook_VC) - 1), largest=False).indices
 
 
-def corrupted(content_BT: Tensor, near: Tensor, fraction: float) -> Tensor:
-    """Tokens of which this fraction, each on its own, is one of the codes near it.
+def draw_errors(shape: torch.Size, near: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Which tokens [B, T] are wrong, each on its own with this probability, and by which near code.
 
-    Random draws come from torch's CPU generator, so a seed fixes them on any device.
+    Drawn on the CPU, so that a seed fixes them on any device.
     """
-    shape, device = content_BT.shape, content_BT.device
-    chosen_BT = (torch.rand(shape) < fraction).to(device)
-    rank_BT = torch.randint(near.shape[1], shape).to(device)
-    return torch.where(chosen_BT, near[content_BT, rank_BT], content_BT)
+    return torch.rand(shape) < fraction, torch.randint(near.shape[1], shape)
+
+
+def corrupted(content_BT: Tensor, near: Tensor, wrong_BT: Tensor, rank_BT: Tensor) -> Tensor:
+    """Tokens of which the wrong ones are one of the codes near them, see `draw_errors`."""
+    return torch.where(wrong_BT, near[content_BT, rank_BT], content_BT)

@@ -1,8 +1,9 @@
 """One generator in training: its objective over all processes, optimizer and EMA weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
 from nvg.training.optim import ema_update, optimizer_of, set_lr, wsd
+from nvg.training.recompute import recompute_blocks
 from nvg.weights import load_weights, weights_bytes
 
 
@@ -39,6 +41,8 @@ class GeneratorState:
         self.part, self.shape, self.training, self.world = part, shape, training, world
         self.model = build_generator(part, shape).to(world.device)
         self.aligner = aligner.to(world.device) if aligner else None
+        if training.checkpoint_activations:
+            recompute_blocks(self.model.backbone.blocks)
         self.ema = _copy_of(self.model)
         if directory := checkpoint or start_from:
             self._load_weights(directory)
@@ -102,17 +106,23 @@ class GeneratorState:
             self.local.train()
 
     def files(self) -> dict[str, bytes]:
-        """Weights, EMA weights, optimizer state, and the projector of alignment."""
-        name = self.part.value
-        files = {
-            f"{name}.safetensors": weights_bytes(full_state(self.model.state_dict()), self.shape),
-            f"{name}-ema.safetensors": weights_bytes(full_state(self.ema), self.shape),
-            f"{name}-optimizer.safetensors": optimizer_bytes(self.optimizer),
+        """Weights, EMA weights, optimizer state, and the projector of alignment.
+
+        Collective; all but the process that writes them get none, and hold one tensor at a time.
+        """
+        name, kept = self.part.value, self.world.is_main
+        parts: dict[str, tuple[Mapping[str, Tensor], Any]] = {
+            "": (self.model.state_dict(), self.shape),
+            "-ema": (self.ema, self.shape),
         }
         if self.aligner:
-            aligner = full_state(self.aligner.state_dict())
-            files[f"{name}-aligner.safetensors"] = weights_bytes(aligner, self.aligner.codec.shape)
-        return files
+            parts["-aligner"] = self.aligner.state_dict(), self.aligner.codec.shape
+        files = {}
+        for suffix, (weights, shape) in parts.items():
+            full = full_state(weights, kept)
+            files[f"{name}{suffix}.safetensors"] = weights_bytes(full, shape) if kept else b""
+        files[f"{name}-optimizer.safetensors"] = optimizer_bytes(self.optimizer, kept)
+        return files if kept else {}
 
     def _no_sync(self) -> AbstractContextManager[None]:
         """Gradients stay in this process; FSDP2 sums reduced ones, correct but not the cheapest."""

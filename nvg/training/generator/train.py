@@ -78,6 +78,7 @@ def _save_weights(run: Run, states: list[GeneratorState], tokenizer: str) -> Non
     """Weights and EMA weights of each generator, with the tokenizer they belong to."""
     for state in states:
         for suffix, weights in (("", state.model.state_dict()), ("-ema", state.ema)):
-            data = weights_bytes(full_state(weights), state.shape, tokenizer=tokenizer)
+            full = full_state(weights, run.writes)
             if run.writes:
+                data = weights_bytes(full, state.shape, tokenizer=tokenizer)
                 write_atomic(run.directory / f"{state.part.value}{suffix}.safetensors", data)

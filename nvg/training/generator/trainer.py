@@ -16,7 +16,7 @@ from nvg.training.generator.corruption import near_codes
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.validation import Validation
-from nvg.training.loop import Metrics
+from nvg.training.late_metrics import Metrics
 from nvg.training.run_dir import RunError
 
 MOST_NAMED = 16  # rows of a batch that an error names
@@ -76,11 +76,7 @@ class GeneratorTrainer:
             shard = micro * self.world.size + self.world.rank
             torch.manual_seed(shard_seed(self.training.seed, number, shard))
             examples = sample_example(
-                self.models,
-                self.quantizer,
-                sequences.to(self.world.device),
-                self.training,
-                self.near_codes,
+                self.models, self.quantizer, sequences, self.training, self.near_codes
             )
             for state in self.states:
                 state.accumulate(examples[state.part], micro + 1 == len(batch))

@@ -1,6 +1,8 @@
 """Images to train on, short runs, and what two runs are compared by."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from nvg.config import dump
+from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
@@ -51,6 +55,29 @@ def state_of(out: Path) -> dict[str, torch.Tensor]:
 
 def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
     return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+@contextmanager
+def kept_bytes(module: nn.Module) -> Iterator[list[int]]:
+    """Bytes that autograd keeps of what is computed inside, but for the module's own weights."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    kept: dict[int, torch.Tensor] = {}  # alive, so that no memory is counted twice or missed
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    found = [0]
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield found
+    found[0] = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
+
+
+def random_sequences(count: int, grid: int, codes: int) -> Sequences:
+    """Random leaves and tokens of so many images of one class."""
+    leaves = torch.stack([torch.randperm(grid**2) for _ in range(count)])
+    content = torch.randint(codes, (count, 2 * grid**2 - 1))
+    return Sequences(leaves, content, torch.zeros(count, dtype=torch.int64))
 
 
 TOLERANCE = 2e-6  # sums of gradients are added in another order

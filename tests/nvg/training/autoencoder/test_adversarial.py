@@ -46,7 +46,7 @@ def flat(*values: float) -> Tensor:
 
 def test_hinge_by_hand() -> None:
     """Logits 0.4, 1.2 of real and -0.6, 1.0 of fake: (0.6 + 0) / 2 + (0.4 + 2) / 2 = 1.5."""
-    terms = discriminator().discriminator_step(60, flat(0.2, 0.6), flat(-0.3, 0.5))
+    terms = discriminator().discriminator_step(60, [(1.0, flat(0.2, 0.6), flat(-0.3, 0.5))])
     assert float(terms["d_loss"]) == pytest.approx(1.5)
     assert float(terms["d_real"]) == pytest.approx(0.8)
     assert float(terms["d_fake"]) == pytest.approx(0.2)
@@ -60,7 +60,7 @@ def test_hinge_by_hand() -> None:
 def test_half_a_hinge_by_hand() -> None:
     """Half of the 1.5 above; the mean logits stay what they are."""
     made = discriminator(replace(PLAIN, loss=DiscriminatorLoss.HALF_HINGE))
-    terms = made.discriminator_step(60, flat(0.2, 0.6), flat(-0.3, 0.5))
+    terms = made.discriminator_step(60, [(1.0, flat(0.2, 0.6), flat(-0.3, 0.5))])
     assert float(terms["d_loss"]) == pytest.approx(0.75)
     assert (float(terms["d_real"]), float(terms["d_fake"])) == pytest.approx((0.8, 0.2))
 
@@ -75,7 +75,7 @@ def lecam(real: tuple[float, ...], fake: tuple[float, ...]) -> float:
 def test_lecam_joins_the_loss_and_is_remembered(tmp_path: Path) -> None:
     """Weighted; its running means travel in the checkpoint."""
     made = discriminator(replace(PLAIN, lecam=0.05))
-    terms = made.discriminator_step(60, flat(0.2, 0.6), flat(-0.3, 0.5))
+    terms = made.discriminator_step(60, [(1.0, flat(0.2, 0.6), flat(-0.3, 0.5))])
     expected = 1.5 + 0.05 * lecam((0.4, 1.2), (-0.6, 1.0))
     assert float(terms["d_loss"]) == pytest.approx(expected, rel=1e-5)
     for name, data in made.files().items():
@@ -85,8 +85,8 @@ def test_lecam_joins_the_loss_and_is_remembered(tmp_path: Path) -> None:
     assert float(again.mean_real) == pytest.approx(0.001 * 0.8)
     assert float(again.mean_fake) == pytest.approx(0.001 * 0.2)
     moved = [
-        made.discriminator_step(61, flat(0.1), flat(0.3)),
-        again.discriminator_step(61, flat(0.1), flat(0.3)),
+        made.discriminator_step(61, [(1.0, flat(0.1), flat(0.3))]),
+        again.discriminator_step(61, [(1.0, flat(0.1), flat(0.3))]),
     ]
     assert moved[0] == moved[1]
 
@@ -126,11 +126,17 @@ def test_consistency_is_the_difference_of_two_looks() -> None:
     """Zero without augmentation; positive with it, and weighted."""
     config = replace(PLAIN, consistency=8.0)
     assert (
-        float(discriminator(config).discriminator_step(60, flat(0.2), flat(0.1))["d_consistency"])
+        float(
+            discriminator(config).discriminator_step(60, [(1.0, flat(0.2), flat(0.1))])[
+                "d_consistency"
+            ]
+        )
         == 0
     )
     torch.manual_seed(0)
-    terms = discriminator(replace(config, augment=1.0)).discriminator_step(60, flat(0.2), flat(0.1))
+    terms = discriminator(replace(config, augment=1.0)).discriminator_step(
+        60, [(1.0, flat(0.2), flat(0.1))]
+    )
     assert float(terms["d_consistency"]) > 0
 
 
@@ -141,11 +147,11 @@ def test_it_begins_late_and_grows() -> None:
         [0, 0, 0.04, 0.2, 0.4, 0.4]
     )
     before = {name: value.clone() for name, value in made.state_dict().items()}
-    terms = made.discriminator_step(19, flat(0.2), flat(0.1))
+    terms = made.discriminator_step(19, [(1.0, flat(0.2), flat(0.1))])
     assert all(float(value) == 0 for value in terms.values())
     assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())
     assert float(made.generator_loss(19, flat(0.3))) == 0
-    assert set(terms) == set(made.discriminator_step(20, flat(0.2), flat(0.1)))
+    assert set(terms) == set(made.discriminator_step(20, [(1.0, flat(0.2), flat(0.1))]))
 
 
 def test_the_first_images_are_blurred() -> None:
@@ -177,7 +183,7 @@ def test_without_start_and_ramp_all_is_there_at_once(ramp: float) -> None:
     made = discriminator(replace(PLAIN, start=0.0, ramp=ramp, warmup=0))
     assert [made.weight(step) for step in (0, 1, 99)] == [0.4] * 3
     for step in (0, 1, 50, 99):
-        terms = made.discriminator_step(step, flat(0.2), flat(0.1))
+        terms = made.discriminator_step(step, [(1.0, flat(0.2), flat(0.1))])
         assert float(terms["d_loss"]) > 0
         (group,) = made.optimizer.param_groups
         rate = 1e-3 * (1 + math.cos(math.pi * step / 100)) / 2

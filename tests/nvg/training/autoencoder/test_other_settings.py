@@ -89,7 +89,7 @@ def test_the_adversarial_part_agrees_with_a_slow_reference(monkeypatch: pytest.M
         torch.manual_seed(step)
         real, fake = torch.rand(2, 3, 3, 8, 8) * 2 - 1
         state = torch.get_rng_state()
-        terms = made.discriminator_step(step, real, fake)
+        terms = made.discriminator_step(step, [(1.0, real, fake)])
         term = made.generator_loss(step, fake)
         torch.set_rng_state(state)
         assert float(terms["d_loss"]) == pytest.approx(slow.update(step, real, fake), rel=1e-4)

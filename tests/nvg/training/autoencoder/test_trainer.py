@@ -13,7 +13,6 @@ from nvg.errors import InputError, WorkError
 from nvg.pretrained import lpips
 from nvg.pretrained.lpips import RANDOM
 from nvg.quantizer.codebook import DeadCodes
-from nvg.quantizer.residual import Quantized
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder
 from nvg.training.autoencoder.config import (
     AutoencoderPart,
@@ -150,11 +149,11 @@ def test_dead_codes_become_residuals() -> None:
     codebook.grad = torch.ones(4, 2)
     optimizer.step()
     dead = DeadCodes(4, 2, torch.device("cpu"))
-    means, nothing = torch.tensor([[5.0, 6.0], [7.0, 8.0]]), torch.zeros(())
+    means = torch.tensor([[5.0, 6.0], [7.0, 8.0]])
     counts = []
     for content in ([[0, 1]], [[0, 2]], [[0, 1]]):
-        quantized = Quantized(nothing, torch.tensor(content), nothing, nothing, means, nothing)
-        counts.append(int(dead.revive(quantized, codebook, optimizer)))
+        used = torch.tensor(content)
+        counts.append(int(dead.revive(used, means, codebook, optimizer)))
     assert counts == [0, 1, 0]
     assert codebook[3].tolist() in means.tolist()
     assert not codebook[:3].any()
@@ -162,7 +161,7 @@ def test_dead_codes_become_residuals() -> None:
     assert bool((moment[:3] != 0).all())
     assert not moment[3].any()
     patient = DeadCodes(4, 0, torch.device("cpu"))
-    assert int(patient.revive(quantized, codebook, optimizer)) == 0
+    assert int(patient.revive(used, means, codebook, optimizer)) == 0
 
 
 def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.sequence import Sequences
 from nvg.training.generator.config import GeneratorTraining
-from nvg.training.generator.corruption import NEAR, corrupted, near_codes
+from nvg.training.generator.corruption import NEAR, corrupted, draw_errors, near_codes
 from nvg.training.generator.objective import sample_example
 from tests.nvg.generator.makers import make_shape
 from tests.nvg.quantizer.makers import quantizer_case
@@ -30,12 +30,13 @@ def test_the_fraction_asked_for_becomes_near_codes() -> None:
     near = near_codes(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)))
     content = torch.randint(40, (200, 100), generator=torch.Generator().manual_seed(1))
     torch.manual_seed(2)
-    found = corrupted(content, near, 1 / 3)
+    found = corrupted(content, near, *draw_errors(content.shape, near, 1 / 3))
     changed = found != content
     assert abs(float(changed.float().mean()) - 1 / 3) < 0.01
     assert (near[content[changed]] == found[changed].unsqueeze(1)).any(1).all()
-    assert torch.equal(corrupted(content, near, 0.0), content)
-    assert (corrupted(content, near, 1.0) != content).all()
+    none, all_of_them = (draw_errors(content.shape, near, share) for share in (0.0, 1.0))
+    assert torch.equal(corrupted(content, near, *none), content)
+    assert (corrupted(content, near, *all_of_them) != content).all()
 
 
 def test_only_what_lies_below_a_canvas_is_corrupted() -> None:

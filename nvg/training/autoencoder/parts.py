@@ -1,0 +1,35 @@
+"""The micro-batches of a step of the autoencoder."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nvg.tokenizer.autoencoder import from_pixels
+from nvg.tokenizer.image_batch import ImageBatch
+
+
+@dataclass(frozen=True)
+class Part:
+    """A micro-batch on the device: uint8 pixels, label maps where there are some."""
+
+    share: float
+    """Of the images of the step."""
+    pixels: Tensor
+    segments: Tensor | None
+
+    @property
+    def images(self) -> Tensor:
+        """The images in [-1, 1], converted when they are needed."""
+        return from_pixels(self.pixels)
+
+
+def parts_of(batch: ImageBatch, count: int, device: torch.device) -> list[Part]:
+    """At most so many micro-batches of nearly equal size."""
+    pixels, segments = batch.tensors(device)
+    count = min(count, len(pixels))
+    cuts = [None] * count if segments is None else segments.tensor_split(count)
+    return [
+        Part(len(part) / len(pixels), part, cut)
+        for part, cut in zip(pixels.tensor_split(count), cuts, strict=True)
+    ]
