@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nvg.host_copy import sent
 from nvg.tokenizer.autoencoder import from_pixels
 from nvg.tokenizer.image_batch import ImageBatch
 
@@ -26,7 +27,9 @@ class Part:
 
 def parts_of(batch: ImageBatch, count: int, device: torch.device) -> list[Part]:
     """At most so many micro-batches of nearly equal size."""
-    pixels, segments = batch.tensors(device)
+    arrays = [each for each in (batch.pixels, batch.segments) if each is not None]
+    pixels, *maps = sent([torch.from_numpy(each) for each in arrays], device)
+    segments = maps[0] if maps else None
     count = min(count, len(pixels))
     cuts = [None] * count if segments is None else segments.tensor_split(count)
     return [

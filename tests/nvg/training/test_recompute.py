@@ -91,7 +91,7 @@ def test_the_last_layer_can_be_asked_before_all() -> None:
 
     def both() -> list[Tensor]:
         loss = layers(values).square().mean()
-        (last,) = torch.autograd.grad(loss, layers[-1].weight, retain_graph=True)
+        (last,) = torch.autograd.grad(loss, next(layers[-1].parameters()), retain_graph=True)
         return [last, *torch.autograd.grad(loss, list(layers.parameters()))]
 
     plain = both()

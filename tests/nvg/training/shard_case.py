@@ -1,0 +1,111 @@
+"""One of two processes that shard a generator: see tests/nvg/test_distributed_precision.py."""
+
+import json
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nvg.distributed import World, joined, replicate, shard
+from nvg.generator.build import build_generator
+from nvg.generator.config import GeneratorKind, TransformerConfig
+from nvg.generator.generator import Generator, TrainingExample
+from nvg.training.generator.config import GeneratorTraining
+from nvg.training.generator.objective import sample_example
+from nvg.training.generator.state import GeneratorState
+from tests.nvg.generator.makers import CHANNELS, CODES, make_shape, randomize
+from tests.nvg.quantizer.makers import quantizer_case
+from tests.nvg.training.makers import random_sequences
+
+WIDER = TransformerConfig(depth=3, width=64, heads=2)
+
+
+class Autocast(nn.Module):
+    """A generator's loss as on a GPU: under bfloat16 autocast."""
+
+    def __init__(self, model: Generator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, example: TrainingExample) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.stack(list(self.model.loss(example)[0].values())).sum()
+
+
+def example_of(part: GeneratorKind, model: Generator, rank: int) -> TrainingExample:
+    """Eight images of this process's own."""
+    quantizer = quantizer_case(4, channels=CHANNELS, codes=CODES)[0]
+    torch.manual_seed(rank)
+    batch = random_sequences(8, 4, CODES)
+    return sample_example({part: model}, quantizer, batch, GeneratorTraining())[part]
+
+
+def watched(model: Generator) -> dict[str, set[str]]:
+    """Dtypes of what enters the blocks, filled as they run.
+
+    A submodule's hook runs after FSDP2's own of the block, which casts and gathers.
+    """
+    seen: dict[str, set[str]] = {}
+
+    def note(name: str, value: Tensor) -> None:
+        seen.setdefault(name, set()).add(str(value.dtype))
+
+    def enters_block(block: nn.Module, inputs: tuple[Any, ...]) -> None:
+        token, condition, angles = inputs
+        note("token", token)
+        note("condition", condition)
+        note("angle", angles[0])
+
+    def enters_norm(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+        note("stream", inputs[0])
+
+    def enters_linear(linear: nn.Module, inputs: tuple[Any, ...]) -> None:
+        note("weight", next(linear.parameters()))
+
+    for block in model.backbone.blocks:
+        block.register_forward_pre_hook(enters_block)
+        block.get_submodule("norm").register_forward_pre_hook(enters_norm)
+        block.get_submodule("linear_in").register_forward_pre_hook(enters_linear)
+    return seen
+
+
+def precision(world: World) -> dict[str, Any]:
+    """Loss of each generator and dtypes in its blocks, replicated and sharded in bfloat16."""
+    found: dict[str, Any] = {}
+    for part in GeneratorKind:
+        for kind in ("ddp", "fsdp"):
+            model = build_generator(part, make_shape(transformer=WIDER))
+            randomize(model)
+            example, wrapped = example_of(part, model, world.rank), Autocast(model)
+            if kind == "fsdp":
+                shard(wrapped, list(model.backbone.blocks), world, torch.bfloat16)
+            seen = watched(model)
+            outer = replicate(wrapped, world) if kind == "ddp" else wrapped
+            loss = outer(example)
+            loss.backward()
+            dtypes = {name: sorted(kinds) for name, kinds in seen.items()}
+            found[f"{part}-{kind}"] = {"loss": float(loss), **dtypes}
+    return found
+
+
+def checkpoint(world: World) -> dict[str, Any]:
+    """Bytes of a checkpoint's files in this process, with sharded and replicated weights."""
+    found = {}
+    for sharded in (False, True):
+        torch.manual_seed(0)
+        training = GeneratorTraining(sharded=sharded)
+        shape = make_shape(transformer=WIDER)
+        state = GeneratorState(GeneratorKind.CONTENT, shape, training, world)
+        state.accumulate(example_of(GeneratorKind.CONTENT, state.model, world.rank), True)
+        state.update(0)
+        weights = sum(p.numel() * 4 for p in state.model.parameters())
+        files = {name: len(data) for name, data in state.files().items()}
+        found[str(sharded)] = {"files": files, "weights": weights}
+    return found
+
+
+if __name__ == "__main__":
+    with joined() as here:
+        cases = {"precision": precision, "checkpoint": checkpoint}
+        print(json.dumps(cases[sys.argv[1]](here)))
