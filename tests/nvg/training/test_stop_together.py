@@ -35,7 +35,7 @@ class Asked(World):
 def test_processes_agree_every_few_steps(tmp_path: Path) -> None:
     """At checkpoints and every tenth step: 4, 8, 10; there the run is saved and stops."""
     run = Run(tmp_path, tiny_recipe(), False, ("autoencoder",))
-    config = AutoencoderTraining(steps=30, log_every=3, checkpoint_every=4)
+    config = AutoencoderTraining(steps=30, log_every=3, checkpoint_every=4, keep=3)
     task = Slow()
     with pytest.raises(KeyboardInterrupt):
         train_loop(run, config, 0, iter(range(30)), task, "", Asked(0, 2, torch.device("cpu")))
