@@ -43,6 +43,9 @@ def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
     require_same(tmp_path, "one", "ddp")
     train(tmp_path, "fsdp", 2, "--set", "generator.train.sharded=true")
     require_same(tmp_path, "one", "fsdp")
+    recomputing = ("--set", "generator.train.checkpoint_activations=true")
+    train(tmp_path, "less", 2, "--set", "generator.train.sharded=true", *recomputing)
+    require_same(tmp_path, "one", "less")
 
 
 @pytest.mark.slow
