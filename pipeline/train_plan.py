@@ -33,7 +33,7 @@ def plan_autoencoder(recipe: Recipe, memory: float | None = None) -> list[str]:
         f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
         f"{training.steps} steps of {training.batch_size} images "
         f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
-        *needed.lines(training.batch_size, device),
+        *needed.lines(-(-training.batch_size // training.accumulate), device),
     ]
 
 

@@ -60,9 +60,10 @@ def _activation_bytes(model: Autoencoder, training: AutoencoderTraining, is_mixe
     config, kind = model.config, training.discriminator.kind
     pixels = config.image_size**2
     own = quantizer_bytes(config, training) + 2 * 3 * FLOAT * pixels
-    own += network_bytes(model.decoder.layers, config.geometry.grid, is_mixed)
+    recomputes = training.checkpoint_activations
+    own += network_bytes(model.decoder.layers, config.geometry.grid, is_mixed, recomputes)
     if AutoencoderPart.ENCODER not in training.frozen:
-        own += network_bytes(model.encoder.layers, config.image_size, is_mixed)
+        own += network_bytes(model.encoder.layers, config.image_size, is_mixed, recomputes)
     one, both = {
         DiscriminatorKind.NONE: (0, 0),
         DiscriminatorKind.PATCH: (PATCH[is_mixed] * pixels, PATCH[is_mixed] * pixels),
@@ -73,29 +74,49 @@ def _activation_bytes(model: Autoencoder, training: AutoencoderTraining, is_mixe
     return own + max(looks * both, one + perceptual)
 
 
-def network_bytes(layers: Iterable[nn.Module], side: int, is_mixed: bool) -> int:
-    """Bytes that the layers of an encoder or decoder keep of one image, whose side is `side`."""
-    size, total = HALF if is_mixed else FLOAT, 0
+def network_bytes(
+    layers: Iterable[nn.Module], side: int, is_mixed: bool, recomputes: bool = False
+) -> int:
+    """Bytes that the layers of an encoder or decoder keep of one image, whose side is `side`.
+
+    One that `recomputes` keeps the inputs of its segments, and all of one segment at a time.
+    """
+    parts = segment_bytes(layers, side, is_mixed)
+    if recomputes:
+        return sum(inputs for inputs, _ in parts) + max(kept for _, kept in parts)
+    return sum(kept for _, kept in parts)
+
+
+def segment_bytes(layers: Iterable[nn.Module], side: int, is_mixed: bool) -> list[tuple[int, int]]:
+    """(bytes of its input, all that it keeps) of each segment; one begins at a residual block."""
+    size, parts = HALF if is_mixed else FLOAT, [(0, 0)]
     for layer in layers:
         if isinstance(layer, ResidualBlock):
-            inputs, outputs = layer.conv1.in_channels, layer.conv1.out_channels
-            total += (NORM + size) * (inputs + outputs) * side**2
-            if is_mixed and inputs != outputs:  # the shortcut's own; float32 is there already
-                total += size * inputs * side**2
-        elif isinstance(layer, SpatialAttention):
-            total += ATTENTION[is_mixed] * layer.out.in_channels * side**2
-            total += 0 if is_mixed else FLOAT * side**4
-        elif isinstance(layer, Downsample):
-            total += size * layer.conv.in_channels * (side + 1) ** 2
-            side //= 2
-        elif isinstance(layer, Upsample):
-            side *= 2
-            total += size * layer.conv.in_channels * side**2
-        elif isinstance(layer, nn.GroupNorm):
-            total += NORM * layer.num_channels * side**2
-        elif isinstance(layer, nn.Conv2d):
-            total += size * layer.in_channels * side**2
-    return total
+            parts.append((size * layer.conv1.in_channels * side**2, 0))
+        inputs, sofar = parts[-1]
+        kept, side = _layer_bytes(layer, side, is_mixed)
+        parts[-1] = inputs, sofar + kept
+    return parts
+
+
+def _layer_bytes(layer: nn.Module, side: int, is_mixed: bool) -> tuple[int, int]:
+    """Bytes that one layer keeps of an image whose side is `side` there, and the side after it."""
+    size = HALF if is_mixed else FLOAT
+    if isinstance(layer, ResidualBlock):
+        inputs, outputs = layer.conv1.in_channels, layer.conv1.out_channels
+        has_shortcut = is_mixed and inputs != outputs  # its own copy; float32 is there already
+        own = size * inputs if has_shortcut else 0
+        return ((NORM + size) * (inputs + outputs) + own) * side**2, side
+    if isinstance(layer, SpatialAttention):
+        weights = 0 if is_mixed else FLOAT * side**4
+        return ATTENTION[is_mixed] * layer.out.in_channels * side**2 + weights, side
+    if isinstance(layer, Downsample):
+        return size * layer.conv.in_channels * (side + 1) ** 2, side // 2
+    if isinstance(layer, Upsample):
+        return size * layer.conv.in_channels * (2 * side) ** 2, 2 * side
+    if isinstance(layer, nn.GroupNorm):
+        return NORM * layer.num_channels * side**2, side
+    return size * layer.in_channels * side**2 if isinstance(layer, nn.Conv2d) else 0, side
 
 
 def quantizer_bytes(config: AutoencoderConfig, training: AutoencoderTraining) -> int:

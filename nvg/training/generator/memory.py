@@ -24,8 +24,13 @@ HEAD = 12  # bytes of a token and a head: two norms and attention
 CANVASES = 10  # float32 tensors of a canvas's size: example, prediction, errors
 
 
-def activation_bytes(part: GeneratorKind, shape: GeneratorShape, is_mixed: bool) -> float:
-    """Bytes that a generator keeps of one image and stage for the backward pass."""
+def activation_bytes(
+    part: GeneratorKind, shape: GeneratorShape, is_mixed: bool, recomputes: bool = False
+) -> float:
+    """Bytes that a generator keeps of one image and stage for the backward pass.
+
+    One that `recomputes` keeps the tokens before each block, and all of one block at a time.
+    """
     size, geometry = shape.transformer, Geometry(shape.grid)
     positions, width = geometry.positions, size.width
     is_structure = part is GeneratorKind.STRUCTURE
@@ -35,10 +40,13 @@ def activation_bytes(part: GeneratorKind, shape: GeneratorShape, is_mixed: bool)
     rotation = 2 * FLOAT * tokens * width // size.heads
     output = (OUTPUT * positions + OUTPUT_MODULATION) * width
     values = FLOAT * CANVASES * positions * shape.latent_dim
+    blocks = size.depth * block
+    if recomputes:
+        blocks = size.depth * FLOAT * tokens * width + block
     if is_structure:
-        return size.depth * block + rotation + output + values
+        return blocks + rotation + output + values
     logits = FLOAT * geometry.tokens / geometry.stages * shape.codebook_size
-    return size.depth * block + rotation + output + values + logits
+    return blocks + rotation + output + values + logits
 
 
 def align_bytes(width: int, positions: int, features: int, is_mixed: bool) -> float:
@@ -63,7 +71,8 @@ def generator_memory(
             model = build_generator(part, shape)
         geometry = Geometry(shape.grid)
         stages = min(training.stages_per_image, geometry.stages)
-        activations = stages * activation_bytes(part, shape, is_mixed)
+        recomputes = training.checkpoint_activations
+        activations = stages * activation_bytes(part, shape, is_mixed, recomputes)
         projector = 0
         if features and part is GeneratorKind.CONTENT:
             width = shape.transformer.width

@@ -1,5 +1,6 @@
 """The formula of the autoencoder's memory, against the bytes that autograd keeps: within 6 %."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from nvg.pretrained.lpips import RANDOM, Perceptual
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
-from nvg.tokenizer.encoder_decoder import Decoder, Encoder
+from nvg.tokenizer.encoder_decoder import Decoder, Encoder, ResidualBlock
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.config import (
     AutoencoderPart,
@@ -31,7 +32,9 @@ from nvg.training.autoencoder.memory import (
     autoencoder_memory,
     network_bytes,
     quantizer_bytes,
+    segment_bytes,
 )
+from nvg.training.recompute import recompute_segments
 from tests.nvg.training.reference import as_on_a_gpu, kept_of_one
 
 TOLERANCE = 0.06
@@ -92,6 +95,25 @@ def test_a_gpu_keeps_what_the_formula_says(
     assert found == pytest.approx(kept, rel=TOLERANCE)
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_is_recomputed_is_not_kept(
+    config: AutoencoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inputs of the segments are, on a CPU and on a GPU; one segment is there besides."""
+    side = config.image_size
+    for is_mixed in (False, True):
+        with as_on_a_gpu(monkeypatch) if is_mixed else nullcontext():
+            encoder = Encoder(config)
+            recompute_segments(encoder.layers, ResidualBlock)
+            kept = kept_of_one(encoder, lambda n, net=encoder: net(torch.zeros(n, 3, side, side)))  # type: ignore[misc]
+            parts = segment_bytes(encoder.layers, side, is_mixed)
+        inputs = sum(each for each, _ in parts)
+        assert inputs == pytest.approx(kept - 12 * side**2, rel=0.1)
+        found = network_bytes(encoder.layers, side, is_mixed, recomputes=True)
+        assert found == inputs + max(all_of_it for _, all_of_it in parts)
+        assert found < 0.8 * network_bytes(encoder.layers, side, is_mixed)
+
+
 @pytest.mark.parametrize("training", [PLAIN, AutoencoderTraining(ibq_steps=1)])
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_quantizer_is_counted_exactly(
@@ -144,7 +166,10 @@ def test_a_discriminator_adds_the_larger_of_its_two_uses(consistency: float) -> 
     def images(count: int) -> torch.Tensor:
         return torch.rand(count, 3, config.image_size, config.image_size)
 
-    step = kept_of_one(trainer, lambda n: trainer.discriminator_step(0, images(n), images(n)))
+    def step_of(count: int) -> object:
+        return trainer.discriminator_step(0, [(1.0, images(count), images(count))])
+
+    step = kept_of_one(trainer, step_of)
     term = kept_of_one(trainer, lambda n: trainer.generator_loss(0, images(n).requires_grad_()))
     assert step > 1.5 * term
     with_it, without = (autoencoder_memory(config, each, False) for each in (training, PLAIN))

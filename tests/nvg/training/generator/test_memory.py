@@ -15,6 +15,7 @@ from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.memory import activation_bytes, align_bytes, generator_memory
 from nvg.training.generator.repa import Aligner
 from nvg.training.memory import Memory
+from nvg.training.recompute import recompute_blocks
 from tests.nvg.store.makers import random_codec
 from tests.nvg.training.reference import as_on_a_gpu, kept_of_one
 
@@ -66,6 +67,21 @@ def test_a_loss_in_float32_keeps_what_the_formula_says(
     count = geometry.stages if part is CONTENT else geometry.K - 1
     kept = kept_of_one(model, lambda each: model.loss(example(model, shape, part, each)), 1) / count
     assert activation_bytes(part, shape, False) == pytest.approx(kept, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("part", [CONTENT, STRUCTURE])
+def test_a_block_that_is_recomputed_keeps_its_tokens(part: GeneratorKind) -> None:
+    """All that one block keeps is there besides, in the backward pass."""
+    grid, depth, *rest = SIZES[1]
+    shape, deeper = (shape_of_size((grid, n, *rest), Variant()) for n in (depth, depth + 1))
+    block = activation_bytes(part, deeper, False) - activation_bytes(part, shape, False)
+    model = build_generator(part, shape)
+    recompute_blocks(model.backbone.blocks)
+    count = Geometry(grid).stages if part is CONTENT else Geometry(grid).K - 1
+    kept = kept_of_one(model, lambda each: model.loss(example(model, shape, part, each)), 1) / count
+    found, plain = (activation_bytes(part, shape, False, recomputes=r) for r in (True, False))
+    assert found - block == pytest.approx(kept, abs=0.02 * plain)
+    assert kept < 0.2 * plain
 
 
 @pytest.mark.parametrize("size", SIZES)
