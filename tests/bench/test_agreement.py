@@ -6,7 +6,7 @@ import torch
 
 from nvg.geometry import Geometry
 from tests.bench.agreement import chance, coherence, pair_agreement
-from tests.nvg.structure.cases import random_leaves
+from tests.nvg.structure.kinds import random_leaves
 
 GEOMETRY = Geometry(8)
 

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from nvg.kernels import chain
 from nvg.kernels.scan import LANES, UNROLL, load, scan, whole_vectors
 from nvg.structure.lattice import lattice, lattice_frame, lattice_limit
-from tests.nvg.structure.cases import (
-    KINDS,
-    Kind,
-    Latents,
-    batch_of,
-    equidistant,
-    expected_leaves,
-    large_points,
-)
+from tests.nvg.structure.cases import expected_leaves, large_points
+from tests.nvg.structure.kinds import KINDS, Kind, Latents, batch_of, equidistant
 from tests.nvg.structure.reference_builders import distance
 
 # B image, N position, n cluster of the level, C latent channel

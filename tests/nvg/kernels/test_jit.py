@@ -23,7 +23,7 @@ from numba.core.dispatcher import Dispatcher
 import nvg.kernels
 from nvg.kernels.jit import over_slices
 from nvg.structure import build_leaves
-from tests.nvg.structure.cases import KINDS, batch_of
+from tests.nvg.structure.kinds import KINDS, batch_of
 
 FOLDER = Path(nvg.kernels.__file__).parent
 COPY = "copy_of_"

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from nvg.geometry import canonical
 from nvg.structure import build_leaves
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import (
+from tests.nvg.structure.cases import SAMPLED
+from tests.nvg.structure.kinds import (
     KINDS,
-    SAMPLED,
     Kind,
     Latents,
     batch_of,

@@ -14,7 +14,7 @@ from nvg.choices import ParentSplit, TimeGrid
 from nvg.sampling.config import Solver, flow_steps
 from nvg.sampling.guidance import Noise
 from nvg.sampling.structure import balanced_split, integrate, split_scores
-from tests.nvg.structure.cases import random_leaves
+from tests.nvg.structure.kinds import random_leaves
 
 light = settings(deadline=None, max_examples=40)
 

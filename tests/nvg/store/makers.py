@@ -19,9 +19,7 @@ from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint, weights_bytes
 from tests.makers import CLASSES
-from tests.nvg.structure.cases import (
-    random_leaves,
-)
+from tests.nvg.structure.kinds import random_leaves
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 

@@ -12,13 +12,12 @@ from nvg import faiss_search
 from nvg.structure import candidates, rounds
 from nvg.structure.candidates import greedy_candidates
 from nvg.structure.lattice import lattice
-from tests.nvg.structure.cases import (
-    SAMPLED,
+from tests.nvg.structure.cases import SAMPLED, expected_leaves
+from tests.nvg.structure.kinds import (
     Kind,
     batch_of,
     constant,
     duplicates,
-    expected_leaves,
     ladder,
     nearly_tied,
     normal_latents,

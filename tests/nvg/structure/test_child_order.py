@@ -10,15 +10,14 @@ from hypothesis.extra import numpy as hnp
 from nvg.geometry import canonical
 from nvg.structure import build_leaves, order_by_merging
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import (
-    BACKENDS,
+from tests.nvg.structure.cases import BACKENDS, leaves_of
+from tests.nvg.structure.kinds import (
     KINDS,
     Kind,
     Latents,
     batch_of,
     constant,
     ladder,
-    leaves_of,
     normal_latents,
     random_leaves,
     tied,

@@ -13,17 +13,8 @@ from nvg.backend import Backend
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, greedy
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import (
-    BACKENDS,
-    KINDS,
-    SAMPLED,
-    Kind,
-    Latents,
-    assert_equal_to_reference,
-    batch_of,
-    leaves_of,
-    tied,
-)
+from tests.nvg.structure.cases import BACKENDS, SAMPLED, assert_equal_to_reference, leaves_of
+from tests.nvg.structure.kinds import KINDS, Kind, Latents, batch_of, tied
 
 # B image, N position, C latent channel
 SIZE = st.integers(1, 6).map(lambda exponent: 2**exponent)

@@ -6,13 +6,15 @@ import pytest
 from tests.nvg.structure.cases import (
     BACKENDS,
     SAMPLED,
-    Kind,
-    Latents,
     assert_equal_to_reference,
-    batch_of,
-    duplicates,
     expected_leaves,
     leaves_of,
+)
+from tests.nvg.structure.kinds import (
+    Kind,
+    Latents,
+    batch_of,
+    duplicates,
     nearly_tied,
     normal_latents,
     offset,

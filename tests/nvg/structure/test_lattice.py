@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from nvg.structure import build_leaves
 from nvg.structure.lattice import LatentsError, lattice, lattice_frame
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import KINDS, Kind, Latents, batch_of, normal_latents, tied
+from tests.nvg.structure.kinds import KINDS, Kind, Latents, batch_of, normal_latents, tied
 
 # B image, N position, C latent channel
 SIZE = st.integers(1, 6).map(lambda exponent: 2**exponent)

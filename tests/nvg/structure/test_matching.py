@@ -7,7 +7,7 @@ import torch
 from nvg.geometry import canonical
 from nvg.structure import build_leaves
 from tests.nvg.structure import reference_builders
-from tests.nvg.structure.cases import HARD, Kind
+from tests.nvg.structure.kinds import HARD, Kind
 
 
 def leaves_of(latents_NC: reference_builders.Latents, builder: str) -> list[int]:

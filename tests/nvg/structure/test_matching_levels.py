@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.structure import build_leaves
-from tests.nvg.structure.cases import (
-    SAMPLED,
-    Kind,
-    Latents,
-    batch_of,
-    line,
-    normal_latents,
-    tied,
-)
+from tests.nvg.structure.cases import SAMPLED
+from tests.nvg.structure.kinds import Kind, Latents, batch_of, line, normal_latents, tied
 from tests.nvg.structure.reference_builders import (
     distances,
     least_matching_cost,

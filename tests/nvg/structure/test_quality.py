@@ -6,7 +6,7 @@ import torch
 
 from nvg.structure import build_leaves, measure_structure
 from tests.nvg.structure import reference_builders
-from tests.nvg.structure.cases import random_leaves
+from tests.nvg.structure.kinds import random_leaves
 
 # B image, N position, C latent channel, S stage
 

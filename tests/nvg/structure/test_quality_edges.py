@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.structure import build_leaves, measure_structure
-from tests.nvg.structure.cases import KINDS, Kind
+from tests.nvg.structure.kinds import KINDS, Kind
 from tests.nvg.structure.reference_builders import borders, variances
 
 # B image, N position, C latent channel, S stage

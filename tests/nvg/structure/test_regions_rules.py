@@ -10,7 +10,8 @@ from torch import Tensor
 from nvg.geometry import canonical, labels
 from nvg.structure import build_leaves, grid_labels
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import KINDS, SAMPLED, Kind, Latents
+from tests.nvg.structure.cases import SAMPLED
+from tests.nvg.structure.kinds import KINDS, Kind, Latents
 from tests.nvg.structure.reference_builders import largest_sum, segment_leaves
 
 # B image, N position, C latent channel, D map row or column

@@ -13,7 +13,8 @@ from nvg.structure import rounds
 from nvg.structure.lattice import lattice
 from nvg.structure.merging import merge_pairs
 from nvg.structure.rounds import greedy_rounds, pair_by_rounds
-from tests.nvg.structure.cases import KINDS, Kind, Latents, batch_of, expected_leaves, ladder
+from tests.nvg.structure.cases import expected_leaves
+from tests.nvg.structure.kinds import KINDS, Kind, Latents, batch_of, ladder
 from tests.nvg.structure.reference_builders import greedy_pairs
 
 # B image, N position, n cluster of the level, C latent channel

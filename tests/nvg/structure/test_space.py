@@ -13,16 +13,8 @@ from nvg.structure import build_leaves, order_by_merging
 from nvg.structure.lattice import LatentsError, lattice
 from nvg.structure.space import grid_sides, latent_spread, with_positions
 from tests.nvg.structure import reference, reference_space
-from tests.nvg.structure.cases import (
-    BACKENDS,
-    KINDS,
-    SAMPLED,
-    Kind,
-    Latents,
-    batch_of,
-    normal_latents,
-    tied,
-)
+from tests.nvg.structure.cases import BACKENDS, SAMPLED
+from tests.nvg.structure.kinds import KINDS, Kind, Latents, batch_of, normal_latents, tied
 
 # B image, N position, C latent channel
 Indices = NDArray[np.integer]

@@ -9,14 +9,8 @@ from torch import Tensor
 
 from nvg.structure import build_leaves
 from tests.nvg.structure import reference
-from tests.nvg.structure.cases import (
-    BACKENDS,
-    KINDS,
-    Kind,
-    assert_equal_to_reference,
-    batch_of,
-    normal_latents,
-)
+from tests.nvg.structure.cases import BACKENDS, assert_equal_to_reference
+from tests.nvg.structure.kinds import KINDS, Kind, batch_of, normal_latents
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 

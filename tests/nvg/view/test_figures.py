@@ -16,7 +16,7 @@ from nvg.view.figures import (
     tiles_of,
 )
 from nvg.view.palette import Tile
-from tests.nvg.structure.cases import random_leaves
+from tests.nvg.structure.kinds import random_leaves
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
