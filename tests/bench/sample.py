@@ -42,7 +42,7 @@ def main() -> None:
     print("  model                          parameters (M)  seconds an image  of VAR  peak MiB")
     detokenizer = Detokenizer(AutoencoderConfig()).to(device).eval()
     for depth in DEPTHS if is_gpu else DEPTHS_ON_CPU:
-        baseline = _var(depth, batch, device)
+        baseline = var_sampler(depth, batch, device)
         first = None
         if baseline:
             size, call = baseline
@@ -93,7 +93,9 @@ def _ours(
     ]
 
 
-def _var(depth: int, batch: int, device: torch.device) -> tuple[float, Callable[[], object]] | None:
+def var_sampler(
+    depth: int, batch: int, device: torch.device
+) -> tuple[float, Callable[[], object]] | None:
     """VAR of a depth out of a checkout, or nothing."""
     checkout = os.environ.get("VAR_CHECKOUT")
     if not checkout:

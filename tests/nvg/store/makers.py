@@ -42,6 +42,7 @@ def empty_store(
     grid: int = 4,
     chunk_rows: int = 4,
     codebook_size: int = 16,
+    latent_dim: int = 4,
     classes: Sequence[str] = CLASSES,
     codec: FeatureCodec | None = None,
     val_rows: int = 0,
@@ -50,7 +51,7 @@ def empty_store(
 
     With a codec it also has an array of features.
     """
-    model = tiny_autoencoder(0, tiny_model(grid, codebook_size))
+    model = tiny_autoencoder(0, tiny_model(grid, codebook_size, latent_dim))
     files, features = store_files(model), None
     if codec:
         files[CODEC] = codec.to_bytes()

@@ -9,7 +9,7 @@ from nvg.tokenizer.config import AutoencoderConfig
 from nvg.weights import weights_bytes
 
 
-def tiny_model(grid: int = 4, codebook_size: int = 16) -> AutoencoderConfig:
+def tiny_model(grid: int = 4, codebook_size: int = 16, latent_dim: int = 4) -> AutoencoderConfig:
     """The smallest tokenizer that has every part: 8x8 images, a 4x4 grid, 31 tokens."""
     return AutoencoderConfig(
         image_size=2 * grid,
@@ -17,7 +17,7 @@ def tiny_model(grid: int = 4, codebook_size: int = 16) -> AutoencoderConfig:
         multipliers=(1, 2),
         blocks=1,
         attention=False,
-        latent_dim=4,
+        latent_dim=latent_dim,
         codebook_size=codebook_size,
     )
 
