@@ -60,6 +60,10 @@ browser:
 bench *args:
     python -m tests.bench "$@"
 
+# On a CUDA machine: is the code correct and fast there? At most 9 minutes; results in runs/gpu
+gpu *args:
+    python -m tests.gpu "$@"
+
 # Remove runs/ (trained models too) and every cache; .venv stays
 clean:
     rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,8 @@
 Legend: B image of a batch, N position, C channel.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ POSITIONS, TINY_POSITIONS = (64, 256, 1024), (16, 64)
 IMAGES = {64: 512, 256: 128, 1024: 24}  # more than one slice of the builder at the largest
 CHANNELS, TINY_CHANNELS, TINY_IMAGES = 32, 4, 5
 SPLITS = (1, 3, 7)  # parts that a batch is cut into
-SPACE = {"builder": GREEDY_SPACE, "space_weight": 0.7}
+SPACE: dict[str, Any] = {"builder": GREEDY_SPACE, "space_weight": 0.7}
 
 
 def run(setting: Setting, report: Report) -> None:

@@ -61,7 +61,7 @@ def small(tiny: bool, grid: int = 0) -> Sizes:
     """For comparisons of numbers: few blocks; of minimal width where the setting is tiny."""
     size = TransformerConfig(depth=1, width=64, heads=1)
     if not tiny:
-        size = TransformerConfig(depth=4, width=256, heads=4)
+        size = TransformerConfig(depth=2, width=256, heads=4)
     return Sizes(grid or (4 if tiny else 16), 16 if tiny else 512, 4 if tiny else 32, 3, size, size)
 
 

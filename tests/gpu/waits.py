@@ -23,6 +23,7 @@ from tests.gpu.timing import settle
 BATCH, TINY_BATCH, SAMPLES = 32, 8, 8
 STEPS = 5
 FOLDERS = ("/nvg/", "/pipeline/")
+SAID = "called a synchronizing CUDA operation"  # by torch
 
 
 def run(setting: Setting, report: Report) -> None:
@@ -38,15 +39,17 @@ def waits(call: Callable[[], object], device: torch.device) -> Counter[str]:
     """Where a call makes the host wait, by the innermost line of this project, and how often."""
     places: Counter[str] = Counter()
 
-    def note(*_: object, **__: object) -> None:
-        frames = traceback.extract_stack()
-        own = [f for f in frames if any(name in f.filename for name in FOLDERS)]
-        last = own[-1] if own else frames[-2]
-        places[f"{'/'.join(Path(last.filename).parts[-3:])}:{last.lineno}"] += 1
+    def note(message: object, _: object, file: str, line: int, *__: object, **___: object) -> None:
+        if SAID not in str(message):
+            return
+        own = [f for f in traceback.extract_stack() if any(name in f.filename for name in FOLDERS)]
+        if own:
+            file, line = own[-1].filename, own[-1].lineno or 0
+        places[f"{'/'.join(Path(file).parts[-3:])}:{line}"] += 1
 
     settle(device)
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message=".*synchroniz.*")
+        warnings.filterwarnings("always", message=f".*{SAID}")
         before, warnings.showwarning = warnings.showwarning, note
         torch.cuda.set_sync_debug_mode("warn")
         try:
