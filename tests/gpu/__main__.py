@@ -1,7 +1,7 @@
 """`python -m tests.gpu [--out FOLDER] [--only PART ...] [--tiny]`: is it correct and fast here?
 
-Prints a table at the end; exit code 1 where a check failed or a part did not come to its end. A
-missed target of speed is shown and fails nothing. Called again with the same folder it goes on.
+Prints a table at the end. Exit code 1 where a check failed or a part raised, 3 where only time ran
+out: called again with the same folder it goes on. A missed target of speed fails nothing.
 """
 
 import argparse

@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     @property
     def is_bad(self) -> bool:
         """Whether it makes the command fail."""
-        return self not in (Outcome.OK, Outcome.SKIPPED)
+        return self in (Outcome.FAILED, Outcome.RAISED)
 
 
 class Skipped(Exception):  # noqa: N818 - no error: the part does not apply here

@@ -39,18 +39,18 @@ def waits(call: Callable[[], object], device: torch.device) -> Counter[str]:
     """Where a call makes the host wait, by the innermost line of this project, and how often."""
     places: Counter[str] = Counter()
 
-    def note(message: object, _: object, file: str, line: int, *__: object, **___: object) -> None:
+    def note(message: object, category: object, filename: str, lineno: int, *rest: object) -> None:
         if SAID not in str(message):
             return
         own = [f for f in traceback.extract_stack() if any(name in f.filename for name in FOLDERS)]
         if own:
-            file, line = own[-1].filename, own[-1].lineno or 0
-        places[f"{'/'.join(Path(file).parts[-3:])}:{line}"] += 1
+            filename, lineno = own[-1].filename, own[-1].lineno or 0
+        places[f"{'/'.join(Path(filename).parts[-3:])}:{lineno}"] += 1
 
     settle(device)
     with warnings.catch_warnings():
         warnings.filterwarnings("always", message=f".*{SAID}")
-        before, warnings.showwarning = warnings.showwarning, note
+        before, warnings.showwarning = warnings.showwarning, note  # type: ignore[assignment]
         torch.cuda.set_sync_debug_mode("warn")
         try:
             call()
