@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,6 +25,7 @@ from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import sample_example
+from nvg.training.recompute import recompute_blocks
 from tests.gpu.materials import (
     Sizes,
     batch_of,
@@ -39,7 +38,6 @@ from tests.gpu.materials import (
 from tests.gpu.report import Report, Setting
 
 IMAGES, TINY_IMAGES, SAMPLES = 32, 8, 32
-RECOMPUTE = "nvg.training.recompute"  # activation checkpointing, where this version has it
 
 
 @dataclass(frozen=True)
@@ -101,11 +99,10 @@ def _gradients(
     mixed = gradients(there, example, device, mixed=True)
     _compare(report, f"{name}, float32 against the CPU", expected, single, SINGLE)
     _compare(report, f"{name}, bfloat16 against the CPU", expected, mixed, MIXED)
-    if find_spec(RECOMPUTE):
-        again = deepcopy(there)
-        import_module(RECOMPUTE).recompute_blocks(again.backbone.blocks)
-        found = gradients(again, example, device)
-        _compare(report, f"{name}, activation checkpointing", single, found, AGAIN)
+    again = deepcopy(there)
+    recompute_blocks(again.backbone.blocks)  # type: ignore[arg-type]
+    found = gradients(again, example, device)
+    _compare(report, f"{name}, activation checkpointing", single, found, AGAIN)
     if model.variant == RELEASE or not report.has_time(20, f"{name}, compiled"):
         return
     there.backbone.compile(backend="inductor" if setting.is_cuda else "aot_eager")

@@ -1,5 +1,6 @@
 """Time, memory and rates of a device."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -36,7 +37,8 @@ def seconds(
 
 
 def reset_peak(device: torch.device) -> None:
-    """Forget the memory used so far."""
+    """Forget the memory used so far; what is no longer used is let go."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
