@@ -2,6 +2,8 @@
 
 Prints a table at the end. Exit code 1 where a check failed or a part raised, 3 where only time ran
 out: called again with the same folder it goes on. A missed target of speed fails nothing.
+
+`python -m tests.gpu train` is the evidence run of `tests/gpu/evidence.py` instead.
 """
 
 import argparse
@@ -17,6 +19,11 @@ MINUTES = 9.0
 
 def main(words: list[str] | None = None) -> int:
     """Run the parts, print the table; the exit code."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["train"]:
+        from tests.gpu.evidence import main as train
+
+        return train(words[1:])
     options = _parser().parse_args(words)
     setting = Setting(default_device(), options.tiny, options.out.absolute())
     setting.out.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,10 @@ a quarter of it for structure. 12,000 steps of 256 images and 20,000 of 256 sequ
 PFLOP: at 10 to 15 % of an H100's bfloat16 peak about 15 minutes.
 """
 
+import argparse
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cli.log import show_log
+from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.sampling.generators import load_generators
@@ -158,6 +162,22 @@ class Evidence:
             "frechet (classifier), real held out": _distance(heldout, real),
             "likelihood": {split.value: each.table() for split, each in found.items()},
         }
+
+
+def main(words: list[str]) -> int:
+    """Run for a while; 0 when all is done, UNFINISHED where it is to be called again, 2 for input
+    that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu train")
+    parser.add_argument("--out", type=Path, default=Path("runs/evidence"), help="the run's folder")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time of this call")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, for a CPU too")
+    options = parser.parse_args(words)
+    show_log()
+    try:
+        return 0 if run(evidence_of(options.out, options.tiny), options.minutes) else UNFINISHED
+    except InputError as error:
+        print(f"tests.gpu train: {error}", file=sys.stderr)
+        return 2
 
 
 def run(evidence: Evidence, minutes: float) -> bool:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nvg.choices import ParentSplit
-from tests.gpu.evidence import evidence_of, run, time_box
+from tests.gpu.__main__ import main
+from tests.gpu.evidence import Evidence, evidence_of, run, time_box
 from tests.makers import png_size, smooth_image
 
 
@@ -49,11 +50,30 @@ def test_a_box_of_time_ends_as_by_ctrl_c() -> None:
     time.sleep(0.02)
 
 
+def test_the_command_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and exit code 2 without images; a box without time leaves a run to go on with."""
+    monkeypatch.delenv("NVG_TEST_DATA", raising=False)
+    assert main(["train", "--out", str(tmp_path / "out")]) == 2
+    assert "NVG_TEST_DATA is not set" in capsys.readouterr().err
+
+
 @pytest.mark.slow
-def test_every_piece_runs_and_goes_on(images: Path, tmp_path: Path) -> None:
-    """A box that is too short leaves a part; the next call does the rest and only that."""
+def test_every_piece_runs_and_goes_on(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped leaves its report; the next call does the rest and only that."""
+
+    def stop(_: Evidence) -> dict[str, object]:
+        raise KeyboardInterrupt
+
     evidence = evidence_of(tmp_path / "out", tiny=True)
-    assert run(evidence, minutes=0.01) is False
+    with monkeypatch.context() as patched:
+        patched.setattr(Evidence, "tokenize", stop)
+        assert run(evidence, minutes=5) is False
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(report) == ["classifier", "tokenizer"]
     assert run(evidence, minutes=5) is True
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert list(report) == list(evidence.pieces())
