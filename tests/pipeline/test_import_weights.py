@@ -124,7 +124,7 @@ def test_other_classes_are_not_trained_on(
         path = tmp_path / str(len(list(tmp_path.iterdir())))
         store = make_store(path, rows=4, grid=16, classes=classes)
         monkeypatch.setattr(store, "manifest", replace(store.manifest, tokenizer=identity))
-        monkeypatch.setattr("pipeline.train.open_store", lambda _, store=store: store)
+        monkeypatch.setattr("pipeline.train_plan.open_store", lambda _, store=store: store)
         (run / "classes.json").write_text(json.dumps(known))
         if words:
             with pytest.raises(RunError, match=words):
