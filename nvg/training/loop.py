@@ -39,13 +39,16 @@ class Task(Protocol[Batch]):
         """Files and metadata of a checkpoint; collective, one process writes them."""
 
     def is_validated(self, number: int) -> bool:
-        """Whether held-out losses are due when so many steps are done."""
+        """Whether held-out losses are due when so many steps are done; by default never."""
+        return False
 
     def validate(self, number: int) -> dict[str, float]:
         """Held-out losses by name; collective."""
+        return {}
 
     def has_converged(self) -> bool:
         """Whether training may end early: no held-out loss falls any more."""
+        return False
 
     def rows(self, batch: Batch) -> str:
         """Which images a batch holds, for a message."""

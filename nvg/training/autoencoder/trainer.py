@@ -27,6 +27,7 @@ from nvg.training.autoencoder.parts import Part, parts_of
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
 from nvg.training.late_metrics import Metrics
+from nvg.training.loop import Task
 from nvg.training.optim import cosine, ema_update, optimizer_of, set_lr
 from nvg.training.recompute import recompute_segments
 from nvg.weights import CheckpointError, load_weights, weights_bytes
@@ -34,7 +35,7 @@ from nvg.weights import CheckpointError, load_weights, weights_bytes
 MOST_NAMED = 8  # images of a batch that an error names
 
 
-class AutoencoderTrainer:
+class AutoencoderTrainer(Task[ImageBatch]):
     """The autoencoder with its optimizer and losses; what `train_loop` drives."""
 
     def __init__(
@@ -144,18 +145,6 @@ class AutoencoderTrainer:
             "dead_codes.safetensors": save({"idle": self.dead.unused_steps.cpu()}),
         }
         return files | (self.discriminator.files() if self.discriminator else {}), {}
-
-    def is_validated(self, number: int) -> bool:
-        """Never: reconstructions are measured with checkpoints, and choose none."""
-        return False
-
-    def validate(self, number: int) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-    def has_converged(self) -> bool:
-        """Never."""
-        return False
 
     def rows(self, batch: ImageBatch) -> str:
         """Keys of the images, where they are known."""

@@ -9,14 +9,14 @@ import torch
 
 from nvg.distributed import joined
 from nvg.training.autoencoder.config import AutoencoderTraining
-from nvg.training.loop import train_loop
+from nvg.training.loop import Task, train_loop
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
 
 STEPS = 100_000
 
 
-class Slow:
+class Slow(Task[int]):
     """Steps of a few milliseconds; says when the first is done."""
 
     done = 0
@@ -27,15 +27,6 @@ class Slow:
         time.sleep(0.002)
         self.done += 1
         return {"value": torch.zeros(())}
-
-    def is_validated(self, number: int) -> bool:
-        return False
-
-    def validate(self, number: int) -> dict[str, float]:
-        return {}
-
-    def has_converged(self) -> bool:
-        return False
 
     def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
         return {}, {}
