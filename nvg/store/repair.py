@@ -8,8 +8,6 @@ from nvg.store.damage import DamageError
 from nvg.store.store import Store
 from nvg.store.writer import StoreWriter
 
-UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
-
 
 def withdraw_damaged(
     store: StoreWriter, progress: Callable[[Iterable[int]], Iterable[int]] = iter
@@ -34,13 +32,6 @@ def withdraw_damaged(
     for chunk in damaged:
         store.withdraw(chunk)
     return damaged
-
-
-def sweep(store: StoreWriter) -> None:
-    """Remove the files that a killed writer was in the middle of; whole ones have other names."""
-    for path in store.fs.find(store.root):
-        if path.endswith(UNFINISHED):
-            store.fs.rm_file(path)
 
 
 def damaged_weights(store: Store) -> list[str]:

@@ -22,6 +22,8 @@ from nvg.store.index import has_status, with_split
 from nvg.store.manifest import Manifest
 from nvg.store.store import Store
 
+UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
+
 
 class StoreWriter(Store):
     """A store that may be changed. One process at a time changes it (nvg.store.lock); chunks may be
@@ -66,16 +68,27 @@ class StoreWriter(Store):
         self._write_manifest(replace(manifest or self.manifest, finished=False, errors=0))
 
     def finish(self) -> None:
-        """Join the index parts, then mark the store finished; StoreError if a chunk is missing."""
+        """Join the index parts, then mark the store finished; StoreError if a chunk is missing.
+
+        Workers that were lost on the way may have left files: the store is swept before.
+        """
         committed = self.committed()
         if committed != list(range(self.chunks)):
             raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
+        self.sweep()
         schema = file_schema(self.manifest.val_rows)
         parts = (self.index_part(chunk).select(schema.names) for chunk in committed)
         self.write("index.parquet", parquet_bytes(parts, schema))
         errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
         self._write_manifest(replace(self.manifest, finished=True, errors=errors))
         self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left: half a file, or index parts after they were joined."""
+        parts = {f"{self.root}/{part_name(n)}" for n in range(self.chunks) if self.finished}
+        for path in self.fs.find(self.root):
+            if path.endswith(UNFINISHED) or path in parts:
+                self.fs.rm_file(path)
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the store, atomically."""

@@ -14,7 +14,7 @@ from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.manifest import FeatureInfo, Manifest
-from nvg.store.repair import sweep, withdraw_damaged
+from nvg.store.repair import withdraw_damaged
 from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter, open_writer
 from nvg.tokenizer.autoencoder import Autoencoder
@@ -111,7 +111,7 @@ def prepare_store(
             f"{out} cannot be resumed: it was begun with another recipe ({name} differs); use "
             "that recipe, or choose another --out"
         )
-    sweep(store)
+    store.sweep()
     complete_layout(store, files)
     damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
     if damaged:

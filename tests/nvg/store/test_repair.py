@@ -68,6 +68,30 @@ def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
     assert files_below(out) == before
 
 
+def test_index_parts_of_a_finished_store_are_swept(made: tuple[Recipe, Path]) -> None:
+    """A kill between the joined index and the removal of its parts leaves them."""
+    recipe, out = made
+    before = files_below(out)
+    store = open_writer(str(out))
+    store.write_index_part(1, store.index.slice(0, 1))
+    assert files_below(out) != before
+    resume(recipe, out)
+    assert files_below(out) == before
+
+
+def test_a_pass_ends_without_files_of_lost_workers(made: tuple[Recipe, Path]) -> None:
+    """A worker that dies while others go on leaves half a file: the end of the pass removes it."""
+    _, out = made
+    before = files_below(out)
+    store = open_writer(str(out))
+    for chunk in store.committed():
+        store.write_index_part(chunk, store.index_part(chunk))
+    store.reopen()
+    (out / "leaves" / "c" / "1" / "0" / "0.1b2c.partial").write_bytes(b"half")
+    store.finish()
+    assert files_below(out) == before
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_finished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -> None:
