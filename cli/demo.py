@@ -26,7 +26,8 @@ from nvg.view.figures import hierarchy_figure, png_bytes
 from nvg.view.text import row_lines, store_lines
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.sample import SampleOptions, write_samples
+from pipeline.sampling.options import SampleOptions
+from pipeline.sampling.sample import write_samples
 from pipeline.sources import split_rows
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine

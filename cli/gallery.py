@@ -17,7 +17,7 @@ from nvg.structure.drawn import leaves_of_regions
 from nvg.view.figures import hierarchy_figure, image_grid, png_bytes, tiles_of
 from nvg.view.palette import Tile, structure_tile
 from pipeline.recipe import load_recipe
-from pipeline.references import load_reference
+from pipeline.sampling.references import load_reference
 
 FOLDER = Path("docs/gallery")
 SHOWN, SEED, SIDE = 8, 3, 48

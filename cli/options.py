@@ -76,6 +76,9 @@ Compiling = Annotated[
     typer.Option("--compile", help="Compile the networks first; auto: many images on a GPU"),
 ]
 Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Share the images out over N processes of a Ray cluster")
+]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto or HOST:PORT")]
 Memory = Annotated[
     float | None,

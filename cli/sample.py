@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from cli.options import BatchSize, CompileName, Compiling, Settings, WeightsName, by_name
+from cli.options import (
+    Address,
+    BatchSize,
+    CompileName,
+    Compiling,
+    Settings,
+    WeightsName,
+    Workers,
+    by_name,
+)
 
 
 def sample(
@@ -39,9 +48,16 @@ def sample(
     ] = WeightsName.EMA,
     batch_size: BatchSize = 64,
     compile: Compiling = CompileName.AUTO,
+    resume: Annotated[
+        bool, typer.Option(help="Skip what is in --folder already, of the same command")
+    ] = False,
+    workers: Workers = None,
+    address: Address = None,
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""
-    from pipeline.sample import SampleOptions, write_samples
+    from pipeline.sampling.options import SampleOptions
+    from pipeline.sampling.sample import write_samples
 
-    typer.echo("\n".join(write_samples(run, by_name(SampleOptions, locals()))))
+    lines = write_samples(run, by_name(SampleOptions, locals()))
+    typer.echo("\n".join(lines), nl=bool(lines))

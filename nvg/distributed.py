@@ -53,6 +53,22 @@ class World:
         dist.all_gather_object(found, value)
         return found
 
+    def collect(self, value: Value) -> list[Value]:
+        """The value of each process, in order of rank, in the main process; none in the others."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.size if self.is_main else None
+        dist.gather_object(value, found)
+        return found or []
+
+    def agree(self, value: Value) -> Value:
+        """The main process's value, in all."""
+        if self.size == 1:
+            return value
+        sent = [value]
+        dist.broadcast_object_list(sent)
+        return sent[0]
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

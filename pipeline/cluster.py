@@ -1,4 +1,4 @@
-"""Ray: joining or starting a cluster, and training in its processes."""
+"""Ray: joining or starting a cluster, training in its processes, tasks for its actors."""
 
 import logging
 import os
@@ -6,9 +6,12 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nvg
 import pipeline
@@ -16,7 +19,11 @@ from nvg.errors import InputError, WorkError
 
 LISTENER_SECONDS = 10.0
 NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's error message in it
-RESTARTS = 3  # of all workers of a training run
+RESTARTS = 3  # of all workers of a training run, and of an actor
+WAITING = 2  # tasks of each actor that are begun or done, and not yet asked for
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def start_ray(address: str | None) -> tuple[int, int]:
@@ -93,6 +100,82 @@ def train_on_ray(
         shutil.rmtree(notes, ignore_errors=True)
     if refused:
         raise InputError(refused[0])
+
+
+class Worker:
+    """What an actor does: it opens the state with its first task."""
+
+    def __init__(self, opener: Callable[[], Any]) -> None:
+        self.opener = opener
+        self.state: Any = None
+
+    def run(self, work: Callable[[Any, Any], Any], task: Any) -> Any:
+        """One task; errors of the input become values, as Ray would wrap what is raised."""
+        try:
+            if self.state is None:
+                self.state = self.opener()
+            return work(self.state, task)
+        except InputError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class Actors:
+    """The actors of a `pipeline.team.Team`; this process is main, and holds no state."""
+
+    handles: list[Any]
+    is_main: bool = True
+
+    def map(self, work: Callable[[Any, Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """In turn; a task of a lost actor is done again by its successor."""
+        waiting: deque[Any] = deque()
+        for number, task in enumerate(tasks):
+            if len(waiting) == WAITING * len(self.handles):
+                yield _result(waiting.popleft())
+            waiting.append(self.handles[number % len(self.handles)].run.remote(work, task))
+        while waiting:
+            yield _result(waiting.popleft())
+
+    def agree(self, value: Task) -> Task:
+        """There is no other."""
+        return value
+
+
+def _result(reference: Any) -> Any:
+    """What an actor returned; InputError and WorkError in words of ours."""
+    import ray
+
+    try:
+        found = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        raise WorkError(_last_line(error)) from error
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+@contextmanager
+def actors(opener: Callable[[], Any], workers: int, address: str | None) -> Iterator[Actors]:
+    """So many actors of a cluster, each with a GPU if there are any; they are gone after.
+
+    InputError where the cluster has no room for them.
+    """
+    require_listener(address)
+    cpus, gpus = start_ray(address)
+    if workers > (gpus or cpus):
+        kind = "GPUs" if gpus else "CPUs"
+        raise InputError(f"--workers {workers}: the Ray cluster has {gpus or cpus} {kind}")
+    import ray
+
+    remote = ray.remote(
+        num_cpus=1, num_gpus=int(gpus > 0), max_restarts=RESTARTS, max_task_retries=RESTARTS
+    )(Worker)
+    handles: list[Any] = [remote.remote(opener) for _ in range(workers)]
+    try:
+        yield Actors(handles)
+    finally:
+        for handle in handles:
+            ray.kill(handle)
 
 
 def _last_line(error: Exception) -> str:

@@ -54,6 +54,7 @@ PACKAGES |= {
     "pipeline.images": {*LIBRARY, "pipeline.recipe", "pipeline.sources"},
     "pipeline": {*LIBRARY, "pipeline.recipe", "pipeline.sources", "pipeline.images"},
 }
+PACKAGES |= {"pipeline.sampling": set(PACKAGES)}
 PACKAGES |= {"pipeline.tokenize": set(PACKAGES)}
 PACKAGES |= {"cli": set(PACKAGES)}
 for _package in PACKAGES.keys() - {"nvg"}:
@@ -67,6 +68,7 @@ COVERED_BY = {
     "nvg/kernels/nearest.py": "tests/nvg/quantizer/test_nearest.py",
     "nvg/quantizer/config.py": "tests/nvg/quantizer/test_codebook.py",
     "pipeline/run_weights.py": "tests/pipeline/test_evaluate_likelihood.py",
+    "pipeline/sampling/batches.py": "tests/pipeline/sampling/test_sample.py",
     "pipeline/tokenize/dataset.py": "tests/pipeline/tokenize/test_engine.py",
 }
 MAX_EXCEPTIONS = 8

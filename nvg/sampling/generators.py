@@ -74,6 +74,18 @@ class Generators:
         for made in self.sampler(config).batches(labels, seed, control, self.batch_size):
             yield made.sequences, self.detokenizer.render(made.canvas)
 
+    def batch(
+        self,
+        label_B: torch.Tensor,
+        images: range,
+        seed: int,
+        config: SamplerConfig,
+        control: Control | None = None,
+    ) -> tuple[Sequences, torch.Tensor]:
+        """Tokens and images of one range of the labels [B], as `batches` would give them."""
+        made = self.sampler(config).batch(label_B, images, seed, control)
+        return made.sequences, self.detokenizer.render(made.canvas)
+
     def images(
         self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None
     ) -> torch.Tensor:
@@ -91,14 +103,10 @@ def load_generators(
     """
     folders = checkpoints or dict.fromkeys(GeneratorKind, run)
     wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
-    for path in (*wanted, run / DETOKENIZER_FILE, run / CLASSES):
+    for path in (*wanted, run / DETOKENIZER_FILE):
         if not path.exists():
-            raise InputError(
-                f"{path.parent} holds no {path.name}: train it with "
-                f"`nvgctl train generator ... --out {run}`"
-            )
-    device = default_device()
-    classes = json.loads((run / CLASSES).read_text())
+            raise _missing(path, run)
+    device, classes = default_device(), read_classes(run)
     models = {}
     for part, plain in zip(GeneratorKind, wanted, strict=True):
         ema = plain.with_stem(f"{plain.stem}-ema")
@@ -122,6 +130,14 @@ def load_generators(
     return Generators(content, structure, detokenizer, classes, identity)
 
 
+def read_classes(run: Path) -> list[str]:
+    """Names by class id of a run; InputError where it has none."""
+    if not (run / CLASSES).exists():
+        raise _missing(run / CLASSES, run)
+    names: list[str] = json.loads((run / CLASSES).read_text())
+    return names
+
+
 def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
     """Ids of classes given by name or number; all when none is named, -1 where there are none."""
     if not wanted:
@@ -136,6 +152,13 @@ def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
             known = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
             raise InputError(f"unknown class {name!r}: there are {len(classes)} ({known})")
     return ids
+
+
+def _missing(path: Path, run: Path) -> InputError:
+    return InputError(
+        f"{path.parent} holds no {path.name}: train it with `nvgctl train generator ... "
+        f"--out {run}`"
+    )
 
 
 def _check_tokenizer(generator: Path, detokenizer: Path) -> None:

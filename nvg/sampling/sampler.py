@@ -40,6 +40,11 @@ class Sample:
     """Final canvas [B, N, C], the one that the tokens rebuild."""
 
 
+def batch_ranges(count: int, batch_size: int) -> list[range]:
+    """The numbers 0..count-1 in batches."""
+    return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+
+
 @dataclass(frozen=True)
 class Sampler:
     """The two generators, the quantizer that adds their tokens up, and how to sample."""
@@ -55,16 +60,24 @@ class Sampler:
         self, labels: list[int], seed: int, control: Control | None = None, batch_size: int = BATCH
     ) -> Iterator[Sample]:
         """Samples for many labels, batch by batch; image i depends on (seed, i) only."""
-        device = self.quantizer.codebook.device
-        label_B = torch.tensor(labels, dtype=torch.int64).to(device, non_blocking=True)
+        label_B = self.on_device(labels)
         with progress(total=len(labels), desc="sample", unit="image") as bar:
-            for start in range(0, len(labels), batch_size):
-                chosen = label_B[start : start + batch_size]
-                stop = start + len(chosen)
-                part = control.part(start, stop) if control else None
-                noise = Noise(seed, range(start, stop), device, self._draws(part))
-                yield self.sample(chosen, noise, part)
-                bar.update(len(chosen))
+            for images in batch_ranges(len(labels), batch_size):
+                yield self.batch(label_B, images, seed, control)
+                bar.update(len(images))
+
+    def on_device(self, labels: list[int]) -> Tensor:
+        """Class ids [B] where the generators are."""
+        ids = torch.tensor(labels, dtype=torch.int64)
+        return ids.to(self.quantizer.codebook.device, non_blocking=True)
+
+    def batch(
+        self, label_B: Tensor, images: range, seed: int, control: Control | None = None
+    ) -> Sample:
+        """Some images of those that all labels [B] and `control` describe, at once."""
+        part = control.part(images.start, images.stop) if control else None
+        noise = Noise(seed, images, label_B.device, self._draws(part))
+        return self.sample(label_B[images.start : images.stop], noise, part)
 
     @torch.no_grad()
     def sample(self, label: Tensor, noise: Noise, control: Control | None = None) -> Sample:

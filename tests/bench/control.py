@@ -11,7 +11,7 @@ from nvg.sampling.control import Condition, Control, condition_on_stages
 from nvg.sequence import Sequences
 from nvg.store import open_store
 from nvg.tokenizer.autoencoder import from_pixels
-from pipeline.references import load_reference
+from pipeline.sampling.references import load_reference
 from tests.bench.agreement import chance, pair_agreement
 from tests.bench.digits import Digits
 from tests.bench.measure import machine

@@ -19,5 +19,6 @@ FLAGS = {
     "view": "store --against --port",
     "verify": "store",
     "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
-    "--mask --tokenizer --weights --batch-size --compile --set",
+    "--mask --tokenizer --weights --batch-size --compile --resume/--no-resume --workers "
+    "--address --set",
 }

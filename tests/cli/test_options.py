@@ -16,7 +16,7 @@ from nvg.sampling.config import Compile
 from nvg.store.export import ExportFormat
 from pipeline.evaluate_generation import GenerationOptions
 from pipeline.evaluate_reconstruction import ReconstructionOptions
-from pipeline.sample import SampleOptions
+from pipeline.sampling.options import SampleOptions
 from pipeline.tokenize.engine import Engine
 
 

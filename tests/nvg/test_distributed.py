@@ -1,9 +1,6 @@
 """Several processes: DDP and FSDP2 against one process, another number of them, and Ray Train."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ import torch
 
 from nvg.distributed import World, full_tensor, joined, reshard_like
 from nvg.store import Store
+from tests.makers import run_verb
 from tests.nvg.training.makers import require_same, training_case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,15 +22,8 @@ def store(tmp_path: Path) -> Store:
 
 def train(folder: Path, name: str, processes: int, *flags: str) -> None:
     """`nvgctl train generator`, under torchrun for more than one process."""
-    launcher = ["-m", "cli.app"]
-    if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        launcher += ["-m", "cli.app"]
     verb = ["train", "generator", folder / "recipe.toml", "--store", folder / "store.vgs"]
-    command = [sys.executable, *launcher, *map(str, verb), "--out", str(folder / name), *flags]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_verb(processes, *verb, "--out", folder / name, *flags)
 
 
 @pytest.mark.slow

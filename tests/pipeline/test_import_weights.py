@@ -19,7 +19,8 @@ from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError, read_config, read_header
 from pipeline.import_weights import Project, write_run
 from pipeline.recipe import load_recipe
-from pipeline.sample import SampleOptions, write_samples
+from pipeline.sampling.options import SampleOptions
+from pipeline.sampling.sample import write_samples
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.train import fit_generator, fit_on_ray
 from pipeline.train_plan import plan_generator

@@ -19,7 +19,8 @@ from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
 from nvg.store.layout import create_store
 from nvg.weights import CheckpointError
-from pipeline.sample import SampleOptions, write_samples
+from pipeline.sampling.options import SampleOptions
+from pipeline.sampling.sample import write_samples
 from pipeline.train import fit_generator
 from tests.makers import CLASSES, png_size, tiny_recipe
 from tests.nvg.sampling.makers import sampled, write_run

@@ -1,5 +1,6 @@
 """`nvgctl sample`: what it writes, how it is steered, and what it refuses in one line."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from pipeline.train import fit_generator
-from tests.makers import tiny_recipe
+from tests.makers import files_below, run_verb, tiny_recipe
 from tests.nvg.store.makers import make_store
 
 
@@ -131,3 +132,55 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
         assert words in said.strip().splitlines()[-1], said
     assert not (tmp_path / "out.png").exists()
     assert sample(run, *out, "-n", 0)[0] == 2
+
+
+def test_a_long_sampling_goes_on(run: Path, tmp_path: Path) -> None:
+    """Batches whose files are whole are not sampled again; the array has all, to the byte."""
+    flags = ("--label", "ant", "-n", 10, "--batch-size", 3)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    places = ("--npz", tmp_path / "a.npz", "--stages", tmp_path / "stages", "--png")
+    code, said = sample(run, *flags, "--folder", whole, *places, tmp_path / "a.png")
+    assert code == 0, said
+    shutil.copytree(whole, out)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    (out / "0000" / "000004.png").unlink()
+    (out / "0000" / "000009.png").write_bytes(b"damaged")
+    code, said = sample(run, *flags, "--folder", out)
+    assert (code, "go on with --resume" in said) == (2, True)
+    others = ("--npz", tmp_path / "b.npz", "--png", tmp_path / "b.png", "--resume")
+    code, said = sample(run, *flags, "--folder", out, *others)
+    assert code == 0, said
+    files, pictures = files_below(out), files_below(whole)
+    assert {n: d for n, d in files.items() if n.endswith("png")} == {
+        n: d for n, d in pictures.items() if n.endswith("png")
+    }
+    for name in ("npz", "png"):
+        assert (tmp_path / f"b.{name}").read_bytes() == (tmp_path / f"a.{name}").read_bytes()
+    written = {p.stem for p in out.rglob("*.png") if p.stat().st_mtime_ns != times.get(p)}
+    assert written == {"000003", "000004", "000005", "000009"}
+    code, said = sample(run, *flags, "--folder", out, "--resume", "--seed", 1)
+    assert (code, "seed differs" in said) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_processes_and_actors_write_the_same(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 images over two processes and over two actors of Ray are those of one, to the byte."""
+    monkeypatch.chdir(tmp_path)
+    labels = ("--label", "ant", "--label", "cat", "-n", 100)
+    verb = ("sample", run, *labels, "--batch-size", 24, "--set", "sample.flow_steps=2")
+    for name, processes, flags in (("one", 1, ()), ("two", 2, ()), ("ray", 1, ("--workers", 2))):
+        places = ("--npz", f"{name}.npz", "--folder", name, "--stages", f"{name}-stages")
+        there = [tmp_path / p if n % 2 else p for n, p in enumerate(places)]
+        said = run_verb(processes, *verb, *there, "--png", tmp_path / f"{name}.png", *flags)
+        assert said.count("wrote") == 4
+    for name in ("two", "ray"):
+        assert files_below(tmp_path / name) == files_below(tmp_path / "one")
+        assert files_below(tmp_path / f"{name}-stages") == files_below(tmp_path / "one-stages")
+        for kind in ("npz", "png"):
+            made, wanted = (tmp_path / f"{each}.{kind}" for each in (name, "one"))
+            assert made.read_bytes() == wanted.read_bytes()

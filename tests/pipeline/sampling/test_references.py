@@ -12,7 +12,7 @@ from nvg.geometry import Geometry, labels
 from nvg.sampling.control import Condition
 from nvg.store.format import StoreError
 from nvg.weights import fingerprint
-from pipeline.references import (
+from pipeline.sampling.references import (
     load_reference,
     mask_of,
     parse_keep,

@@ -1,0 +1,1 @@
+"""The sampling verb: class labels and what steers them -> images in files."""

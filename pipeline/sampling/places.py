@@ -1,0 +1,94 @@
+"""Where sampled images go: PNG files by class, an array to evaluate, pictures of the stages.
+
+Legend: B image of a batch, D row or column of pixels or of the grid.
+"""
+
+import io
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nvg.files import write_atomic
+from nvg.sequence import Sequences
+from nvg.tokenizer.autoencoder import Detokenizer
+from nvg.view.figures import hierarchy_figure, png_bytes, stage_frames, tiles_of
+
+FRAME_MILLISECONDS = 600
+MOST_STAGED = 16  # images whose stages are shown
+
+
+def image_file(folder: Path, number: int, label: int) -> Path:
+    """Where image `number` of a class id goes; -1 for no class."""
+    return folder / (f"{label:04d}" if label >= 0 else "") / f"{number:06d}.png"
+
+
+def write_files(files: list[Path], pixels: Tensor) -> list[bytes]:
+    """One PNG for each of the pixels uint8 [B, 3, D, D]; what was written."""
+    written = []
+    for path, tile in zip(files, tiles_of(pixels), strict=True):
+        data = png_bytes(Image.fromarray(tile))
+        write_atomic(path, data)
+        written.append(data)
+    return written
+
+
+def read_files(files: list[Path]) -> Tensor:
+    """The pixels uint8 [B, 3, D, D] that were written."""
+    tiles = []
+    for path in files:
+        with Image.open(path) as image:
+            tiles.append(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1))
+    return torch.stack(tiles)
+
+
+def write_stages(folder: Path, detokenizer: Detokenizer, sequences: Sequences) -> None:
+    """stages.png, and an animation NUMBER.gif of each of the first images, a frame per stage."""
+    leaves = sequences.leaves[:MOST_STAGED].long().cpu()
+    content = sequences.content[:MOST_STAGED].cpu()
+    write_atomic(folder / "stages.png", png_bytes(hierarchy_figure(detokenizer, leaves, content)))
+    for number, frames in enumerate(stage_frames(detokenizer, leaves, content)):
+        buffer = io.BytesIO()
+        first, *rest = frames
+        first.save(
+            buffer, "gif", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0
+        )
+        write_atomic(folder / f"{number:04d}.gif", buffer.getvalue())
+
+
+class ArrayFile:
+    """An .npz with `arr_0` uint8 [B, D, D, 3], as the ADM evaluator reads it, as it grows."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.count = path, count
+        self.partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+
+    def __enter__(self) -> "ArrayFile":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.archive = zipfile.ZipFile(self.partial, "w", allowZip64=True)
+        self.member: Any = None
+        return self
+
+    def add(self, pixels: Tensor) -> None:
+        """Append a batch uint8 [B, 3, D, D]."""
+        values = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+        if self.member is None:
+            self.member = self.archive.open("arr_0.npy", "w", force_zip64=True)
+            shape = (self.count, *values.shape[1:])
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(self.member, header)
+        self.member.write(values.tobytes())
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self.member is not None:
+            self.member.close()
+        self.archive.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
