@@ -103,11 +103,15 @@ def train_on_ray(
 
 
 class Worker:
-    """What an actor does: it opens the state with its first task."""
+    """What an actor does."""
 
     def __init__(self, opener: Callable[[], Any]) -> None:
         self.opener = opener
         self.state: Any = None
+
+    def prepare(self) -> Any:
+        """Open the state, if it is not."""
+        return self.run(lambda _state, _task: None, None)
 
     def run(self, work: Callable[[Any, Any], Any], task: Any) -> Any:
         """One task; errors of the input become values, as Ray would wrap what is raised."""
@@ -125,6 +129,11 @@ class Actors:
 
     handles: list[Any]
     is_main: bool = True
+
+    def prepare(self) -> None:
+        """An error of the input is known before bars and files; actors open at the same time."""
+        for found in [handle.prepare.remote() for handle in self.handles]:
+            _result(found)
 
     def map(self, work: Callable[[Any, Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """In turn; a task of a lost actor is done again by its successor."""

@@ -25,6 +25,9 @@ class Team(Protocol[State_co]):
     def is_main(self) -> bool:
         """Whether results come to this process; only it writes what they make."""
 
+    def prepare(self) -> None:
+        """Open the state now, before bars and files; else the first task does."""
+
     def map(
         self, work: Callable[[State_co, Task], Result], tasks: Sequence[Task]
     ) -> Iterator[Result]:
@@ -53,6 +56,10 @@ class Processes(Generic[State]):
     def is_main(self) -> bool:
         """Whether this is the first."""
         return self.world.is_main
+
+    def prepare(self) -> None:
+        """Open the state of this process."""
+        _ = self.state
 
     def map(self, work: Callable[[State, Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """In rounds: every process does one task, then the main one gets them all."""

@@ -49,6 +49,7 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
         record = _record(job) if team.is_main and options.folder else None
         for line in warnings if team.is_main else ():
             log.warning("%s", line)
+        team.prepare()
         array = None
         if options.npz and team.is_main:
             array = stack.enter_context(ArrayFile(options.npz, len(job.labels)))

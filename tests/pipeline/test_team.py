@@ -17,6 +17,11 @@ def opener() -> int:
     return 10
 
 
+def refused() -> int:
+    """A state that cannot be opened."""
+    raise InputError("no such run")
+
+
 def add(state: int, task: int) -> int:
     """What a task makes; an error of the input where it is negative."""
     if task < 0:
@@ -24,13 +29,15 @@ def add(state: int, task: int) -> int:
     return state + task
 
 
-def test_one_process_opens_with_its_first_task() -> None:
-    """What is refused before costs no networks; one that is asked twice opens once."""
+def test_one_process_opens_once() -> None:
+    """When it is told to, or with its first task: what is refused before costs no networks."""
     OPENED.clear()
     with open_team(opener) as team:
         assert team.is_main
         assert team.agree(7) == 7
         assert not OPENED
+        team.prepare()
+        assert len(OPENED) == 1
         assert list(team.map(add, [3, 1, 2])) == [13, 11, 12]
         assert list(team.map(add, [])) == []
         assert list(team.map(add, [4])) == [14]
@@ -56,10 +63,13 @@ def test_ranks_take_every_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_actors_of_ray() -> None:
     """In order through more tasks than wait at once; an input error in its own words; too many."""
     with open_team(opener, 2) as team:
+        team.prepare()
         assert list(team.map(add, list(range(11)))) == list(range(10, 21))
         with pytest.raises(InputError, match=r"^task -1 is negative$"):
             list(team.map(add, [1, -1]))
         assert list(team.map(add, [5])) == [15]
+    with open_team(refused, 1) as team, pytest.raises(InputError, match=r"^no such run$"):
+        team.prepare()
     with pytest.raises(InputError, match="the Ray cluster has"), open_team(opener, 500):
         pass
 
