@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from cli.options import (
+    Address,
     BatchSize,
     CompileName,
     Compiling,
     Settings,
     SplitName,
     WeightsName,
+    Workers,
     by_name,
     read_recipe,
 )
@@ -78,6 +80,8 @@ def generation_verb(
         list[str] | None,
         typer.Option(help="sample.KEY=VALUE,VALUE: measure every combination (repeatable)"),
     ] = None,
+    workers: Workers = None,
+    address: Address = None,
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
     from pipeline.evaluate_generation import GenerationOptions, evaluate_generation
@@ -86,7 +90,8 @@ def generation_verb(
     options = by_name(GenerationOptions, locals())
     recipe = read_recipe(data, data_settings)
     verb = sweep_generation if sweep else evaluate_generation
-    typer.echo("\n".join(verb(run, recipe, options)))
+    lines = verb(run, recipe, options)
+    typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @evaluate.command("likelihood")

@@ -1,8 +1,11 @@
 """The evaluation of generators: samples balanced over the classes against real images."""
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +14,20 @@ from torch import Tensor
 
 from nvg import __version__
 from nvg.config import as_table
-from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features, fidelity, fidelity_line
-from nvg.pretrained.inception import Extractor, load_extractor
+from nvg.progress import progress
 from nvg.sampling.config import BATCH as SAMPLED
 from nvg.sampling.config import Compile, SamplerConfig
-from nvg.sampling.generators import Generators
+from nvg.sampling.generators import read_classes
 from nvg.sampling.guidance import untrained_null_warnings
+from nvg.sampling.sampler import batch_ranges
 from nvg.view.figures import png_bytes, sample_figure
+from pipeline.evaluation_tasks import EvaluationJob, Facts, Networks, SampledBatch, open_networks
 from pipeline.real_features import RealFeatures, real_features
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.run_weights import open_generators
+from pipeline.team import Team, open_team
 
 REPORT, PICTURE = "generation.json", "generation.png"
 SHOWN_CLASSES, SHOWN = 10, 8  # of the picture
@@ -53,45 +57,83 @@ class GenerationOptions:
     """Images sampled at once."""
     compile: str = Compile.AUTO
     """Whether the networks are compiled first: auto, on or off."""
+    workers: int | None = None
+    """Actors of a Ray cluster, which share the images out."""
+    address: str | None = None
+    """Of that cluster."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the settings of sampling leave as it is: networks, labels, the real images."""
+    """What the settings of sampling leave as it is: the processes, labels, the real images."""
 
-    generators: Generators
-    extractor: Extractor
+    team: Team[Networks]
+    facts: Facts
     labels: list[int]
-    real: RealFeatures
+    batch_size: int
+    classes: list[str]
     class_dropout_prob: float
-    facts: dict[str, Any]
+    real: RealFeatures | None
+    """None but in the main process."""
+    report: dict[str, Any]
     """What a report needs to repeat its numbers, but for the settings."""
 
-    def measure(self, seed: int, config: SamplerConfig) -> tuple[dict[str, Any], bytes]:
-        """The measures of the samples of these settings, and a picture of some of them."""
-        made, shown = _generated(self, seed, config)
-        found = fidelity(made, self.real.images, self.extractor)
+    def measure(self, seed: int, config: SamplerConfig) -> tuple[dict[str, Any], bytes] | None:
+        """The measures of the samples of these settings, and a picture of some of them.
+
+        None but in the main process.
+        """
+        first = {label: self.labels.index(label) for label in sorted(set(self.labels))}
+        shown = dict(list(first.items())[:SHOWN_CLASSES])
+        made, tiles = self._sampled(seed, config, list(shown.values()))
+        if self.real is None:
+            return None
+        found = fidelity(made, self.real.images, self.facts.extractor)
         found["warnings"] += untrained_null_warnings(
-            config, self.class_dropout_prob, len(self.generators.classes)
+            config, self.class_dropout_prob, len(self.classes)
         )
-        return found, shown
+        names = [self.classes[label] if label >= 0 else "" for label in shown]
+        return found, png_bytes(sample_figure(tiles, names, SHOWN))
+
+    def _sampled(
+        self, seed: int, config: SamplerConfig, starts: list[int]
+    ) -> tuple[Features, Tensor]:
+        """Features of all samples, and the images after each of `starts`."""
+        wanted = {n for start in starts for n in range(start, start + SHOWN)}
+        tasks = [
+            SampledBatch(images, seed, config, sorted(wanted.intersection(images)))
+            for images in batch_ranges(len(self.labels), self.batch_size)
+        ]
+        batches: list[Features] = []
+        tiles: list[Tensor] = []
+        with progress(total=len(self.labels), desc="sample", unit="image") as bar:
+            for features, shown in self.team.map(Networks.sample, tasks):
+                batches.append(features)
+                tiles += shown
+                bar.update(len(features.values))
+        if not self.team.is_main:
+            return Features(torch.empty(0), None), torch.empty(0)
+        return Features.join(batches), torch.stack(tiles)
 
 
 def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> list[str]:
     """Measure generators against the images of a recipe; writes REPORT and PICTURE.
 
     Where images are held out, they are measured against the others too, as the floor. Returns the
-    lines to print. InputError when anything is missing.
+    lines to print, in the main process. InputError when anything is missing.
     """
     recipe = load_recipe(run / "config.toml", options.settings or ())
-    evaluation = open_evaluation(run, data, recipe, options)
-    found, shown = evaluation.measure(options.seed, recipe.sample)
+    with open_evaluation(run, data, recipe, options) as evaluation:
+        measured = evaluation.measure(options.seed, recipe.sample)
+    if measured is None or evaluation.real is None:
+        return []
+    found, shown = measured
     floor, heldout = None, evaluation.real.heldout
     if heldout:
-        floor = fidelity(heldout, evaluation.real.images, evaluation.extractor)
+        floor = fidelity(heldout, evaluation.real.images, evaluation.facts.extractor)
     report = {
         "run": str(run),
-        **evaluation.facts,
+        **evaluation.report,
         "sample": as_table(recipe.sample),
         "result": found,
         "floor": floor,
@@ -107,30 +149,53 @@ def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> 
     return [*lines, f"wrote {folder / REPORT} and {folder / PICTURE}"]
 
 
+@contextmanager
 def open_evaluation(
     run: Path, data: Recipe, recipe: Recipe, options: GenerationOptions
-) -> Evaluation:
+) -> Iterator[Evaluation]:
     """Load the networks of a run and take the features of the real images; InputError."""
-    extractor = load_extractor(options.extractor, options.weights, default_device())
-    generators = open_generators(run, options.generator_weights)
-    labels = balanced(len(generators.classes), options.number)
-    compiling = Compile(options.compile)
-    generators = generators.prepared(options.batch_size, compiling, len(labels))
-    size = generators.detokenizer.config.image_size
-    real = real_features(data, size, extractor, options.real)
-    facts = {
-        "tokenizer": generators.tokenizer,
-        "weights": options.generator_weights,
-        "generated": len(labels),
-        "real": len(real.images.values),
-        "seed": options.seed,
-        "extractor": extractor.name,
-        "extractor_sha256": extractor.weights,
-        "data": as_table(data.data),
-        "versions": {"nvg": __version__, "torch": torch.__version__},
-    }
-    dropout = recipe.generator.train.class_dropout_prob
-    return Evaluation(generators, extractor, labels, real, dropout, facts)
+    if options.address and options.workers is None:
+        raise InputError("--address names a Ray cluster for --workers: say how many")
+    classes = read_classes(run)
+    labels = balanced(len(classes), options.number)
+    weights = options.weights.absolute() if options.weights else None
+    reached = data if options.workers is None else _anywhere(data)
+    job = EvaluationJob(
+        run.absolute(),
+        options.generator_weights,
+        labels,
+        options.batch_size,
+        Compile(options.compile),
+        options.extractor,
+        weights,
+        reached,
+        options.real,
+    )
+    with open_team(partial(open_networks, job), options.workers, options.address) as team:
+        team.prepare()
+        (facts,) = team.agree(list(team.map(Networks.facts, [0])))
+        real = real_features(team, facts, data.data.heldout)
+        report = {
+            "tokenizer": facts.tokenizer,
+            "weights": options.generator_weights,
+            "generated": len(labels),
+            "real": len(real.images.values) if real else 0,
+            "seed": options.seed,
+            "extractor": facts.extractor.name,
+            "extractor_sha256": facts.extractor.weights,
+            "data": as_table(data.data),
+            "versions": {"nvg": __version__, "torch": torch.__version__},
+        }
+        dropout = recipe.generator.train.class_dropout_prob
+        yield Evaluation(team, facts, labels, options.batch_size, classes, dropout, real, report)
+
+
+def _anywhere(data: Recipe) -> Recipe:
+    """The recipe with a path that holds in any folder, for workers that run elsewhere."""
+    path = data.data.path
+    if not path or "://" in path:
+        return data
+    return replace(data, data=replace(data.data, path=os.path.abspath(path)))
 
 
 def balanced(classes: int, number: int) -> list[int]:
@@ -139,24 +204,3 @@ def balanced(classes: int, number: int) -> list[int]:
         raise InputError("-n must be at least 1")
     ids = list(range(classes)) or [-1]
     return sorted(ids[n % len(ids)] for n in range(number))
-
-
-def _generated(evaluation: Evaluation, seed: int, config: SamplerConfig) -> tuple[Features, bytes]:
-    """Features of the samples, and a picture of the first of some classes."""
-    generators, labels = evaluation.generators, evaluation.labels
-    first = {label: labels.index(label) for label in sorted(set(labels))[:SHOWN_CLASSES]}
-    wanted = {n for start in first.values() for n in range(start, start + SHOWN)}
-    tiles: list[Tensor] = []
-
-    def batches() -> Iterator[Tensor]:
-        done = 0
-        for _, pixels in generators.batches(labels, seed, config):
-            for offset in range(len(pixels)):
-                if done + offset in wanted:
-                    tiles.append(pixels[offset].cpu())
-            done += len(pixels)
-            yield pixels
-
-    features = Features.of(evaluation.extractor, batches())
-    names = generators.names(list(first))
-    return features, png_bytes(sample_figure(torch.stack(tiles), names, SHOWN))

@@ -2,23 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import load_file, save
-from torch import Tensor
 
-from nvg.distributed import default_device
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features
 from nvg.precision import PRECISION, Part
-from nvg.pretrained.inception import Extractor
 from nvg.progress import progress
-from pipeline.images.blocks import RowImages
-from pipeline.recipe import Recipe
-from pipeline.sources import Row, open_source, split_rows
+from nvg.sampling.sampler import batch_ranges
+from pipeline.evaluation_tasks import Facts, Networks, RealBatch
+from pipeline.team import Team
 
 BATCH = 64
 
@@ -31,56 +26,58 @@ class RealFeatures:
     heldout: Features | None
 
 
-def real_features(data: Recipe, size: int, extractor: Extractor, most: int | None) -> RealFeatures:
-    """Features of a recipe's centre crops of `size` pixels, at most `most` images of each part."""
-    source = open_source(data.data)
-    split = split_rows(source.rows, data.data.heldout)
-    rows, heldout = (_evenly(part, most) for part in split)
-    images = _cached(RowImages(source, rows, size), extractor, data, size)
-    others = _features(RowImages(source, heldout, size), extractor) if heldout else None
-    return RealFeatures(images, others)
+def real_features(team: Team[Networks], facts: Facts, heldout: int) -> RealFeatures | None:
+    """Features of a team's real images, `heldout` of them held out; None but in the main process.
+
+    Those of the images are cached for the user under a hash of all they depend on; those of
+    held-out ones, which are few, and those of a user's own network, whose code may change under one
+    name, are taken every time.
+    """
+    path = _cache(facts, heldout)
+    own = ":" in facts.extractor.name
+    is_cached = team.agree(path.exists() and not own)
+    parts = [part for part in (False, True) if facts.real[part] and (part or not is_cached)]
+    taken = _take(team, facts, parts)
+    if not team.is_main:
+        return None
+    if is_cached:
+        kept = load_file(path)
+        images = Features(kept["values"], kept.get("logits"))
+    else:
+        images = Features.join(taken[False])
+        if not own:
+            tensors = {"values": images.values}
+            tensors |= {} if images.logits is None else {"logits": images.logits}
+            write_atomic(path, save(tensors))
+    return RealFeatures(images, Features.join(taken[True]) if facts.real[True] else None)
 
 
-def _evenly(rows: list[Row], most: int | None) -> list[Row]:
-    """At most `most` rows, evenly spaced."""
-    if most is None or len(rows) <= most:
-        return rows
-    return [rows[n * len(rows) // most] for n in range(most)]
-
-
-def _cached(images: RowImages, extractor: Extractor, data: Recipe, size: int) -> Features:
-    """Features of the real images, cached for the user under a hash of all they depend on."""
+def _cache(facts: Facts, heldout: int) -> Path:
     depends_on = [
-        images.source.fingerprint(),
-        str(data.data.heldout),
-        str(len(images)),
-        str(size),
-        extractor.name,
-        extractor.weights,
+        facts.source,
+        str(heldout),
+        str(facts.real[False]),
+        str(facts.size),
+        facts.extractor.name,
+        facts.extractor.weights,
         PRECISION[Part.FEATURES],
     ]
     key = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nvg"
-    path = root / f"features-{key[:32]}.safetensors"
-    own = ":" in extractor.name  # a user's code may change under one name
-    if path.exists() and not own:
-        kept = load_file(path)
-        return Features(kept["values"], kept.get("logits"))
-    found = _features(images, extractor)
-    if not own:
-        tensors = {"values": found.values}
-        tensors |= {} if found.logits is None else {"logits": found.logits}
-        write_atomic(path, save(tensors))
+    return root / f"features-{key[:32]}.safetensors"
+
+
+def _take(team: Team[Networks], facts: Facts, parts: list[bool]) -> dict[bool, list[Features]]:
+    """Features of these parts, batch by batch."""
+    tasks = [
+        RealBatch(part, images)
+        for part in parts
+        for images in batch_ranges(facts.real[part], BATCH)
+    ]
+    found: dict[bool, list[Features]] = {False: [], True: []}
+    with progress(total=len(tasks), desc="real images", unit="batch") as bar:
+        results = team.map(Networks.read, tasks)  # none but in the main process
+        for task, features in zip(tasks, results, strict=False):
+            found[task.heldout].append(features)
+            bar.update()
     return found
-
-
-def _features(images: RowImages, extractor: Extractor) -> Features:
-    """Features of rows of a source, read batch by batch."""
-    starts = range(0, len(images), BATCH)
-
-    def batches() -> Iterator[Tensor]:
-        for start in progress(starts, desc="real images", unit="batch"):
-            rows = np.arange(start, min(start + BATCH, len(images)))
-            yield images.batch(rows).tensors(default_device())[0]
-
-    return Features.of(extractor, batches())

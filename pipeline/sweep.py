@@ -21,7 +21,6 @@ from nvg.metrics.small_samples import rounded
 from nvg.metrics.tradeoff import elbow, pareto_front
 from nvg.sampling.config import SamplerConfig
 from nvg.view.charts import SweepPoint, new_figure, sweep_chart
-from nvg.weights import fingerprint
 from pipeline.evaluate_generation import Evaluation, GenerationOptions, open_evaluation
 from pipeline.recipe import Recipe, load_recipe
 
@@ -53,35 +52,54 @@ def sweep_generation(run: Path, data: Recipe, options: GenerationOptions) -> lis
     recipe = load_recipe(run / "config.toml", options.settings or ())
     combinations = read_combinations(run, options)
     log.info("%d combinations of %d images each", len(combinations), options.number)
-    evaluation = open_evaluation(run, data, recipe, options)
     folder = options.out or run
-    kept = read_results(folder / RESULTS)
-    names = _identities(evaluation, combinations)
-    done = {record["identity"]: record["result"] for record in kept}
-    before = sum(name in done for name in names)
-    if before:
-        log.info("%d of them are in %s", before, folder / RESULTS)
-    for number, (name, combination) in enumerate(zip(names, combinations, strict=True), 1):
-        if name in done:
-            continue
-        done[name], _ = evaluation.measure(options.seed, combination.config)
-        record = {
-            "identity": name,
-            "run": str(run),
-            "settings": combination.swept,
-            **evaluation.facts,
-            "sample": as_table(combination.config),
-            "result": done[name],
-        }
-        kept.append(record)
-        write_atomic(folder / RESULTS, "".join(json.dumps(r) + "\n" for r in kept).encode())
-        log.info("%d/%d %s: %s", number, len(names), combination.label, fidelity_line(done[name]))
-    found = [done[name] for name in names]
+    with open_evaluation(run, data, recipe, options) as evaluation:
+        done = _measure(run, folder, evaluation, combinations, options.seed)
+    if not evaluation.team.is_main:
+        return []
+    found = [done[name] for name in _identities(evaluation, combinations)]
     marks = marks_of(found)
     write_atomic(folder / CHART, _chart(combinations, found, marks))
     warned = dict.fromkeys(line for result in found for line in result["warnings"])
     lines = [*table_lines(combinations, found, marks), *(f"warning: {line}" for line in warned)]
     return [*lines, f"wrote {folder / RESULTS} and {folder / CHART}"]
+
+
+def _measure(
+    run: Path,
+    folder: Path,
+    evaluation: Evaluation,
+    combinations: Sequence[Combination],
+    seed: int,
+) -> dict[str, Any]:
+    """The results by identity, those that are not in RESULTS measured and written there."""
+    is_main = evaluation.team.is_main
+    kept = read_results(folder / RESULTS) if is_main else []
+    names = _identities(evaluation, combinations) if is_main else []
+    done = {record["identity"]: record["result"] for record in kept}
+    before = sum(name in done for name in names)
+    if before:
+        log.info("%d of them are in %s", before, folder / RESULTS)
+    missing = [number for number, name in enumerate(names) if name not in done]
+    for number in evaluation.team.agree(missing):
+        combination = combinations[number]
+        measured = evaluation.measure(seed, combination.config)
+        if measured is None:
+            continue
+        done[names[number]] = result = measured[0]
+        record = {
+            "identity": names[number],
+            "run": str(run),
+            "settings": combination.swept,
+            **evaluation.report,
+            "sample": as_table(combination.config),
+            "result": result,
+        }
+        kept.append(record)
+        write_atomic(folder / RESULTS, "".join(json.dumps(r) + "\n" for r in kept).encode())
+        where = f"{number + 1}/{len(names)} {combination.label}"
+        log.info("%s: %s", where, fidelity_line(result))
+    return done
 
 
 def read_combinations(run: Path, options: GenerationOptions) -> list[Combination]:
@@ -202,11 +220,11 @@ def _chart(
 
 def _identities(evaluation: Evaluation, combinations: Sequence[Combination]) -> list[str]:
     """A hash of all that each result depends on: weights, settings, seed, the real features."""
-    generators = evaluation.generators
+    assert evaluation.real
     real = evaluation.real.images.values.contiguous().numpy().tobytes()
     depends_on = {
-        **evaluation.facts,
-        "generators": [fingerprint(generators.content), fingerprint(generators.structure)],
+        **evaluation.report,
+        "generators": evaluation.facts.generators,
         "features": hashlib.sha256(real).hexdigest(),
     }
     texts = [

@@ -3,6 +3,7 @@
 Legend: B image of a batch, F feature channel, L logit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from nvg.errors import InputError
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.metrics.small_samples import distance_warnings, kernel_warnings, rounded, score_warnings
-from nvg.pretrained.inception import Extractor
+from nvg.pretrained.inception import Extractor, NamedExtractor
 
 KID_SUBSET = 1000  # images, fewer where there are not so many
 KID_SUBSETS = 100
@@ -28,26 +29,35 @@ class Features:
     logits: Tensor | None
 
     @staticmethod
-    def of(extractor: Extractor, batches: Any) -> "Features":
-        """Features of batches of uint8 images [B, 3, D, D], on the CPU."""
-        found = [extractor.both(pixels) for pixels in batches]
-        if not found:
-            raise InputError("there are no images to take features of")
-        logits = [each for _, each in found if each is not None]
-        every = torch.cat([values.cpu() for values, _ in found])
-        if not every.isfinite().all():
+    def of(extractor: Extractor, pixels: Tensor) -> "Features":
+        """Features of a batch of uint8 images [B, 3, D, D], on the CPU.
+
+        InputError where the network gives some that are not finite.
+        """
+        values, logits = extractor.both(pixels)
+        values = values.cpu()
+        if not values.isfinite().all():
             raise InputError(f"{extractor.name} gives features that are not finite: no distance")
+        return Features(values, None if logits is None else logits.cpu())
+
+    @staticmethod
+    def join(batches: "Sequence[Features]") -> "Features":
+        """All batches as one; InputError where there is none."""
+        if not batches:
+            raise InputError("there are no images to take features of")
+        logits = [each.logits for each in batches if each.logits is not None]
         return Features(
-            every,
-            torch.cat([each.cpu() for each in logits]) if len(logits) == len(found) else None,
+            torch.cat([each.values for each in batches]),
+            torch.cat(logits) if len(logits) == len(batches) else None,
         )
 
 
-def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, Any]:
+def fidelity(made: Features, real: Features, extractor: NamedExtractor) -> dict[str, Any]:
     """Every measure by name; those of classes only where the network gives logits.
 
     Precision is the fraction of samples within the real ones' manifold, recall the reverse.
     `images` counts the smaller set, and `warnings` say what so many are not enough for.
+    Distances of images are held for a block of 10,000 against all, whatever their number.
     InputError when there are too few images for any.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
@@ -76,7 +86,7 @@ def fidelity(made: Features, real: Features, extractor: Extractor) -> dict[str, 
     found["kid_std"] = spread if fewest > KID_SUBSET else None
     found["kid_subset"] = subset
     manifold = prc_features_to_metric(
-        *pair, prc_neighborhood=NEIGHBOURS, save_cpu_ram=False, verbose=False
+        *pair, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False
     )
     found["precision"] = float(manifold["precision"])
     found["recall"] = float(manifold["recall"])

@@ -23,25 +23,12 @@ LAYERS = {INCEPTION: ["2048", "logits_unbiased"], "vgg16": ["fc2_relu"]}
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A network by name: uint8 images [B, 3, D, D] -> features [B, F], perhaps class logits."""
+class NamedExtractor:
+    """What is known of a network without having it, and what its measures may be called."""
 
     name: str
     weights: str
     """SHA-256 of its weights file, "" where it has none."""
-    network: nn.Module
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Features alone."""
-        return self.both(pixels)[0]
-
-    @torch.no_grad()
-    def both(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features, and logits [B, L] where the network gives a second output; in exact fp32."""
-        with numbers(Part.FEATURES, pixels.device):
-            found = self.network(pixels)
-        values, *rest = found if isinstance(found, tuple) else (found,)
-        return values.flatten(1), rest[0] if rest else None
 
     @property
     def distance_name(self) -> str:
@@ -57,6 +44,30 @@ class Extractor:
     def score_name(self) -> str:
         """The same for the score of its classes."""
         return "IS" if self.name == INCEPTION else "class score"
+
+
+@dataclass(frozen=True)
+class Extractor(NamedExtractor):
+    """A network by name: uint8 images [B, 3, D, D] -> features [B, F], perhaps class logits."""
+
+    network: nn.Module
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Features alone."""
+        return self.both(pixels)[0]
+
+    @torch.no_grad()
+    def both(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features, and logits [B, L] where the network gives a second output; in exact fp32."""
+        with numbers(Part.FEATURES, pixels.device):
+            found = self.network(pixels)
+        values, *rest = found if isinstance(found, tuple) else (found,)
+        return values.flatten(1), rest[0] if rest else None
+
+    @property
+    def named(self) -> NamedExtractor:
+        """It without the network."""
+        return NamedExtractor(self.name, self.weights)
 
 
 def brings_weights(name: str) -> bool:

@@ -12,7 +12,7 @@ FLAGS = {
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --batch-size --compile --out "
-    "--set-data --set --sweep",
+    "--set-data --set --sweep --workers --address",
     "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
     "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.config import dump
 from nvg.errors import WorkError
-from pipeline import real_features as real
 from pipeline.evaluate_generation import Evaluation
+from pipeline.evaluation_tasks import Networks
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sweep import split_values
 from tests.makers import png_size, tiny_recipe, write_image_folder
@@ -51,13 +51,13 @@ def test_every_combination_is_measured_once(
 ) -> None:
     """As a single evaluation would; the real images once for all; another value adds its own."""
     taken: list[int] = []
-    plain = real._features
+    plain = Networks.read
 
     def counted(*given: Any) -> Any:
         taken.append(1)
         return plain(*given)
 
-    monkeypatch.setattr(real, "_features", counted)
+    monkeypatch.setattr(Networks, "read", counted)
     code, said = evaluate(folder, *SWEEP, "--out", tmp_path)
     assert code == 0, said
     assert "4 combinations of 6 images each" in said

@@ -58,8 +58,8 @@ def test_the_score_counts_classes() -> None:
     pixels = torch.zeros(900, 3, 2, 2, dtype=torch.uint8)
     for n in range(900):
         pixels[n, n % 3] = 255
-    even = Features.of(OWN, pixels.split(64))
-    one = Features.of(OWN, [pixels[::3]])
+    even = Features.join([Features.of(OWN, batch) for batch in pixels.split(64)])
+    one = Features.of(OWN, pixels[::3])
     assert fidelity(even, even, OWN)["inception_score"] == pytest.approx(3, rel=0.1)
     single = fidelity(one, one, OWN)
     assert math.isclose(single["inception_score"], 1, abs_tol=1e-6)
@@ -70,7 +70,7 @@ def test_too_few_images_are_refused() -> None:
     with pytest.raises(InputError, match="4 images are too few"):
         fidelity(cloud(4, 0), cloud(100, 1), OWN)
     with pytest.raises(InputError, match="no images"):
-        Features.of(OWN, [])
+        Features.join([])
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
@@ -83,7 +83,7 @@ def test_features_that_are_not_finite_are_refused() -> None:
 
     pixels = torch.zeros(2, 3, 2, 2, dtype=torch.uint8)
     with pytest.raises(InputError, match="own:net gives features that are not finite"):
-        Features.of(Extractor("own:net", "", Broken()), [pixels])
+        Features.of(Extractor("own:net", "", Broken()), pixels)
 
 
 def test_the_spread_of_subsets_needs_more_than_one() -> None:

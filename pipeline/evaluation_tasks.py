@@ -1,0 +1,136 @@
+"""What each process of an evaluation of generators does: it samples, reads, and takes features.
+
+Batches are the same whoever does them, so the features are too.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from nvg.distributed import default_device
+from nvg.metrics.generation import Features
+from nvg.pretrained.inception import Extractor, NamedExtractor, load_extractor
+from nvg.sampling.config import Compile, SamplerConfig
+from nvg.sampling.generators import Generators
+from nvg.weights import fingerprint
+from pipeline.images.blocks import RowImages
+from pipeline.recipe import Recipe
+from pipeline.run_weights import open_generators
+from pipeline.sources import Row, open_source, split_rows
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """An evaluation as every process gets it."""
+
+    run: Path
+    weights: str
+    """ema, raw or best."""
+    labels: list[int]
+    batch_size: int
+    compile: Compile
+    extractor: str
+    extractor_weights: Path | None
+    data: Recipe
+    """Of the real images."""
+    most: int | None
+    """Upper limit of real images of each part."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the results depend on beside the settings of sampling, and how many images are real."""
+
+    extractor: NamedExtractor
+    tokenizer: str
+    generators: list[str]
+    """Fingerprints of the networks."""
+    size: int
+    """Pixels along the side of an image."""
+    source: str
+    """Fingerprint of the real images."""
+    real: tuple[int, int]
+    """Of them, and of the held-out ones."""
+
+
+@dataclass(frozen=True)
+class RealBatch:
+    """Some real images."""
+
+    heldout: bool
+    images: range
+
+
+@dataclass(frozen=True)
+class SampledBatch:
+    """Some images to sample, and which of them are shown."""
+
+    images: range
+    seed: int
+    config: SamplerConfig
+    shown: list[int]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The state of a process."""
+
+    job: EvaluationJob
+    generators: Generators
+    extractor: Extractor
+    label_B: Tensor
+
+    @cached_property
+    def real(self) -> tuple[RowImages, RowImages]:
+        """Centre crops: the real images, and those that are held out."""
+        source, heldout = open_source(self.job.data.data), self.job.data.data.heldout
+        size = self.generators.detokenizer.config.image_size
+        one, other = (
+            RowImages(source, _evenly(rows, self.job.most), size)
+            for rows in split_rows(source.rows, heldout)
+        )
+        return one, other
+
+    def facts(self, _task: int) -> Facts:
+        """Of this evaluation."""
+        networks = (self.generators.content, self.generators.structure)
+        real, heldout = self.real
+        return Facts(
+            self.extractor.named,
+            self.generators.tokenizer,
+            [fingerprint(network) for network in networks],
+            self.generators.detokenizer.config.image_size,
+            real.source.fingerprint(),
+            (len(real), len(heldout)),
+        )
+
+    def read(self, task: RealBatch) -> Features:
+        """Features of real images."""
+        rows = np.array(task.images)
+        pixels = self.real[task.heldout].batch(rows).tensors(default_device())[0]
+        return Features.of(self.extractor, pixels)
+
+    def sample(self, task: SampledBatch) -> tuple[Features, list[Tensor]]:
+        """Features of sampled images, and those [3, D, D] that are shown."""
+        _, pixels = self.generators.batch(self.label_B, task.images, task.seed, task.config)
+        shown = [pixels[number - task.images.start].cpu() for number in task.shown]
+        return Features.of(self.extractor, pixels), shown
+
+
+def open_networks(job: EvaluationJob) -> Networks:
+    """Load what a process needs; InputError when anything is missing."""
+    extractor = load_extractor(job.extractor, job.extractor_weights, default_device())
+    generators = open_generators(job.run, job.weights)
+    generators = generators.prepared(job.batch_size, job.compile, len(job.labels))
+    label_B = generators.sampler(SamplerConfig()).on_device(job.labels)
+    return Networks(job, generators, extractor, label_B)
+
+
+def _evenly(rows: list[Row], most: int | None) -> list[Row]:
+    """At most `most` rows, evenly spaced."""
+    if most is None or len(rows) <= most:
+        return rows
+    return [rows[n * len(rows) // most] for n in range(most)]
