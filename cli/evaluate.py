@@ -42,6 +42,8 @@ def reconstruction_verb(
         str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
     ] = None,
     most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
+    workers: Workers = None,
+    address: Address = None,
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
@@ -49,7 +51,8 @@ def reconstruction_verb(
 
     options = by_name(ReconstructionOptions, locals())
     recipe = read_recipe(data, settings)
-    typer.echo("\n".join(evaluate_reconstruction(run, recipe, options)))
+    lines = evaluate_reconstruction(run, recipe, options)
+    typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @evaluate.command("generation")

@@ -1,10 +1,9 @@
 """The evaluation of generators: samples balanced over the classes against real images."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from nvg.view.figures import png_bytes, sample_figure
 from pipeline.evaluation_tasks import EvaluationJob, Facts, Networks, SampledBatch, open_networks
 from pipeline.real_features import RealFeatures, real_features
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.team import Team, open_team
+from pipeline.team import Team, open_team, reachable
 
 REPORT, PICTURE = "generation.json", "generation.png"
 SHOWN_CLASSES, SHOWN = 10, 8  # of the picture
@@ -159,7 +158,7 @@ def open_evaluation(
     classes = read_classes(run)
     labels = balanced(len(classes), options.number)
     weights = options.weights.absolute() if options.weights else None
-    reached = data if options.workers is None else _anywhere(data)
+    reached = data if options.workers is None else reachable(data)
     job = EvaluationJob(
         run.absolute(),
         options.generator_weights,
@@ -188,14 +187,6 @@ def open_evaluation(
         }
         dropout = recipe.generator.train.class_dropout_prob
         yield Evaluation(team, facts, labels, options.batch_size, classes, dropout, real, report)
-
-
-def _anywhere(data: Recipe) -> Recipe:
-    """The recipe with a path that holds in any folder, for workers that run elsewhere."""
-    path = data.data.path
-    if not path or "://" in path:
-        return data
-    return replace(data, data=replace(data.data, path=os.path.abspath(path)))
 
 
 def balanced(classes: int, number: int) -> list[int]:

@@ -4,13 +4,15 @@ One process does a task wholly, whichever it is, and results come in the order o
 comes of them does not depend on the number of processes.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 from nvg.distributed import World, joined
+from pipeline.recipe import Recipe
 
 State = TypeVar("State")
 State_co = TypeVar("State_co", covariant=True)
@@ -89,3 +91,13 @@ def open_team(
 
     with actors(opener, workers, address) as team:
         yield team
+
+
+def reachable(recipe: Recipe) -> Recipe:
+    """With paths of images and label maps that hold in any folder: workers run elsewhere."""
+    data = recipe.data
+    path, segments = (
+        os.path.abspath(place) if place and "://" not in place else place
+        for place in (data.path, data.segments)
+    )
+    return replace(recipe, data=replace(data, path=path, segments=segments))

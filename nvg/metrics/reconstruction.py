@@ -4,21 +4,22 @@ Legend: B image of a batch, S stage, V code, T token.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nvg.precision import Part, numbers
 from nvg.quantizer.usage import stage_entropy, stage_hits, stage_usage
 from nvg.tokenizer.autoencoder import Autoencoder, from_pixels, to_pixels
 from nvg.tokenizer.image_batch import Images
 
 BATCH = 64
 
-# uint8 images and their reconstructions, both [B, 3, D, D]
-OnBatch = Callable[[Tensor, Tensor], None]
+Counts = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +43,68 @@ class Reconstruction:
     """PSNR of what is decoded from the canvas after each stage."""
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """A batch of images and what a tokenizer made of it."""
+
+    pixels: Tensor
+    """uint8 [B, 3, D, D], as its reconstruction."""
+    rebuilt: Tensor
+    sums: "Sums"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over the images of a batch, from which the measures are made."""
+
+    images: int
+    squared_S: Tensor
+    """Mean squared error of what is decoded after each stage, float64."""
+    error_S: Tensor
+    """Mean squared latent residual, float64."""
+    hits_SV: Counts
+    """How often each stage used each code."""
+
+
+def reconstruction_metrics(model: Autoencoder, images: Images) -> Reconstruction:
+    """Measure `model` on all of `images`."""
+    batches = (
+        rebuild(model, images, np.arange(start, min(start + BATCH, len(images)))).sums
+        for start in range(0, len(images), BATCH)
+    )
+    return measures_of(batches)
+
+
 @torch.no_grad()
-def reconstruction_metrics(
-    model: Autoencoder, images: Images, on_batch: OnBatch | None = None
-) -> Reconstruction:
-    """Measure `model` on all of `images`; `on_batch` gets each batch and its reconstruction."""
-    layout, codes = model.quantizer.layout, model.config.codebook_size
-    device, seen = next(model.parameters()).device, 0
-    squared_S, error_S = torch.zeros(2, layout.stages, dtype=torch.float64)
-    hits_SV = np.zeros((layout.stages, codes), np.int64)
-    for start in range(0, len(images), BATCH):
-        batch = images.batch(np.arange(start, min(start + BATCH, len(images))))
-        pixels, segments = batch.tensors(device)
+def rebuild(model: Autoencoder, images: Images, rows: Counts) -> Rebuilt:
+    """Some images [B] through the tokenizer and back, in exact float32 whatever is set around."""
+    layout, device = model.quantizer.layout, next(model.parameters()).device
+    pixels, segments = images.batch(rows).tensors(device)
+    squared_S = torch.zeros(layout.stages, dtype=torch.float64)
+    with numbers(Part.FEATURES, device):
         leaves, content, error_BS = model.tokenize(pixels, segments)
         for stage, canvas in enumerate(model.quantizer.canvases(content, leaves)):
             rebuilt = model.decoder(canvas).clamp(-1, 1)
-            squared_S[stage] += (rebuilt - from_pixels(pixels)).square().mean((1, 2, 3)).sum().cpu()
-        if on_batch:
-            on_batch(pixels, to_pixels(rebuilt))
-        error_S += error_BS.double().sum(0).cpu()
-        hits_SV += stage_hits(content.cpu().numpy(), layout, codes)
-        seen += len(pixels)
+            error_B = (rebuilt - from_pixels(pixels)).square().mean((1, 2, 3))
+            squared_S[stage] = error_B.sum().cpu()
+    hits_SV = stage_hits(content.cpu().numpy(), layout, model.config.codebook_size)
+    sums = Sums(len(pixels), squared_S, error_BS.double().sum(0).cpu(), hits_SV)
+    return Rebuilt(pixels, to_pixels(rebuilt), sums)
+
+
+def measures_of(batches: Iterable[Sums]) -> Reconstruction:
+    """The measures over all batches."""
+    first, *rest = batches
+    seen, squared_S, error_S, hits_SV = (
+        first.images,
+        first.squared_S,
+        first.error_S,
+        first.hits_SV,
+    )
+    for batch in rest:
+        seen += batch.images
+        squared_S, error_S = squared_S + batch.squared_S, error_S + batch.error_S
+        hits_SV = hits_SV + batch.hits_SV
     mse_S = (squared_S / seen).tolist()
     return Reconstruction(
         images=seen,

@@ -9,7 +9,8 @@ FLAGS = {
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
     "--break-lock --dry-run/--no-dry-run",
     "import-weights": "file --from --out --tokenizer",
-    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --set",
+    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --workers "
+    "--address --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --batch-size --compile --out "
     "--set-data --set --sweep --workers --address",

@@ -1,0 +1,53 @@
+"""What a process of an evaluation of a tokenizer does, and that many do it as one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nvg.config import dump
+from pipeline.rebuild_tasks import RebuildJob, open_rebuilder
+from tests.makers import run_verb, tiny_recipe, write_image_folder
+from tests.nvg.pretrained.makers import OWN
+from tests.nvg.tokenizer.makers import write_autoencoder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Some batches of images, one image of them bad, recipe.toml and an untrained run."""
+    write_image_folder(tmp_path / "images", per_class=50, size=20)
+    (tmp_path / "images" / "bee" / "001.jpg").write_bytes(b"no image")
+    dump(tiny_recipe(tmp_path / "images"), tmp_path / "recipe.toml")
+    write_autoencoder(tmp_path / "run")
+    return tmp_path
+
+
+def test_batches_add_up(folder: Path) -> None:
+    """Sums and features of parts are those of the whole; a bad image is counted, and nothing."""
+    recipe = tiny_recipe(folder / "images")
+    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, OWN, None, None, 60))
+    whole, first, rest = (rebuilder.compare(range(*part)) for part in ((60,), (7,), (7, 60)))
+    assert (whole.sums.images, whole.skipped) == (59, 1)
+    assert (first.sums.images, first.skipped + rest.skipped) == (7, 1)
+    assert first.ssim + rest.ssim == pytest.approx(whole.ssim, rel=1e-6)
+    assert (whole.sums.hits_SV == first.sums.hits_SV + rest.sums.hits_SV).all()
+    assert whole.real is not None
+    assert first.real is not None
+    assert rest.real is not None
+    torch.testing.assert_close(whole.real, torch.cat([first.real, rest.real]))
+    assert rebuilder.facts(0).images == 60
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_processes_and_actors_measure_the_same(folder: Path) -> None:
+    """Report and picture of two processes and of two actors are those of one, to the byte."""
+    verb = ("evaluate", "reconstruction", folder / "run", "--data", folder / "recipe.toml")
+    for name, processes, flags in (("one", 1, ()), ("two", 2, ()), ("ray", 1, ("--workers", 2))):
+        said = run_verb(processes, *verb, "--extractor", OWN, "--out", folder / name, *flags)
+        assert said.count("149 images: PSNR") == 1
+    for name in ("two", "ray"):
+        for file in ("reconstruction.json", "reconstruction.png"):
+            made, wanted = (folder / each / file for each in (name, "one"))
+            assert made.read_bytes() == wanted.read_bytes(), file
