@@ -1,4 +1,8 @@
-"""Steps of Ray workers: a chunk is one pickled row that Ray passes on unread."""
+"""Steps of Ray workers: a chunk is one row that Ray passes on unread.
+
+Its pixels, nearly all of its bytes, are a column of numbers of their own, which the next worker
+reads where the object store has them; the rest is pickled.
+"""
 
 import logging
 import pickle
@@ -16,7 +20,8 @@ from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.features import FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
-CHUNK = "chunk"  # the one column that Ray sees: a chunk in some state, pickled
+CHUNK, PIXELS = "chunk", "pixels"  # the columns that Ray sees
+NO_PIXELS = np.zeros(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,13 @@ class Step(ABC):
         self.steps = steps
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        found = pickle.loads(row[CHUNK][0])
+        found = unpacked(row)
         if not isinstance(found, Exception):
             try:
                 found = self.work(found)
             except Exception as error:
                 found = portable(error)
-        return {CHUNK: np.array([pickle.dumps(found)], dtype=object)}
+        return packed(found)
 
     @abstractmethod
     def work(self, chunk: Any) -> Block:
@@ -85,6 +90,24 @@ class WholeChunk(Encode):
     def work(self, chunk: Any) -> Block:
         """All three."""
         return commit_chunk(self.encode(self.steps.decode(chunk)), self.steps.store_path)
+
+
+def packed(chunk: Any) -> dict[str, Any]:
+    """The row of a chunk in some state: a task, a block, counts or an error."""
+    pixels, shape = NO_PIXELS, None
+    if isinstance(chunk, dict) and PIXELS in chunk:
+        pixels, shape = chunk[PIXELS].reshape(-1), chunk[PIXELS].shape
+        chunk = {name: column for name, column in chunk.items() if name != PIXELS}
+    rest = pickle.dumps((chunk, shape))
+    return {CHUNK: np.array([rest], dtype=object), PIXELS: pixels[None]}
+
+
+def unpacked(row: dict[str, Any]) -> Any:
+    """What `packed` was given; its pixels are the object store's, to be read only."""
+    chunk, shape = pickle.loads(row[CHUNK][0])
+    if shape is not None:
+        chunk[PIXELS] = row[PIXELS][0].reshape(shape)
+    return chunk
 
 
 def portable(error: Exception) -> Exception:
@@ -130,7 +153,7 @@ def _task_rows(tasks: list[ChunkTask]) -> Any:
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    items = [{CHUNK: pickle.dumps(task)} for task in tasks]
+    items = [{CHUNK: packed(task)[CHUNK][0], PIXELS: NO_PIXELS} for task in tasks]
     return ray.data.from_items(items, override_num_blocks=len(items))
 
 
@@ -138,7 +161,7 @@ def _results(counts: Any) -> Iterator[Block]:
     """The counts as they arrive; an error of a worker is raised here."""
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
     for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
-        found = pickle.loads(row[CHUNK][0])
+        found = unpacked(row)
         if isinstance(found, Exception):
             raise found
         yield found

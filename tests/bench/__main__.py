@@ -10,7 +10,9 @@ from tests.bench import (
     loader,
     memory,
     nearest,
+    object_store,
     sample,
+    scale,
     solvers,
     stages,
     step,
@@ -28,11 +30,13 @@ BENCHMARKS = {
     "memory": memory.main,
     "images": images.main,
     "tokenize": tokenize.main,
+    "object_store": object_store.main,
     "train": train.main,
     "stages": stages.main,
     "loader": loader.main,
     "view": view.main,
     "sample": sample.main,
+    "scale": scale.main,
     "solvers": solvers.main,  # of the demo's digits, as the next
     "control": control.main,
     "choices": choices.main,  # about 90 minutes

@@ -1,15 +1,34 @@
 """The Ray engine against the inline one, and a store whose making was cut short."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from nvg.store.format import StoreError
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.ray_steps import packed, unpacked
 from tests.makers import files_below
 from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run, stopped
+
+
+def test_chunks_survive_the_way_to_a_worker() -> None:
+    """Tasks, pixels, counts and errors; pixels are not pickled, nor is the block changed."""
+    pixels = np.arange(48, dtype=np.uint8).reshape(2, 1, 3, 2, 4)
+    block: dict[str, Any] = {"pixels": pixels, "key": np.array(["a", "b"], dtype=object)}
+    row = packed(block)
+    assert np.shares_memory(row["pixels"], pixels)
+    assert set(block) == {"pixels", "key"}
+    found = unpacked(row)
+    assert np.array_equal(found["pixels"], pixels)
+    assert list(found["key"]) == ["a", "b"]
+    counts = {"rows": np.array([3])}
+    assert unpacked(packed(counts)) == counts
+    assert str(unpacked(packed(StoreError("no")))) == "no"
+    assert [packed(each)["pixels"].shape for each in (counts, block)] == [(1, 0), (1, 48)]
 
 
 # Ray warns about defaults of its own while it makes its context.
