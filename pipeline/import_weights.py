@@ -1,11 +1,11 @@
 """The verb that turns published weights into a run directory."""
 
-import shutil
 from enum import StrEnum
 from pathlib import Path
 
 from nvg.config import as_table, build, dump
 from nvg.errors import InputError
+from nvg.files import replacing
 from nvg.foreign import read_tensors
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.import_nvg import Imported, holds_generators, import_generators, save_generators
@@ -39,19 +39,15 @@ def write_run(file: Path, project: Project, out: Path, tokenizer: Path | None) -
         found = import_generators(file, tokenizer)
     else:
         found = import_var(file) if project is Project.VAR else import_autoencoder(file)
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        if isinstance(found, Imported):
-            _write_generators(found, partial)
-        else:
-            save_autoencoder(found, partial)
-        partial.replace(out)  # an empty folder may be there
+        with replacing(out) as partial:  # an empty folder may be there
+            partial.mkdir()
+            if isinstance(found, Imported):
+                _write_generators(found, partial)
+            else:
+                save_autoencoder(found, partial)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return _summary(found, project, out)
 
 

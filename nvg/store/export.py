@@ -5,8 +5,6 @@ Legend: R row of the store, X view, N position, T token.
 
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nvg.files import replacing
 from nvg.progress import progress
 from nvg.store.format import OK, StoreError
 from nvg.store.index import has_status
@@ -90,40 +89,38 @@ def _tables(store: Store) -> Iterator[pa.Table]:
 @contextmanager
 def _open_table(kind: ExportFormat, schema: pa.Schema, out: Path) -> Iterator[Any]:
     """A writer of tables; `out` appears when all is written."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f"{out.name}.tmp")
-    try:
+    with replacing(out) as temporary:
         if kind is ExportFormat.PARQUET:
             with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
                 yield writer
         else:
             with pa.ipc.new_stream(temporary, schema) as writer:
                 yield writer
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_shards(tables: Iterator[pa.Table], out: Path) -> int:
     """One tar per chunk; a sample's name is its row, nine digits."""
-    temporary = out.with_name(f"{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
-    temporary.mkdir(parents=True)
     count = 0
-    for number, table in enumerate(tables):
-        with tarfile.open(temporary / f"{number:05d}.tar", "w") as shard:
-            for entry in table.to_pylist():
-                name, metadata = f"{entry['row']:09d}", {k: entry[k] for k in COLUMNS}
-                for array in ("leaves", "content"):
-                    kind = table.schema.field(array).type.value_type.value_type.to_pandas_dtype()
-                    buffer = io.BytesIO()
-                    np.save(buffer, np.array(entry[array], dtype=kind))
-                    _add(shard, f"{name}.{array}.npy", buffer.getvalue())
-                _add(shard, f"{name}.cls", str(entry["label"]).encode())
-                _add(shard, f"{name}.json", json.dumps(metadata).encode())
-        count += len(table)
-    os.replace(temporary, out)
+    with replacing(out) as temporary:
+        temporary.mkdir()
+        for number, table in enumerate(tables):
+            with tarfile.open(temporary / f"{number:05d}.tar", "w") as shard:
+                _write_samples(shard, table)
+            count += len(table)
     return count
+
+
+def _write_samples(shard: tarfile.TarFile, table: pa.Table) -> None:
+    """The rows of a chunk as the samples of a shard."""
+    for entry in table.to_pylist():
+        name, metadata = f"{entry['row']:09d}", {k: entry[k] for k in COLUMNS}
+        for array in ("leaves", "content"):
+            kind = table.schema.field(array).type.value_type.value_type.to_pandas_dtype()
+            buffer = io.BytesIO()
+            np.save(buffer, np.array(entry[array], dtype=kind))
+            _add(shard, f"{name}.{array}.npy", buffer.getvalue())
+        _add(shard, f"{name}.cls", str(entry["label"]).encode())
+        _add(shard, f"{name}.json", json.dumps(metadata).encode())
 
 
 def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -4,9 +4,9 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 """
 
 import io
-import uuid
 import zipfile
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nvg.files import write_atomic
+from nvg.files import replacing, write_atomic
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.figures import hierarchy_figure, png_bytes, stage_frames, tiles_of
@@ -65,12 +65,10 @@ class ArrayFile:
     """An .npz with `arr_0` uint8 [B, D, D, 3], as the ADM evaluator reads it, as it grows."""
 
     def __init__(self, path: Path, count: int) -> None:
-        self.path, self.count = path, count
-        self.partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+        self.count, self.place = count, replacing(path)
 
     def __enter__(self) -> "ArrayFile":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.archive = zipfile.ZipFile(self.partial, "w", allowZip64=True)
+        self.archive = zipfile.ZipFile(self.place.__enter__(), "w", allowZip64=True)
         self.member: Any = None
         return self
 
@@ -84,11 +82,13 @@ class ArrayFile:
             np.lib.format.write_array_header_1_0(self.member, header)
         self.member.write(values.tobytes())
 
-    def __exit__(self, kind: object, *rest: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self.member is not None:
             self.member.close()
         self.archive.close()
-        if kind is None:
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
+        self.place.__exit__(kind, error, traceback)

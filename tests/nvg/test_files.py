@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nvg.files import write_atomic, write_bytes
+from nvg.files import replacing, write_atomic, write_bytes
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
@@ -71,3 +71,28 @@ def test_a_local_write_through_fsspec_is_atomic(tmp_path: Path) -> None:
     with Path(root, "file.bin").open("rb") as reader:
         write_bytes(fs, f"{root}/file.bin", b"new")
         assert reader.read() == b"old bytes"
+
+
+def test_a_folder_appears_when_all_of_it_is_written(tmp_path: Path) -> None:
+    """Under its temporary name until then; what the user keeps as NAME.tmp is not touched."""
+    (tmp_path / "out.tmp").write_bytes(b"mine")
+    with replacing(tmp_path / "out") as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_bytes(b"x")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out" / "a").read_bytes() == b"x"
+    assert (tmp_path / "out.tmp").read_bytes() == b"mine"
+
+
+def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """An error within goes on to the caller, and neither name is there."""
+
+    def half() -> None:
+        with replacing(tmp_path / "out") as temporary:
+            temporary.mkdir()
+            (temporary / "a").write_bytes(b"x")
+            raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        half()
+    assert list(tmp_path.iterdir()) == []

@@ -105,20 +105,16 @@ def test_an_export_is_the_same_twice_and_never_overwritten(
 
 
 @pytest.mark.parametrize("kind", list(ExportFormat))
-def test_a_killed_export_is_in_nobodys_way(
-    store: Store, tmp_path: Path, kind: ExportFormat
+@pytest.mark.parametrize("name", ["out.tmp", "out.0.tmp"])
+def test_a_file_of_the_users_beside_the_export_stays(
+    store: Store, tmp_path: Path, kind: ExportFormat, name: str
 ) -> None:
-    """What it left under its temporary name is replaced."""
-    left = tmp_path / "out.tmp"
-    if kind is ExportFormat.WEBDATASET:
-        left.mkdir()
-        (left / "99999.tar").write_bytes(b"half")
-    else:
-        left.write_bytes(b"half")
+    """Whatever its name: the export's own temporary name is one that nobody has."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_bytes(b"mine")
     export_store(store, kind, tmp_path / "out")
-    export_store(store, kind, tmp_path / "fresh")
-    assert files_below(tmp_path / "out") == files_below(tmp_path / "fresh")
-    assert not left.exists()
+    assert files_below(tmp_path / name) == {"notes.txt": b"mine"}
+    assert not set(tmp_path.glob("*.tmp")) - {tmp_path / name}
 
 
 @pytest.mark.parametrize("kind", list(ExportFormat))

@@ -39,6 +39,7 @@ def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
     flags = ("--label", "cat", "--label", 0, "-n", 2, "--seed", 3)
     places = ("--png", "a.png", "--folder", "files", "--npz", "a.npz", "--stages", "stages")
     named = [tmp_path / p if n % 2 else p for n, p in enumerate(places)]
+    (tmp_path / "a.npz.tmp").write_bytes(b"mine")
     code, said = sample(run, *flags, *named)
     assert code == 0, said
     array = np.load(tmp_path / "a.npz")["arr_0"]
@@ -57,7 +58,8 @@ def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
         assert getattr(animation, "n_frames", 1) == 5
     assert (tmp_path / "stages" / "stages.png").is_file()
     assert (tmp_path / "a.png").is_file()
-    assert list(tmp_path.glob("*.tmp")) == []
+    assert list(tmp_path.glob("*.tmp")) == [tmp_path / "a.npz.tmp"]
+    assert (tmp_path / "a.npz.tmp").read_bytes() == b"mine"
     assert len(said.strip().splitlines()[-4:]) == 4
 
 
