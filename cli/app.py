@@ -119,6 +119,7 @@ def tokenize(
         loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock
     )
     typer.echo("\n".join(report.lines()))
+    report.require_read()
 
 
 @app.command()

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable
 
-import pyarrow as pa
-
 from nvg.store.damage import DamageError
 from nvg.store.store import Store
 from nvg.store.writer import StoreWriter
@@ -16,22 +14,28 @@ def withdraw_damaged(
 
     WorkError, and nothing is withdrawn, when storage fails while reading.
 
-    This makes a finished store unfinished. It writes the index parts of the intact chunks first,
-    then the manifest, and removes the records last, so that a kill in between loses nothing.
+    This makes a finished store unfinished, see `withdraw_chunks`.
     """
-    committed, parts = store.committed(), {}
-    for chunk in progress(committed):
-        part = _intact_part(store, chunk)
-        if part is not None:
-            parts[chunk] = part
-    if store.finished and len(parts) < store.chunks:
-        for chunk, part in parts.items():
-            store.write_index_part(chunk, part)
-        store.reopen()
-    damaged = [chunk for chunk in committed if chunk not in parts]
-    for chunk in damaged:
-        store.withdraw(chunk)
+    committed = store.committed()
+    damaged = [chunk for chunk in progress(committed) if _has_faults(store, chunk)]
+    withdraw_chunks(store, damaged)
     return damaged
+
+
+def withdraw_chunks(store: StoreWriter, chunks: list[int]) -> None:
+    """Take back the commits of some chunks, whose index rows need not be readable.
+
+    Of a finished store it writes the index parts of the others first, then the manifest, and
+    removes the records last, so that a kill in between loses nothing.
+    """
+    committed = store.committed()
+    kept = [chunk for chunk in committed if chunk not in set(chunks)]
+    if store.finished and len(kept) < store.chunks:
+        for chunk in kept:
+            store.write_index_part(chunk, store.index_part(chunk))
+        store.reopen()
+    for chunk in chunks:
+        store.withdraw(chunk)
 
 
 def damaged_weights(store: Store) -> list[str]:
@@ -39,9 +43,9 @@ def damaged_weights(store: Store) -> list[str]:
     return [name for name in store.manifest.weights if not store.is_intact(name)]
 
 
-def _intact_part(store: Store, chunk: int) -> pa.Table | None:
-    """The index rows of a chunk in which nothing is wrong, else None."""
+def _has_faults(store: Store, chunk: int) -> bool:
+    """Whether anything is wrong with a chunk or its index rows."""
     try:
-        return None if store.chunk_faults(chunk) else store.index_part(chunk)
+        return bool(store.chunk_faults(chunk))
     except DamageError:
-        return None
+        return True

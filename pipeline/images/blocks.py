@@ -18,6 +18,8 @@ from pipeline.sources import Row, Source
 
 Block = dict[str, np.ndarray[Any, Any]]
 
+UNREAD = "cannot be read"  # how the reason begins where storage failed, which is no bad image
+
 
 def decode_rows(
     source: Source,
@@ -69,7 +71,7 @@ def decode_rows(
 def readable(data: bytes | OSError) -> bytes:
     """What a source read; ImageError where it could not."""
     if isinstance(data, OSError):
-        raise ImageError(f"cannot be read: {data.strerror or data}")
+        raise ImageError(f"{UNREAD}: {data.strerror or data}")
     return data
 
 

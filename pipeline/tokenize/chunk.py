@@ -14,12 +14,14 @@ import torch
 from einops import rearrange
 
 from nvg.distributed import default_device
+from nvg.errors import WorkError
 from nvg.store import open_writer
 from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
-from pipeline.images.blocks import Block
+from pipeline.images.blocks import UNREAD, Block
 from pipeline.images.recipe_images import RecipeImages
+from pipeline.sources import Place
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
@@ -29,16 +31,24 @@ USED = ("pixels", "segments")  # columns that tokens replace
 class ChunkDecoder:
     """Turns a task into a block of pixels; travels to workers without the list of all rows."""
 
-    def __init__(self, images: RecipeImages, classes: list[str], threads: int = 1) -> None:
+    def __init__(
+        self, images: RecipeImages, classes: list[str], threads: int = 1, path: str = ""
+    ) -> None:
         self.images, self.threads = images.without_rows(classes), threads
+        self.place = Place(path) if path else None
 
     def __call__(self, task: ChunkTask) -> Block:
         """The pixels of one chunk, see `decode_rows`, and columns `chunk`, `row`, `decode_seconds`.
 
-        Seconds of the chunk are divided evenly among its rows.
+        Seconds of the chunk are divided evenly among its rows. WorkError where the source has gone
+        away: what storage fails to read is no bad image.
         """
         began = time.perf_counter()
-        block = self.images.block(task.rows, self.threads)
+        try:
+            block = self.images.block(task.rows, self.threads)
+        except OSError as error:
+            raise self._gone(str(error)) from error
+        self._require_source(block)
         rows = np.arange(task.start, task.start + len(task.rows))
         seconds = _per_row(began, len(rows))
         return {
@@ -46,6 +56,27 @@ class ChunkDecoder:
             "row": rows,
             "decode_seconds": seconds,
         } | block
+
+    def _require_source(self, block: Block) -> None:
+        """WorkError where no image of a chunk could be read, or some and the source is not there.
+
+        A single file that cannot be read becomes an error row, which `--resume` tries again.
+        """
+        unread = [reason for reason in block["reason"] if reason.startswith(UNREAD)]
+        if unread and (len(unread) == len(block["reason"]) > 1 or not self._is_there()):
+            raise self._gone(unread[0])
+
+    def _is_there(self) -> bool:
+        try:
+            return self.place is None or self.place.exists()
+        except Exception:  # of any storage
+            return False
+
+    def _gone(self, reason: str) -> WorkError:
+        return WorkError(
+            f"{self.place or 'the source'} cannot be read just now ({reason}): see to the disk or "
+            "the connection, then go on with --resume"
+        )
 
 
 class ChunkTokenizer:

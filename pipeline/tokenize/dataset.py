@@ -28,6 +28,7 @@ from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
+from pipeline.tokenize.unread import withdraw_unread
 
 
 class PassMode(StrEnum):
@@ -70,10 +71,12 @@ def tokenize_dataset(
         manifest = make_manifest(recipe, images, model, plan, info)
         store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
         restore_order(store, plan)
+        if mode is PassMode.RESUME:
+            withdraw_unread(store, images.source)
         work = Work(engine.value)
         if not store.finished:
             threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
-            decode = ChunkDecoder(images, plan.classes, threads)
+            decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
             steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)

@@ -6,14 +6,17 @@ from typing import Any
 
 import fsspec
 
+from nvg.errors import WorkError
 from nvg.files import json_bytes, write_bytes
 from nvg.store import Split, Store
 from nvg.store.format import ERROR
 from nvg.store.index import reasons_of
 from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
-from pipeline.images.blocks import Block
+from pipeline.images.blocks import UNREAD, Block
 
+MOST_UNREAD = 0.1  # of the rows; a dangling link or a forbidden file here and there is usual
+AGAIN = " (--resume tries again)"
 STEPS = ("decode", "encode", "commit")
 
 
@@ -55,7 +58,8 @@ class Report:
             f"{self.store}: {self.rows} images{split_note(self.rows, self.val_rows)}, "
             f"{self.errors} errors"
         ]
-        lines += [f"  {count} x {kind}" for kind, count in self.errors_by_kind.items()]
+        for kind, count in self.errors_by_kind.items():
+            lines.append(f"  {count} x {kind}{AGAIN if kind == UNREAD else ''}")
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
             lines += [
@@ -65,6 +69,15 @@ class Report:
                 f"images/s of one worker: {rates}",
             ]
         return lines + usage_lines(self.stages)
+
+    def require_read(self) -> None:
+        """WorkError where storage failed to give more images than single files explain."""
+        unread = self.errors_by_kind.get(UNREAD, 0)
+        if unread > MOST_UNREAD * self.rows:
+            raise WorkError(
+                f"{self.store} is finished, but {unread} of {self.rows} images could not be read: "
+                "see to the disk or the connection, then try them again with --resume"
+            )
 
     def rates(self) -> dict[str, float]:
         """Images per second of one worker, for each step that took time."""
