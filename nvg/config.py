@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from nvg.errors import InputError
+from nvg.files import write_atomic
 
 Config = TypeVar("Config")
 
@@ -79,8 +80,8 @@ def as_table(config: Any) -> dict[str, Any]:
 
 
 def dump(config: Any, path: str | Path) -> None:
-    """Write the resolved config as TOML."""
-    Path(path).write_text(tomli_w.dumps(as_table(config)), encoding="utf-8")
+    """Write the resolved config as TOML, atomically."""
+    write_atomic(Path(path), tomli_w.dumps(as_table(config)).encode())
 
 
 def require_positive(config: Any, *names: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import class_ids, load_generators
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.store import Store, open_store
+from nvg.store.lock import RETRY_SECONDS
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
+from nvg.training.generator.place import require_place
 from nvg.training.generator.shape import shape_to_start_from
-from nvg.training.generator.train import train_generator
+from nvg.training.generator.train import STARTED_FROM, train_generator
 from nvg.training.run_dir import Run, RunError
+from nvg.training.run_lock import RESTART_SECONDS, run_lock
 from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
 from pipeline.cluster import NOTES, REFUSED
@@ -30,8 +34,6 @@ from pipeline.recipe import Recipe
 from pipeline.sources import split_rows
 
 log = logging.getLogger("nvg")
-
-STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
 
 SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
 
@@ -47,12 +49,15 @@ def fit_autoencoder(
     rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
     images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
     heldout = opened.center_crops(kept) if kept else None
-    run = Run(out, recipe, resume, ("data", "autoencoder"))
-    measures = train_autoencoder(
-        recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from
-    )
-    model = load_autoencoder(out)
-    write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
+    with run_lock(out, ["autoencoder"]):
+        run = Run(out, recipe, resume, ("data", "autoencoder"))
+        if (out / AUTOENCODER_FILE).exists() and not run.checkpoints.steps():
+            raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
+        measures = train_autoencoder(
+            recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from
+        )
+        model = load_autoencoder(out)
+        write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
     lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(model)[:16]}"]
     lines += [f"skipped {key}: {reason}" for key, reason in images.skipped.items()]
     if measures:
@@ -81,20 +86,23 @@ def fit_generator(
     only: str | None,
     resume: bool,
     start_from: Path | None = None,
+    lock_seconds: float = RETRY_SECONDS,
 ) -> list[str]:
-    """Train the generators on a store into `out`, from the weights of a run if one is given."""
+    """Train the generators on a store into `out`, from the weights of a run if one is given.
+
+    Nothing is written before everything is checked. Another training that writes the same is waited
+    for `lock_seconds`, then this one is refused.
+    """
     parts = parts_named(only)
-    with joined() as world:
+    with ExitStack() as held:
+        world = held.enter_context(joined())
         store = open_store(store_path)
         store.require_finished()
-        start_from = start_of(recipe, store, parts, out, start_from)
         if world.is_main:
-            run = Run(out, recipe, resume, ("generator",), only or "")
-        world.wait()
-        if not world.is_main:
-            run = Run(out, recipe, True, ("generator",), only or "", writes=False)
-        if start_from and run.writes:
-            write_atomic(out / STARTED_FROM, str(start_from.absolute()).encode())
+            held.enter_context(run_lock(out, parts, lock_seconds))
+        start_from = start_of(recipe, store, parts, out, start_from)
+        goes_on = resume or not world.is_main
+        run = Run(out, recipe, goes_on, ("generator",), only or "", writes=world.is_main)
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
         training = recipe.generator.train
         if preview and training.sample_every and world.is_main:
@@ -113,16 +121,13 @@ def start_of(
 ) -> Path | None:
     """The run whose weights a run begins with: the one that is named, or was when it began.
 
-    RunError, before anything is written, where it does not fit, or `out` holds weights that this
-    training would replace.
+    RunError, before anything is written, where it does not fit, or where this training would
+    replace what `out` holds.
     """
+    require_place(out, parts, store)
     began = out / STARTED_FROM
-    if not (out / "checkpoints").exists():
-        finished = [out / f"{part.value}.safetensors" for part in parts]
-        if any(file.exists() for file in finished):
-            raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
-        if start_from is None and began.exists():
-            start_from = Path(began.read_text())
+    if not (out / "checkpoints").exists() and start_from is None and began.exists():
+        start_from = Path(began.read_text())
     if start_from:
         require_start(recipe, store, parts, start_from)
     return start_from
@@ -176,7 +181,8 @@ def train_worker(job: dict[str, Any]) -> None:
     out = Path(job["out"])
     resume = job["resume"] or (out / "checkpoints").exists()
     try:
-        fit_generator(job["recipe"], job["store"], out, job["only"], resume, job["start_from"])
+        recipe, store, start_from = job["recipe"], job["store"], job["start_from"]
+        fit_generator(recipe, store, out, job["only"], resume, start_from, RESTART_SECONDS)
     except InputError as error:
         (out / NOTES / REFUSED).write_text(str(error))
 

@@ -1,4 +1,4 @@
-"""One writer per store: a lock file beside it, `NAME.vgs.lock`, that names the writer.
+"""One writer per store or run: a lock file beside it, `NAME.vgs.lock`, that names the writer.
 
 On a disk the operating system holds the lock and frees it when the process ends, however it dies.
 Object storage cannot tell a dead writer from a slow one: its lock stays until someone breaks it.
@@ -27,15 +27,20 @@ RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
 
 
 @contextmanager
-def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
+def writer_lock(
+    path: str, break_lock: bool = False, name: str = "", seconds: float = RETRY_SECONDS
+) -> Iterator[None]:
     """Hold the lock of the store at `path` (or URL). StoreError while another process holds it.
 
     `break_lock` takes over a lock on object storage, whoever holds it. It changes nothing on a
-    disk, where a lock never outlives its process.
+    disk, where a lock never outlives its process. A `name` locks a part of what is at `path`;
+    `seconds` is how long to wait for a holder on a disk.
     """
     fs, root = fsspec.core.url_to_fs(path.rstrip("/"))
+    root = os.path.realpath(root) if is_local(fs) else root  # a link to a store is that store
+    root += f".{name}" if name else ""
     if is_local(fs) and sys.platform != "win32":  # where an open file cannot be removed
-        with _disk_lock(Path(f"{root}.lock"), path):
+        with _disk_lock(Path(f"{root}.lock"), path, seconds):
             yield
     else:
         with _object_lock(fs, f"{root}.lock", path, break_lock):
@@ -43,9 +48,9 @@ def writer_lock(path: str, break_lock: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_lock(file: Path, store: str) -> Iterator[None]:
+def _disk_lock(file: Path, store: str, seconds: float) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, timeout=RETRY_SECONDS, fallback_to_soft=False)
+    lock = FileLock(file, timeout=seconds, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:

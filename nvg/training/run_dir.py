@@ -1,12 +1,15 @@
 """A run directory: config.toml (resolved), metrics.jsonl, tensorboard/ and checkpoints/."""
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nvg.config import ConfigError, as_table, dump, load
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
+from nvg.files import write_atomic
 from nvg.training.checkpoint import Checkpoints
 
 # What may change from one life of a run to the next: where and how often, not what is computed.
@@ -33,7 +36,7 @@ class RunError(InputError):
 
 
 class Run:
-    """A run directory, new or to be continued.
+    """A run directory, new or to be continued; `begin` is the first to write into it.
 
     `decisive` names the sections of the config that must stay the same while it is continued, but
     for the keys FREE; `name` keeps several runs of one directory apart; of several processes one
@@ -53,18 +56,29 @@ class Run:
         self._board: Any = None
         self.metrics_path = directory / f"metrics{'-' * bool(name)}{name}.jsonl"
         self.checkpoints = Checkpoints(directory / "checkpoints" / name)
-        saved = directory / "config.toml"
+        self.config, self.saved = config, directory / "config.toml"
         if directory.exists() and not directory.is_dir():
             raise RunError(f"{directory} is a file: choose another --out")
-        if saved.exists():
-            self._check_same(saved, config, decisive)
-            if self.checkpoints.steps() and not resume:
-                raise RunError(
-                    f"{directory} holds a run: continue it with --resume, or choose another --out"
-                )
-        if writes:
-            directory.mkdir(parents=True, exist_ok=True)
-            dump(config, saved)
+        if self.saved.exists():
+            self._check_same(self.saved, config, decisive)
+        if self.checkpoints.steps() and not resume:
+            raise RunError(
+                f"{directory} holds a run: continue it with --resume, or choose another --out"
+            )
+
+    def begin(self, start: int) -> None:
+        """Write the config, and drop metric lines after step `start`; nothing is written before.
+
+        Call it when all that could refuse the run has been checked.
+        """
+        if not self.writes:
+            return
+        with self._full_disk_named():
+            dump(self.config, self.saved)
+            if self.metrics_path.exists():
+                lines = self.metrics_path.read_text().splitlines(keepends=True)
+                kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
+                write_atomic(self.metrics_path, "".join(kept if start else []).encode())
 
     def _check_same(self, saved: Path, config: Any, decisive: tuple[str, ...]) -> None:
         """RunError unless both agree; a key that is newer than the run counts as its default."""
@@ -83,24 +97,32 @@ class Run:
             )
 
     def start_step(self) -> int:
-        """The step of the newest checkpoint, 0 for a new run; later metric lines are dropped."""
+        """The step of the newest checkpoint, 0 for a new run."""
         steps = self.checkpoints.steps()
-        start = steps[-1] if steps else 0
-        if self.writes and self.metrics_path.exists():
-            lines = self.metrics_path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
-            self.metrics_path.write_text("".join(kept) if start else "")
-        return start
+        return steps[-1] if steps else 0
 
     def log(self, step: int, **values: Any) -> None:
         """Append one JSON line to the metrics; numbers go to TensorBoard too, where it is there."""
         if not self.writes:
             return
-        with self.metrics_path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        with self._full_disk_named():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with self.metrics_path.open("a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
         if board := self._open_board(step):
             for name, value in _scalars(values):
                 board.add_scalar(name, value, step)
+
+    @contextmanager
+    def _full_disk_named(self) -> Iterator[None]:
+        """WorkError with the remedy where a file of the run cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise WorkError(
+                f"{self.directory} cannot be written to: {error.strerror or error}; see to the "
+                "disk, then go on with --resume"
+            ) from error
 
     def close(self) -> None:
         """Write what TensorBoard holds back."""
@@ -131,8 +153,12 @@ def _scalars(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, flo
             yield f"{where}{name}", value
 
 
-def _step_of(line: str) -> int:
-    step: int = json.loads(line)["step"]
+def _step_of(line: str) -> float:
+    """The step of a metrics line; infinite for a line that is damaged, which is then dropped."""
+    try:
+        step: int = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError):
+        return math.inf
     return step
 
 

@@ -43,6 +43,8 @@ def train_autoencoder(
             trainer.adopt(load_autoencoder(start_from))
         else:
             usage = trainer.initialize(fetch.batches())
+        run.begin(start)
+        if not (start or start_from):
             run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
         batches = map(fetch, range(start, training.steps))
         train_loop(run, training, start, batches, trainer, "autoencoder")

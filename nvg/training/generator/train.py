@@ -22,6 +22,8 @@ from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
 from nvg.weights import read_config, weights_bytes
 
+STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
+
 
 def train_generator(
     config: GeneratorConfig,
@@ -43,8 +45,6 @@ def train_generator(
     checkpoint = run.checkpoints.path(start) if start else None
     if saved and saved["store"] != source_of(store):
         raise RunError(f"{run.directory} was trained on another store than {store.path}")
-    if run.writes:
-        save_decoder(run.directory, store)  # checkpoints and the finished run are sampled with it
 
     torch.manual_seed(step_seed(config.train.seed, -1))
     states = []
@@ -67,6 +67,11 @@ def train_generator(
     trainer = GeneratorTrainer(states, store, quantizer, world, validation, sample_checkpoint)
     if saved:
         trainer.restore(saved)
+    run.begin(start)
+    if run.writes:
+        save_decoder(run.directory, store)  # checkpoints and the finished run are sampled with it
+        if start_from:
+            write_atomic(run.directory / STARTED_FROM, str(start_from.absolute()).encode())
 
     description = " + ".join(part.value for part in parts)
     train_loop(run, config.train, start, trainer.batches(), trainer, description, world)

@@ -78,7 +78,7 @@ def seeded_loop(
 ) -> list[float]:
     """A loop whose step draws one number; stops by KeyboardInterrupt before step `upto`."""
     task = Counting(upto, losses)
-    start = run.start_step()
+    run.begin(start := run.start_step())
     config = AutoencoderTraining(steps=steps, seed=3, log_every=3, checkpoint_every=every)
     train_loop(run, config, start, iter(range(start, steps)), task, "test")
     return task.drawn
