@@ -2,8 +2,8 @@
 
 On a CPU every part computes in float32. On CUDA the matrix products of the generators take
 bfloat16; what decides tokens, canvases and measures stays float32 there, whatever autocast and
-torch's switches for TF32 say. Encoder and decoder follow these switches: by torch's default their
-convolutions run in TF32.
+torch's switches for TF32 say. The encoder takes what the recipe's `tokenize.precision` names. The
+decoder follows torch's switches: by default its convolutions run in TF32.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,17 @@ class Numbers(StrEnum):
     SINGLE = "float32"
     """float32, or TF32 where torch's switch for products allows it."""
     EXACT = "float32 without TF32"
+
+
+class EncoderPrecision(StrEnum):
+    """What the encoder computes in when images are tokenized, `tokenize.precision` of a recipe."""
+
+    FP32 = "fp32"
+    """float32 without TF32."""
+    TF32 = "tf32"
+    """Products and convolutions in TF32 on CUDA; as fp32 on a CPU."""
+    BF16 = "bf16"
+    """By autocast on any device, on most CPUs slowly; norms and sums stay float32."""
 
 
 class Part(StrEnum):
@@ -53,31 +64,43 @@ def numbers(part: Part, device: torch.device) -> AbstractContextManager[Any]:
     """
     kind, name = PRECISION[part], device.type
     if kind is Numbers.EXACT:
-        return _exact(name)
+        return _switched(name, "ieee")
     is_mixed = kind is Numbers.MIXED and name == "cuda"
     return torch.autocast(name, torch.bfloat16 if is_mixed else None, enabled=is_mixed)
 
 
+def encoder_numbers(
+    precision: EncoderPrecision, device: torch.device
+) -> AbstractContextManager[Any]:
+    """The context in which the encoder tokenizes on a device; as `numbers` in all else."""
+    name = device.type
+    if precision is EncoderPrecision.BF16:
+        return torch.autocast(name, torch.bfloat16)
+    is_tf32 = precision is EncoderPrecision.TF32 and name == "cuda"
+    return _switched(name, "tf32" if is_tf32 else "ieee")
+
+
 @contextmanager
-def _exact(name: str) -> Iterator[None]:
-    """Neither autocast nor reduced products and convolutions on devices of this type."""
+def _switched(name: str, word: str) -> Iterator[None]:
+    """No autocast, and torch's word for products and convolutions on devices of this type."""
     backends: Any = torch.backends  # declared without these members
     convolutions = backends.cudnn.conv if name == "cuda" else backends.mkldnn.conv
     switches = [backends.cuda.matmul, backends.mkldnn.matmul, convolutions]
     before = [switch.fp32_precision for switch in switches]
+    wanted = FULL if word in FULL else (word,)
     with torch.autocast(name, enabled=False):
-        if all(value in FULL for value in before):
+        older, newer = _older_switch(), "highest" if word in FULL else "high"
+        if older == newer and all(value in wanted for value in before):
             yield
             return
-        older = _older_switch()
         try:
             # torch refuses to compute where its older switch contradicts the newer ones.
-            if older != "highest":
-                torch.set_float32_matmul_precision("highest")
-            _set(switches, ["ieee" if s.fp32_precision not in FULL else None for s in switches])
+            if older != newer:
+                torch.set_float32_matmul_precision(newer)
+            _set(switches, [word if s.fp32_precision not in wanted else None for s in switches])
             yield
         finally:
-            if older != "highest":
+            if older != newer:
                 torch.set_float32_matmul_precision(older)
             _set(switches, before)
 

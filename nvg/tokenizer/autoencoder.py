@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nvg.choices import ChildOrder
 from nvg.files import write_atomic
+from nvg.precision import EncoderPrecision, encoder_numbers
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.residual import Quantized, ResidualQuantizer
 from nvg.quantizer.scale import ScalePyramidQuantizer
@@ -81,12 +82,23 @@ class Autoencoder(Detokenizer):
 
     @torch.no_grad()
     def tokenize(
-        self, pixels: Tensor, segments: Tensor | None = None
+        self,
+        pixels: Tensor,
+        segments: Tensor | None = None,
+        precision: EncoderPrecision = EncoderPrecision.FP32,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 [B, 3, D, D] -> leaves [B, N], content [B, 2N-1], stage error [B, K+1]."""
-        latents = self.encoder(from_pixels(pixels))
+        latents = self.latents(pixels, precision)
         leaves = self.leaves(latents, segments)
         return (leaves, *self.quantizer.measure(latents, leaves))
+
+    @torch.no_grad()
+    def latents(
+        self, pixels: Tensor, precision: EncoderPrecision = EncoderPrecision.FP32
+    ) -> Tensor:
+        """Latents [B, N, C] of pixels uint8 [B, 3, D, D], in float32 however they are computed."""
+        with encoder_numbers(precision, pixels.device):
+            return self.encoder(from_pixels(pixels)).float()
 
     def leaves(self, latents: Tensor, segments: Tensor | None = None) -> Tensor:
         """Leaves [B, N] of latents [B, N, C] by the builder that the config names.

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nvg.config import build, read_table, require_positive
+from nvg.precision import EncoderPrecision
 from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
@@ -71,6 +72,8 @@ class TokenizeConfig:
     """A row of the store has all of them; the loader picks one. Random crops may be repeated."""
     resize: float = 1.1
     """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
+    precision: EncoderPrecision = EncoderPrecision.FP32
+    """Of the encoder alone: structure and tokens are found in exact float32."""
     features: FeaturesConfig | None = None
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from einops import rearrange
 
 from nvg.distributed import default_device
 from nvg.errors import WorkError
+from nvg.precision import EncoderPrecision
 from nvg.store import open_writer
 from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
@@ -91,12 +92,13 @@ class ChunkTokenizer:
         batch_size: int,
         threads: int | None = None,
         features: FeatureJob | None = None,
+        precision: EncoderPrecision = EncoderPrecision.FP32,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = default_device()
         self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
-        self.batch_size = batch_size
+        self.batch_size, self.precision = batch_size, precision
         self.features = FeatureEncoder(features, self.device) if features else None
 
     def __call__(self, block: Block) -> Block:
@@ -122,7 +124,7 @@ class ChunkTokenizer:
                 rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
             )
             images, segments = batch.tensors(self.device)
-            found = self.model.tokenize(images, segments)
+            found = self.model.tokenize(images, segments, self.precision)
             parts = [part.cpu() for part in found]
             split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
             leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)

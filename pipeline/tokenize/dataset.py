@@ -77,7 +77,8 @@ def tokenize_dataset(
         if not store.finished:
             threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
             decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
-            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize.batch_size, out, features)
+            size, precision = recipe.tokenize.batch_size, recipe.tokenize.precision
+            steps = Steps(decode, tokenizer.absolute(), size, out, features, precision)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)
             store.finish()

@@ -10,6 +10,7 @@ from typing import Any
 from nvg import __version__
 from nvg.choices import ChildOrder
 from nvg.config import as_table
+from nvg.precision import EncoderPrecision
 from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
@@ -69,8 +70,13 @@ def make_manifest(
 
 
 def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
-    """The section as a table; where features' weights lie does not matter, what they are does."""
+    """The section as a table; where features' weights lie does not matter, what they are does.
+
+    Without the encoder's precision where it is fp32, as before there was a choice.
+    """
     table = as_table(recipe.tokenize)
+    if recipe.tokenize.precision is EncoderPrecision.FP32:
+        del table["precision"]
     table.get(FEATURES, {}).pop("weights", None)
     return table
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nvg.precision import EncoderPrecision
 from pipeline.images.blocks import Block
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.features import FeatureJob
@@ -33,10 +34,13 @@ class Steps:
     batch_size: int
     store_path: str
     features: FeatureJob | None = None
+    precision: EncoderPrecision = EncoderPrecision.FP32
 
     def encoder(self, threads: int | None = None) -> ChunkTokenizer:
         """The encoder of one process."""
-        return ChunkTokenizer(self.tokenizer, self.batch_size, threads, self.features)
+        return ChunkTokenizer(
+            self.tokenizer, self.batch_size, threads, self.features, self.precision
+        )
 
 
 class Step(ABC):

@@ -6,8 +6,7 @@ or of the grid.
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ import torch
 from torch import Tensor
 
 from nvg.backend import Backend
+from nvg.precision import EncoderPrecision, encoder_numbers
 from nvg.quantizer.codebook import start_codebook
 from nvg.quantizer.config import CodebookInit
 from nvg.quantizer.nearest import nearest_code
 from nvg.structure import build_leaves
 from nvg.tokenizer.autoencoder import Autoencoder, from_pixels
 from tests.gpu.materials import autoencoder_config
-from tests.gpu.quantizer import precision
 from tests.gpu.report import Report, Setting
 from tests.gpu.timing import peak_gib, reset_peak, seconds
 from tests.nvg.tokenizer.makers import tiny_autoencoder, write_autoencoder
@@ -38,19 +37,18 @@ class Way:
     """How the encoder computes."""
 
     name: str
-    switch: str
-    mixed: bool = False
+    precision: EncoderPrecision
     channels_last: bool = False
     least: float | None = None
     """Target, views a second."""
 
 
 WAYS = (
-    Way("float32", "highest"),
-    Way("TF32", "high", least=900),
-    Way("TF32, channels last", "high", channels_last=True),
-    Way("bfloat16", "high", mixed=True, least=1800),
-    Way("bfloat16, channels last", "high", mixed=True, channels_last=True),
+    Way("float32", EncoderPrecision.FP32),
+    Way("TF32", EncoderPrecision.TF32, least=900),
+    Way("TF32, channels last", EncoderPrecision.TF32, channels_last=True),
+    Way("bfloat16", EncoderPrecision.BF16, least=1800),
+    Way("bfloat16, channels last", EncoderPrecision.BF16, channels_last=True),
 )
 
 
@@ -88,19 +86,12 @@ def _pixels(model: Autoencoder, count: int) -> Tensor:
 
 def _start(model: Autoencoder, pixels: Tensor) -> Tensor:
     """Latents in float32; the codebook becomes a sample of their residuals."""
-    with precision("highest"):
-        latents_BNC = model.encoder(from_pixels(pixels))
+    latents_BNC = model.latents(pixels)
     residuals = model.quantizer.residuals(latents_BNC, build_leaves(latents_BNC))
     size, generator = model.config.codebook_size, torch.Generator().manual_seed(0)
     codes = start_codebook(residuals, size, CodebookInit.SAMPLE, generator)
     model.quantizer.codebook.copy_(codes)
     return latents_BNC
-
-
-@contextmanager
-def _computing(way: Way, device: torch.device) -> Iterator[None]:
-    with precision(way.switch), torch.autocast(device.type, torch.bfloat16, enabled=way.mixed):
-        yield
 
 
 def _encode(
@@ -117,7 +108,7 @@ def _encode(
     encoder = deepcopy(model.encoder).to(memory_format=form) if way.channels_last else model.encoder
     images = from_pixels(pixels).to(memory_format=form)
     reset_peak(setting.device)
-    with _computing(way, setting.device):
+    with encoder_numbers(way.precision, setting.device):
         taken = seconds(lambda: encoder(images), setting.device, rounds=3, warm=2, each=2)
         latents_BNC = encoder(images).float()
     least = None if setting.tiny else way.least

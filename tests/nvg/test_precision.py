@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from nvg.precision import PRECISION, Numbers, Part, numbers
+from nvg.precision import PRECISION, EncoderPrecision, Numbers, Part, encoder_numbers, numbers
 from tests.nvg.launches import fake_cuda
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -70,6 +70,43 @@ def test_exact_parts_switch_reduced_products_off_and_back(way: str, device: torc
     with pytest.raises(KeyError), numbers(EXACT[0], device):
         raise KeyError
     assert state() == before
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+@pytest.mark.parametrize("precision", [EncoderPrecision.FP32, EncoderPrecision.TF32])
+def test_the_encoder_computes_in_what_its_name_says(
+    precision: EncoderPrecision, device: torch.device, way: str
+) -> None:
+    """Whatever a user has set; TF32 on CUDA only; switches are back after it, errors included."""
+    WAYS[way]()
+    before = state()
+    convolutions = BACKENDS.cudnn.conv if device == CUDA else BACKENDS.mkldnn.conv
+    with encoder_numbers(precision, device):
+        found = {s.fp32_precision for s in (BACKENDS.cuda.matmul, convolutions)}
+        if precision is EncoderPrecision.TF32 and device == CUDA:
+            assert found == {"tf32"}
+            assert BACKENDS.cuda.matmul.allow_tf32  # the older one agrees: torch would refuse
+            with numbers(Part.QUANTIZER, device):
+                assert not BACKENDS.cuda.matmul.allow_tf32
+            assert BACKENDS.cuda.matmul.allow_tf32
+        else:
+            assert found <= {"none", "ieee"}
+    assert state() == before
+    with pytest.raises(KeyError), encoder_numbers(precision, device):
+        raise KeyError
+    assert state() == before
+
+
+@pytest.mark.parametrize("precision", list(EncoderPrecision))
+def test_the_encoder_replaces_the_autocast_around_it(precision: EncoderPrecision) -> None:
+    """bfloat16 where it is asked for, on any device; else float32."""
+    wanted = torch.bfloat16 if precision is EncoderPrecision.BF16 else torch.float32
+    with torch.autocast("cpu", torch.bfloat16), encoder_numbers(precision, CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == wanted
+    with fake_cuda(), encoder_numbers(precision, CUDA):
+        one = torch.ones(2, 2, device="cuda")
+        assert (one @ one).dtype == wanted
 
 
 @pytest.mark.parametrize("part", list(Part))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.choices import ChildOrder, PhiCount, PhiForm
+from nvg.precision import EncoderPrecision
 from nvg.structure import build_leaves, order_by_merging
 from nvg.tokenizer.autoencoder import (
     Detokenizer,
@@ -44,6 +45,25 @@ def test_a_reconstruction_has_the_shape_of_its_images(grid: int, count: int) -> 
     assert rebuilt.shape == images.shape
     assert quantized.content.shape == (count, 2 * grid * grid - 1)
     assert quantized.stage_error.shape == (model.config.geometry.stages,)
+
+
+def test_the_precision_is_that_of_the_encoder_alone() -> None:
+    """bfloat16 changes latents, on a CPU TF32 does not; tokens are those of the latents."""
+    model, pixels = tiny_autoencoder(), make_pixels(2)
+    single, tf32, half = (model.latents(pixels, each) for each in EncoderPrecision)
+    with torch.no_grad():
+        assert torch.equal(single, model.encoder(from_pixels(pixels)))
+    assert torch.equal(tf32, single)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, single)
+    torch.testing.assert_close(half, single, rtol=0.1, atol=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        leaves, content, error = model.tokenize(pixels, precision=EncoderPrecision.BF16)
+        assert torch.equal(model.latents(pixels), single)
+    assert torch.equal(leaves, build_leaves(half))
+    expected = model.quantizer.measure(half, leaves)
+    assert torch.equal(content, expected[0])
+    assert torch.equal(error, expected[1])
 
 
 @light

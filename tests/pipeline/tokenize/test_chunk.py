@@ -1,5 +1,6 @@
 """One chunk: pixels to tokens to rows of the store, error rows included."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nvg.precision import EncoderPrecision
 from nvg.store import open_store
 from pipeline.images.blocks import Block
 from pipeline.images.decode import decode as decode_image
@@ -14,6 +16,7 @@ from pipeline.images.recipe_images import open_images
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import FolderSource
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
+from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
 from tests.makers import tiny_recipe, write_image_folder
@@ -76,6 +79,19 @@ def test_tokens_are_those_of_the_autoencoder(recipe: Recipe, tmp_path: Path) -> 
     expected = error.reshape(4, 2, 5).mean(1).numpy()
     assert np.allclose(block["stage_error"][good], expected, rtol=1e-6)
     assert (block["leaves"].dtype, block["content"].dtype) == (np.uint8, np.uint16)
+
+
+def test_the_encoder_has_the_precision_of_the_recipe(recipe: Recipe, tmp_path: Path) -> None:
+    """Tokens of a whole pass are those of latents in bfloat16, which differ from float32's."""
+    model, precision = write_autoencoder(tmp_path / "run"), EncoderPrecision.BF16
+    tokenize = replace(recipe.tokenize, precision=precision)
+    tokenize_dataset(replace(recipe, tokenize=tokenize), tmp_path / "run", str(tmp_path / "a.vgs"))
+    good, store = [0, 2, 3, 4], open_store(str(tmp_path / "a.vgs"))
+    pixels = crops(recipe, good).flatten(0, 1)
+    leaves, content, _ = model.tokenize(pixels, precision=precision)
+    assert np.array_equal(store.leaves[:][good], leaves.reshape(4, 2, 16).numpy())
+    assert np.array_equal(store.content[:][good], content.reshape(4, 2, 31).numpy())
+    assert not torch.equal(model.tokenize(pixels)[0], leaves)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nvg.loader import SequenceLoader
+from nvg.precision import EncoderPrecision
 from nvg.store import Split, Store, open_store, open_writer
 from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows
@@ -166,10 +167,12 @@ def test_what_cannot_be_extended_is_refused(
     before = files_below(out)
     grow(recipe)
     other = replace(recipe, tokenize=TokenizeConfig(chunk_rows=4, batch_size=2))
+    half = replace(recipe.tokenize, precision=EncoderPrecision.BF16)
     aside = replace(recipe, data=replace(recipe.data, heldout=2))
     write_autoencoder(tmp_path / "other", seed=1)
     for wrong, weights, words in (
         (other, tokenizer, "another recipe"),
+        (replace(recipe, tokenize=half), tokenizer, "another recipe"),
         (aside, tokenizer, "data.heldout = 2"),
         (recipe, tmp_path / "other", "was made by tokenizer"),
     ):

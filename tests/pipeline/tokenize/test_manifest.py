@@ -9,6 +9,7 @@ import torch
 
 from nvg.choices import ChildOrder, PhiCount, PhiForm
 from nvg.geometry import Geometry, canonical
+from nvg.precision import EncoderPrecision
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Split, Store, open_store
 from nvg.store.checks import chunk_faults
@@ -121,6 +122,23 @@ def test_only_a_weight_of_space_is_told(recipe: Recipe, tmp_path: Path) -> None:
     prepare_store(out, manifests[1], models[1], resume=False)
     with pytest.raises(StoreError, match="tokenizer"):
         prepare_store(out, manifests[2], models[2], resume=True)
+
+
+def test_only_another_precision_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    """A manifest in fp32 is as it was before the choice; a store is not resumed in another."""
+    model, out = tiny_autoencoder(), str(tmp_path / "a.vgs")
+    recipes = [
+        replace(recipe, tokenize=replace(recipe.tokenize, precision=precision))
+        for precision in EncoderPrecision
+    ]
+    manifests = [made_manifest(each, model) for each in recipes]
+    tables = [manifest.recipe["tokenize"] for manifest in manifests]
+    assert [table.get("precision") for table in tables] == [None, "tf32", "bf16"]
+    assert manifests[0] == made_manifest(recipe, model)
+    prepare_store(out, manifests[0], model, resume=False)
+    for manifest in manifests[1:]:
+        with pytest.raises(StoreError, match="begun with another recipe"):
+            prepare_store(out, manifest, model, resume=True)
 
 
 @pytest.mark.parametrize("form", PhiForm)
