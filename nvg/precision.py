@@ -1,9 +1,10 @@
 """Which numbers every part computes in: the one place that says so.
 
-On a CPU every part computes in float32. On CUDA the matrix products of the generators take
-bfloat16; what decides tokens, canvases and measures stays float32 there, whatever autocast and
-torch's switches for TF32 say. The encoder takes what the recipe's `tokenize.precision` names. The
-decoder follows torch's switches: by default its convolutions run in TF32.
+On a CPU every part computes in float32. On CUDA the matrix products of the generators, and of the
+autoencoder in training, take bfloat16; what decides tokens, canvases and measures stays float32
+there, whatever autocast and torch's switches for TF32 say. The encoder takes what the recipe's
+`tokenize.precision` names. The decoder follows torch's switches: by default its convolutions run
+in TF32.
 """
 
 from collections.abc import Iterator
@@ -39,14 +40,17 @@ class Part(StrEnum):
     """A part whose numbers are settled here."""
 
     BLOCKS = "blocks of the generators"
+    AUTOENCODER = "autoencoder, its discriminator and losses, in training"
     QUERIES = "QK-norm and rotary embedding"
     OUTPUT = "output layer and head of the generators"
     QUANTIZER = "quantizer: pooling, code search, convolutions phi"
     FEATURES = "features and measures of an evaluation"
+    """Features that training aligns with, too."""
 
 
 PRECISION = {
     Part.BLOCKS: Numbers.MIXED,
+    Part.AUTOENCODER: Numbers.MIXED,
     Part.QUERIES: Numbers.SINGLE,
     Part.OUTPUT: Numbers.SINGLE,
     Part.QUANTIZER: Numbers.EXACT,

@@ -24,8 +24,8 @@ def test_the_emulation_reaches_convolutions_and_products() -> None:
     """Their weights are rounded, their biases are not."""
     layer = torch.nn.Conv2d(1, 1, 1)
     with torch.no_grad():
-        layer.weight.fill_(1 + 2.0**-12)
-        layer.bias.fill_(2.0**-12)
+        for weight, value in zip(layer.parameters(), (1 + 2.0**-12, 2.0**-12), strict=True):
+            weight.fill_(value)
         with emulated_tf32(True):
             assert float(layer(torch.ones(1, 1, 1, 1))) == 1 + 2.0**-12
         assert float(layer(torch.ones(1, 1, 1, 1))) == 1 + 2.0**-11

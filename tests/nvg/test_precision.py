@@ -1,6 +1,8 @@
 """Which numbers a part computes in: autocast, TF32 and what a user has set, before and after."""
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from nvg.precision import PRECISION, EncoderPrecision, Numbers, Part, encoder_numbers, numbers
 from tests.nvg.launches import fake_cuda
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS: Any = torch.backends
 READERS: list[Callable[[], Any]] = [
@@ -111,13 +114,22 @@ def test_the_encoder_replaces_the_autocast_around_it(precision: EncoderPrecision
 
 @pytest.mark.parametrize("part", list(Part))
 def test_a_part_replaces_the_autocast_around_it(part: Part) -> None:
-    """bfloat16 for the blocks on CUDA; float32 for everything else, and for all on a CPU."""
+    """bfloat16 on CUDA for what trains; float32 for everything else, and for all on a CPU."""
     with torch.autocast("cpu", torch.bfloat16), numbers(part, CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    wanted = torch.bfloat16 if part is Part.BLOCKS else torch.float32
+    wanted = torch.bfloat16 if part in (Part.BLOCKS, Part.AUTOENCODER) else torch.float32
     with fake_cuda(), torch.autocast("cuda", torch.bfloat16), numbers(part, CUDA):
         one = torch.ones(2, 2, device="cuda")
         assert (one @ one).dtype == wanted
+
+
+def test_no_other_file_settles_numbers() -> None:
+    """Neither autocast nor a switch of torch's in the product but in one place."""
+    word = re.compile(r"autocast\(|\bamp\.|allow_tf32|fp32_precision|float32_matmul_precision")
+    folders = [ROOT / name for name in ("nvg", "pipeline", "cli")]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    found = {str(file.relative_to(ROOT)) for file in files if word.search(file.read_text())}
+    assert found == {"nvg/precision.py"}
 
 
 def test_a_switch_that_follows_a_wider_one_goes_on_following() -> None:

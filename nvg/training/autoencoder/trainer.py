@@ -1,7 +1,7 @@
 """The autoencoder in training: losses, discriminator, EMA weights, dead codes (A.5)."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from nvg import precision
 from nvg.distributed import default_device
 from nvg.errors import WorkError
 from nvg.pretrained.lpips import Perceptual
@@ -167,14 +168,14 @@ class AutoencoderTrainer(Task[ImageBatch]):
         if self.discriminator:
             self.discriminator.restore(checkpoint)
 
-    def _autocast(self) -> torch.autocast:
-        """bfloat16 on a GPU; the quantizer stays in float32 by itself."""
-        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
+    def _numbers(self) -> AbstractContextManager[Any]:
+        """Those of training; the quantizer stays in float32 by itself."""
+        return precision.numbers(precision.Part.AUTOENCODER, self.device)
 
     def _rebuild(self, number: int, part: Part) -> tuple[Tensor, Quantized]:
         """Reconstructions [B, 3, D, D] of a part in float32, and its tokens."""
         training = self.training
-        with self._autocast():
+        with self._numbers():
             rebuilt, quantized = self.model(
                 part.images, part.segments, number < training.ibq_steps, training.loss.entropy > 0
             )
@@ -195,7 +196,7 @@ class AutoencoderTrainer(Task[ImageBatch]):
         def rebuilt(part: Part) -> Tensor:
             return (only or self._rebuild(number, part))[0]
 
-        with self._autocast():
+        with self._numbers():
             return self.discriminator.discriminator_step(
                 number, ((part.share, part.images, rebuilt(part)) for part in parts)
             )
@@ -204,7 +205,7 @@ class AutoencoderTrainer(Task[ImageBatch]):
         self, number: int, part: Part, rebuilt: Tensor, quantized: Quantized
     ) -> dict[str, Tensor]:
         """Every term by name; `loss` is what is minimized."""
-        with self._autocast():
+        with self._numbers():
             loss, visible, terms = autoencoder_loss(
                 self.training.loss, part.images, rebuilt, quantized, self.perceptual
             )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nvg.generator.config import GeneratorKind
 from nvg.generator.generator import ByStage, Generator, TrainingExample
 from nvg.host_copy import sent
+from nvg.precision import Part, numbers
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sequence import Sequences
 from nvg.training.generator.config import GeneratorTraining
@@ -38,8 +39,7 @@ class Objective(nn.Module):
 
     def forward(self, example: TrainingExample) -> dict[str, Tensor]:
         """Named loss terms, weighted: their sum is minimized. No alignment in evaluation."""
-        device = example.label.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with numbers(Part.BLOCKS, example.label.device):
             terms, intermediate_BNW = self.model.loss(example, self.align_block)
             if self.aligner is not None and self.training:
                 error = self.aligner(intermediate_BNW, example.batch.features)

@@ -4,10 +4,10 @@ Legend: B image of a batch, N position, W width, F feature channel, P component 
 feature.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nvg.precision import Part, numbers
 from nvg.store import Store
 from nvg.store.feature_codec import FeatureCodec
 from nvg.store.format import CODEC, FEATURES, StoreError
@@ -36,7 +36,7 @@ class Aligner(nn.Module):
     def forward(self, hidden_BNW: Tensor, codes_BNP: Tensor) -> Tensor:
         """1 - cosine similarity, mean over positions and images: 0 aligned, 1 unrelated."""
         found_BNF = self.projector(hidden_BNW).float()
-        with torch.autocast(hidden_BNW.device.type, enabled=False):
+        with numbers(Part.FEATURES, hidden_BNW.device):
             wanted_BNF = self.codec.decode(codes_BNP)
         return 1 - F.cosine_similarity(found_BNF, wanted_BNF, dim=-1).mean()
 

@@ -66,6 +66,14 @@ def test_psnr_agrees_with_8_bits() -> None:
     assert measures.psnr == pytest.approx(20 * math.log10(255 / 51), abs=1e-3)
 
 
+def test_measures_are_exact_float32() -> None:
+    """Whatever autocast is around: measures mean the same anywhere."""
+    model, pixels = tiny_autoencoder(), make_pixels(5)
+    expected = measure(model, pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert measure(model, pixels) == expected
+
+
 def test_stage_errors_are_means_over_the_images() -> None:
     """The residual after each stage, averaged over images of unequal batches."""
     model, pixels = tiny_autoencoder(), make_pixels(70)
