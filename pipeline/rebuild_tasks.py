@@ -107,7 +107,7 @@ class Rebuilder:
     def compare(self, images: range) -> Compared:
         """Rebuild some images."""
         made = rebuild(self.model, self.images, np.array(images))
-        ssim, lpips = self._distances(made)
+        ssim, lpips = self.distances(made)
         network = self.extractor
         return Compared(
             made.sums,
@@ -118,8 +118,8 @@ class Rebuilder:
             network(made.rebuilt).cpu() if network else None,
         )
 
-    def _distances(self, made: Rebuilt) -> tuple[float, float]:
-        """Sums of SSIM and LPIPS, in exact float32."""
+    def distances(self, made: Rebuilt) -> tuple[float, float]:
+        """Sums of SSIM and LPIPS over a batch, in exact float32."""
         with numbers(Part.FEATURES, made.pixels.device):
             one, other = (each.float() / 255 for each in (made.pixels, made.rebuilt))
             each_B = self.similarity(other, one, data_range=1.0, reduction="none")

@@ -3,12 +3,14 @@
 Legend: B image of a batch, N position, T token, W width, C channel, K structure channel, A id axis.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from nvg.choices import Rope, TokenKinds
 from nvg.generator.config import TransformerConfig
-from nvg.generator.layers import OutputLayer, ParallelBlock
+from nvg.generator.layers import OutputLayer, ParallelBlock, draw_paths
 from nvg.generator.rope import Rotary, Rotation, rope_dims
 from nvg.geometry import Geometry
 
@@ -43,11 +45,9 @@ class Backbone(nn.Module):
         self.stage_embedding = nn.Embedding(geometry.stages, width)
         self.input = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(
-            ParallelBlock(
-                width, config.heads, config.dropout, config.drop_path * n / max(depth - 1, 1)
-            )
-            for n in range(depth)
+            ParallelBlock(width, config.heads, config.dropout) for _ in range(depth)
         )
+        self.drop_path = [config.drop_path * n / max(depth - 1, 1) for n in range(depth)]
         self.output = OutputLayer(width, outputs)
 
     def condition(self, label_B: Tensor, stage_B: Tensor) -> Tensor:
@@ -75,8 +75,9 @@ class Backbone(nn.Module):
             parts.insert(1, context_BNW)
         token_BTW = torch.cat(parts, dim=1)
         intermediate_BTW = token_BTW
-        for number, block in enumerate(self.blocks, start=1):
-            token_BTW = block(token_BTW, condition_BW, angles)
+        paths = self._paths(len(token_BTW), token_BTW.device)
+        for number, (block, path_B) in enumerate(zip(self.blocks, paths, strict=True), start=1):
+            token_BTW = block(token_BTW, condition_BW, angles, path_B)
             if number == intermediate_block:
                 intermediate_BTW = token_BTW
         positions = values_BNC.shape[1]
@@ -84,6 +85,12 @@ class Backbone(nn.Module):
             self.output(token_BTW[:, -positions:], condition_BW),
             intermediate_BTW[:, -positions:],
         )
+
+    def _paths(self, count: int, device: torch.device) -> Iterable[Tensor | None]:
+        """For each block the factors of the images' branches, None where none is dropped."""
+        if not self.training or not any(self.drop_path):
+            return [None] * len(self.blocks)
+        return draw_paths(self.drop_path, count, device)
 
     def angles_of(self, embedding_BNK: Tensor, *kinds: str) -> Rotation:
         """How the tokens of these kinds are turned: the same at every flow step of a stage."""

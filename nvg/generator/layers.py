@@ -3,12 +3,15 @@
 Legend: B image of a batch, T token, W width, H head, E head channel.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from nvg.generator.rope import Rotation, rotate
+from nvg.host_copy import sent
 from nvg.precision import Part, numbers
 
 MLP_RATIO = 4
@@ -16,20 +19,15 @@ NORM_EPS = 1e-6
 EMBEDDING_STD = 0.02
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: in training, a whole branch is dropped for an image with probability p."""
+def draw_paths(probabilities: Sequence[float], count: int, device: torch.device) -> Tensor:
+    """Stochastic depth: factors of the branches of blocks for each image [blocks, B].
 
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, branch_BTW: Tensor) -> Tensor:
-        if not self.training or not self.probability:
-            return branch_BTW
-        kept = 1 - self.probability
-        # Drawn on the CPU, so that a seed fixes it on any device.
-        keep_B11 = (torch.rand(len(branch_BTW), 1, 1) < kept).to(branch_BTW)
-        return branch_BTW * (keep_B11 / kept)
+    0 with the block's probability, else 1 / (1 - p). Drawn on the CPU, so that a seed fixes them on
+    any device, and for all blocks at once: one queued copy.
+    """
+    kept = [1 - p for p in probabilities]
+    drawn = [(torch.rand(count) < k).float() / k if k < 1 else torch.ones(count) for k in kept]
+    return sent([torch.stack(drawn)], device)[0]
 
 
 class OutputLinear(nn.Linear):
@@ -60,9 +58,7 @@ class ParallelBlock(nn.Module):
     Modulated pre-norm, QK-norm before the rotary embedding, one gated residual.
     """
 
-    def __init__(
-        self, width: int, heads: int, dropout: float = 0.0, drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.width, self.heads = width, heads
         head_width = width // heads
@@ -72,9 +68,16 @@ class ParallelBlock(nn.Module):
         self.query_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
         self.key_norm = nn.RMSNorm(head_width, eps=NORM_EPS)
         self.linear_out = nn.Linear((1 + MLP_RATIO) * width, width)
-        self.dropout, self.drop_path = nn.Dropout(dropout), DropPath(drop_path)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, token_BTW: Tensor, condition_BW: Tensor, rotation: Rotation) -> Tensor:
+    def forward(
+        self,
+        token_BTW: Tensor,
+        condition_BW: Tensor,
+        rotation: Rotation,
+        path_B: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens after the block; `path` is the factor of each image's branch."""
         shift, scale, gate = self.modulation(condition_BW)
         hidden = self.linear_in(self.norm(token_BTW) * (1 + scale) + shift)
         qkv, mlp = hidden.split((3 * self.width, MLP_RATIO * self.width), dim=-1)
@@ -84,7 +87,10 @@ class ParallelBlock(nn.Module):
         joined = torch.cat(
             (rearrange(mixed, "b h t e -> b t (h e)"), F.gelu(mlp, approximate="tanh")), dim=-1
         )
-        return token_BTW + self.drop_path(gate * self.dropout(self.linear_out(joined)))
+        branch_BTW = gate * self.dropout(self.linear_out(joined))
+        if path_B is not None:
+            branch_BTW = branch_BTW * path_B.type_as(branch_BTW)[:, None, None]
+        return token_BTW + branch_BTW
 
     def _turned(self, both_2BHTE: Tensor, rotation: Rotation) -> Tensor:
         """Queries and keys, normed and turned together in float32, then in their own dtype."""

@@ -1,11 +1,14 @@
 """What a process of an evaluation of a tokenizer does, and that many do it as one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from nvg.config import dump
+from nvg.metrics.reconstruction import Rebuilt
+from nvg.pretrained.lpips import Perceptual
 from pipeline.rebuild_tasks import RebuildJob, open_rebuilder
 from tests.makers import run_verb, tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import OWN
@@ -36,6 +39,21 @@ def test_batches_add_up(folder: Path) -> None:
     assert rest.real is not None
     torch.testing.assert_close(whole.real, torch.cat([first.real, rest.real]))
     assert rebuilder.facts(0).images == 60
+
+
+def test_distances_are_exact_float32(folder: Path) -> None:
+    """SSIM and LPIPS, whatever autocast is around."""
+    job = RebuildJob(folder / "run", tiny_recipe(folder / "images"), OWN, None, None, None)
+    small = open_rebuilder(job)
+    rebuilder = replace(small, perceptual=Perceptual("random", 16))
+    generator, size = torch.Generator().manual_seed(0), (2, 3, 16, 16)
+    pixels, rebuilt = (torch.randint(0, 256, size, generator=generator).byte() for _ in range(2))
+    sums, found = small.compare(range(2)).sums, []
+    for is_mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            found.append(rebuilder.distances(Rebuilt(pixels, rebuilt, sums)))
+    assert found[0] == found[1]
+    assert found[0][1] > 0
 
 
 @pytest.mark.slow

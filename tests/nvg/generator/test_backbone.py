@@ -184,6 +184,14 @@ def test_tokens_of_two_kinds_have_the_same_structure_and_place(kinds: TokenKinds
 )
 def test_drop_path_rises_linearly_over_the_blocks(depth: int, expected: list[float]) -> None:
     """From 0 at the first block to the config's probability at the last."""
-    blocks = small(depth, drop_path=0.3).blocks
-    found = [block.get_submodule("drop_path").probability for block in blocks]
-    assert found == pytest.approx(expected)
+    assert small(depth, drop_path=0.3).drop_path == pytest.approx(expected)
+
+
+def test_drop_path_is_off_in_evaluation() -> None:
+    """There, and in training with probability 0, the output is that of all branches."""
+    dropping, plain = small(3, drop_path=0.9), small(3)
+    plain.load_state_dict(dropping.state_dict())
+    expected = run(plain, 0, 0)
+    assert torch.equal(run(dropping, 0, 0), expected)
+    assert torch.equal(run(plain.train(), 0, 0), expected)
+    assert not torch.allclose(run(dropping.train(), 0, 0), expected, atol=1e-3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.generator.layers import DropPath, Modulation, OutputLayer, ParallelBlock
+from nvg.generator.layers import Modulation, OutputLayer, ParallelBlock, draw_paths
 from nvg.generator.rope import Rotary, rope_dims
 from tests.nvg.generator import reference
 from tests.nvg.generator.makers import randomize
@@ -170,35 +170,34 @@ def test_output_layer_starts_at_zero() -> None:
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
-    """In training a branch is 0 with probability p, else divided by 1 - p."""
-    layer, count, p = DropPath(0.3).train(), 20_000, 0.3
+    """A factor is 0 with probability p, else 1 / (1 - p); 1 where nothing is dropped."""
+    count, p = 20_000, 0.3
     torch.manual_seed(0)
-    dropped = layer(torch.ones(count, 2, 3)).flatten(1)
-    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
-    values = dropped[:, 0].unique()
-    torch.testing.assert_close(values, torch.tensor([0, 1 / (1 - p)]))
+    first_B, second_B = draw_paths([0.0, p], count, torch.device("cpu"))
+    assert torch.equal(first_B, torch.ones(count))
+    torch.testing.assert_close(second_B.unique(), torch.tensor([0, 1 / (1 - p)]))
     # Four standard deviations of the mean of so many images.
     spread = math.sqrt(p / (1 - p) / count)
-    assert float(dropped.mean()) == pytest.approx(1, abs=4 * spread)
+    assert float(second_B.mean()) == pytest.approx(1, abs=4 * spread)
 
 
-def test_drop_path_is_off_in_evaluation() -> None:
-    """Nothing is dropped or scaled; nor in training with probability 0."""
-    branch = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(DropPath(0.9).eval()(branch), branch)
-    assert torch.equal(DropPath(0.0).train()(branch), branch)
+def test_all_paths_are_drawn_in_the_order_of_blocks() -> None:
+    """By torch's CPU generator, one block after the other; a block that drops none draws none."""
+    torch.manual_seed(3)
+    found_SB = draw_paths([0.0, 0.25, 0.5], 50, torch.device("cpu"))
+    torch.manual_seed(3)
+    for path_B, p in zip(found_SB[1:], (0.25, 0.5), strict=True):
+        assert torch.equal(path_B, (torch.rand(50) < 1 - p).float() / (1 - p))
 
 
 def test_a_block_whose_path_is_dropped_keeps_its_tokens() -> None:
-    """Of eight images some pass unchanged; the others have the branch over 1 - p added."""
-    block = ParallelBlock(WIDTH, HEADS, drop_path=0.5)
+    """Of three images one passes unchanged; to the others the branch times a factor is added."""
+    block = ParallelBlock(WIDTH, HEADS)
     randomize(block)
-    token_BTW, condition_BW, ids_BTA = make_inputs(batch=8)
-    angles = Rotary(DIMS)(ids_BTA)
-    torch.manual_seed(0)
-    got = block.train()(token_BTW, condition_BW, angles)
-    branch = block.eval()(token_BTW, condition_BW, angles) - token_BTW
-    is_dropped = (got == token_BTW).flatten(1).all(1)
-    assert 0 < int(is_dropped.sum()) < 8
-    expected = torch.where(is_dropped.view(-1, 1, 1), token_BTW, token_BTW + 2 * branch)
-    torch.testing.assert_close(got, expected)
+    token_BTW, condition_BW, ids_BTA = make_inputs(batch=3)
+    given = token_BTW, condition_BW, Rotary(DIMS)(ids_BTA)
+    path_B = torch.tensor([0.0, 2.0, 1.0])
+    got, branch = block(*given, path_B), block(*given) - token_BTW
+    assert torch.equal(got[0], token_BTW[0])
+    assert torch.equal(got[2], block(*given)[2])
+    torch.testing.assert_close(got, token_BTW + path_B.view(-1, 1, 1) * branch)

@@ -107,6 +107,13 @@ def test_a_generator_step_copies_once(
     assert (counted.copies, counted.blocking, counted.waits) == (1, 0, 0)
 
 
+def test_drop_path_copies_once_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a block, and queued."""
+    monkeypatch.setattr(f"{__name__}.SHALLOW", replace(D16, depth=3, drop_path=0.1))
+    counted = generator_on_gpu(tmp_path, monkeypatch, TRAINING)
+    assert (counted.copies, counted.blocking, counted.waits) == (3, 0, 0)
+
+
 @pytest.mark.thorough
 @pytest.mark.usefixtures("_no_update")
 def test_a_generator_step_has_so_many_operations(tmp_path: Path) -> None:
