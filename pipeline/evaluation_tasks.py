@@ -17,6 +17,7 @@ from nvg.sampling.config import Compile, SamplerConfig
 from nvg.sampling.generators import Generators
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
+from pipeline.images.pixels import Reading
 from pipeline.recipe import Recipe
 from pipeline.run_weights import open_generators
 from pipeline.sources import Row, open_source, split_rows
@@ -52,6 +53,8 @@ class Facts:
     """Pixels along the side of an image."""
     source: str
     """Fingerprint of the real images."""
+    reading: str
+    """How their pixels are read."""
     real: tuple[int, int]
     """Of them, and of the held-out ones."""
 
@@ -86,11 +89,12 @@ class Networks:
     @cached_property
     def real(self) -> tuple[RowImages, RowImages]:
         """Centre crops: the real images, and those that are held out."""
-        source, heldout = open_source(self.job.data.data), self.job.data.data.heldout
+        data = self.job.data.data
+        source, reading = open_source(data), Reading.of(data)
         size = self.generators.detokenizer.config.image_size
         one, other = (
-            RowImages(source, _evenly(rows, self.job.most), size)
-            for rows in split_rows(source.rows, heldout)
+            RowImages(source, _evenly(rows, self.job.most), size, None, reading)
+            for rows in split_rows(source.rows, data.heldout)
         )
         return one, other
 
@@ -104,6 +108,7 @@ class Networks:
             [fingerprint(network) for network in networks],
             self.generators.detokenizer.config.image_size,
             real.source.fingerprint(),
+            str(real.reading),
             (len(real), len(heldout)),
         )
 

@@ -56,6 +56,7 @@ def _cache(facts: Facts, heldout: int) -> Path:
     depends_on = [
         facts.source,
         str(heldout),
+        facts.reading,
         str(facts.real[False]),
         str(facts.size),
         facts.extractor.name,

@@ -3,7 +3,6 @@
 import contextlib
 from pathlib import Path
 
-from nvg.config import build
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.store import Store, open_store
@@ -15,6 +14,7 @@ from nvg.view.summary import summarize
 from pipeline.images.blocks import decode_rows
 from pipeline.images.crops import Crops
 from pipeline.images.label_maps import store_regions
+from pipeline.images.pixels import Reading
 from pipeline.recipe import DataConfig
 from pipeline.sources import Row, open_source
 
@@ -44,10 +44,11 @@ def originals(store: Store, rows: list[int]) -> Originals:
     size = store.manifest.image_size
     found: Originals = {}
     with contextlib.suppress(InputError, KeyError, OSError):
-        source = open_source(build(DataConfig, store.manifest.recipe["data"]))
+        data = DataConfig.recorded(store.manifest.recipe["data"])
+        source = open_source(data)
         entries = store.entries(rows)
         wanted = [Row(entry["key"], entry["label"]) for entry in entries]
-        block = decode_rows(source, wanted, Crops(size))
+        block = decode_rows(source, wanted, Crops(size), reading=Reading.of(data))
         for n, row in enumerate(rows):
             if block["reason"][n] == "":
                 found[row] = block["pixels"][n, 0].transpose(1, 2, 0)

@@ -10,8 +10,9 @@ import numpy as np
 
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
 from pipeline.images.crops import Crops
-from pipeline.images.decode import ImageError, decode_views
+from pipeline.images.decode import DEFAULT, ImageError, decode_views
 from pipeline.images.label_maps import SegmentMaps
+from pipeline.images.pixels import Reading
 from pipeline.images.threads import decode_threads, each_in_threads
 from pipeline.recipe import View
 from pipeline.sources import Row, Source
@@ -28,26 +29,28 @@ def decode_rows(
     maps: SegmentMaps | None = None,
     draw: str = "",
     threads: int = 1,
+    reading: Reading = DEFAULT,
 ) -> Block:
-    """One block of columns for `rows`: key, label, class, split, width, height, reason, pixels.
+    """Columns for `rows`: key, label, class, split, width, height, reason, done and pixels.
 
-    pixels is uint8 [B, X, 3, D, D]; the reason of a good image is "", a bad one has pixels 0. With
-    label maps also segments, int32 [B, X, N]. Another `draw` puts random crops to other places.
+    pixels is uint8 [B, X, 3, D, D]; the reason of a good image is "", a bad one has pixels 0; done
+    is what a good one needed (`Fix`). With label maps also segments, int32 [B, X, N]. Another
+    `draw` puts random crops to other places.
     """
     views, size = len(crops.names()), crops.size
     pixels = np.zeros((len(rows), views, 3, size, size), np.uint8)
     segments = np.zeros((len(rows), views, maps.grid**2 if maps else 0), np.int32)
     width, height = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
-    reason = [""] * len(rows)
+    reason, done = [""] * len(rows), np.zeros(len(rows), np.int32)
 
     def fill(row: tuple[int, bytes | OSError]) -> None:
         n, data = row
         try:
-            image = decode_views(readable(data), crops, rows[n].key + draw)
+            image = decode_views(readable(data), crops, rows[n].key + draw, reading)
             width[n], height[n] = image.size
             if maps:
                 segments[n] = maps.on_grid(maps.read(rows[n].key, image.windows))
-            pixels[n] = image.pixels
+            pixels[n], done[n] = image.pixels, image.done
         except ImageError as error:
             reason[n] = str(error)
             if error.size:
@@ -63,6 +66,7 @@ def decode_rows(
         "width": width,
         "height": height,
         "reason": np.array(reason, dtype=object),
+        "done": done,
         "pixels": pixels,
     }
     return {**block, "segments": segments} if maps else block
@@ -79,9 +83,15 @@ class RowImages:
     """Random access to the centre crops of rows, or to random ones, for the autoencoder."""
 
     def __init__(
-        self, source: Source, rows: list[Row], size: int, maps: SegmentMaps | None = None
+        self,
+        source: Source,
+        rows: list[Row],
+        size: int,
+        maps: SegmentMaps | None = None,
+        reading: Reading = DEFAULT,
     ) -> None:
         self.source, self.rows, self.crops, self.maps = source, rows, Crops(size), maps
+        self.reading = reading
         self.skipped: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -90,7 +100,9 @@ class RowImages:
     def batch(self, rows: Array, crop: RandomCrop | None = None) -> ImageBatch:
         """The readable images among `rows`; the others go to `skipped`. ImageError if none is."""
         picked, (crops, draw) = [self.rows[n] for n in rows], self.placed(crop)
-        block = decode_rows(self.source, picked, crops, self.maps, draw, decode_threads())
+        block = decode_rows(
+            self.source, picked, crops, self.maps, draw, decode_threads(), self.reading
+        )
         segments = block["segments"][:, 0] if self.maps else None
         return self.without_bad(rows, block["reason"], block["pixels"][:, 0], segments)
 

@@ -1,6 +1,6 @@
 """Decode and crop: bytes of an image -> pixels of its views.
 
-Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFORMANCE.md), and its
+Pillow decodes: torchvision's and TurboJPEG's decoders are no faster (docs/PERFORMANCE.md), and the
 reference statistics of the field come from its pixels. JPEG's draft mode is faster for small images
 only, and changes pixels.
 
@@ -8,6 +8,8 @@ Legend: X view, D row or column of pixels or of the grid, C channel.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,13 +19,29 @@ from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError
 from pipeline.images.crops import Crops, Window, halvings
+from pipeline.images.pixels import Fix, Reading
 from pipeline.images.threads import quiet
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # of these, none runs a program
+FORMER_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = (*FORMER_FORMATS, "AVIF", "JPEG2000")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
+DAMAGE = (  # what Pillow's decoders raise on damaged data
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 
 Result = TypeVar("Result")
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+DEFAULT = Reading()
 
 
 class ImageError(InputError):
@@ -38,32 +56,36 @@ class Views:
     """The stored views of one image."""
 
     size: tuple[int, int]
-    """Width and height of the image itself."""
+    """Width and height of the image itself, upright."""
     windows: list[Window]
     """Where each view lies in it."""
     pixels: Pixels
     """uint8 [X, 3, D, D]."""
+    done: Fix
+    """What was done to the image beyond reading it."""
 
 
-def decode_views(data: bytes, crops: Crops, key: str = "") -> Views:
+def decode_views(data: bytes, crops: Crops, key: str = "", reading: Reading = DEFAULT) -> Views:
     """Pixels of the views of an image, from file bytes. ImageError when it cannot be used."""
-    image = decode(data)
+    image, done = decode(data, reading)
     windows = crops.windows(*image.size, key)
-    return Views(image.size, windows, cut(image, windows, crops.size))
+    return Views(image.size, windows, cut(image, windows, crops.size), done)
 
 
-def decode(data: bytes) -> Image.Image:
-    """An RGB image from file bytes of any mode (grey, palette, alpha, CMYK, 16 bit)."""
-    return open_picture(data, _to_rgb)
+def decode(data: bytes, reading: Reading = DEFAULT) -> tuple[Image.Image, Fix]:
+    """An upright RGB image from file bytes of any mode, and what made it so."""
+    return open_picture(data, reading.rgb, FORMER_FORMATS if reading.is_former else FORMATS)
 
 
-def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
+def open_picture(
+    data: bytes, use: Callable[[Image.Image], Result], formats: tuple[str, ...] = FORMATS
+) -> Result:
     """Open a picture from file bytes and apply `use`. ImageError when either fails."""
     if not data:
         raise ImageError("empty file")
     try:
         with quiet():  # odd metadata is no reason to refuse an image
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=formats)
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
             image.load()
@@ -74,21 +96,10 @@ def open_picture(data: bytes, use: Callable[[Image.Image], Result]) -> Result:
         raise ImageError("too many pixels") from None
     except ImageError:
         raise
-    except Exception as error:  # decoders raise anything on damaged data
+    except DAMAGE as error:
         raise ImageError(
             f"damaged: {str(error).splitlines()[0] if str(error) else error!r}"
         ) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits a channel
-        values = np.asarray(image, dtype=np.float64)
-        deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
-        top = 65535.0 if deep else 255.0
-        image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
 
 
 def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:

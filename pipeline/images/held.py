@@ -85,7 +85,9 @@ class _Centers:
         self.segments = np.empty((len(images), maps.grid**2), np.int32) if maps else None
         for part in _parts(len(images)):
             rows = images.rows[part]
-            block = decode_rows(images.source, rows, images.crops, maps, threads=decode_threads())
+            block = decode_rows(
+                images.source, rows, images.crops, maps, "", decode_threads(), images.reading
+            )
             self.reason[part], self.pixels[part] = block["reason"], block["pixels"][:, 0]
             if self.segments is not None:
                 self.segments[part] = block["segments"][:, 0]
@@ -113,7 +115,7 @@ class _Wholes:
     def _hold(self, row: tuple[int, bytes | OSError]) -> None:
         n, data = row
         try:
-            image = decode(readable(data))
+            image, _ = decode(readable(data), self.images.reading)
             require_cuttable(image, self.crops.size)
         except ImageError as error:
             self.reason[n] = str(error)

@@ -8,7 +8,9 @@ from nvg.errors import InputError
 from nvg.structure import takes_segments
 from pipeline.images.blocks import Block, RowImages, decode_rows
 from pipeline.images.crops import Crops
+from pipeline.images.decode import DEFAULT
 from pipeline.images.label_maps import SegmentMaps
+from pipeline.images.pixels import Reading
 from pipeline.recipe import Recipe
 from pipeline.sources import Row, Source, digest, open_source
 
@@ -22,14 +24,16 @@ class RecipeImages:
     """The views that the store keeps of each image."""
     maps: SegmentMaps | None = None
     """Label maps, where the recipe's structure builder needs them."""
+    reading: Reading = DEFAULT
+    """How pictures become RGB."""
 
     def block(self, rows: Sequence[Row], threads: int = 1) -> Block:
         """The stored views of some rows as pixels, see `decode_rows`."""
-        return decode_rows(self.source, rows, self.crops, self.maps, threads=threads)
+        return decode_rows(self.source, rows, self.crops, self.maps, "", threads, self.reading)
 
     def center_crops(self, rows: list[Row]) -> RowImages:
         """Random access to the centre or random crops of some rows, with their label maps."""
-        return RowImages(self.source, rows, self.crops.size, self.maps)
+        return RowImages(self.source, rows, self.crops.size, self.maps, self.reading)
 
     def fingerprint(self) -> str:
         """SHA-256 that changes with the images, or with the label maps that structure follows."""
@@ -57,4 +61,4 @@ def open_images(recipe: Recipe) -> RecipeImages:
             )
         maps = SegmentMaps(recipe.data.segments, model.image_size, model.geometry.grid)
     crops = Crops(model.image_size, tokenize.views, tokenize.resize)
-    return RecipeImages(open_source(recipe.data), crops, maps)
+    return RecipeImages(open_source(recipe.data), crops, maps, Reading.of(recipe.data))

@@ -3,7 +3,9 @@
 from pipeline.recipe.schema import (
     AutoencoderSection,
     DataConfig,
+    Exif,
     FeaturesConfig,
+    Icc,
     Recipe,
     SourceKind,
     TokenizeConfig,
@@ -14,7 +16,9 @@ from pipeline.recipe.schema import (
 __all__ = [
     "AutoencoderSection",
     "DataConfig",
+    "Exif",
     "FeaturesConfig",
+    "Icc",
     "Recipe",
     "SourceKind",
     "TokenizeConfig",

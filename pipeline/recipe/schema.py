@@ -1,11 +1,12 @@
 """A recipe: everything one dataset needs, from data to sampling, in one TOML file."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from nvg.config import build, read_table, require_positive
+from nvg.config import ConfigError, build, read_table, require_positive
 from nvg.precision import EncoderPrecision
 from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
@@ -35,6 +36,22 @@ class View(StrEnum):
     RANDOM_FLIP = "random-crop-flip"
 
 
+class Exif(StrEnum):
+    """What the EXIF orientation of a picture does."""
+
+    TURN = "turn"
+    IGNORE = "ignore"
+    """As ADM, whose reference statistics are those of pictures as they are stored."""
+
+
+class Icc(StrEnum):
+    """What the ICC profile of a picture does."""
+
+    SRGB = "srgb"
+    """Its colours are converted to sRGB."""
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which images, and how many of them are held out for measuring."""
@@ -45,6 +62,31 @@ class DataConfig:
     """How many, evenly spaced; 0 for none, and where the source has a val split of its own."""
     segments: str = ""
     """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
+    exif: Exif | None = Exif.TURN
+    """None, as `icc` and `background`: of a store begun before there was a choice."""
+    icc: Icc | None = Icc.SRGB
+    background: str | None = "white"
+    """Colour under transparent pixels: a name, or #rrggbb."""
+
+    def __post_init__(self) -> None:
+        from PIL import ImageColor  # here: a recipe of generators needs no pictures
+
+        if self.background is not None:
+            try:
+                ImageColor.getrgb(self.background)
+            except ValueError:
+                raise ConfigError(
+                    f"data.background must be a colour such as white or #808080, not "
+                    f"{self.background!r}"
+                ) from None
+
+    @staticmethod
+    def recorded(table: Mapping[str, Any]) -> "DataConfig":
+        """The section as the manifest of a store has it: what it does not tell is None."""
+        data = build(DataConfig, table)
+        if "exif" in table:
+            return data
+        return replace(data, exif=None, icc=None, background=None)
 
 
 @dataclass(frozen=True, kw_only=True)

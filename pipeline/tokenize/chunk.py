@@ -21,6 +21,7 @@ from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
 from pipeline.images.blocks import UNREAD, Block
+from pipeline.images.pixels import Fix
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.sources import Place
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
@@ -165,6 +166,7 @@ def commit_chunk(block: Block, store_path: str) -> Block:
     seconds = {name: block[name].sum() for name in ("decode_seconds", "encode_seconds")}
     seconds["commit_seconds"] = time.perf_counter() - began
     counts = {"rows": len(valid), "errors": int((~valid).sum())}
+    counts |= {str(fix.name): int((block["done"] & fix > 0).sum()) for fix in Fix}
     return {name: np.array([value]) for name, value in (counts | seconds).items()}
 
 

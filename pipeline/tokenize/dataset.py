@@ -24,7 +24,7 @@ from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
 from pipeline.tokenize.features import prepare_features
-from pipeline.tokenize.manifest import make_manifest, prepare_store
+from pipeline.tokenize.manifest import as_begun, make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
@@ -59,6 +59,7 @@ def tokenize_dataset(
     out = out if "://" in out else os.path.abspath(out)  # workers may run in another folder
     if engine is Engine.RAY:
         require_listener(address)
+    recipe = as_begun(recipe, out) if mode is not PassMode.NEW else recipe
     images = open_images(recipe)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
     model = _load_tokenizer(tokenizer, recipe)

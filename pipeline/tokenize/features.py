@@ -104,7 +104,12 @@ def _stored_codec(out: str, wanted: dict[str, Any]) -> tuple[bytes, FeatureInfo]
 def _sample(transformer: VisionTransformer, images: RecipeImages, rows: list[Row]) -> Tensor:
     """Patches [M, F] of images spread evenly over the rows; unreadable ones are left out."""
     every = max(1, len(rows) // SAMPLED_IMAGES)
-    crops = RowImages(images.source, rows[::every][:SAMPLED_IMAGES], images.crops.size)
+    crops = RowImages(
+        images.source,
+        rows[::every][:SAMPLED_IMAGES],
+        images.crops.size,
+        reading=images.reading,
+    )
     generator = torch.Generator().manual_seed(0)
     found = []
     starts = range(0, len(crops), BATCH)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +17,7 @@ from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import withdraw_damaged
-from nvg.store.store import store_exists
+from nvg.store.store import open_store, store_exists
 from nvg.store.writer import StoreWriter, open_writer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
@@ -67,6 +68,24 @@ def make_manifest(
             **{package: version(package) for package in PACKAGES},
         },
     )
+
+
+def as_begun(recipe: Recipe, out: str) -> Recipe:
+    """The recipe, reading pictures as the store at `out` did if it was begun before a choice.
+
+    A manifest without `data.exif` is of that time: pictures as they are stored, alpha dropped.
+    """
+    if not store_exists(out):
+        return recipe
+    if "exif" in open_store(out).manifest.recipe.get("data", {}):
+        return recipe
+    log.info(
+        "%s was begun by a version that neither turned pictures by EXIF, nor read colour profiles "
+        "and transparency: it goes on so; tokenize into another --out to have them",
+        out,
+    )
+    data = replace(recipe.data, exif=None, icc=None, background=None)
+    return replace(recipe, data=data)
 
 
 def _tokenize_table(recipe: Recipe) -> dict[str, Any]:

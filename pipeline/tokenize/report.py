@@ -14,10 +14,18 @@ from nvg.store.index import reasons_of
 from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import UNREAD, Block
+from pipeline.images.pixels import Fix
 
 MOST_UNREAD = 0.1  # of the rows; a dangling link or a forbidden file here and there is usual
 AGAIN = " (--resume tries again)"
 STEPS = ("decode", "encode", "commit")
+FIXES = {
+    Fix.TURNED: "turned upright by EXIF",
+    Fix.LAID: "transparent, laid on data.background",
+    Fix.CONVERTED: "converted from their colour profile to sRGB",
+    Fix.UNSOUND: "with a broken colour profile, which is ignored",
+    Fix.STRETCHED: "of 9 to 15 bits or of 0..1, stretched",
+}
 
 
 @dataclass
@@ -29,12 +37,17 @@ class Work:
     images: int = 0
     elapsed: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+    pictures: dict[str, int] = field(default_factory=dict)
+    """How many pictures needed more than reading, by what it was (FIXES)."""
 
     def add(self, counts: Block) -> None:
         """Count a committed chunk."""
         self.images += int(counts["rows"].sum())
         for step in STEPS:
             self.seconds[step] += float(counts[f"{step}_seconds"].sum())
+        for fix, words in FIXES.items():
+            if count := int(counts[str(fix.name)].sum()):
+                self.pictures[words] = self.pictures.get(words, 0) + count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +73,7 @@ class Report:
         ]
         for kind, count in self.errors_by_kind.items():
             lines.append(f"  {count} x {kind}{AGAIN if kind == UNREAD else ''}")
+        lines += [f"  {count} pictures {words}" for words, count in work.pictures.items()]
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
             lines += [

@@ -46,7 +46,7 @@ def test_the_report_holds_what_slow_code_finds(folder: Path, tokenizer: Path) ->
     for path in sorted((folder / "images").rglob("*.*")):
         if path.name == "001.jpg" and path.parent.name == "bee":
             continue
-        pixels = torch.from_numpy(center_crop(decode(path.read_bytes()), 8))[None]
+        pixels = torch.from_numpy(center_crop(decode(path.read_bytes())[0], 8))[None]
         leaves, content, _ = model.tokenize(pixels)
         rebuilt = model.decoder(model.quantizer.canvas(content, leaves)).detach().clamp(-1, 1)
         errors.append(float((rebuilt - (pixels.float() / 127.5 - 1)).square().mean()))

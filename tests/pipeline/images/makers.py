@@ -53,7 +53,7 @@ def exif_jpeg(exif: bytes) -> bytes:
 
 def decoded(path: Path) -> Image.Image:
     """The picture in a file, in RGB."""
-    return decode(path.read_bytes())
+    return decode(path.read_bytes())[0]
 
 
 def photos_with_maps(folder: Path) -> Recipe:

@@ -148,6 +148,7 @@ def test_no_row_shows_another_image(made: Made, tokenizer: Path, tmp_path: Path)
             image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
         if name == "palette.png":
             image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image.convert("RGB").save(tmp_path / "images" / f"{number:03d}.png")
     plain_recipe = tiny_recipe(tmp_path / "images", tokenize=TokenizeConfig(chunk_rows=5))
     tokenize_dataset(plain_recipe, tokenizer, str(tmp_path / "plain.vgs"))

@@ -106,7 +106,7 @@ def test_a_block_tells_of_every_row(tmp_path: Path) -> None:
     assert block["class"].tolist() == ["bee", "bee", "bee", "ant", "ant"]
     assert (block["width"].tolist(), block["height"].tolist()) == ([30, *[20] * 4], [10, *[20] * 4])
     assert block["pixels"].shape == (5, 2, 3, 8, 8)
-    last = center_crop(decode((tmp_path / source.rows[0].key).read_bytes()), 8)
+    last = center_crop(decode((tmp_path / source.rows[0].key).read_bytes())[0], 8)
     assert np.array_equal(block["pixels"][4, 0], last)
 
 
@@ -145,8 +145,8 @@ def test_training_reads_around_bad_images() -> None:
     images = RowImages(Listed(files[0], b"text", files[1], b"", files[2]), [], 8)
     images.rows = [Row(str(number), 0) for number in range(5)]
     found = images.batch(np.array([4, 3, 0, 1])).pixels
-    assert np.array_equal(found[0], center_crop(decode(files[2]), 8))
-    assert np.array_equal(found[1], center_crop(decode(files[0]), 8))
+    assert np.array_equal(found[0], center_crop(decode(files[2])[0], 8))
+    assert np.array_equal(found[1], center_crop(decode(files[0])[0], 8))
     assert (len(found), len(images)) == (2, 5)
     assert images.skipped == {"1": "not an image", "3": "empty file"}
 
@@ -163,7 +163,7 @@ def places(images: RowImages, row: int, crop: RandomCrop) -> tuple[int, int]:
     (found,) = images.batch(np.array([row]), crop).pixels
     (data,) = images.source.read([images.rows[row].key])
     assert isinstance(data, bytes)
-    image = decode(data)
+    image, _ = decode(data)
     scale = round(crop.resize * 16) / min(image.size)
     sides = [round(side * scale) for side in image.size]
     whole = np.asarray(image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC))
@@ -202,6 +202,6 @@ def test_a_crop_depends_on_seed_and_key_alone() -> None:
     other = images.batch(np.array([0, 1]), RandomCrop(6, 1.125)).pixels
     assert not np.array_equal(one, other)
     center = images.batch(np.array([0, 1])).pixels
-    assert np.array_equal(center[1], center_crop(decode(files[1]), 16))
+    assert np.array_equal(center[1], center_crop(decode(files[1])[0], 16))
     whole = images.batch(np.array([0]), RandomCrop(5, 1.0)).pixels  # no room
     assert np.array_equal(whole[0], center[0])

@@ -16,7 +16,7 @@ light = settings(deadline=None, max_examples=60)
 
 def rgb(data: bytes) -> np.ndarray[Any, Any]:
     """The decoded pixels [D, D, 3] as int."""
-    image = decode(data)
+    image, _ = decode(data)
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
 

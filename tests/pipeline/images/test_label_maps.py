@@ -106,7 +106,7 @@ def test_a_map_is_cropped_like_its_image(
     pixels[:, edge:, 0] = 255
     mask = (pixels[::reduced, ::reduced, 0] > 0).astype(np.uint8)
     Image.fromarray(mask).save(tmp_path / "a.png")
-    crop = center_crop(decode(image_bytes(Image.fromarray(pixels), "png")), 8)
+    crop = center_crop(decode(image_bytes(Image.fromarray(pixels), "png"))[0], 8)
     label = SegmentMaps(str(tmp_path), 8, 4).read("a.jpg", Crops(8).windows(wide, high, ""))[0]
     assert label.shape == (8, 8)
     clear = (crop[0] < 30) | (crop[0] > 225)

@@ -20,7 +20,7 @@ def test_digits_are_the_bundled_scans() -> None:
     assert len({row.key for row in source.rows}) == 1797
     (data,) = source.read([source.rows[1000].key])
     assert isinstance(data, bytes)
-    levels = np.asarray(decode(data)).astype(float)
+    levels = np.asarray(decode(data)[0]).astype(float)
     assert np.abs(levels - load_digits().images[1000][:, :, None] * 255 / 16).max() <= 0.5
 
 

@@ -54,7 +54,10 @@ def crops(recipe: Recipe, rows: list[int]) -> torch.Tensor:
     keys = [whole(recipe).rows[row].key for row in rows]
     size = recipe.autoencoder.model.image_size
     pixels = np.stack(
-        [center_crop(decode_image(Path(recipe.data.path, key).read_bytes()), size) for key in keys]
+        [
+            center_crop(decode_image(Path(recipe.data.path, key).read_bytes())[0], size)
+            for key in keys
+        ]
     )
     return torch.from_numpy(np.stack([pixels, pixels[..., ::-1]], axis=1))
 

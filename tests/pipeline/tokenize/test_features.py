@@ -71,7 +71,7 @@ def test_a_store_keeps_the_features_of_every_view(
         if entry["status"] == "error":
             assert not codes.any()
             continue
-        image = decode(Path(recipe.data.path, entry["key"]).read_bytes())
+        image, _ = decode(Path(recipe.data.path, entry["key"]).read_bytes())
         pixels = center_crop(image, 8)
         views = torch.from_numpy(np.stack([pixels, pixels[..., ::-1]]))
         with torch.no_grad():

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nvg.store import open_store
 from nvg.view.token_stats import measure_usage
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.report import Report
-from tests.pipeline.tokenize.makers import BAD, ROWS, photos
+from tests.makers import tiny_recipe, write_image_folder
+from tests.pipeline.images.makers import picture
+from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run
 
 
 @pytest.fixture
@@ -56,6 +59,24 @@ def test_splits_are_counted(tokenizer: Path, tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "a.vgs"))
     assert report.stages == measure_usage(store)
     assert set(store.index["split"].to_pylist()[:14]) == {"train"}
+
+
+def test_pictures_that_needed_more_are_counted(tokenizer: Path, tmp_path: Path) -> None:
+    """On the screen and in the file: turned, laid on the background."""
+    write_image_folder(tmp_path / "images", ["ant"], 6)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for name in ("000.png", "002.png", "004.png"):
+        picture().save(tmp_path / "images" / "ant" / name, exif=exif)
+    Image.new("LA", (9, 9)).save(tmp_path / "images" / "ant" / "clear.png")
+    report = run(tiny_recipe(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
+    lines = [line.strip() for line in report.lines() if " pictures " in line]
+    assert lines == [
+        "3 pictures turned upright by EXIF",
+        "1 pictures transparent, laid on data.background",
+    ]
+    work = json.loads((tmp_path / "a.vgs.report.json").read_text())["work"]
+    assert sorted(work["pictures"].values()) == [1, 3]
 
 
 def test_the_work_is_timed(made: tuple[Report, Path]) -> None:
