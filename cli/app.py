@@ -100,6 +100,9 @@ def tokenize(
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Remove the lock of a dead writer (object storage)")
     ] = False,
+    max_errors: Annotated[
+        int | None, typer.Option(min=0, help="Exit with 1 where more images cannot be read")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Tokenize all images of a recipe into a store."""
@@ -120,6 +123,7 @@ def tokenize(
     )
     typer.echo("\n".join(report.lines()))
     report.require_read()
+    report.require_images(max_errors)
 
 
 @app.command()

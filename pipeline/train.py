@@ -31,7 +31,7 @@ from pipeline.images.blocks import RowImages
 from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import split_rows
+from pipeline.sources import left_out_lines, split_rows
 
 log = logging.getLogger("nvg")
 
@@ -59,6 +59,7 @@ def fit_autoencoder(
         model = load_autoencoder(out)
         write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
     lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(model)[:16]}"]
+    lines += left_out_lines(opened.source.left_out)
     lines += [f"skipped {key}: {reason}" for key, reason in images.skipped.items()]
     if measures:
         stages = " ".join(f"{error:.3f}" for error in measures.stage_error)

@@ -16,13 +16,14 @@ from nvg.training.generator.repa import aligner_of
 from nvg.training.generator.shape import shape_of
 from nvg.training.memory import device_of
 from pipeline.recipe import Recipe
-from pipeline.sources import open_source, split_rows
+from pipeline.sources import left_out_lines, open_source, split_rows
 from pipeline.train import parts_named, require_start
 
 
 def plan_autoencoder(recipe: Recipe, memory: float | None = None) -> list[str]:
     """What training the autoencoder would do, and its memory on a GPU of `memory` GiB, or here."""
-    rows, heldout = split_rows(open_source(recipe.data).rows, recipe.data.heldout)
+    source = open_source(recipe.data)
+    rows, heldout = split_rows(source.rows, recipe.data.heldout)
     with torch.device("meta"):
         model = Autoencoder(recipe.autoencoder.model)
     training, geometry = recipe.autoencoder.train, recipe.autoencoder.model.geometry
@@ -30,6 +31,7 @@ def plan_autoencoder(recipe: Recipe, memory: float | None = None) -> list[str]:
     needed = autoencoder_memory(recipe.autoencoder.model, training, device.is_mixed)
     return [
         f"{len(rows)} images to train on, {len(heldout)} held out",
+        *left_out_lines(source.left_out),
         f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
         f"{training.steps} steps of {training.batch_size} images "
         f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",

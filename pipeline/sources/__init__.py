@@ -8,6 +8,7 @@ from pipeline.sources.digits import DigitsSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.huggingface import ArrowSource, ParquetSource
 from pipeline.sources.manifest import ManifestSource
+from pipeline.sources.names import left_out_lines
 from pipeline.sources.place import Place
 from pipeline.sources.webdataset import TarSource
 
@@ -23,6 +24,7 @@ __all__ = [
     "SourceError",
     "TarSource",
     "digest",
+    "left_out_lines",
     "open_source",
     "split_rows",
 ]

@@ -8,8 +8,6 @@ from typing import Protocol
 from nvg.errors import InputError
 from nvg.store import Split
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-
 MOST_CLASSES = 1_000_000  # an id beyond is a mistake, and would make as many names
 
 
@@ -31,6 +29,8 @@ class Source(Protocol):
 
     classes: list[str]
     rows: list[Row]
+    left_out: dict[str, int]
+    """How many files are no rows, by reason."""
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """The file bytes of each key in turn; an error in place of what cannot be read."""

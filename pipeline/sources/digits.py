@@ -18,6 +18,7 @@ class DigitsSource:
                 "the digits source needs scikit-learn: pip install 'nvg[demo]'"
             ) from None
         bunch = load_digits()
+        self.left_out: dict[str, int] = {}
         self.images = bunch.images
         self.classes = [str(n) for n in range(10)]
         self.rows = [Row(f"digit-{n:04d}", int(label)) for n, label in enumerate(bunch.target)]

@@ -30,6 +30,7 @@ class _TableSource(ABC):
             raise SourceError(f"data.path {path} holds no *{self.suffix} files")
         self.rows: list[Row] = []
         self.classes: list[str] = []
+        self.left_out: dict[str, int] = {}
         for part in parts:
             try:
                 schema, labels = self._list(part.place)

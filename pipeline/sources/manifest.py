@@ -24,6 +24,7 @@ class ManifestSource:
     def __init__(self, path: str | Path) -> None:
         listed = Place(path)
         self.root = listed.parent
+        self.left_out: dict[str, int] = {}
         try:
             entries = list(_entries(listed))
         except (OSError, ValueError, csv.Error) as error:

@@ -58,14 +58,29 @@ class Place:
         names = (i["name"].rstrip("/") for i in found if i["type"] == "directory")
         return sorted(name.rpartition("/")[2] for name in names)
 
-    def files(self) -> Iterator[tuple[str, int]]:
-        """Path from here and size of every file below, in any order; -1 for a dangling link."""
+    def files(self, below: bool = True) -> Iterator[tuple[str, int]]:
+        """Path from here and size of every file below, in any order; -1 for a dangling link.
+
+        Without `below` those directly in the folder only.
+        """
         if self.is_local:
-            yield from _walk(self.root)
+            yield from _walk(self.root, below)
             return
         start = len(self.root.rstrip("/")) + 1
-        for path, info in self.fs.find(self.root, detail=True).items():
-            yield path[start:], int(info.get("size") or 0)
+        if below:
+            found = self.fs.find(self.root, detail=True).values()
+        else:
+            found = [i for i in self.fs.ls(self.root, detail=True) if i["type"] == "file"]
+        for info in found:
+            yield info["name"][start:], int(info.get("size") or 0)
+
+    def head(self, key: str, count: int) -> bytes:
+        """The first bytes of a file below; none where it cannot be read."""
+        try:
+            data: bytes = self.fs.cat_file(f"{self.root}/{key}", start=0, end=count)
+        except Exception:  # of any storage
+            return b""
+        return data
 
     def size(self) -> int:
         """Bytes of the file, -1 where there is none."""
@@ -127,9 +142,11 @@ def _as_oserror(error: Exception) -> OSError:
     return error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
 
 
-def _walk(root: str) -> Iterator[tuple[str, int]]:
+def _walk(root: str, below: bool) -> Iterator[tuple[str, int]]:
     """Files below a local folder; of links to folders those directly in it are followed."""
-    tops = [root, *(entry.path for entry in os.scandir(root) if entry.is_dir())]
+    tops = [root]
+    if below:
+        tops += [entry.path for entry in os.scandir(root) if entry.is_dir()]
     for top in tops:
         for parent, directories, files in os.walk(top):
             if top == root:

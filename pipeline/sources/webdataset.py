@@ -1,14 +1,24 @@
-"""WebDataset tar shards: an image and its label are members with one name up to the first dot."""
+"""WebDataset tar shards: an image and its label are members of one name but for the suffix."""
 
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from pipeline.sources.base import SUFFIXES, Row, SourceError, digest, label_ids, require_unicode
+from pipeline.sources.base import Row, SourceError, digest, label_ids, require_unicode
 from pipeline.sources.grouped import read_grouped
+from pipeline.sources.names import (
+    HEAD,
+    JUNK,
+    NO_IMAGE,
+    SUFFIXES,
+    add_up,
+    starts_an_image,
+    why_no_image,
+)
 from pipeline.sources.splits import Part, parts_of, require_images
 
 LISTED_AT_ONCE = 8  # shards
@@ -17,9 +27,10 @@ LISTED_AT_ONCE = 8  # shards
 class TarSource:
     """Uncompressed tar shards, file or folder, in the order of names and members.
 
-    The label of `NAME.jpg` is `NAME.cls`, a number or a class name, or `label` in `NAME.json`; an
-    image without either has label -1. A key is `SHARD:OFFSET:MEMBER`, so that any worker finds an
-    image by one seek. Names of shards or folders may tell splits apart (`parts_of`).
+    The label of `NAME.jpg` is in `NAME.cls`, a number or a class name, or `label` in `NAME.json`;
+    NAME may also end at its first dot. An image without either has label -1. A key is
+    `SHARD:OFFSET:MEMBER`, so that any worker finds an image by one seek. Names of shards or folders
+    may tell splits apart (`parts_of`).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -29,7 +40,12 @@ class TarSource:
             raise SourceError(f"data.path {path} holds no *.tar shards")
         with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
             listed = list(zip(parts, pool.map(_list_shard, parts), strict=True))
-        found = [(*entry, part.split) for part, entries in listed for entry in entries]
+        found = [
+            (key, shard.label_of(image), part.split)
+            for part, shard in listed
+            for key, image in shard.images
+        ]
+        self.left_out = add_up(reason for _, shard in listed for reason in shard.left_out)
         if not found:
             raise SourceError(
                 f"data.path {path} holds no images: expected members with one of "
@@ -66,44 +82,65 @@ class TarSource:
         return digest([*sizes, *(row.key for row in self.rows)])
 
 
-def _list_shard(part: Part) -> list[tuple[str, str | None]]:
-    """Key and label text of every image of a shard, in order. SourceError when it is none."""
-    images: list[tuple[str, str]] = []
-    labels: dict[str, str] = {}
+@dataclass
+class _Shard:
+    """What is found in a shard while it is listed."""
+
+    name: str
+    images: list[tuple[str, str]] = field(default_factory=list)
+    """Key and path of each image in the shard."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Label text by the path of its member without the last suffix."""
+    left_out: list[str] = field(default_factory=list)
+    """Why each other member is no image."""
+
+    def note(self, shard: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Count a member as what it is."""
+        path = PurePosixPath(member.name)
+        reason, extension = why_no_image(member.name), path.suffix
+        if not member.isfile():
+            return
+        if extension in (".cls", ".json") and reason != JUNK:
+            label = _label(extension, _content(shard, member))
+            if label is not None:
+                self.labels[str(path.with_suffix(""))] = label
+            return
+        if not reason and not extension and not starts_an_image(_content(shard, member, HEAD)):
+            reason = NO_IMAGE
+        if reason:
+            self.left_out.append(reason)
+        else:
+            self.images.append((f"{self.name}:{member.offset}:{member.name}", member.name))
+
+    def label_of(self, image: str) -> str | None:
+        """That of `a.v0.png` is in `a.v0.cls`, or else in `a.cls`."""
+        path = PurePosixPath(image)
+        first = path.with_name(path.name.partition(".")[0] or path.name)
+        whole = str(path.with_suffix(""))
+        return self.labels.get(whole, self.labels.get(str(first)))
+
+
+def _list_shard(part: Part) -> _Shard:
+    """The images, labels and other members of a shard, in order. SourceError when it is none."""
+    found = _Shard(part.name)
     try:
         with part.place.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
             for member in shard:
-                _note_member(shard, member, f"{part.name}:{member.offset}", images, labels)
+                found.note(shard, member)
     except (OSError, tarfile.TarError) as error:
         raise SourceError(f"{part.place} is not an uncompressed tar shard: {error}") from error
-    return [(key, labels.get(sample)) for key, sample in images]
+    return found
 
 
-def _note_member(
-    shard: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    place: str,
-    images: list[tuple[str, str]],
-    labels: dict[str, str],
-) -> None:
-    """Add a member to the images (key, sample) or to the labels by sample, if it is either."""
-    if not member.isfile():
-        return
-    stem, _, extension = PurePosixPath(member.name).name.partition(".")
-    sample = str(PurePosixPath(member.name).with_name(stem))
-    if f".{extension.rpartition('.')[2].lower()}" in SUFFIXES:
-        images.append((f"{place}:{member.name}", sample))
-    elif extension in ("cls", "json"):
-        content = shard.extractfile(member)
-        label = _label(extension, content.read() if content else b"")
-        if label is not None:
-            labels[sample] = label
+def _content(shard: tarfile.TarFile, member: tarfile.TarInfo, most: int = -1) -> bytes:
+    content = shard.extractfile(member)
+    return content.read(most) if content else b""
 
 
 def _label(extension: str, content: bytes) -> str | None:
     """The label as text; None where a JSON has none."""
     text = content.decode(errors="replace").strip()
-    if extension == "cls":
+    if extension == ".cls":
         return text
     try:
         table = json.loads(text)

@@ -1,6 +1,7 @@
 """The offline pass: every image of a recipe into a store, which is begun, resumed or extended."""
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -29,6 +30,14 @@ from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_or
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.unread import withdraw_unread
+
+
+log = logging.getLogger("nvg")
+
+BEGUN_BEFORE = (
+    "%s was begun by a version that neither turned pictures by EXIF, nor read colour profiles and "
+    "transparency: it goes on so; tokenize into another --out to have them"
+)
 
 
 class PassMode(StrEnum):
@@ -76,6 +85,8 @@ def tokenize_dataset(
             withdraw_unread(store, images.source)
         work = Work(engine.value)
         if not store.finished:
+            if recipe.data.exif is None:
+                log.info(BEGUN_BEFORE, out)
             threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
             decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
             size, precision = recipe.tokenize.batch_size, recipe.tokenize.precision
@@ -83,7 +94,7 @@ def tokenize_dataset(
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)
             store.finish()
-        report = make_report(store, work)
+        report = make_report(store, work, images.source.left_out)
     report.write()
     return report
 

@@ -8,6 +8,7 @@ from nvg.view.summary import split_note
 from pipeline.images.crops import Crops
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
+from pipeline.sources import left_out_lines
 from pipeline.tokenize.plan import plan_chunks, plan_rows
 
 MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
@@ -31,6 +32,7 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     return [
         f"{rows} images{split_note(rows, plan.val_rows)} x {views} views in {chunks} chunks of "
         f"{tokenize.chunk_rows}, {done} of them committed",
+        *left_out_lines(images.source.left_out),
         f"about {about:.0f} bytes an image, {rows * about / 1e6:.1f} MB in all; at most {most} "
         f"bytes an image, {rows * most / 1e6:.1f} MB",
         f"a decoded chunk takes {pixels / 1e6:.1f} MB of memory, one or two per worker",

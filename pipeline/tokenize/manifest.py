@@ -79,11 +79,6 @@ def as_begun(recipe: Recipe, out: str) -> Recipe:
         return recipe
     if "exif" in open_store(out).manifest.recipe.get("data", {}):
         return recipe
-    log.info(
-        "%s was begun by a version that neither turned pictures by EXIF, nor read colour profiles "
-        "and transparency: it goes on so; tokenize into another --out to have them",
-        out,
-    )
     data = replace(recipe.data, exif=None, icc=None, background=None)
     return replace(recipe, data=data)
 

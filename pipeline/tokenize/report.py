@@ -10,14 +10,16 @@ from nvg.errors import WorkError
 from nvg.files import json_bytes, write_bytes
 from nvg.store import Split, Store
 from nvg.store.format import ERROR
-from nvg.store.index import reasons_of
+from nvg.store.index import chosen, has_status, reasons_of
 from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import UNREAD, Block
 from pipeline.images.pixels import Fix
+from pipeline.sources import left_out_lines
 
 MOST_UNREAD = 0.1  # of the rows; a dangling link or a forbidden file here and there is usual
 AGAIN = " (--resume tries again)"
+FIRST = 3  # errors that are told
 STEPS = ("decode", "encode", "commit")
 FIXES = {
     Fix.TURNED: "turned upright by EXIF",
@@ -60,6 +62,10 @@ class Report:
     """Held out of these."""
     errors: int
     errors_by_kind: dict[str, int]
+    first_errors: list[str]
+    """Key and reason of the first few."""
+    left_out: dict[str, int]
+    """How many files of the source are no rows, by reason."""
     work: Work
     stages: list[StageUsage]
     """Codebook usage over the rows for training."""
@@ -73,6 +79,7 @@ class Report:
         ]
         for kind, count in self.errors_by_kind.items():
             lines.append(f"  {count} x {kind}{AGAIN if kind == UNREAD else ''}")
+        lines += left_out_lines(self.left_out)
         lines += [f"  {count} pictures {words}" for words, count in work.pictures.items()]
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
@@ -97,6 +104,18 @@ class Report:
         """Images per second of one worker, for each step that took time."""
         return {step: self.work.images / s for step, s in self.work.seconds.items() if s > 0}
 
+    def require_images(self, most_errors: int | None) -> None:
+        """WorkError when no image could be read, or more failed than `most_errors`."""
+        if self.errors == self.rows:
+            said = f"none of its {self.rows} images could be read"
+        elif most_errors is not None and self.errors > most_errors:
+            said = (
+                f"{self.errors} of its {self.rows} images could not be read, {most_errors} may be"
+            )
+        else:
+            return
+        raise WorkError(f"{self.store}: {said}; the first: {'; '.join(self.first_errors)}")
+
     def write(self) -> None:
         """Write `NAME.report.json` beside the store, which itself holds no times.
 
@@ -109,14 +128,17 @@ class Report:
         write_bytes(fs, f"{root}.report.json", json_bytes(report))
 
 
-def make_report(store: Store, work: Work) -> Report:
+def make_report(store: Store, work: Work, left_out: dict[str, int]) -> Report:
     """The report of a finished store."""
+    bad = chosen(store.index, has_status(store.index, ERROR)).slice(0, FIRST).to_pylist()
     return Report(
         store=store.path,
         rows=len(store),
         val_rows=store.count(Split.VAL),
         errors=store.manifest.errors,
         errors_by_kind=errors_by_kind(store),
+        first_errors=[f"{entry['key']}: {entry['reason']}" for entry in bad],
+        left_out=left_out,
         work=work,
         stages=measure_usage(store),
     )

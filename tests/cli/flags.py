@@ -7,7 +7,7 @@ FLAGS = {
     "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
     "--address --dry-run/--no-dry-run --memory",
     "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
-    "--break-lock --dry-run/--no-dry-run",
+    "--break-lock --max-errors --dry-run/--no-dry-run",
     "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --workers "
     "--address --set",

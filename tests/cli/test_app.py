@@ -40,6 +40,9 @@ def write_bad_inputs(root: Path) -> None:
     (root / "regions.toml").write_text(text.replace('"greedy"', '"segments"'))
     (root / "short.toml").write_text(text.replace("source =", "path2 ="))
     (root / "broken.toml").write_text("[data")
+    (root / "bad" / "class").mkdir(parents=True)
+    (root / "bad" / "class" / "a.png").write_text("version https://git-lfs")
+    dump(tiny_recipe(root / "bad"), root / "bad.toml")
     empty_store(root / "part.vgs", rows=10)
     write_autoencoder(root / "large", config=tiny_model(8))
     shutil.copytree(root / "tokenizer", root / "cut")
@@ -237,3 +240,18 @@ def test_a_failure_is_one_line_unless_the_traceback_is_wanted(
     result = nvgctl("inspect @tokens.vgs --row 0", own)
     assert (result.exit_code, result.stderr) == (1, "")
     assert not isinstance(result.exception, SystemExit)
+
+
+def test_a_pass_without_a_readable_image_fails(own: Path) -> None:
+    """Exit code 1 with the first reasons; --max-errors for some of many."""
+    line = "--tokenizer @tokenizer --out @new --engine inline"
+    result = nvgctl(f"tokenize @bad.toml {line}", own)
+    assert result.exit_code == 1
+    assert "none of its 1 images could be read; the first: class/a.png: not an" in result.stderr
+    (own / "images" / "ant" / "000.png").write_text("x")
+    shutil.rmtree(own / "new")
+    dump(tiny_recipe(own / "images"), own / "own.toml")
+    assert nvgctl(f"tokenize @own.toml {line} --max-errors 1", own).exit_code == 0
+    result = nvgctl(f"tokenize @own.toml {line} --resume --max-errors 0", own)
+    assert result.exit_code == 1
+    assert "1 of its 12 images could not be read, 0 may be" in result.stderr

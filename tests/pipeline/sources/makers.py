@@ -26,6 +26,7 @@ class Listed:
     def __init__(self, *files: bytes | OSError) -> None:
         self.files = files
         self.classes = ["only"]
+        self.left_out: dict[str, int] = {}
         self.rows = [Row(str(number), 0) for number in range(len(files))]
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:

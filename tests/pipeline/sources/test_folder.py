@@ -34,22 +34,72 @@ def test_a_folder_lists_classes_and_images_in_order(tmp_path: Path) -> None:
     assert list(source.read(keys[::-1])) == [key.encode() for key in keys[::-1]]
 
 
-def test_a_folder_ignores_what_is_no_image(tmp_path: Path) -> None:
-    """Other suffixes, files beside the classes, and directories named like images."""
+def test_a_file_that_is_no_row_is_counted(tmp_path: Path) -> None:
+    """By its reason; directories named like images are none."""
     (keys := write_image_folder(tmp_path, ["a"], 2)).sort()
-    for name in ["a/notes.txt", "a/noext", "a/archive.jpg.zip", "loose.png"]:
+    names = ["a/notes.txt", "a/archive.jpg.zip", "a/b.zip", "a/noext", "loose.png", "read.me"]
+    for name in [*names, "a/._000.png", "a/Thumbs.db", ".DS_Store", "__MACOSX/a/000.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "a" / "folder.png").mkdir()
-    assert [row.key for row in FolderSource(tmp_path).rows] == keys
+    source = FolderSource(tmp_path)
+    assert [row.key for row in source.rows] == keys
+    assert source.left_out == {
+        "of an unknown suffix (.txt)": 1,
+        "of an unknown suffix (.zip)": 2,
+        "of an unknown suffix (.me)": 1,
+        "without suffix, and no image": 1,
+        "outside a class folder": 1,
+        "hidden, or left by a system": 4,
+    }
 
 
-def test_a_class_without_images_keeps_its_number(tmp_path: Path) -> None:
-    """Class ids follow the directories, empty or not."""
+def test_every_usual_suffix_and_none_is_an_image(tmp_path: Path) -> None:
+    """Of any case; a name without suffix by its first bytes."""
+    write_image_folder(tmp_path, ["a"], 1)
+    data = (tmp_path / "a" / "000.png").read_bytes()
+    names = ["1.JPG", "2.jfif", "3.jpe", "4.avif", "5.jp2", "6.WebP", "noext", "7.tiff"]
+    for name in names:
+        (tmp_path / "a" / name).write_bytes(data)
+    source = FolderSource(tmp_path)
+    assert {row.key for row in source.rows} == {f"a/{name}" for name in ("000.png", *names)}
+    assert source.left_out == {}
+
+
+@pytest.mark.parametrize("junk", [".ipynb_checkpoints", "__MACOSX", "@eaDir"])
+def test_what_a_system_leaves_is_no_class(tmp_path: Path, junk: str) -> None:
+    """Beside classes no id moves; beside flat images there are none."""
+    write_image_folder(tmp_path / "classes", ["ant", junk, "zoo"], 1)
+    source = FolderSource(tmp_path / "classes")
+    assert source.classes == ["ant", "zoo"]
+    assert [row.label for row in source.rows] == [0, 1]
+    keys = write_image_folder(tmp_path / "flat", [junk, "."], 3)[:3]
+    source = FolderSource(tmp_path / "flat")
+    assert source.classes == []
+    assert [row.label for row in source.rows] == [-1] * len(keys)
+    assert source.left_out == {"hidden, or left by a system": 3}
+
+
+def test_flat_images_beside_a_class_are_counted(tmp_path: Path) -> None:
+    """30 of them, and 3 in a folder: the three are the rows."""
+    write_image_folder(tmp_path, [".", "extra"], 3)
+    source = FolderSource(tmp_path)
+    assert source.classes == ["extra"]
+    assert source.left_out == {"outside a class folder": 3}
+
+
+def test_a_folder_without_an_image_is_no_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, whether it is empty or holds other files."""
     write_image_folder(tmp_path, ["a", "c"], 1)
     (tmp_path / "b").mkdir()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "notes.txt").write_text("x")
     source = FolderSource(tmp_path)
-    assert source.classes == ["a", "b", "c"]
-    assert [row.label for row in source.rows] == [0, 2]
+    assert source.classes == ["a", "c"]
+    assert [row.label for row in source.rows] == [0, 1]
+    assert "no class, since they hold no image: b, d" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_is_an_error_in_its_place(tmp_path: Path) -> None:

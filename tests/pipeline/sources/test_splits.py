@@ -196,13 +196,25 @@ def test_names_that_tell_no_splits_apart(words: list[str | None]) -> None:
 
 
 def test_a_folder_of_classes_named_like_splits(tmp_path: Path) -> None:
-    """Classes they stay, where one has another name or where images lie directly in them."""
-    write_image_folder(tmp_path / "a", ("train", "val", "tram"), 2)
-    write_image_folder(tmp_path / "b", ("train", "val", "test"), 2)
-    for name, classes in (("a", ["train", "tram", "val"]), ("b", ["test", "train", "val"])):
-        source = FolderSource(tmp_path / name)
-        assert source.classes == classes
-        assert {row.split for row in source.rows} == {Split.TRAIN}
+    """Classes they stay, where one has another name."""
+    write_image_folder(tmp_path, ("train", "val", "tram"), 2)
+    source = FolderSource(tmp_path)
+    assert source.classes == ["train", "tram", "val"]
+    assert {row.split for row in source.rows} == {Split.TRAIN}
+
+
+def test_splits_without_classes(tmp_path: Path) -> None:
+    """Images directly in `train` and `val`: two splits, no class; what lies beside is counted."""
+    write_image_folder(tmp_path, ("train", "val", "test", ".git", "."), 2)
+    source = FolderSource(tmp_path)
+    assert source.classes == []
+    assert [(row.key, row.label, row.split) for row in source.rows] == [
+        ("train/000.png", -1, Split.TRAIN),
+        ("train/001.jpg", -1, Split.TRAIN),
+        ("val/000.png", -1, Split.VAL),
+        ("val/001.jpg", -1, Split.VAL),
+    ]
+    assert source.left_out == {"outside the split folders": 2}
 
 
 def test_a_val_split_without_classes_is_refused(tmp_path: Path) -> None:

@@ -68,3 +68,33 @@ def test_a_lost_shard_costs_its_own_images(folder: FolderSource, tmp_path: Path)
     (tmp_path / "shards" / "part-000.tar").unlink()
     found = list(source.read([source.rows[n].key for n in (5, 0, 4, 1)]))
     assert [isinstance(each, OSError) for each in found] == [False, True, False, True]
+
+
+def test_a_label_is_found_by_either_name(tmp_path: Path) -> None:
+    """WebDataset's up to the first dot, and the whole name but for the suffix."""
+    names = ["scan.v0.png", "scan.v1.png", "plain.left.png", "plain.png", "none.png"]
+    labels = {"scan.v0.cls": "b", "scan.v1.json": '{"label": "c"}', "plain.cls": "a"}
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name, text in labels.items():
+            add_member(shard, name, text.encode())
+        for name in names:
+            add_member(shard, name, b"x")
+    source = TarSource(tmp_path / "a.tar")
+    assert source.classes == ["a", "b", "c"]
+    assert [row.label for row in source.rows] == [1, 2, 0, 0, -1]
+
+
+def test_a_member_that_is_no_image_is_counted(folder: FolderSource, tmp_path: Path) -> None:
+    """Captions, resource forks; a name without suffix is an image by its first bytes."""
+    (data,) = folder.read([folder.rows[0].key])
+    assert isinstance(data, bytes)
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name in ("a.png", "b", "c", "._a.png", "a.txt", "d.txt", "__MACOSX/a.png"):
+            add_member(shard, name, data if name in ("a.png", "b") else b"x")
+    source = TarSource(tmp_path / "a.tar")
+    assert [row.key.rpartition(":")[2] for row in source.rows] == ["a.png", "b"]
+    assert source.left_out == {
+        "hidden, or left by a system": 2,
+        "of an unknown suffix (.txt)": 2,
+        "without suffix, and no image": 1,
+    }

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nvg.errors import WorkError
 from nvg.store import open_store
 from nvg.view.token_stats import measure_usage
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.estimate import plan_lines
 from pipeline.tokenize.report import Report
 from tests.makers import tiny_recipe, write_image_folder
 from tests.pipeline.images.makers import picture
@@ -77,6 +79,29 @@ def test_pictures_that_needed_more_are_counted(tokenizer: Path, tmp_path: Path) 
     ]
     work = json.loads((tmp_path / "a.vgs.report.json").read_text())["work"]
     assert sorted(work["pictures"].values()) == [1, 3]
+
+
+def test_files_that_are_no_rows_are_counted(tokenizer: Path, tmp_path: Path) -> None:
+    """In the plan, on the screen and in the file."""
+    write_image_folder(tmp_path / "images", ["ant", "."], 2)
+    recipe = tiny_recipe(tmp_path / "images")
+    line = "left out: 2 files: 2 outside a class folder"
+    assert line in plan_lines(recipe)
+    assert line in run(recipe, tokenizer, tmp_path / "a.vgs").lines()
+    report = json.loads((tmp_path / "a.vgs.report.json").read_text())
+    assert report["left_out"] == {"outside a class folder": 2}
+
+
+def test_a_pass_fails_where_too_many_images_do(made: tuple[Report, Path]) -> None:
+    """With the first reasons; as many as allowed are none too many."""
+    report, out = made
+    report.require_images(None)
+    report.require_images(len(BAD))
+    with pytest.raises(WorkError, match=rf"{out}: 3 of its 20 .* could not be read, 2 may be") as e:
+        report.require_images(len(BAD) - 1)
+    assert "ant/bad.jpg: not an image; bee/000.png: empty file" in str(e.value)
+    with pytest.raises(WorkError, match="none of its 20 images could be read; the first: ant"):
+        replace(report, errors=report.rows).require_images(None)
 
 
 def test_the_work_is_timed(made: tuple[Report, Path]) -> None:
