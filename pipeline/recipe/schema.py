@@ -60,6 +60,8 @@ class DataConfig:
     path: str = ""
     heldout: int = 0
     """How many, evenly spaced; 0 for none, and where the source has a val split of its own."""
+    label: str | None = None
+    """Column of labels in Parquet, Arrow and lists; None for the first of the usual names."""
     segments: str = ""
     """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
     exif: Exif | None = Exif.TURN

@@ -37,6 +37,12 @@ OPENERS: dict[SourceKind, Callable[[str], Source]] = {
     SourceKind.MANIFEST: ManifestSource,
 }
 
+LABELLED: dict[SourceKind, Callable[[str, str], Source]] = {
+    SourceKind.PARQUET: ParquetSource,
+    SourceKind.ARROW: ArrowSource,
+    SourceKind.MANIFEST: ManifestSource,
+}
+
 
 def open_source(config: DataConfig) -> Source:
     """The source a recipe names. SourceError when it is missing or empty."""
@@ -51,4 +57,8 @@ def open_source(config: DataConfig) -> Source:
         raise SourceError(f"data.path {config.path} cannot be reached: {reason}") from error
     if not exists:
         raise SourceError(f"data.path {config.path} does not exist")
-    return OPENERS[config.source](config.path)
+    if not config.label:
+        return OPENERS[config.source](config.path)
+    if config.source not in LABELLED:
+        raise SourceError(f"data.label names a column, and a {config.source.value} source has none")
+    return LABELLED[config.source](config.path, config.label)

@@ -8,8 +8,6 @@ from typing import Protocol
 from nvg.errors import InputError
 from nvg.store import Split
 
-MOST_CLASSES = 1_000_000  # an id beyond is a mistake, and would make as many names
-
 
 class SourceError(InputError):
     """A source that cannot be used; the message names the path and the remedy."""
@@ -37,24 +35,6 @@ class Source(Protocol):
 
     def fingerprint(self) -> str:
         """SHA-256 over what the source holds: it changes when that does."""
-
-
-def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
-    """Class names and the id of each label text; -1 for None.
-
-    All numbers: ids as they are, named by their number. Otherwise names in alphabetical order.
-    """
-    given = {label for label in labels if label is not None}
-    if all(label.isdecimal() for label in given):
-        ids = {label: int(label) for label in given}
-        top = max(ids.values(), default=-1)
-        if top >= MOST_CLASSES:
-            raise SourceError(f"{path} has label {top}: ids must be below {MOST_CLASSES}")
-        names = [str(n) for n in range(top + 1)]
-    else:
-        names = sorted(given)
-        ids = {name: n for n, name in enumerate(names)}
-    return names, [-1 if label is None else ids[label] for label in labels]
 
 
 def require_unicode(rows: Sequence[Row], path: object) -> None:

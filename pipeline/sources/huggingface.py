@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.sources.base import Row, SourceError, digest
 from pipeline.sources.grouped import read_grouped
+from pipeline.sources.labels import label_column, label_ids, number_names
 from pipeline.sources.place import Place
 from pipeline.sources.splits import parts_of, require_images
 
@@ -16,42 +17,65 @@ from pipeline.sources.splits import parts_of, require_images
 class _TableSource(ABC):
     """Files of rows `image: {bytes, path}` and `label`; a key is `FILE:ROW`.
 
-    Where no column is called `image`, the only one of that type is taken. Without a column `label`
-    no image has a class. Names of files or folders may tell splits apart (`parts_of`).
+    Where no column is called `image`, the only one of that type is taken. Labels are those of the
+    column `label`, else of `label_column`; without one no image has a class. Names of files or
+    folders may tell splits apart (`parts_of`).
     """
 
     kind: str
     suffix: str
 
-    def __init__(self, path: str | Path) -> None:
-        parts = parts_of(path, self.suffix)
+    def __init__(self, path: str | Path, label: str = "") -> None:
+        self.label, parts = label, parts_of(path, self.suffix)
         self.files = {part.name: part.place for part in parts}
         if not parts:
             raise SourceError(f"data.path {path} holds no *{self.suffix} files")
         self.rows: list[Row] = []
         self.classes: list[str] = []
         self.left_out: dict[str, int] = {}
+        listed: list[list[int | str | None]] = []
         for part in parts:
             try:
                 schema, labels = self._list(part.place)
                 self.column = _image_column(schema)
+                listed.append(labels)
+            except SourceError:
+                raise
             except (OSError, ValueError, KeyError) as error:
                 reason = str(error).splitlines()[0]
                 raise SourceError(
                     f"{part.place} is not image {self.kind} (columns image, label): {reason}"
                 ) from error
-            self.classes = self.classes or _class_names(schema.metadata)
-            self.rows += [Row(f"{part.name}:{n}", i, part.split) for n, i in enumerate(labels)]
+            column = self._label_of(schema, part.place)
+            self.classes = self.classes or _class_names(schema.metadata, column)
+        for part, ids in zip(parts, self._ids(listed, path), strict=True):
+            self.rows += [Row(f"{part.name}:{n}", i, part.split) for n, i in enumerate(ids)]
         if not self.rows:
             raise SourceError(f"data.path {path} holds no images")
         require_images(self.rows, (part.split for part in parts), path)
         top = max(row.label for row in self.rows)
-        self.classes = self.classes or [str(n) for n in range(top + 1)]
         if top >= len(self.classes):
             raise SourceError(f"{path} has label {top} but {len(self.classes)} class names")
 
+    def _ids(self, listed: list[list[int | str | None]], path: object) -> list[list[int]]:
+        """Class ids of the labels of each file; sets the names of classes without names."""
+        every = [label for labels in listed for label in labels]
+        if any(isinstance(label, str) for label in every):
+            texts = [None if label is None else str(label) for label in every]
+            self.classes, ids = label_ids(texts, path)
+        else:
+            ids = [-1 if label is None else int(label) for label in every]
+            names = number_names(ids, path)
+            self.classes = self.classes or names
+        rest = iter(ids)
+        return [[next(rest) for _ in labels] for labels in listed]
+
+    def _label_of(self, schema: Any, file: Place) -> str | None:
+        """The column of labels."""
+        return label_column(schema.names, self.label, file.parent)
+
     @abstractmethod
-    def _list(self, file: Place) -> tuple[Any, list[int]]:
+    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         """The schema of a file and its labels."""
 
     @abstractmethod
@@ -73,12 +97,12 @@ class ParquetSource(_TableSource):
 
     kind, suffix = "Parquet", ".parquet"
 
-    def _list(self, file: Place) -> tuple[Any, list[int]]:
+    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         with parquet_bytes(file) as reader:
             schema = reader.schema_arrow
-            if "label" not in schema.names:
-                return schema, [-1] * int(reader.metadata.num_rows)
-            return schema, _labels(reader.read(columns=["label"])["label"])
+            if (column := self._label_of(schema, file)) is None:
+                return schema, [None] * int(reader.metadata.num_rows)
+            return schema, _labels(reader.read(columns=[column])[column])
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a file; each row group that holds some is read once, its image bytes only."""
@@ -99,11 +123,11 @@ class ArrowSource(_TableSource):
 
     kind, suffix = "Arrow", ".arrow"
 
-    def _list(self, file: Place) -> tuple[Any, list[int]]:
+    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         table = _open_arrow(file)
-        if "label" not in table.schema.names:
-            return table.schema, [-1] * len(table)
-        return table.schema, _labels(table["label"])
+        if (column := self._label_of(table.schema, file)) is None:
+            return table.schema, [None] * len(table)
+        return table.schema, _labels(table[column])
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a memory-mapped file, one at a time: a set of them may be larger than memory."""
@@ -144,24 +168,34 @@ def _open_arrow(file: Place) -> Any:
         return pa.ipc.open_stream(source).read_all()
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> list[str]:
+def _class_names(metadata: dict[bytes, bytes] | None, column: str | None) -> list[str]:
     """Names of the classes from the Hugging Face features in a Parquet schema, if any."""
     import json
 
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features["label"]["names"]]
+        return [str(name) for name in features[column]["names"]]
     except (KeyError, ValueError, TypeError):
         return []
 
 
-def _labels(column: Any) -> list[int]:
-    """Class ids of a column of integers, -1 where there is none; ValueError for other types."""
+def _labels(column: Any) -> list[int | str | None]:
+    """A column of integers (floats without fraction among them) or of names.
+
+    None where there is none, NaN and an empty name included; ValueError for other types.
+    """
     import pyarrow as pa
 
-    if not pa.types.is_integer(column.type):
-        raise ValueError(f"label has type {column.type}, not an integer")
-    return [-1 if label is None else label for label in column.to_pylist()]
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return [(text or "").strip() or None for text in column.to_pylist()]
+    if pa.types.is_floating(kind):
+        values = [None if v is None or v != v else v for v in column.to_pylist()]
+        if all(value is None or float(value).is_integer() for value in values):
+            return [None if value is None else int(value) for value in values]
+    elif pa.types.is_integer(kind):
+        return list(column.to_pylist())
+    raise ValueError(f"labels have type {column.type}, neither whole numbers nor names")
 
 
 def _image_column(schema: Any) -> str:

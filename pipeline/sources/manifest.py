@@ -1,34 +1,41 @@
-"""A list of images: CSV or JSON lines with `path` and, where there are any, `label` and `split`."""
+"""A list of images: entries with `path` and, where there are any, `label` and `split`."""
 
 import csv
-import io
-import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from nvg.store import Split
-from pipeline.sources.base import Row, SourceError, digest, label_ids
+from pipeline.sources.base import Row, SourceError, digest
+from pipeline.sources.labels import label_column, label_ids
+from pipeline.sources.list_files import list_entries
 from pipeline.sources.place import Place
 from pipeline.sources.splits import OWN, TEST, WORDS, are_splits
 
+PATHS = ("path", "file", "file_name", "filename", "filepath", "image", "image_path")
+
+log = logging.getLogger("nvg")
+
 
 class ManifestSource:
-    """Images named by a .csv or .jsonl file, in its order; paths count from its folder.
+    """Images named by a list (`list_files`), in its order; paths count from its folder.
 
-    A path may be a URL. Labels are numbers or class names; without any, every label is -1. An
-    entry without a split is for training.
+    A path may be a URL. Labels are numbers or class names, in the column `label` (else
+    `label_column`); without any, every label is -1. An entry without a split is for training.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, label: str = "") -> None:
         listed = Place(path)
         self.root = listed.parent
         self.left_out: dict[str, int] = {}
         try:
-            entries = list(_entries(listed))
+            entries = list(_entries(listed, label))
+        except SourceError:
+            raise
         except (OSError, ValueError, csv.Error) as error:
-            raise SourceError(f"data.path {path} is no list of images: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise SourceError(f"data.path {path} is no list of images: {reason}") from error
         if not entries:
             raise SourceError(f"data.path {path} lists no images")
         if are_splits((word for _, _, word in entries), path):
@@ -55,36 +62,25 @@ class ManifestSource:
         if not self.root.is_local or "://" in key:
             return -1
         try:
-            return os.stat(os.path.join(self.root.root, key)).st_size
+            return os.stat(os.path.join(self.root.root, os.path.expanduser(key))).st_size
         except OSError:
             return -1
 
 
-def _entries(path: Place) -> Iterator[tuple[str, str | None, str]]:
+def _entries(listed: Place, wanted: str) -> Iterator[tuple[str, str | None, str]]:
     """Path, label text and word for the split of each entry. ValueError names a bad line."""
-    file = io.StringIO(path.read().decode("utf-8-sig"), newline="")
-    for number, entry in _lines(path, file):
-        name, label = entry.get("path"), entry.get("label")
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"line {number} has no path")
-        word = str(entry.get("split") or Split.TRAIN.value)
+    wanted, paths, column = wanted.strip().lower(), "", None
+    for number, entry in list_entries(listed):
+        if not paths:
+            paths = next((name for name in PATHS if name in entry), "")
+            if paths and paths != PATHS[0]:
+                log.info("%s: paths are those of column %s", listed, paths)
+        name = entry.get(paths)
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"line {number} has no path; its columns: {', '.join(entry)}")
+        column = column or label_column(entry, wanted, listed)
+        word = str(entry.get("split") or Split.TRAIN.value).strip()
         if word not in WORDS:
             raise ValueError(f"line {number} has split {word!r}, not {', '.join(WORDS)}")
-        yield name, None if label is None or label == "" else str(label), word
-
-
-def _lines(path: Place, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and content of each line that holds an entry."""
-    if path.name.endswith(".csv"):
-        reader = csv.DictReader(file)
-        for entry in reader:
-            yield reader.line_num, entry
-        return
-    if not path.name.endswith((".jsonl", ".ndjson")):
-        raise ValueError("its name must end in .csv or .jsonl")
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            entry = json.loads(line)
-            if not isinstance(entry, dict):
-                raise ValueError(f"line {number} is no object")
-            yield number, entry
+        label = entry.get(column) if column else None
+        yield name, None if label is None else str(label).strip() or None, word

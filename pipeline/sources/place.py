@@ -17,10 +17,11 @@ class Place:
     """A file or folder on one filesystem."""
 
     def __init__(self, location: str | Path) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(str(location).rstrip("/") or "/")
+        location = os.path.expanduser(str(location))
+        self.fs, self.root = fsspec.core.url_to_fs(location.rstrip("/") or "/")
         self.is_local = is_local(self.fs)
         # Absolute: workers may run in another folder.
-        self.location = self.root if self.is_local else str(location).rstrip("/")
+        self.location = self.root if self.is_local else location.rstrip("/")
 
     def __str__(self) -> str:
         return self.location
@@ -126,7 +127,7 @@ class Place:
 
     def _read_here(self, key: str) -> bytes | OSError:
         try:
-            return Path(self.root, key).read_bytes()
+            return Path(self.root, os.path.expanduser(key)).read_bytes()
         except OSError as error:
             return error
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from pipeline.sources.base import Row, SourceError, digest, label_ids, require_unicode
+from pipeline.sources.base import Row, SourceError, digest, require_unicode
 from pipeline.sources.grouped import read_grouped
+from pipeline.sources.labels import label_ids
 from pipeline.sources.names import (
     HEAD,
     JUNK,

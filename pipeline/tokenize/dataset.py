@@ -31,7 +31,6 @@ from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.unread import withdraw_unread
 
-
 log = logging.getLogger("nvg")
 
 BEGUN_BEFORE = (

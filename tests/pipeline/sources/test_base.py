@@ -9,7 +9,7 @@ from pipeline.sources import (
     SourceError,
     split_rows,
 )
-from pipeline.sources.base import digest, label_ids
+from pipeline.sources.base import digest
 
 
 @settings(deadline=None, max_examples=60)
@@ -37,16 +37,6 @@ def test_a_split_leaves_most_rows_to_train_on(heldout: int) -> None:
     """A negative number, or more than half of ten rows, is refused by the name of the key."""
     with pytest.raises(SourceError, match=rf"data\.heldout {heldout}\b.*0\.\.5"):
         split_rows([Row(str(n), 0) for n in range(10)], heldout)
-
-
-def test_numbers_are_ids_and_names_are_sorted() -> None:
-    """Ids as they are given, with the gaps between them; a mix of both is names."""
-    assert label_ids(["2", "0", None], "a") == (["0", "1", "2"], [2, 0, -1])
-    assert label_ids(["cat", "ant", None, "cat"], "a") == (["ant", "cat"], [1, 0, -1, 1])
-    assert label_ids(["1", "ant"], "a") == (["1", "ant"], [0, 1])
-    assert label_ids([], "a") == ([], [])
-    with pytest.raises(SourceError, match=r"list\.csv has label 1000000"):
-        label_ids(["1000000"], "list.csv")
 
 
 def test_a_digest_tells_lines_apart() -> None:

@@ -1,5 +1,6 @@
 """Parquet sources: Hugging Face image files, their rows, their classes, and what is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,24 @@ CELLS = pa.array([{"bytes": b"x", "path": None}], IMAGE)
         {"label": [1], "text": ["x"]},
         {"image": [b"x"], "label": [1]},
         {"image": ["x.png"], "label": [1]},
-        {"image": CELLS, "label": ["cat"]},
         {"image": CELLS, "label": [0.5]},
+        {"image": CELLS, "label": [[1]]},
+        {"image": CELLS, "label": [5_000_000_000]},
+        {"image": CELLS, "label": [-2]},
     ],
-    ids=["no image", "plain bytes", "paths", "text labels", "float labels"],
+    ids=["no image", "plain bytes", "paths", "fractions", "lists", "a huge id", "a negative id"],
 )
 def test_other_parquet_columns_are_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
     """What is not `image: {bytes, path}` and an integer `label` gives one line with the file."""
     pq.write_table(pa.table(columns), tmp_path / "odd.parquet")
     with pytest.raises(SourceError, match=r"odd\.parquet") as caught:
-        ParquetSource(tmp_path)
+        ParquetSource(tmp_path / "odd.parquet")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_table_without_labels_has_no_classes(tmp_path: Path) -> None:
     """For unconditional use: every label is -1."""
-    pq.write_table(pa.table({"image": CELLS, "target": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"image": CELLS, "score": [1]}), tmp_path / "a.parquet")
     source = ParquetSource(tmp_path)
     assert (source.classes, source.rows) == ([], [Row("a.parquet:0", -1)])
 
@@ -178,3 +181,34 @@ def test_an_empty_row_group_hides_no_row(tmp_path: Path) -> None:
             writer.write_table(pa.table({"image": cells, "label": labels}))
     source = ParquetSource(tmp_path)
     assert list(source.read([row.key for row in source.rows[::-1]])) == [b"z", b"y", b"x"]
+
+
+@pytest.mark.parametrize("name", ["labels", "fine_label", "class", "target", "label_name"])
+def test_usual_names_of_labels_are_found(tmp_path: Path, name: str) -> None:
+    """With the names of their classes, and of any type that tells classes."""
+    cells = pa.array([{"bytes": b"x", "path": None}] * 3, IMAGE)
+    features = json.dumps({"info": {"features": {name: {"names": ["a", "b", "c"]}}}})
+    table = pa.table({"image": cells, name: [2, None, 0]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": features}), tmp_path / "a.parquet")
+    source = ParquetSource(tmp_path)
+    assert source.classes == ["a", "b", "c"]
+    assert [row.label for row in source.rows] == [2, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "ids"),
+    [
+        ([1.0, None, float("nan")], ["0", "1"], [1, -1, -1]),
+        (["dog", "", "cat"], ["cat", "dog"], [1, -1, 0]),
+        (pa.array(["dog", None, "cat"]).dictionary_encode(), ["cat", "dog"], [1, -1, 0]),
+        ([-1, -1, 1], ["0", "1"], [-1, -1, 1]),
+    ],
+)
+def test_labels_of_other_types(
+    tmp_path: Path, labels: Any, names: list[str], ids: list[int]
+) -> None:
+    """Whole floats, as pandas has them beside a missing one; names."""
+    cells = pa.array([{"bytes": b"x", "path": None}] * 3, IMAGE)
+    pq.write_table(pa.table({"image": cells, "kind": labels}), tmp_path / "a.parquet")
+    source = ParquetSource(tmp_path, "kind")
+    assert (source.classes, [row.label for row in source.rows]) == (names, ids)

@@ -33,7 +33,9 @@ def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
         ("list.jsonl", '{"path": "a.png"}\n[1]\n', "line 2 is no object"),
         ("list.jsonl", "a.png\n", "list of images"),
         ("list.csv", "path,split\na.png,train\nb.png,dev\n", "line 3 has split 'dev', not train, "),
-        ("list.txt", "a.png\n", r"\.csv or \.jsonl"),
+        ("list.txt", "a.png\n", r"must end in one of \.csv"),
+        ("list.csv", "path;label\na.png;1\n", "line 2 has no path; its columns: path;label"),
+        ("list.csv", "path,label\na.png,5000000000\n", "label 5000000000"),
     ],
 )
 def test_lists_that_cannot_be_used_are_named(
@@ -45,6 +47,34 @@ def test_lists_that_cannot_be_used_are_named(
         ManifestSource(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_usual_names_of_columns_are_found(tmp_path: Path) -> None:
+    """The labels of pandas in a column `class`; a key names another column."""
+    listed = tmp_path / "list.csv"
+    listed.write_text("file_name , class, kind\na.png,10.0,x\nb.png,,y\nc.png,-1,x\n")
+    source = ManifestSource(listed)
+    assert [(row.key, row.label) for row in source.rows] == [
+        ("a.png", 10),
+        ("b.png", -1),
+        ("c.png", -1),
+    ]
+    assert ManifestSource(listed, "Kind").classes == ["x", "y"]
+    with pytest.raises(SourceError, match=r"data\.label is 'colour', which .*list\.csv does not"):
+        ManifestSource(listed, "colour")
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the list, and those in it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(b"one")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.csv").write_text("path\n~/a.png\n")
+    source = ManifestSource("~/lists/list.csv")
+    before = source.fingerprint()
+    assert list(source.read(["~/a.png"])) == [b"one"]
+    (tmp_path / "a.png").write_bytes(b"longer")
+    assert source.fingerprint() != before
 
 
 def test_an_entry_without_a_split_is_for_training(tmp_path: Path) -> None:

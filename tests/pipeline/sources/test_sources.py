@@ -26,7 +26,7 @@ from tests.pipeline.sources.makers import opened
         (SourceKind.WEBDATASET, "empty", "tar"),
         (SourceKind.WEBDATASET, "file", "uncompressed tar"),
         (SourceKind.MANIFEST, "empty", "no list of images"),
-        (SourceKind.MANIFEST, "file", r"\.csv or \.jsonl"),
+        (SourceKind.MANIFEST, "file", r"must end in one of \.csv"),
         (SourceKind.FOLDER, "file", "not a directory"),
         (SourceKind.PARQUET, "file", "columns image, label"),
         (SourceKind.PARQUET, "text", "columns image, label"),
@@ -49,6 +49,16 @@ def test_a_source_that_cannot_be_used_is_named(
         opened(kind, path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_column_of_labels_for_sources_that_have_columns(tmp_path: Path) -> None:
+    """It is used, and refused where there are none."""
+    listed = tmp_path / "a.csv"
+    listed.write_text("path,label,kind\na.png,1,cat\n")
+    config = DataConfig(source=SourceKind.MANIFEST, path=str(listed), label="kind")
+    assert open_source(config).classes == ["cat"]
+    with pytest.raises(SourceError, match=r"data\.label names a column, and a folder source has"):
+        open_source(DataConfig(source=SourceKind.FOLDER, path=str(tmp_path), label="kind"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SourceKind if kind is not SourceKind.DIGITS])

@@ -1,0 +1,69 @@
+"""Which column holds the labels, and their texts and numbers as class ids."""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+
+from pipeline.sources.base import SourceError
+
+MOST_CLASSES = 1_000_000  # an id beyond is a mistake, and would make as many names
+COLUMNS = ("label", "labels", "fine_label", "class", "target", "label_name")
+WHOLE = re.compile(r"(\d+)(?:\.0*)?")  # pandas writes ids as 10.0 where a label is missing
+NONE = re.compile(r"-1(?:\.0*)?")
+
+log = logging.getLogger("nvg")
+
+
+def label_column(columns: Collection[str], wanted: str, path: object) -> str | None:
+    """The column of labels: `wanted`, or the first of COLUMNS that is there; None without one.
+
+    A guess is said. SourceError where the wanted one is missing.
+    """
+    if wanted:
+        if wanted not in columns:
+            raise SourceError(
+                f"data.label is {wanted!r}, which {path} does not have: it has {', '.join(columns)}"
+            )
+        return wanted
+    found = next((name for name in COLUMNS if name in columns), None)
+    if found and found != COLUMNS[0]:
+        say_guess(found, str(path))
+    return found
+
+
+@cache
+def say_guess(column: str, path: str) -> None:
+    """A line that names the column of labels; once in a process."""
+    log.info("%s: labels are those of column %s (data.label names another)", path, column)
+
+
+def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
+    """Class names and the id of each label text; -1 for None.
+
+    All numbers: ids as they are (10.0 is 10, and -1 none), named by their number. Otherwise names
+    in alphabetical order.
+    """
+    given = {label for label in labels if label is not None}
+    whole = {label: WHOLE.fullmatch(label) for label in given if not NONE.fullmatch(label)}
+    if all(whole.values()):
+        ids = {label: int(match[1]) for label, match in whole.items() if match}
+        names = number_names(ids.values(), path)
+    else:
+        names = sorted(given)
+        ids = {name: n for n, name in enumerate(names)}
+    return names, [-1 if label is None else ids.get(label, -1) for label in labels]
+
+
+def number_names(ids: Iterable[int], path: object) -> list[str]:
+    """The names of classes without names, "0" to the largest id. SourceError for an odd id."""
+    lowest = highest = -1
+    for label in ids:
+        lowest, highest = min(lowest, label), max(highest, label)
+    if lowest < -1 or highest >= MOST_CLASSES:
+        wrong = lowest if lowest < -1 else highest
+        raise SourceError(
+            f"{path} has label {wrong}: ids must be 0..{MOST_CLASSES - 1}, or -1 for none; give "
+            "names instead"
+        )
+    return [str(n) for n in range(highest + 1)]
