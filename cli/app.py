@@ -11,14 +11,16 @@ from cli.evaluate import evaluate
 from cli.log import show_log
 from cli.options import (
     Address,
+    DataPath,
     DryRun,
     EngineName,
     ExportName,
     ForeignName,
-    RecipePath,
+    Heldout,
+    LabelColumn,
     Resume,
     Settings,
-    read_recipe,
+    read_images,
 )
 from cli.sample import sample
 from cli.train import train
@@ -57,6 +59,15 @@ class Verbs(TyperGroup):
         raise typer.Exit(code)
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version and end, where `--version` is given."""
+    if wanted:
+        from nvg import __version__
+
+        typer.echo(f"nvgctl {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
@@ -64,6 +75,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Next Visual Granularity: tokenize datasets, train on tokens, inspect and sample.",
 )
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print and exit")
+    ] = False,
+) -> None:
+    """Next Visual Granularity: tokenize datasets, train on tokens, inspect and sample."""
+
+
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
 
@@ -85,12 +107,17 @@ def import_weights(
 
 @app.command()
 def tokenize(
-    recipe: RecipePath,
+    data: DataPath,
     tokenizer: Annotated[Path, typer.Option(help="Autoencoder run directory or weights file")],
     out: Annotated[str, typer.Option(help="Store to write, NAME.vgs")],
     engine: Annotated[
         EngineName, typer.Option(help="Run chunks on Ray or in this process")
     ] = EngineName.RAY,
+    views: Annotated[
+        str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
+    ] = None,
+    heldout: Heldout = None,
+    label_column: LabelColumn = None,
     settings: Settings = None,
     resume: Resume = False,
     extend: Annotated[
@@ -105,16 +132,19 @@ def tokenize(
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Tokenize all images of a recipe into a store."""
+    """Tokenize all images, of a recipe or as they lie, into a store."""
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
+    from pipeline.tokenize.tokenizer import with_tokenizer
 
     if address and engine is not EngineName.RAY:
         raise InputError("--address names a Ray cluster: use --engine ray")
-    loaded = read_recipe(recipe, settings)
+    loaded = read_images(
+        data, settings, "data", views=views, heldout=heldout, label_column=label_column
+    )
     if dry_run:
-        typer.echo("\n".join(plan_lines(loaded, out)))
+        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, tokenizer), out)))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     where = Engine(engine.value)
@@ -223,6 +253,32 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
     if faults:
         typer.echo("repair it with `nvgctl tokenize ... --resume`", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def init(
+    data: Annotated[
+        str, typer.Argument(help="Images: a folder, Parquet, Arrow, tar, CSV or JSONL, path or URL")
+    ],
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the model's images (default: what suits them)")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Autoencoder run whose model the recipe takes")
+    ] = None,
+    views: Annotated[
+        str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
+    ] = None,
+    heldout: Heldout = None,
+    label_column: LabelColumn = None,
+) -> None:
+    """Print the commented recipe that images stand for, with sizes that suit them."""
+    from pipeline.data_recipe import DataOptions, init_recipe
+
+    options = DataOptions(
+        heldout=heldout, label_column=label_column, views=views, image_size=image_size
+    )
+    typer.echo(init_recipe(data, options, tokenizer), nl=False)
 
 
 app.command("sample")(sample)

@@ -10,12 +10,13 @@ from cli.options import (
     BatchSize,
     CompileName,
     Compiling,
+    Heldout,
     Settings,
     SplitName,
     WeightsName,
     Workers,
     by_name,
-    read_recipe,
+    read_images,
 )
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
@@ -24,7 +25,9 @@ evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or genera
 @evaluate.command("reconstruction")
 def reconstruction_verb(
     run: Annotated[Path, typer.Argument(help="Autoencoder run directory or weights file")],
-    data: Annotated[Path, typer.Option(help="Recipe whose held-out images are rebuilt")],
+    data: Annotated[
+        str, typer.Option(help="Recipe whose held-out images are rebuilt, or images as they lie")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report and the picture (default: the run)")
     ] = None,
@@ -42,6 +45,7 @@ def reconstruction_verb(
         str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
     ] = None,
     most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
+    heldout: Heldout = None,
     workers: Workers = None,
     address: Address = None,
     settings: Settings = None,
@@ -50,7 +54,7 @@ def reconstruction_verb(
     from pipeline.evaluate_reconstruction import ReconstructionOptions, evaluate_reconstruction
 
     options = by_name(ReconstructionOptions, locals())
-    recipe = read_recipe(data, settings)
+    recipe = read_images(data, settings, "data", heldout=heldout)
     lines = evaluate_reconstruction(run, recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))
 
@@ -58,7 +62,7 @@ def reconstruction_verb(
 @evaluate.command("generation")
 def generation_verb(
     run: Annotated[Path, typer.Argument(help="Generator run directory")],
-    data: Annotated[Path, typer.Option(help="Recipe of the real images")],
+    data: Annotated[str, typer.Option(help="Recipe of the real images, or these as they lie")],
     extractor: Annotated[
         str,
         typer.Option(
@@ -91,7 +95,7 @@ def generation_verb(
     from pipeline.sweep import sweep_generation
 
     options = by_name(GenerationOptions, locals())
-    recipe = read_recipe(data, data_settings)
+    recipe = read_images(data, data_settings, "data")
     verb = sweep_generation if sweep else evaluate_generation
     lines = verb(run, recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))

@@ -66,6 +66,16 @@ class CompileName(StrEnum):
 
 
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
+DataPath = Annotated[
+    str,
+    typer.Argument(
+        help="Recipe (.toml), or images: a folder, Parquet, Arrow, tar, CSV or JSONL, path or URL"
+    ),
+]
+Heldout = Annotated[
+    str | None, typer.Option(help="Images to hold out for measuring: a number, or 5%")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of labels in a table or list")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a recipe key: section.key=value (repeatable)"),
@@ -92,8 +102,15 @@ def by_name(kind: type[Options], given: dict[str, Any]) -> Options:
     return kind(**{field.name: given[field.name] for field in fields(kind)})
 
 
-def read_recipe(path: Path, settings: list[str] | None) -> Any:
-    """The recipe with its `--set` overrides."""
+def read_recipe(path: Path, settings: list[str] | None, *needs: str) -> Any:
+    """The recipe with its `--set` overrides, and the sections that the verb needs."""
     from pipeline.recipe import load_recipe
 
-    return load_recipe(path, settings or [])
+    return load_recipe(path, settings or [], needs=needs)
+
+
+def read_images(path: str, settings: list[str] | None, *needs: str, **options: Any) -> Any:
+    """The recipe, or the one that images stand for, with the verb's options for keys of it."""
+    from pipeline.data_recipe import DataOptions, read_data
+
+    return read_data(path, settings or [], DataOptions(**options), needs)

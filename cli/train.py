@@ -8,12 +8,16 @@ import typer
 
 from cli.options import (
     Address,
+    DataPath,
     DryRun,
+    Heldout,
+    LabelColumn,
     Memory,
     PartName,
     RecipePath,
     Resume,
     Settings,
+    read_images,
     read_recipe,
 )
 from nvg.errors import InputError
@@ -23,22 +27,34 @@ train = typer.Typer(no_args_is_help=True, help="Train the autoencoder or the gen
 
 @train.command("autoencoder")
 def train_autoencoder_verb(
-    recipe: RecipePath,
+    data: DataPath,
     out: Annotated[Path, typer.Option(help="Run directory")],
     start: Annotated[
         Path | None, typer.Option("--from", help="Start from the weights of a run or a file")
     ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the model's images, for data without a recipe")
+    ] = None,
+    heldout: Heldout = None,
+    label_column: LabelColumn = None,
     settings: Settings = None,
     resume: Resume = False,
     dry_run: DryRun = False,
     memory: Memory = None,
 ) -> None:
-    """Train the tokenizer on a recipe's images."""
+    """Train the tokenizer on images, of a recipe or as they lie."""
     from pipeline.train import fit_autoencoder
     from pipeline.train_plan import plan_autoencoder
 
     _require_dry(memory, dry_run)
-    loaded = read_recipe(recipe, settings)
+    loaded = read_images(
+        data,
+        settings,
+        *("data", "autoencoder.model"),
+        image_size=image_size,
+        heldout=heldout,
+        label_column=label_column,
+    )
     if dry_run:
         lines = plan_autoencoder(loaded, memory)
     else:
@@ -71,7 +87,7 @@ def train_generator_verb(
     if address and not workers:
         raise InputError("--address names a Ray cluster: say how many --workers train there")
     _require_dry(memory, dry_run)
-    loaded = read_recipe(recipe, settings)
+    loaded = read_recipe(recipe, settings, "generator")
     name = only.value if only else None
     if dry_run:
         lines = plan_generator(loaded, store, name, start, workers or 1, memory)

@@ -47,7 +47,7 @@ def read_table(
     override wins over the file whichever name each uses.
     """
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"cannot read recipe {path}: {reason}") from error
@@ -59,6 +59,11 @@ def read_table(
         log.warning(
             "%s uses old names, which the next version will not read: %s", path, ", ".join(former)
         )
+    return overridden(kind, table, overrides)
+
+
+def overridden(kind: type, table: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Nested tables of `kind` after `key.sub=value` overrides, which change them; ConfigError."""
     for override in overrides:
         _apply(table, override, kind)
     return table

@@ -121,7 +121,7 @@ def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> 
     Where images are held out, they are measured against the others too, as the floor. Returns the
     lines to print, in the main process. InputError when anything is missing.
     """
-    recipe = load_recipe(run / "config.toml", options.settings or ())
+    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
     with open_evaluation(run, data, recipe, options) as evaluation:
         measured = evaluation.measure(options.seed, recipe.sample)
     if measured is None or evaluation.real is None:

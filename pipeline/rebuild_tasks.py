@@ -26,7 +26,7 @@ from nvg.view.figures import png_bytes, stage_figure
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
 from pipeline.images.recipe_images import open_images
-from pipeline.recipe import Recipe
+from pipeline.recipe import AutoencoderSection, Recipe
 from pipeline.sources import split_rows
 
 SHOWN = 8  # images in the picture
@@ -150,7 +150,8 @@ def open_rebuilder(job: RebuildJob) -> Rebuilder:
 
 
 def _images(recipe: Recipe, model: Autoencoder, most: int | None) -> RowImages:
-    section = replace(recipe.autoencoder, model=model.config)  # the run's, not the recipe's
+    given = recipe.autoencoder or AutoencoderSection()
+    section = replace(given, model=model.config)  # the run's, not the recipe's
     images = open_images(replace(recipe, autoencoder=section))
     rows, kept = split_rows(images.source.rows, recipe.data.heldout)
     rows = (kept or rows)[:most]

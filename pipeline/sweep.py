@@ -49,7 +49,7 @@ def sweep_generation(run: Path, data: Recipe, options: GenerationOptions) -> lis
     Returns the lines to print. InputError, before any work, for settings that cannot be used.
     """
     new_figure(1, 1)  # no chart, no sweep: known at the start instead of after the last image
-    recipe = load_recipe(run / "config.toml", options.settings or ())
+    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
     combinations = read_combinations(run, options)
     log.info("%d combinations of %d images each", len(combinations), options.number)
     folder = options.out or run

@@ -141,6 +141,19 @@ def save_autoencoder(model: Autoencoder, out: Path) -> None:
 
 def load_autoencoder(path: Path) -> Autoencoder:
     """The autoencoder of a run directory or a weights file, in eval mode, on the CPU."""
+    file = autoencoder_file(path)
+    model = Autoencoder(read_config(AutoencoderConfig, file))
+    load_weights(model, file)
+    return model.eval()
+
+
+def autoencoder_config(path: Path) -> AutoencoderConfig:
+    """The shape of the autoencoder of a run directory or a weights file."""
+    return read_config(AutoencoderConfig, autoencoder_file(path))
+
+
+def autoencoder_file(path: Path) -> Path:
+    """The weights file of a run directory, or the file itself. CheckpointError without one."""
     file = path / AUTOENCODER_FILE if path.is_dir() else path
     if path.is_dir() and (path / INNER / AUTOENCODER_FILE).exists():
         raise CheckpointError(f"{path} is a run of generators: its tokenizer is {path / INNER}")
@@ -149,6 +162,4 @@ def load_autoencoder(path: Path) -> Autoencoder:
             f"{path} holds no {AUTOENCODER_FILE}: finish the run with "
             "`nvgctl train autoencoder ... --resume`, or name a weights file"
         )
-    model = Autoencoder(read_config(AutoencoderConfig, file))
-    load_weights(model, file)
-    return model.eval()
+    return file

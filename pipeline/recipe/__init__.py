@@ -11,6 +11,7 @@ from pipeline.recipe.schema import (
     TokenizeConfig,
     View,
     load_recipe,
+    resolved,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "TokenizeConfig",
     "View",
     "load_recipe",
+    "resolved",
 ]

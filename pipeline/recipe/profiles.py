@@ -79,7 +79,16 @@ def expand(table: Table) -> Table:
     name = given.pop("profile")
     if not isinstance(name, str) or name not in PROFILES:
         raise ConfigError(f"profile must be one of {', '.join(PROFILES)}, not {name!r}")
-    return merge(PROFILES[name], given)
+    return merge(_of_sections(PROFILES[name], given), given)
+
+
+def _of_sections(profile: Table, given: Table) -> Table:
+    """A profile for the sections that a recipe has; [sample] needs none to have its defaults."""
+    kept = {key: value for key, value in profile.items() if key in given or key == "sample"}
+    own = given.get("autoencoder")
+    if "autoencoder" in kept and isinstance(own, Mapping) and "model" not in own:
+        kept["autoencoder"] = {"train": kept["autoencoder"]["train"]}
+    return kept
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:

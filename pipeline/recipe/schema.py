@@ -12,7 +12,7 @@ from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.generator.config import GeneratorConfig
-from pipeline.recipe import presets, profiles
+from pipeline.recipe import presets, profiles, views
 
 
 class SourceKind(StrEnum):
@@ -129,11 +129,15 @@ class TokenizeConfig:
             raise ValueError(f"resize must be between 1 and 4, not {self.resize}")
 
 
+ABSENT: Any = None
+"""A section that a recipe leaves out; `load_recipe` sees to it that a verb has those it needs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderSection:
     """The tokenizer and its training."""
 
-    model: AutoencoderConfig
+    model: AutoencoderConfig = ABSENT
     train: AutoencoderTraining = field(default_factory=AutoencoderTraining)
 
 
@@ -141,17 +145,40 @@ class AutoencoderSection:
 class Recipe:
     """All settings of one dataset, from images to samples."""
 
-    data: DataConfig
-    autoencoder: AutoencoderSection
-    generator: GeneratorConfig
+    data: DataConfig = ABSENT
+    autoencoder: AutoencoderSection = ABSENT
+    generator: GeneratorConfig = ABSENT
     tokenize: TokenizeConfig = field(default_factory=TokenizeConfig)
     sample: SamplerConfig = field(default_factory=SamplerConfig)
 
+    def require(self, *sections: str, name: object = "the recipe") -> None:
+        """ConfigError for a section (`autoencoder.model`) that is absent."""
+        for section in sections:
+            found: Any = self
+            for part in section.split("."):
+                found = getattr(found, part, None)
+            if found is None:
+                raise ConfigError(
+                    f"{name} has no section [{section}], which is needed here: add it"
+                )
 
-def load_recipe(path: str | Path, overrides: Iterable[str] = (), warn: bool = True) -> Recipe:
-    """The recipe at `path`, overrides, preset and profile resolved; ConfigError names the key.
 
-    Without `warn` old names of keys are read in silence.
+def load_recipe(
+    path: str | Path, overrides: Iterable[str] = (), warn: bool = True, needs: Iterable[str] = ()
+) -> Recipe:
+    """The recipe at `path`, overrides, preset and profile resolved; ConfigError names file and key.
+
+    It has the sections `needs`. Without `warn` old names of keys are read in silence.
     """
-    table = presets.expand(read_table(Recipe, path, overrides, warn))
-    return build(Recipe, profiles.expand(table))
+    table = read_table(Recipe, path, overrides, warn)
+    try:
+        recipe = resolved(table)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    recipe.require(*needs, name=path)
+    return recipe
+
+
+def resolved(table: dict[str, Any]) -> Recipe:
+    """The recipe of a table with its preset and profile; ConfigError names the key."""
+    return build(Recipe, profiles.expand(presets.expand(views.expand(table))))

@@ -73,7 +73,7 @@ def plan_samples(run: Path, options: SampleOptions) -> tuple[SampleJob, list[str
     """What is sampled, and warnings; InputError, before any work, for what cannot be."""
     if run.suffix == ".safetensors" or (run / AUTOENCODER_FILE).exists():
         raise InputError(f"{run} is an autoencoder: name a run of generators")
-    recipe = load_recipe(run / "config.toml", options.settings or ())
+    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
     classes = read_classes(run)
     ids = class_ids(classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]

@@ -6,6 +6,7 @@ from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources.base import Row, Source, SourceError, digest, split_rows
 from pipeline.sources.digits import DigitsSource
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.found import find_data
 from pipeline.sources.huggingface import ArrowSource, ParquetSource
 from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.names import left_out_lines
@@ -24,6 +25,7 @@ __all__ = [
     "SourceError",
     "TarSource",
     "digest",
+    "find_data",
     "left_out_lines",
     "open_source",
     "split_rows",
@@ -51,7 +53,7 @@ def open_source(config: DataConfig) -> Source:
     if not config.path:
         raise SourceError(f"data.path is missing: a {config.source.value} source needs one")
     try:
-        exists = Place(config.path).exists()
+        exists = bool(Place(config.path).matches())
     except Exception as error:  # of any storage: no such protocol, no package, no credentials
         reason = str(error).splitlines()[0]
         raise SourceError(f"data.path {config.path} cannot be reached: {reason}") from error

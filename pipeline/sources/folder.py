@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from nvg.store import Split
@@ -84,7 +85,7 @@ class FolderSource:
         if empty := sorted(folders - set(self.classes)):
             more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
             names = ", ".join(empty[:NAMED]) + more
-            log.warning("%s: no class, since they hold no image: %s", self.root, names)
+            say_empty(str(self.root), names)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
@@ -93,6 +94,12 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Over keys and file sizes, as they were when the folder was listed."""
         return self._digest
+
+
+@cache
+def say_empty(path: str, names: str) -> None:
+    """A line that names directories which hold no image; once in a process."""
+    log.warning("%s: no class, since they hold no image: %s", path, names)
 
 
 def _splits_below(root: Place) -> dict[str, Split]:

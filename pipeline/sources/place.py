@@ -40,6 +40,14 @@ class Place:
         """Whether there is a file or folder."""
         return bool(self.fs.exists(self.root))
 
+    def matches(self) -> list["Place"]:
+        """The file or folder itself, or else the files that fit the name as a pattern, sorted."""
+        if self.exists():
+            return [self]
+        if not any(sign in self.root for sign in "*?["):
+            return []
+        return [Place(self.fs.unstrip_protocol(path)) for path in sorted(self.fs.glob(self.root))]
+
     def is_dir(self) -> bool:
         """Whether it is a folder."""
         return bool(self.fs.isdir(self.root))

@@ -36,13 +36,19 @@ class Part:
 def parts_of(path: str | Path, suffix: str) -> list[Part]:
     """The files of a source in the order of their names, without those of a test split.
 
-    They lie in the folder `path`, or in a folder for each split below it; or `path` is the only
-    one. Empty where there are none; SourceError when there is a val split and no train split.
+    They lie in the folder `path`, or in a folder for each split below it; or `path` is a pattern of
+    their names, or the only one. Empty where there are none; SourceError when there is a val split
+    and no train split.
     """
     place = Place(path)
-    if not place.is_dir():
-        return [Part(place.name, place)]
-    if files := place.holding(suffix):
+    matches = place.matches()
+    if len(matches) == 1 and not place.is_dir():
+        return [Part(matches[0].name, matches[0])]
+    if len({file.name for file in matches}) < len(matches):
+        raise SourceError(
+            f"data.path {path} fits files of one name in several folders: rename them"
+        )
+    if files := place.holding(suffix) if place.is_dir() else matches:
         found = [(file.name, file, _word(file.name.removesuffix(suffix))) for file in files]
         if not are_splits((word for _, _, word in found), place):
             return [Part(name, file) for name, file, _ in found]

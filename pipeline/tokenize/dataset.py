@@ -13,13 +13,11 @@ from nvg.errors import WorkError
 from nvg.progress import progress
 from nvg.store import Store
 from nvg.store.lock import writer_lock
-from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
-from nvg.tokenizer.config import Pyramid
+from nvg.tokenizer.autoencoder import load_autoencoder
 from pipeline.cluster import require_listener
 from pipeline.images.recipe_images import open_images
 from pipeline.images.threads import decode_threads
 from pipeline.recipe import Recipe
-from pipeline.sources import SourceError
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
@@ -29,6 +27,7 @@ from pipeline.tokenize.manifest import as_begun, make_manifest, prepare_store
 from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
+from pipeline.tokenize.tokenizer import with_tokenizer
 from pipeline.tokenize.unread import withdraw_unread
 
 log = logging.getLogger("nvg")
@@ -67,10 +66,11 @@ def tokenize_dataset(
     out = out if "://" in out else os.path.abspath(out)  # workers may run in another folder
     if engine is Engine.RAY:
         require_listener(address)
+    recipe = with_tokenizer(recipe, tokenizer)
     recipe = as_begun(recipe, out) if mode is not PassMode.NEW else recipe
     images = open_images(recipe)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
-    model = _load_tokenizer(tokenizer, recipe)
+    model = load_autoencoder(tokenizer)
     with _full_disk_named(out), writer_lock(out, break_lock):
         if mode is PassMode.EXTEND:
             extend_store(out, recipe, images, model)
@@ -96,22 +96,6 @@ def tokenize_dataset(
         report = make_report(store, work, images.source.left_out)
     report.write()
     return report
-
-
-def _load_tokenizer(path: Path, recipe: Recipe) -> Autoencoder:
-    """The recipe's autoencoder; SourceError where it is another, or one without structure."""
-    model = load_autoencoder(path)
-    if model.config != recipe.autoencoder.model:
-        raise SourceError(
-            f"{path} was trained with another [autoencoder.model] than the recipe's: use its own "
-            "recipe"
-        )
-    if model.config.pyramid is not Pyramid.GRANULARITY:
-        raise SourceError(
-            f"{path} is a scale pyramid, for comparison only: its tokens have no structure that a "
-            "store could hold"
-        )
-    return model
 
 
 @contextmanager

@@ -2,15 +2,15 @@
 
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
-    "train autoencoder": "recipe --out --from --set --resume/--no-resume --dry-run/--no-dry-run "
-    "--memory",
+    "train autoencoder": "data --out --from --image-size --heldout --label-column --set "
+    "--resume/--no-resume --dry-run/--no-dry-run --memory",
     "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
     "--address --dry-run/--no-dry-run --memory",
-    "tokenize": "recipe --tokenizer --out --engine --set --resume/--no-resume --extend --address "
-    "--break-lock --max-errors --dry-run/--no-dry-run",
+    "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "
+    "--resume/--no-resume --extend --address --break-lock --max-errors --dry-run/--no-dry-run",
     "import-weights": "file --from --out --tokenizer",
-    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --workers "
-    "--address --set",
+    "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --heldout "
+    "--workers --address --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --batch-size --compile --out "
     "--set-data --set --sweep --workers --address",
@@ -19,6 +19,7 @@ FLAGS = {
     "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",
     "view": "store --against --port",
     "verify": "store",
+    "init": "data --image-size --tokenizer --views --heldout --label-column",
     "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
     "--mask --tokenizer --weights --batch-size --compile --resume/--no-resume --workers "
     "--address --set",

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from nvg import __version__
 from nvg.config import dump
 from tests.cli.flags import FLAGS
 from tests.makers import tiny_recipe, write_image_folder
@@ -255,3 +256,25 @@ def test_a_pass_without_a_readable_image_fails(own: Path) -> None:
     result = nvgctl(f"tokenize @own.toml {line} --resume --max-errors 0", own)
     assert result.exit_code == 1
     assert "1 of its 12 images could not be read, 0 may be" in result.stderr
+
+
+def test_images_without_a_recipe(own: Path) -> None:
+    """Trained on, tokenized, rebuilt: the tokenizer has all that a recipe would say."""
+    small = "--set autoencoder.train.steps=2 --set autoencoder.train.batch_size=4"
+    made = nvgctl(f"train autoencoder @images --image-size 16 --out @ae {small}", own)
+    assert made.exit_code == 0, made.stderr
+    line = "tokenize @images --tokenizer @ae --out @new.vgs --views center,flip --heldout 25%"
+    planned = nvgctl(f"{line} --dry-run", own)
+    assert planned.stdout.startswith("12 images (9 train, 3 val) x 2 views"), planned.stderr
+    assert nvgctl(f"{line} --engine inline", own).exit_code == 0
+    rebuilt = nvgctl("evaluate reconstruction @ae --data @images -n 4", own)
+    assert rebuilt.exit_code == 0, rebuilt.stderr
+    (own / "my.toml").write_text(nvgctl("init @images --tokenizer @ae", own).stdout)
+    assert nvgctl("tokenize @my.toml --tokenizer @ae --out @my.vgs --dry-run", own).exit_code == 0
+
+
+def test_the_version_is_printed() -> None:
+    """That of the package."""
+
+    result = CliRunner().invoke(app, ["--version"], prog_name="nvgctl")
+    assert (result.exit_code, result.stdout) == (0, f"nvgctl {__version__}\n")

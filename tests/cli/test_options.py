@@ -55,4 +55,4 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
         assert found == fields[field.name], field.name
         if field.default is not dataclasses.MISSING:
             assert field.default == wanted[field.name].default, field.name
-    assert set(wanted) - set(fields) <= {"run", "data", "data_settings", "settings"}
+    assert set(wanted) - set(fields) <= {"run", "data", "data_settings", "heldout", "settings"}

@@ -1,0 +1,57 @@
+"""Sizes for images without a recipe: they fit, and every size makes a grid."""
+
+import pytest
+
+from nvg.errors import InputError
+from nvg.training.autoencoder.memory import autoencoder_memory
+from nvg.training.memory import device_of
+from pipeline.recipe import resolved
+from pipeline.recipe.presets import PRESETS
+from pipeline.recipe.sizes import MULTIPLIERS, sizes_for
+from tests.nvg.tokenizer.makers import tiny_model
+
+SMALL, LARGE = device_of(8), device_of(80)
+
+
+@pytest.mark.parametrize("image_size", MULTIPLIERS)
+def test_every_size_makes_a_recipe(image_size: int) -> None:
+    """Its table alone gives the model and training that were chosen; the preset is one."""
+    sizes = sizes_for(image_size, 5000, LARGE)
+    assert sizes.preset in PRESETS
+    section = resolved({"autoencoder": sizes.table()}).autoencoder
+    assert section.model == sizes.model
+    assert section.train == sizes.train
+    assert sizes.model.image_size == image_size
+
+
+def test_a_batch_fits_the_device() -> None:
+    """A larger device takes a larger one, never more than it has memory for."""
+    batches = []
+    for device in (SMALL, LARGE):
+        sizes = sizes_for(256, 1_000_000, device)
+        needed = autoencoder_memory(sizes.model, sizes.train, device.is_mixed)
+        assert sizes.train.batch_size <= needed.largest(device.bytes)
+        batches.append(sizes.train.batch_size)
+    assert batches[0] < batches[1]
+
+
+def test_few_images_get_small_batches_and_codebooks() -> None:
+    """A tenth of the images at most, and enough steps to learn something."""
+    few, many = (sizes_for(32, count, LARGE) for count in (300, 1_000_000))
+    assert (few.train.batch_size, many.train.batch_size) == (16, 256)
+    assert few.model.codebook_size < many.model.codebook_size == 4096
+    assert few.train.steps >= 1000
+    assert many.train.steps <= 200_000
+
+
+def test_a_size_without_a_grid_is_refused() -> None:
+    """The line names those that have one."""
+    with pytest.raises(InputError, match=r"--image-size 96 is none of 16, 32, 64"):
+        sizes_for(96, 100, LARGE)
+
+
+def test_a_given_model_is_taken() -> None:
+    """With the preset of its own grid."""
+    sizes = sizes_for(8, 100, LARGE, tiny_model())
+    assert (sizes.model, sizes.preset) == (tiny_model(), "small4")
+    assert not [key for key in sizes.why if key.startswith("autoencoder.model")]
