@@ -51,7 +51,7 @@ def reconstruction_verb(
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
-    from pipeline.evaluate_reconstruction import ReconstructionOptions, evaluate_reconstruction
+    from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
 
     options = by_name(ReconstructionOptions, locals())
     recipe = read_images(data, settings, "data", heldout=heldout)
@@ -91,8 +91,8 @@ def generation_verb(
     address: Address = None,
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
-    from pipeline.evaluate_generation import GenerationOptions, evaluate_generation
-    from pipeline.sweep import sweep_generation
+    from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
+    from pipeline.evaluation.sweep import sweep_generation
 
     options = by_name(GenerationOptions, locals())
     recipe = read_images(data, data_settings, "data")
@@ -113,7 +113,7 @@ def likelihood_verb(
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
 ) -> None:
     """Losses by stage and bits an image, on held-out rows of a store."""
-    from pipeline.evaluate_likelihood import LikelihoodOptions, evaluate_likelihood
+    from pipeline.evaluation.likelihood import LikelihoodOptions, evaluate_likelihood
 
     options = by_name(LikelihoodOptions, locals())
     typer.echo("\n".join(evaluate_likelihood(run, store, options)))

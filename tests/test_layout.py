@@ -55,6 +55,7 @@ PACKAGES |= {
     "pipeline": {*LIBRARY, "pipeline.recipe", "pipeline.sources", "pipeline.images"},
 }
 PACKAGES |= {"pipeline.sampling": set(PACKAGES)}
+PACKAGES |= {"pipeline.evaluation": set(PACKAGES)}
 PACKAGES |= {"pipeline.tokenize": set(PACKAGES)}
 PACKAGES |= {"cli": set(PACKAGES)}
 for _package in PACKAGES.keys() - {"nvg"}:
@@ -67,7 +68,7 @@ COVERED_BY = {
     "cli/train.py": "tests/cli/test_app.py",
     "nvg/kernels/nearest.py": "tests/nvg/quantizer/test_nearest.py",
     "nvg/quantizer/config.py": "tests/nvg/quantizer/test_codebook.py",
-    "pipeline/run_weights.py": "tests/pipeline/test_evaluate_likelihood.py",
+    "pipeline/run_weights.py": "tests/pipeline/evaluation/test_likelihood.py",
     "pipeline/sampling/batches.py": "tests/pipeline/sampling/test_sample.py",
     "pipeline/tokenize/dataset.py": "tests/pipeline/tokenize/test_engine.py",
 }

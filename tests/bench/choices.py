@@ -28,7 +28,7 @@ from filelock import FileLock
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.sampling.generators import Generators, load_generators
 from nvg.store import open_store
-from pipeline.evaluate_likelihood import likelihood_of
+from pipeline.evaluation.likelihood import likelihood_of
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.train import fit_autoencoder, fit_generator

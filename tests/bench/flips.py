@@ -23,7 +23,7 @@ from torch import Tensor
 from nvg.geometry import Geometry, labels, leaf_order
 from nvg.sampling.generators import load_generators
 from nvg.store import Split, Store, open_store
-from pipeline.evaluate_likelihood import likelihood_of
+from pipeline.evaluation.likelihood import likelihood_of
 from pipeline.train import fit_generator
 from tests.bench.choice_datasets import CIFAR_BASE, cifar_part, cifar_recipe
 from tests.bench.choices import cell, lines_of, tokenized

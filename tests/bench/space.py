@@ -22,7 +22,7 @@ from nvg.metrics.reconstruction import reconstruction_metrics
 from nvg.sampling.generators import load_generators
 from nvg.store import open_store
 from nvg.tokenizer.autoencoder import load_autoencoder
-from pipeline.evaluate_likelihood import likelihood_of
+from pipeline.evaluation.likelihood import likelihood_of
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.train import fit_generator
 from tests.bench.choices import DIGITS, cell, lines_of, quality, tokenized

@@ -14,8 +14,8 @@ from cli.sample import sample
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.config import Compile
 from nvg.store.export import ExportFormat
-from pipeline.evaluate_generation import GenerationOptions
-from pipeline.evaluate_reconstruction import ReconstructionOptions
+from pipeline.evaluation.generation import GenerationOptions
+from pipeline.evaluation.reconstruction import ReconstructionOptions
 from pipeline.sampling.options import SampleOptions
 from pipeline.tokenize.engine import Engine
 

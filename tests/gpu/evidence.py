@@ -32,7 +32,7 @@ from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.sampling.generators import load_generators
 from nvg.store import Split, open_store
 from nvg.view.figures import png_bytes, sample_figure
-from pipeline.evaluate_likelihood import likelihood_of
+from pipeline.evaluation.likelihood import likelihood_of
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import split_rows

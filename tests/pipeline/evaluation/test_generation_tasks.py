@@ -8,7 +8,12 @@ import torch
 
 from nvg.config import dump
 from nvg.sampling.config import Compile, SamplerConfig
-from pipeline.evaluation_tasks import EvaluationJob, RealBatch, SampledBatch, open_networks
+from pipeline.evaluation.generation_tasks import (
+    EvaluationJob,
+    RealBatch,
+    SampledBatch,
+    open_networks,
+)
 from pipeline.recipe import DataConfig, Recipe, SourceKind
 from tests.makers import run_verb, tiny_recipe, write_image_folder
 from tests.nvg.metrics.makers import CLASSIFIED

@@ -14,7 +14,13 @@ from nvg.metrics.reconstruction import BATCH, Reconstruction, measures_of
 from nvg.metrics.small_samples import distance_warnings, rounded
 from nvg.progress import progress
 from nvg.sampling.sampler import batch_ranges
-from pipeline.rebuild_tasks import Compared, Facts, Rebuilder, RebuildJob, open_rebuilder
+from pipeline.evaluation.reconstruction_tasks import (
+    Compared,
+    Facts,
+    Rebuilder,
+    RebuildJob,
+    open_rebuilder,
+)
 from pipeline.recipe import Recipe
 from pipeline.team import open_team, reachable
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.config import dump
 from nvg.errors import WorkError
-from pipeline.evaluate_generation import Evaluation
-from pipeline.evaluation_tasks import Networks
+from pipeline.evaluation.generation import Evaluation
+from pipeline.evaluation.generation_tasks import Networks
+from pipeline.evaluation.sweep import split_values
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.sweep import split_values
 from tests.makers import png_size, tiny_recipe, write_image_folder
 from tests.nvg.metrics.makers import CLASSIFIED
 from tests.nvg.sampling.makers import write_run

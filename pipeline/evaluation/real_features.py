@@ -12,7 +12,7 @@ from nvg.metrics.generation import Features
 from nvg.precision import PRECISION, Part
 from nvg.progress import progress
 from nvg.sampling.sampler import batch_ranges
-from pipeline.evaluation_tasks import Facts, Networks, RealBatch
+from pipeline.evaluation.generation_tasks import Facts, Networks, RealBatch
 from pipeline.team import Team
 
 BATCH = 64

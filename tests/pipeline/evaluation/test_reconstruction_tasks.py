@@ -9,7 +9,7 @@ import torch
 from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
 from nvg.pretrained.lpips import Perceptual
-from pipeline.rebuild_tasks import RebuildJob, open_rebuilder
+from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
 from tests.makers import run_verb, tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import OWN
 from tests.nvg.tokenizer.makers import write_autoencoder

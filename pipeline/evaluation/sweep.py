@@ -21,7 +21,7 @@ from nvg.metrics.small_samples import rounded
 from nvg.metrics.tradeoff import elbow, pareto_front
 from nvg.sampling.config import SamplerConfig
 from nvg.view.charts import SweepPoint, new_figure, sweep_chart
-from pipeline.evaluate_generation import Evaluation, GenerationOptions, open_evaluation
+from pipeline.evaluation.generation import Evaluation, GenerationOptions, open_evaluation
 from pipeline.recipe import Recipe, load_recipe
 
 RESULTS, CHART = "sweep.jsonl", "sweep.png"

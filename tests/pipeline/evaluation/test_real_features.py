@@ -7,8 +7,8 @@ import torch
 
 from nvg.metrics.generation import Features
 from nvg.sampling.config import Compile
-from pipeline.evaluation_tasks import EvaluationJob, Networks, RealBatch, open_networks
-from pipeline.real_features import RealFeatures, real_features
+from pipeline.evaluation.generation_tasks import EvaluationJob, Networks, RealBatch, open_networks
+from pipeline.evaluation.real_features import RealFeatures, real_features
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.team import open_team
 from tests.makers import tiny_recipe, write_image_folder

@@ -13,7 +13,7 @@ from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
 from nvg.store import Split, Store
 from nvg.training.checkpoint import Checkpoints
-from pipeline.evaluate_likelihood import LikelihoodOptions, evaluate_likelihood
+from pipeline.evaluation.likelihood import LikelihoodOptions, evaluate_likelihood
 from pipeline.run_weights import best_checkpoint, open_generators
 from pipeline.train import fit_generator
 from tests.makers import tiny_recipe

@@ -23,8 +23,14 @@ from nvg.sampling.generators import read_classes
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sampling.sampler import batch_ranges
 from nvg.view.figures import png_bytes, sample_figure
-from pipeline.evaluation_tasks import EvaluationJob, Facts, Networks, SampledBatch, open_networks
-from pipeline.real_features import RealFeatures, real_features
+from pipeline.evaluation.generation_tasks import (
+    EvaluationJob,
+    Facts,
+    Networks,
+    SampledBatch,
+    open_networks,
+)
+from pipeline.evaluation.real_features import RealFeatures, real_features
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.team import Team, open_team, reachable
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cli.app import app
 from nvg.config import dump
 from nvg.errors import InputError
-from pipeline.evaluate_generation import balanced
+from pipeline.evaluation.generation import balanced
 from pipeline.recipe import DataConfig, SourceKind
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.metrics.makers import CLASSIFIED

@@ -1,0 +1,1 @@
+"""The evaluation verbs: a tokenizer or generators -> measures, a report, pictures."""
