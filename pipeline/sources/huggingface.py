@@ -26,7 +26,7 @@ class _TableSource(ABC):
     suffix: str
 
     def __init__(self, path: str | Path, label: str = "") -> None:
-        self.label, parts = label, parts_of(path, self.suffix)
+        self.path, self.label, parts = str(path), label, parts_of(path, self.suffix)
         self.files = {part.name: part.place for part in parts}
         if not parts:
             raise SourceError(f"data.path {path} holds no *{self.suffix} files")
@@ -46,7 +46,7 @@ class _TableSource(ABC):
                 raise SourceError(
                     f"{part.place} is not image {self.kind} (columns image, label): {reason}"
                 ) from error
-            column = self._label_of(schema, part.place)
+            column = self._label_of(schema)
             self.classes = self.classes or _class_names(schema.metadata, column)
         for part, ids in zip(parts, self._ids(listed, path), strict=True):
             self.rows += [Row(f"{part.name}:{n}", i, part.split) for n, i in enumerate(ids)]
@@ -70,9 +70,9 @@ class _TableSource(ABC):
         rest = iter(ids)
         return [[next(rest) for _ in labels] for labels in listed]
 
-    def _label_of(self, schema: Any, file: Place) -> str | None:
+    def _label_of(self, schema: Any) -> str | None:
         """The column of labels."""
-        return label_column(schema.names, self.label, file.parent)
+        return label_column(schema.names, self.label, self.path)
 
     @abstractmethod
     def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
@@ -100,7 +100,7 @@ class ParquetSource(_TableSource):
     def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         with parquet_bytes(file) as reader:
             schema = reader.schema_arrow
-            if (column := self._label_of(schema, file)) is None:
+            if (column := self._label_of(schema)) is None:
                 return schema, [None] * int(reader.metadata.num_rows)
             return schema, _labels(reader.read(columns=[column])[column])
 
@@ -125,7 +125,7 @@ class ArrowSource(_TableSource):
 
     def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         table = _open_arrow(file)
-        if (column := self._label_of(table.schema, file)) is None:
+        if (column := self._label_of(table.schema)) is None:
             return table.schema, [None] * len(table)
         return table.schema, _labels(table[column])
 

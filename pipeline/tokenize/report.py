@@ -80,7 +80,8 @@ class Report:
         for kind, count in self.errors_by_kind.items():
             lines.append(f"  {count} x {kind}{AGAIN if kind == UNREAD else ''}")
         lines += left_out_lines(self.left_out)
-        lines += [f"  {count} pictures {words}" for words, count in work.pictures.items()]
+        for words, count in work.pictures.items():
+            lines.append(f"  {count} picture{'s' if count != 1 else ''} {words}")
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
             lines += [

@@ -125,7 +125,7 @@ def test_values_are_split_at_their_commas() -> None:
     ("sweeps", "words"),
     [
         (["sample.tpo_p=0.5"], "unknown key sample.tpo_p"),
-        (["sample.top_p=0.5,1.5"], "--sweep sample.top_p=1.5: sample: top_p must be in"),
+        (["sample.top_p=0.5,1.5"], "run/config.toml: sample: top_p must be in"),
         (["sample.top_p=nan"], "sample.top_p must be a finite number"),
         (["sample.top_p="], "has an empty value"),
         (["sample.top_p"], "has an empty value"),

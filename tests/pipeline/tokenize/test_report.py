@@ -72,10 +72,10 @@ def test_pictures_that_needed_more_are_counted(tokenizer: Path, tmp_path: Path) 
         picture().save(tmp_path / "images" / "ant" / name, exif=exif)
     Image.new("LA", (9, 9)).save(tmp_path / "images" / "ant" / "clear.png")
     report = run(tiny_recipe(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
-    lines = [line.strip() for line in report.lines() if " pictures " in line]
+    lines = [line.strip() for line in report.lines() if " picture" in line]
     assert lines == [
         "3 pictures turned upright by EXIF",
-        "1 pictures transparent, laid on data.background",
+        "1 picture transparent, laid on data.background",
     ]
     work = json.loads((tmp_path / "a.vgs.report.json").read_text())["work"]
     assert sorted(work["pictures"].values()) == [1, 3]
