@@ -24,6 +24,7 @@ from pipeline.images.blocks import UNREAD, Block
 from pipeline.images.pixels import Fix
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.sources import Place
+from pipeline.tokenize.batches import batch_encoder
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
@@ -99,8 +100,9 @@ class ChunkTokenizer:
             torch.set_num_threads(threads)
         self.device = default_device()
         self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
-        self.batch_size, self.precision = batch_size, precision
+        self.batch_size = batch_size
         self.features = FeatureEncoder(features, self.device) if features else None
+        self.encode = batch_encoder(self.model, precision, self.features)
 
     def __call__(self, block: Block) -> Block:
         """Replace the columns USED by leaves [B, X, N], content [B, X, T], stage_error [B, S].
@@ -116,26 +118,27 @@ class ChunkTokenizer:
         error = np.full((count, geometry.stages), np.nan, np.float32)
         dims = self.features.dims if self.features else 0
         features = np.zeros((count, views, geometry.positions, dims), np.uint8)
-        has_maps = "segments" in block
         valid = np.flatnonzero(block["reason"] == "")
-        for start in range(0, len(valid), self.batch_size):
-            rows = valid[start : start + self.batch_size]
-            batch = ImageBatch(
-                rearrange(pixels[rows], "b v c y x -> (b v) c y x"),
-                rearrange(block["segments"][rows], "b v n -> (b v) n") if has_maps else None,
-            )
-            images, segments = batch.tensors(self.device)
-            found = self.model.tokenize(images, segments, self.precision)
-            parts = [part.cpu() for part in found]
-            split = [rearrange(p.numpy(), "(b v) n -> b v n", v=views) for p in parts]
+        starts = range(0, len(valid), self.batch_size)
+        parts = [valid[start : start + self.batch_size] for start in starts]
+        made = self.encode(_images(block, rows) for rows in parts)
+        for rows, found in zip(parts, made, strict=True):
+            split = [rearrange(p.numpy(), "(b v) ... -> b v ...", v=views) for p in found]
             leaves[rows], content[rows], error[rows] = split[0], split[1], split[2].mean(1)
             if self.features:
-                codes = self.features(images).cpu().numpy()
-                features[rows] = rearrange(codes, "(b v) n p -> b v n p", v=views)
+                features[rows] = split[3]
         kept = {name: column for name, column in block.items() if name not in USED}
-        made = {"leaves": leaves, "content": content, "stage_error": error}
-        made |= {FEATURES: features} if self.features else {}
-        return kept | made | {"encode_seconds": _per_row(began, count)}
+        tokens = {"leaves": leaves, "content": content, "stage_error": error}
+        tokens |= {FEATURES: features} if self.features else {}
+        return kept | tokens | {"encode_seconds": _per_row(began, count)}
+
+
+def _images(block: Block, rows: np.ndarray[Any, Any]) -> ImageBatch:
+    """All views of some rows."""
+    pixels = rearrange(block["pixels"][rows], "b v c y x -> (b v) c y x")
+    if "segments" not in block:
+        return ImageBatch(pixels)
+    return ImageBatch(pixels, rearrange(block["segments"][rows], "b v n -> (b v) n"))
 
 
 def commit_chunk(block: Block, store_path: str) -> Block:
