@@ -1,6 +1,7 @@
 """The training verbs: recipe + directories -> a trained run, and the lines that sum it up."""
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,6 +46,10 @@ def fit_autoencoder(
 
     A new run starts from the weights of `start_from`, where that is given.
     """
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise InputError(
+            f"train autoencoder runs in one process, not in {processes}: start it without torchrun"
+        )
     opened = open_images(recipe)
     rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
     images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
