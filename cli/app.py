@@ -24,7 +24,7 @@ from cli.options import (
 )
 from cli.sample import sample
 from cli.train import train
-from nvg.errors import InputError, WorkError
+from nvg.errors import InputError, WorkError, speaker
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
@@ -55,7 +55,7 @@ class Verbs(TyperGroup):
                 1,
                 f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 shows where)",
             )
-        typer.echo(f"nvgctl: {line}", err=True)
+        typer.echo(f"nvgctl: {speaker()}{line}", err=True)
         raise typer.Exit(code)
 
 

@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from nvg.errors import rank
+
 LOGGER = logging.getLogger("nvg")
 
 
@@ -17,7 +19,9 @@ class BarHandler(logging.Handler):
 
 
 def show_log() -> None:
-    """Show the library's messages from INFO on; idempotent."""
-    if not any(isinstance(handler, BarHandler) for handler in LOGGER.handlers):
+    """Show the library's messages from INFO on; of several processes the first does. Idempotent."""
+    if rank() > 0:
+        LOGGER.handlers = [logging.NullHandler()]  # without any, Python would show warnings
+    elif not any(isinstance(handler, BarHandler) for handler in LOGGER.handlers):
         LOGGER.addHandler(BarHandler())
         LOGGER.setLevel(logging.INFO)

@@ -87,7 +87,7 @@ Compiling = Annotated[
 ]
 Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Share the images out over N processes of a Ray cluster")
+    int | None, typer.Option(min=1, help="Share the work out over N processes of a Ray cluster")
 ]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto or HOST:PORT")]
 Memory = Annotated[

@@ -17,6 +17,7 @@ from cli.options import (
     RecipePath,
     Resume,
     Settings,
+    Workers,
     read_images,
     read_recipe,
 )
@@ -39,13 +40,17 @@ def train_autoencoder_verb(
     label_column: LabelColumn = None,
     settings: Settings = None,
     resume: Resume = False,
+    workers: Workers = None,
+    address: Address = None,
     dry_run: DryRun = False,
     memory: Memory = None,
 ) -> None:
     """Train the tokenizer on images, of a recipe or as they lie."""
+    from pipeline.ray_train import fit_autoencoder_on_ray
     from pipeline.train import fit_autoencoder
     from pipeline.train_plan import plan_autoencoder
 
+    _require_workers(address, workers)
     _require_dry(memory, dry_run)
     loaded = read_images(
         data,
@@ -56,10 +61,12 @@ def train_autoencoder_verb(
         label_column=label_column,
     )
     if dry_run:
-        lines = plan_autoencoder(loaded, memory)
+        lines = plan_autoencoder(loaded, memory, workers or 1)
+    elif workers:
+        lines = fit_autoencoder_on_ray(loaded, out, resume, workers, address, start)
     else:
         lines = fit_autoencoder(loaded, out, resume, start)
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @train.command("generator")
@@ -73,19 +80,17 @@ def train_generator_verb(
     only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
     settings: Settings = None,
     resume: Resume = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Train in N processes of a Ray cluster")
-    ] = None,
+    workers: Workers = None,
     address: Address = None,
     dry_run: DryRun = False,
     memory: Memory = None,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
-    from pipeline.train import fit_generator, fit_on_ray
+    from pipeline.ray_train import fit_on_ray
+    from pipeline.train import fit_generator
     from pipeline.train_plan import plan_generator
 
-    if address and not workers:
-        raise InputError("--address names a Ray cluster: say how many --workers train there")
+    _require_workers(address, workers)
     _require_dry(memory, dry_run)
     loaded = read_recipe(recipe, settings, "generator")
     name = only.value if only else None
@@ -96,6 +101,12 @@ def train_generator_verb(
     else:
         lines = fit_generator(loaded, store, out, name, resume, start)
     typer.echo("\n".join(lines), nl=bool(lines))
+
+
+def _require_workers(address: str | None, workers: int | None) -> None:
+    """InputError for a cluster in which nothing is to run."""
+    if address and not workers:
+        raise InputError("--address names a Ray cluster: say how many --workers train there")
 
 
 def _require_dry(memory: float | None, dry_run: bool) -> None:

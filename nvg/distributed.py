@@ -1,7 +1,7 @@
 """The processes that train together: one, or those that torchrun or Ray Train started."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(minutes=30)  # a store that is preloaded by one process keeps the others waiting
+BUCKET_BYTES = 64 << 20  # of one message: large enough for the wire, small beside the gradients
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    host: Any = None
+    """Group for objects in main memory, where the default one would wait for the devices."""
 
     @property
     def is_main(self) -> bool:
@@ -50,7 +55,7 @@ class World:
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value)
+        dist.all_gather_object(found, value, group=self.host)
         return found
 
     def collect(self, value: Value) -> list[Value]:
@@ -58,7 +63,7 @@ class World:
         if self.size == 1:
             return [value]
         found: list[Any] | None = [None] * self.size if self.is_main else None
-        dist.gather_object(value, found)
+        dist.gather_object(value, found, group=self.host)
         return found or []
 
     def agree(self, value: Value) -> Value:
@@ -66,13 +71,50 @@ class World:
         if self.size == 1:
             return value
         sent = [value]
-        dist.broadcast_object_list(sent)
+        dist.broadcast_object_list(sent, group=self.host)
         return sent[0]
+
+    @torch.no_grad()
+    def sum(self, tensors: Iterable[Tensor]) -> None:
+        """Add up each tensor over the processes, in place; all pass the same shapes in one order.
+
+        In few messages, all under way at once; nothing waits for the device.
+        """
+        if self.size == 1:
+            return
+        under_way = []
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+        for bucket, flat, work in under_way:
+            work.wait()
+            parts = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    @torch.no_grad()
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the tensors of the main one, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one dtype, in order, up to BUCKET_BYTES together."""
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        waiting = by_dtype.setdefault(tensor.dtype, [])
+        if waiting and sum(t.nbytes for t in waiting) + tensor.nbytes > BUCKET_BYTES:
+            yield by_dtype.pop(tensor.dtype)
+            waiting = by_dtype.setdefault(tensor.dtype, [])
+        waiting.append(tensor)
+    yield from by_dtype.values()
 
 
 def default_device() -> torch.device:
@@ -89,16 +131,30 @@ def joined() -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        _enter("nccl" if device.type == "cuda" else "gloo")
         entered = True
     try:
         if dist.is_initialized():
-            yield World(dist.get_rank(), dist.get_world_size(), device)
+            on_gpu = device.type == "cuda" and dist.get_world_size() > 1
+            host = dist.new_group(backend="gloo", timeout=TIMEOUT) if on_gpu else None
+            yield World(dist.get_rank(), dist.get_world_size(), device, host)
         else:
             yield World(0, 1, device)
     finally:
         if entered:
             dist.destroy_process_group()
+
+
+def _enter(backend: str) -> None:
+    """Make the process group that the environment describes.
+
+    Under a name of its own after each restart by torchrun, whose store still has the addresses of
+    the processes before: one that is restarted early would call those.
+    """
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    named = PrefixStore(f"attempt-{attempt}", store)
+    dist.init_process_group(backend, timeout=TIMEOUT, store=named, rank=rank, world_size=size)
 
 
 def replicate(module: nn.Module, world: World) -> nn.Module:

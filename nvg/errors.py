@@ -1,4 +1,10 @@
-"""Errors that reach the user as one line with the remedy."""
+"""Errors that reach the user as one line with the remedy, and which of several processes speaks.
+
+torchrun and Ray Train tell a process its place in the environment; the first one logs for all.
+"""
+
+import os
+import socket
 
 
 class InputError(ValueError):
@@ -10,3 +16,18 @@ class WorkError(RuntimeError):
 
     Finished work is kept; the command line exits with 1.
     """
+
+
+def rank() -> int:
+    """The number of this process among those that work together; 0 for one that is alone."""
+    return int(os.environ.get("RANK", "0")) if _processes() > 1 else 0
+
+
+def speaker() -> str:
+    """What an error line begins with: `rank 1 of 8 on node7: `; nothing in a process alone."""
+    size = _processes()
+    return f"rank {rank()} of {size} on {socket.gethostname()}: " if size > 1 else ""
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -80,6 +80,7 @@ def train_on_ray(
 
     _, gpus = start_ray(address)
     notes = Path(job["out"]) / NOTES
+    shutil.rmtree(notes, ignore_errors=True)  # of a driver that was killed
     trainer = TorchTrainer(
         worker,
         train_loop_config=job,
@@ -91,15 +92,18 @@ def train_on_ray(
             failure_config=FailureConfig(max_failures=RESTARTS),
         ),
     )
+    failed: Exception | None = None
     try:
         trainer.fit()
-    except Exception as error:  # Ray wraps what a worker raised, and keeps its last line
-        raise WorkError(_last_line(error)) from error
+    except Exception as error:
+        failed = error
     finally:
         refused = [path.read_text() for path in notes.glob(REFUSED)]
         shutil.rmtree(notes, ignore_errors=True)
     if refused:
-        raise InputError(refused[0])
+        raise InputError(refused[0]) from failed
+    if failed:  # Ray wraps what a worker raised, and keeps its last line
+        raise WorkError(_last_line(failed)) from failed
 
 
 class Worker:

@@ -1,15 +1,12 @@
 """The training verbs: recipe + directories -> a trained run, and the lines that sum it up."""
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from nvg.choices import TrainingCrop
 from nvg.distributed import joined
-from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import class_ids, load_generators
@@ -24,10 +21,9 @@ from nvg.training.generator.place import require_place
 from nvg.training.generator.shape import shape_to_start_from
 from nvg.training.generator.train import STARTED_FROM, train_generator
 from nvg.training.run_dir import Run, RunError
-from nvg.training.run_lock import RESTART_SECONDS, run_lock
+from nvg.training.run_lock import run_lock
 from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
-from pipeline.cluster import NOTES, REFUSED
 from pipeline.images.blocks import RowImages
 from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
@@ -40,32 +36,42 @@ SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
 
 
 def fit_autoencoder(
-    recipe: Recipe, out: Path, resume: bool, start_from: Path | None = None
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    start_from: Path | None = None,
+    lock_seconds: float = RETRY_SECONDS,
 ) -> list[str]:
     """Train the autoencoder into `out`; writes weights, metrics and reconstructions.png.
 
-    A new run starts from the weights of `start_from`, where that is given.
+    A new run starts from the weights of `start_from`, where that is given. Of several processes
+    the main one writes, and has lines to say.
     """
-    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        raise InputError(
-            f"train autoencoder runs in one process, not in {processes}: start it without torchrun"
-        )
-    opened = open_images(recipe)
-    rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
-    images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
-    heldout = opened.center_crops(kept) if kept else None
-    with run_lock(out, ["autoencoder"]):
-        run = Run(out, recipe, resume, ("data", "autoencoder"))
+    with ExitStack() as held:
+        world = held.enter_context(joined())
+        opened = open_images(recipe)
+        rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
+        images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
+        heldout = opened.center_crops(kept) if kept else None
+        if world.is_main:
+            held.enter_context(run_lock(out, ["autoencoder"], lock_seconds))
+        goes_on = resume or not world.is_main
+        run = Run(out, recipe, goes_on, ("data", "autoencoder"), writes=world.is_main)
         if (out / AUTOENCODER_FILE).exists() and not run.checkpoints.steps():
             raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
-        measures = train_autoencoder(
-            recipe.autoencoder.model, recipe.autoencoder.train, images, heldout, run, start_from
-        )
-        model = load_autoencoder(out)
-        write_atomic(out / "reconstructions.png", reconstruction_picture(model, heldout or images))
-    lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(model)[:16]}"]
+        model, training = recipe.autoencoder.model, recipe.autoencoder.train
+        measures = train_autoencoder(model, training, images, heldout, run, start_from, world)
+        skipped = {
+            key: reason for own in world.gather(images.skipped) for key, reason in own.items()
+        }
+        if not world.is_main:
+            return []
+        trained = load_autoencoder(out)
+        picture = reconstruction_picture(trained, heldout or images)
+        write_atomic(out / "reconstructions.png", picture)
+    lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(trained)[:16]}"]
     lines += left_out_lines(opened.source.left_out)
-    lines += [f"skipped {key}: {reason}" for key, reason in images.skipped.items()]
+    lines += [f"skipped {key}: {reason}" for key, reason in skipped.items()]
     if measures:
         stages = " ".join(f"{error:.3f}" for error in measures.stage_error)
         lines += [
@@ -148,49 +154,9 @@ def require_start(
         shape_to_start_from(start_from, part, transformer, variant, store)
 
 
-def fit_on_ray(
-    recipe: Recipe,
-    store_path: str,
-    out: Path,
-    only: str | None,
-    resume: bool,
-    workers: int,
-    address: str | None,
-    start_from: Path | None = None,
-) -> list[str]:
-    """The same in several processes of a Ray cluster, where `out` and the store can be reached."""
-    from pipeline.cluster import require_listener, train_on_ray
-
-    require_listener(address)
-    store = open_store(store_path)
-    store.require_finished()
-    start_from = start_of(recipe, store, parts_named(only), out, start_from)
-    Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
-    location = store_path if "://" in store_path else str(Path(store_path).absolute())
-    job = {"recipe": recipe, "store": location, "out": str(out.absolute()), "only": only}
-    job |= {"resume": resume, "start_from": start_from and start_from.absolute()}
-    train_on_ray(train_worker, job, workers, address)
-    names = [out / f"{part.value}.safetensors" for part in parts_named(only)]
-    return [f"{name}: trained on {store_path} by {workers} workers" for name in names]
-
-
 def parts_named(only: str | None) -> list[GeneratorKind]:
     """The generators to train: both, or one."""
     return [GeneratorKind(only)] if only else list(GeneratorKind)
-
-
-def train_worker(job: dict[str, Any]) -> None:
-    """One process of the run; one that is started again resumes.
-
-    An error of the input would only recur: it is written down for the driver to raise.
-    """
-    out = Path(job["out"])
-    resume = job["resume"] or (out / "checkpoints").exists()
-    try:
-        recipe, store, start_from = job["recipe"], job["store"], job["start_from"]
-        fit_generator(recipe, store, out, job["only"], resume, start_from, RESTART_SECONDS)
-    except InputError as error:
-        (out / NOTES / REFUSED).write_text(str(error))
 
 
 def preview_writer(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]:

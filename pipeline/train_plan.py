@@ -20,8 +20,11 @@ from pipeline.sources import left_out_lines, open_source, split_rows
 from pipeline.train import parts_named, require_start
 
 
-def plan_autoencoder(recipe: Recipe, memory: float | None = None) -> list[str]:
-    """What training the autoencoder would do, and its memory on a GPU of `memory` GiB, or here."""
+def plan_autoencoder(recipe: Recipe, memory: float | None = None, processes: int = 1) -> list[str]:
+    """What training the autoencoder would do, and the memory of one of so many processes.
+
+    On a GPU of `memory` GiB, or here.
+    """
     source = open_source(recipe.data)
     rows, heldout = split_rows(source.rows, recipe.data.heldout)
     with torch.device("meta"):
@@ -35,7 +38,7 @@ def plan_autoencoder(recipe: Recipe, memory: float | None = None) -> list[str]:
         f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
         f"{training.steps} steps of {training.batch_size} images "
         f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
-        *needed.lines(-(-training.batch_size // training.accumulate), device),
+        *needed.lines(-(-training.batch_size // (processes * training.accumulate)), device),
     ]
 
 

@@ -3,9 +3,12 @@
 Legend: V code, C channel, M vector of a flat list, T token.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from nvg.distributed import World
 from nvg.faiss_search import kmeans
 from nvg.host_copy import sent
 from nvg.quantizer.config import CodebookInit
@@ -41,22 +44,48 @@ class DeadCodes:
 
     @torch.no_grad()
     def revive(
-        self, used: Tensor, means: Tensor, codebook: Tensor, optimizer: torch.optim.Optimizer
+        self,
+        used: Tensor,
+        means: Sequence[tuple[int, Tensor]],
+        count: int,
+        codebook: Tensor,
+        optimizer: torch.optim.Optimizer,
+        world: World,
     ) -> Tensor:
         """Count a step that used the tokens `used`; move codes unused for `patience` steps.
 
-        A dead code becomes a residual of this step's `means` [M, C], drawn at random, without
-        momentum. Returns how many were moved. Nothing waits for the device.
+        A dead code becomes one of the `count` residuals of the step, drawn at random, without
+        momentum. `means` are those of this process: where a run of them begins among all, and the
+        run [M, C]. Returns how many were moved. Collective; nothing waits for the device.
         """
+        moves = bool(self.patience and codebook.requires_grad)
+        drawn_V = torch.zeros(len(codebook), dtype=torch.int64)
+        if moves and world.is_main:
+            drawn_V = torch.randint(count, (len(codebook),))
+        (drawn_V,) = sent([drawn_V], codebook.device)
+        used_V = torch.zeros_like(self.unused_steps).index_fill_(0, used.flatten(), 1)
+        world.sum([used_V, drawn_V])
         self.unused_steps += 1
-        self.unused_steps.index_fill_(0, used.flatten(), 0)
-        if not self.patience or not codebook.requires_grad:
+        self.unused_steps.masked_fill_(used_V > 0, 0)
+        if not moves:
             return self.unused_steps.new_zeros(())
         is_dead = self.unused_steps >= self.patience
-        (drawn,) = sent([torch.randint(len(means), (len(codebook),))], codebook.device)
-        codebook.copy_(torch.where(is_dead.unsqueeze(1), means[drawn], codebook))
+        fresh_VC = _rows(means, drawn_V)
+        world.sum([fresh_VC])
+        codebook.copy_(torch.where(is_dead.unsqueeze(1), fresh_VC, codebook))
         for name, value in optimizer.state[codebook].items():
             if name != "step":
                 value.masked_fill_(is_dead.unsqueeze(1), 0)
         self.unused_steps.masked_fill_(is_dead, 0)
         return is_dead.sum()
+
+
+def _rows(runs: Sequence[tuple[int, Tensor]], rows_V: Tensor) -> Tensor:
+    """Rows [V, C] of the matrix that these runs [M, C] are parts of; zeros for rows of no run."""
+    found_VC = runs[0][1].new_zeros(len(rows_V), runs[0][1].shape[1])
+    for start, run_MC in runs:
+        place_V = rows_V - start
+        is_here_V = (place_V >= 0) & (place_V < len(run_MC))
+        here_VC = run_MC[place_V.clamp(0, len(run_MC) - 1)]
+        found_VC = torch.where(is_here_V.unsqueeze(1), here_VC, found_VC)
+    return found_VC

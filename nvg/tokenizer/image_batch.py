@@ -3,7 +3,9 @@
 Legend: B image of a batch, N position, D row or column of pixels or of the grid.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,11 +25,25 @@ class ImageBatch:
     """Region of every latent position, int32 [B, N], for builders that take label maps."""
     keys: tuple[str, ...] = ()
     """Names of the images, where they have some."""
+    kept: Array | None = None
+    """Which of the rows that were asked for are here, bool; None where all are."""
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Both on a device."""
         segments = None if self.segments is None else torch.from_numpy(self.segments).to(device)
         return torch.from_numpy(self.pixels).to(device), segments
+
+    def split(self, asked: Sequence[int]) -> list["ImageBatch"]:
+        """One batch for so many of the rows that were asked for after another; no copies."""
+        kept = np.ones(len(self.pixels), bool) if self.kept is None else self.kept
+        here = np.concatenate(([0], np.cumsum(kept)))  # how many of the first n rows
+        ends = here[np.cumsum([0, *asked])].tolist()
+        cuts = [slice(start, end) for start, end in pairwise(ends)]
+        maps = self.segments
+        return [
+            ImageBatch(self.pixels[cut], None if maps is None else maps[cut], self.keys[cut])
+            for cut in cuts
+        ]
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,11 @@ def ema_update(
     torch._foreach_lerp_([ema[n] for n in moved], [weights[n] for n in moved], 1 - decay)
 
 
+def gradients(module: nn.Module) -> list[Tensor]:
+    """The gradients that there are, in the order of the parameters."""
+    return [p.grad for p in module.parameters() if p.grad is not None]
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every parameter group the learning rate `lr`."""
     for group in optimizer.param_groups:

@@ -127,4 +127,4 @@ class RowImages:
                 f"no readable image in a whole batch; the first is {key[0]}: {reason[0]}"
             )
         segments = None if segments is None else segments[good]
-        return ImageBatch(pixels[good], segments, tuple(key[good]))
+        return ImageBatch(pixels[good], segments, tuple(key[good]), good)

@@ -15,7 +15,7 @@ from nvg.progress import progress
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
 from pipeline.images.blocks import RowImages, decode_rows, readable
 from pipeline.images.decode import ImageError, Pixels, crop_window, decode, require_cuttable, resize
-from pipeline.images.threads import decode_threads, each_in_threads
+from pipeline.images.threads import decode_threads, each_in_threads, local_processes
 
 log = logging.getLogger("nvg")
 
@@ -157,7 +157,7 @@ def held_if_small(images: RowImages, resize: float | None = None) -> RowImages |
     """
     side = round(images.crops.size * (resize or 1))
     size = len(images) * 3 * side**2 * (ASPECT if resize else 1)
-    most = MEMORY_FRACTION * free_bytes()
+    most = MEMORY_FRACTION * free_bytes() / local_processes()  # each holds its own
     if size > most:
         _say_too_large(f"{size / 1e9:.1f} GB", most)
         return images
@@ -166,10 +166,11 @@ def held_if_small(images: RowImages, resize: float | None = None) -> RowImages |
 
 def _say_too_large(size: str, most: float) -> None:
     log.info(
-        "decoded images take %s, and %.1f GB, half of the free memory, may be used: every batch is "
-        "read and decoded",
+        "decoded images take %s, and %.1f GB may be used (half of the free memory, processes here: "
+        "%d): every batch is read and decoded",
         size,
         most / 1e9,
+        local_processes(),
     )
 
 

@@ -18,12 +18,20 @@ GROUPS_AHEAD = 2  # groups for each thread, beyond which no more are read
 
 
 def decode_threads() -> int:
-    """One for each core that this process may use, up to MOST_THREADS."""
+    """One for each core that this process may use, up to MOST_THREADS.
+
+    Processes of one machine that work together share its cores.
+    """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(max(cores // local_processes(), 1), MOST_THREADS)
+
+
+def local_processes() -> int:
+    """How many processes torchrun or Ray Train started on this machine to work together."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def each_in_threads(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> None:

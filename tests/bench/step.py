@@ -54,7 +54,7 @@ def _calls(
     codebook = trainer.model.quantizer.codebook.detach()
     vectors = trainer.model.quantizer.residuals(latents, build_leaves(latents))
     return {
-        "step": lambda: trainer.step(0, images),
+        "step": lambda: trainer.step(0, [images]),
         "structure": lambda: build_leaves(latents),
         "structure, torch": lambda: build_leaves(latents, backend="torch"),
         "nearest codes": lambda: nearest_code(vectors, codebook),

@@ -3,7 +3,7 @@
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
     "train autoencoder": "data --out --from --image-size --heldout --label-column --set "
-    "--resume/--no-resume --dry-run/--no-dry-run --memory",
+    "--resume/--no-resume --workers --address --dry-run/--no-dry-run --memory",
     "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
     "--address --dry-run/--no-dry-run --memory",
     "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "

@@ -37,3 +37,14 @@ def test_a_program_decides_for_itself(capsys: pytest.CaptureFixture[str]) -> Non
     import nvg  # noqa: F401
 
     assert not any(isinstance(handler, BarHandler) for handler in LOGGER.handlers)
+
+
+def test_of_several_processes_the_first_speaks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even warnings of the others are shown, which Python would print by itself."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    show_log()
+    LOGGER.warning("stage 3 collapses")
+    assert capsys.readouterr().err == ""

@@ -69,7 +69,7 @@ def _steps(
     losses = []
 
     def step() -> None:
-        losses.append(trainer.step(next(numbers), images)["loss"])
+        losses.append(trainer.step(next(numbers), [images])["loss"])
 
     reset_peak(setting.device)
     taken = seconds(step, setting.device, 1 if setting.tiny else ROUNDS, warm=1)

@@ -1,9 +1,11 @@
 """User errors share one base class, which the command line turns into one line."""
 
+import socket
+
 import pytest
 
 from nvg.config import ConfigError
-from nvg.errors import InputError
+from nvg.errors import InputError, rank, speaker
 from nvg.store.format import StoreError
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError
@@ -18,3 +20,17 @@ def test_every_error_of_the_user_is_an_input_error(kind: type[Exception]) -> Non
     """The command line catches InputError; Python callers may catch ValueError."""
     assert issubclass(kind, InputError)
     assert issubclass(kind, ValueError)
+
+
+def test_a_process_alone_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stands before its errors, also where a stray variable names a rank."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "3")
+    assert (rank(), speaker()) == (0, "")
+
+
+def test_one_of_several_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank, number of processes and machine."""
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("RANK", "3")
+    assert (rank(), speaker()) == (3, f"rank 3 of 8 on {socket.gethostname()}: ")

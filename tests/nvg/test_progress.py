@@ -26,3 +26,14 @@ def test_a_file_gets_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in progress(range(10_000)):
         pass
     assert capsys.readouterr().err.count("\r") <= 3
+
+
+def test_of_several_processes_the_first_draws(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items of the others pass through all the same."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, shown in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        assert list(progress([3, 1, 2], desc="count")) == [3, 1, 2]
+        assert ("count" in capsys.readouterr().err) is shown

@@ -18,11 +18,12 @@ from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError, read_config, read_header
 from pipeline.import_weights import Project, write_run
+from pipeline.ray_train import fit_on_ray
 from pipeline.recipe import load_recipe
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.sample import write_samples
 from pipeline.tokenize.dataset import tokenize_dataset
-from pipeline.train import fit_generator, fit_on_ray
+from pipeline.train import fit_generator
 from pipeline.train_plan import plan_generator
 from tests.makers import write_image_folder
 from tests.nvg.makers import release_autoencoder, release_generators

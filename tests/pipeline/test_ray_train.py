@@ -11,10 +11,17 @@ import torch
 
 from nvg.config import load
 from nvg.errors import InputError
+from nvg.seeding import step_rows
 from nvg.store import Store
+from pipeline.ray_train import fit_autoencoder_on_ray, fit_on_ray
 from pipeline.recipe import Recipe
-from pipeline.train import fit_generator, fit_on_ray
-from tests.nvg.training.makers import require_same, training_case
+from pipeline.train import fit_autoencoder, fit_generator
+from tests.makers import recipe_over
+from tests.nvg.training.makers import (
+    require_same,
+    require_same_autoencoder,
+    training_case,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,3 +88,46 @@ def test_what_a_worker_says_arrives(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="batch_size 9 is not a multiple of 2 processes"):
         fit_on_ray(recipe, stored, tmp_path / "b", None, False, 2, None)
+
+
+def autoencoder_case(folder: Path) -> Recipe:
+    """Eight steps over twelve images, a checkpoint after each."""
+    recipe = recipe_over(folder)
+    train = replace(recipe.autoencoder.train, steps=8, log_every=1, checkpoint_every=1, keep=8)
+    return replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
+
+
+def test_two_workers_train_an_autoencoder_though_one_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one process with two micro-batches; the recipe's path is relative to this folder."""
+    recipe = autoencoder_case(tmp_path)
+    halves = replace(recipe.autoencoder.train, accumulate=2)
+    torch.set_num_threads(1)
+    alone = replace(recipe, autoencoder=replace(recipe.autoencoder, train=halves))
+    fit_autoencoder(alone, tmp_path / "one", False)
+    monkeypatch.chdir(tmp_path)
+    here = replace(recipe, data=replace(recipe.data, path="images"))
+    killed: list[int] = []
+    out = Path("ray")
+    thread = kill_one_when(tmp_path / out / "checkpoints" / "step-00000002", killed)
+    (line,) = fit_autoencoder_on_ray(here, out, False, 2, None)
+    thread.join()
+    assert len(killed) == 1
+    assert line == "ray/autoencoder.safetensors: trained by 2 workers"
+    require_same_autoencoder(tmp_path / "one", tmp_path / "ray")
+    assert not (out / "ray").exists()
+
+
+def test_what_one_worker_alone_cannot_read_is_said(tmp_path: Path) -> None:
+    """The first one's images of a step are unreadable: it ends the run, with rank and machine."""
+    recipe = autoencoder_case(tmp_path)
+    train = replace(recipe.autoencoder.train, batch_size=12)
+    rows = step_rows(12, 12, train.seed, 0)[:6]
+    keys = sorted(path for path in (tmp_path / "images").rglob("*.*"))
+    for row in rows:
+        keys[row].write_bytes(b"not an image")
+    whole = replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
+    wanted = r"rank 0 of 2 on \S+: no readable image in a whole batch"
+    with pytest.raises(InputError, match=wanted):
+        fit_autoencoder_on_ray(whole, tmp_path / "run", False, 2, None)

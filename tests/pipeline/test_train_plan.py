@@ -97,3 +97,9 @@ def test_processes_and_micro_batches_divide_the_batch(tmp_path: Path) -> None:
     recipe = replace(recipe, generator=replace(recipe.generator, train=train))
     lines = plan_generator(recipe, store.path, None, processes=2)
     assert "activations of 1 images" in lines[-2]
+
+
+def test_processes_divide_the_autoencoders_batch(tmp_path: Path) -> None:
+    """Four images in two processes: two each."""
+    recipe = recipe_over(tmp_path)
+    assert "activations of 2 images" in plan_autoencoder(recipe, 2.5, 2)[-2]

@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nvg.choices import DiscriminatorLoss, GeneratorLoss
+from nvg.distributed import World
+from nvg.training.autoencoder.buffers import MeanBuffers
 from nvg.training.autoencoder.config import DiscriminatorConfig
 from nvg.training.autoencoder.diffaugment import augment, blur
 from nvg.training.autoencoder.discriminator import build_discriminator
 from nvg.training.autoencoder.losses import add_terms
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
-from nvg.training.optim import adamw, cosine, set_lr
+from nvg.training.optim import adamw, cosine, gradients, set_lr
 from nvg.weights import load_weights, weights_bytes
 
 LECAM_DECAY = 0.999
@@ -38,20 +40,18 @@ class Schedule:
 
 
 class DiscriminatorTrainer(nn.Module):
-    """A discriminator with its optimizer and schedule."""
+    """A discriminator with its optimizer and schedule, in step with the other processes."""
 
     mean_real: Tensor
     mean_fake: Tensor
 
-    def __init__(
-        self, config: DiscriminatorConfig, schedule: Schedule, device: torch.device
-    ) -> None:
+    def __init__(self, config: DiscriminatorConfig, schedule: Schedule, world: World) -> None:
         super().__init__()
-        self.config, self.schedule = config, schedule
+        self.config, self.schedule, self.world = config, schedule, world
         self.discriminator = build_discriminator(config.kind, config.model, config.weights)
         for name in ("mean_real", "mean_fake"):
             self.register_buffer(name, torch.zeros(()))
-        self.to(device)
+        self.to(world.device)
         betas, decay = schedule.betas, schedule.weight_decay
         if config.betas is not None:
             betas = (config.betas[0], config.betas[1])
@@ -74,7 +74,7 @@ class DiscriminatorTrainer(nn.Module):
         self, step: int, pairs: Iterable[tuple[float, Tensor, Tensor]]
     ) -> dict[str, Tensor]:
         """One step of the discriminator on micro-batches: share, images and reconstructions
-        [B, 3, D, D]. Its mean terms, zeros before it begins.
+        [B, 3, D, D]. Its mean terms, zeros before it begins. Collective.
         """
         if not self.has_begun(step):
             return dict.fromkeys((*TERMS, "d_norm"), self.mean_real.new_zeros(()))
@@ -82,10 +82,14 @@ class DiscriminatorTrainer(nn.Module):
         set_lr(self.optimizer, self.schedule.lr * self._factor(step))
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, Tensor] = {}
+        buffers = MeanBuffers(self)
         for share, real, fake in pairs:
-            terms = self._terms(step, real, fake)
-            (share * terms["d_loss"]).backward()
+            with buffers.part(share):
+                terms = self._terms(step, real, fake)
+                (share * terms["d_loss"]).backward()
             add_terms(found, terms, share)
+        self.world.sum([*gradients(self.discriminator), *found.values(), *buffers.sums])
+        buffers.settle()
         norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.schedule.clip)
         self.optimizer.step()
         return {**found, "d_norm": norm.detach()}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from nvg.distributed import World, default_device
 from nvg.files import write_atomic
 from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
 from nvg.seeding import step_seed
@@ -15,7 +16,7 @@ from nvg.training.autoencoder.prefetch import Prefetch
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.loop import train_loop
-from nvg.training.run_dir import Run
+from nvg.training.run_dir import Run, RunError
 from nvg.weights import weights_bytes
 
 
@@ -26,17 +27,21 @@ def train_autoencoder(
     heldout: Images | None,
     run: Run,
     start_from: Path | None = None,
+    world: World | None = None,
 ) -> Reconstruction | None:
     """Train to the end, or on from the newest checkpoint; saves `autoencoder.safetensors`.
 
     A new run starts from fresh weights, or from those of the run or file `start_from`. Returns the
-    measures of the held-out images, None where there are none.
+    measures of the held-out images, None where there are none, and in all but the main process.
+    With several processes each takes its share of every batch.
     """
+    world = world or World(0, 1, default_device())
+    _require_enough(min(training.batch_size, len(images)), world)
     torch.manual_seed(step_seed(training.seed, -1))
     validation = Validation(heldout if heldout else images, run)
-    trainer = AutoencoderTrainer(model_config, training, validation)
+    trainer = AutoencoderTrainer(model_config, training, validation, world)
     start = run.start_step()
-    with Prefetch(images, training) as fetch:
+    with Prefetch(images, training, world) as fetch:
         if start:
             trainer.restore(run.checkpoints.path(start))
         elif start_from:
@@ -47,9 +52,19 @@ def train_autoencoder(
         if not (start or start_from):
             run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
         batches = map(fetch, range(start, training.steps))
-        train_loop(run, training, start, batches, trainer, "autoencoder")
+        train_loop(run, training, start, batches, trainer, "autoencoder", world)
+    if not world.is_main:
+        return None
     model = trainer.ema_model()
     write_atomic(run.directory / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model_config))
     if heldout is None or not len(heldout):
         return None
     return reconstruction_metrics(model, heldout)
+
+
+def _require_enough(images: int, world: World) -> None:
+    """RunError where a step has no image for some process."""
+    if images < world.size:
+        raise RunError(
+            f"a step has {images} images for {world.size} processes: start at most {images}"
+        )

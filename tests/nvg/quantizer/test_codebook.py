@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from nvg.distributed import World
 from nvg.geometry import Geometry, labels
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.quantizer.codebook import start_codebook
+from nvg.quantizer.codebook import DeadCodes, start_codebook
 from nvg.quantizer.config import POINTS_PER_CODE, CodebookInit
 from nvg.structure import build_leaves
 
@@ -104,3 +105,20 @@ def test_only_kmeans_asks_for_more_than_a_batch() -> None:
     """Sampling is content with the first batch."""
     assert CodebookInit.SAMPLE.wants(4096) == CodebookInit.UNIFORM.wants(4096) == 1
     assert CodebookInit.KMEANS.wants(4096) == 4096 * POINTS_PER_CODE
+
+
+def test_a_dead_code_may_become_any_residual_of_the_step() -> None:
+    """The same one, whether a process holds all of them in one run or in two."""
+    means_MC = torch.arange(20.0).view(10, 2)
+    found = []
+    for runs in ([(0, means_MC)], [(6, means_MC[6:]), (0, means_MC[:6])]):
+        codebook = torch.nn.Parameter(-torch.ones(5, 2))
+        dead = DeadCodes(5, 1, torch.device("cpu"))
+        torch.manual_seed(0)
+        optimizer, alone = torch.optim.AdamW([codebook]), World(0, 1, torch.device("cpu"))
+        used = torch.tensor([2])
+        assert int(dead.revive(used, runs, 10, codebook, optimizer, alone)) == 4
+        found.append(codebook.tolist())
+    assert found[0] == found[1]
+    assert found[0][2] == [-1, -1]
+    assert all(code in means_MC.tolist() for n, code in enumerate(found[0]) if n != 2)

@@ -117,3 +117,20 @@ def training_case(folder: Path) -> Store:
     return make_store(
         folder / "store.vgs", rows=52, val=range(40, 52), seed=1, codec=random_codec()
     )
+
+
+def require_same_autoencoder(one: Path, other: Path, steps: int = 8) -> None:
+    """Every term of every step, and all that the last checkpoint holds."""
+    first, second = (
+        [line for line in lines_of(folder / "metrics.jsonl") if "loss" in line]
+        for folder in (one, other)
+    )
+    assert len(first) == len(second) == steps
+    for line, same in zip(first, second, strict=True):
+        assert line == pytest.approx(same, rel=1e-5, abs=1e-6), line["step"]
+    last = Path("checkpoints") / f"step-{steps:08d}"
+    for path in (one / last).glob("*.safetensors"):
+        found, wanted = load_file(other / last / path.name), load_file(path)
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, atol=TOLERANCE, rtol=1e-5)

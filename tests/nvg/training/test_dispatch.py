@@ -147,9 +147,9 @@ def test_an_autoencoder_step_queues_its_copies(monkeypatch: pytest.MonkeyPatch) 
         trainer = autoencoder_trainer(ADVERSARIAL)
         assert trainer.discriminator
         modules += [trainer.model, trainer.discriminator]
-        trainer.step(0, batch)
+        trainer.step(0, [batch])
         counted.clear()
-        trainer.step(1, batch)
+        trainer.step(1, [batch])
     print("autoencoder:", counted)
     assert (counted.copies, counted.blocking, counted.waits) == (11, 0, 0)
 
@@ -173,8 +173,8 @@ def test_an_autoencoder_step_has_so_many_operations(
     """At the paper's depth, after IBQ: a bound a little above what was counted."""
     trainer = autoencoder_trainer(discriminator)
     batch = Pictures(4, 64).batch(torch.arange(4).numpy())
-    trainer.step(5, batch)
+    trainer.step(5, [batch])
     with Dispatched() as counted:
-        trainer.step(6, batch)
+        trainer.step(6, [batch])
     print(f"autoencoder ({discriminator.kind}): {counted.operations} operations")
     assert counted.operations < most

@@ -117,17 +117,27 @@ def test_what_grows_too_large_is_read(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resize", "free", "fits"),
-    [(None, 10_000, True), (None, 7000, False), (1.5, 30_000, True), (1.5, 20_000, False)],
+    ("resize", "free", "processes", "fits"),
+    [
+        (None, 10_000, 1, True),
+        (None, 7000, 1, False),
+        (None, 20_000, 2, True),
+        (None, 14_000, 2, False),
+        (1.5, 30_000, 1, True),
+        (1.5, 20_000, 1, False),
+    ],
 )
 def test_half_of_the_free_memory_may_be_used(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     resize: float | None,
     free: int,
+    processes: int,
     fits: bool,
 ) -> None:
-    """Nine images of 12 pixels are 3,888 bytes; cut from 18 pixels, about 12,247."""
+    """Nine images of 12 pixels are 3,888 bytes; cut from 18 pixels, about 12,247. Each of several
+    processes holds its own."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     monkeypatch.setattr(held, "free_bytes", lambda: free)
     source = some_images()
     images = RowImages(source, source.rows, 12)

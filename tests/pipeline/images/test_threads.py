@@ -1,5 +1,6 @@
 """Work in several threads: all of it, few ahead, errors raised, warnings kept as they were."""
 
+import os
 import threading
 import time
 import warnings
@@ -13,6 +14,7 @@ from pipeline.images.threads import (
     MOST_THREADS,
     decode_threads,
     each_in_threads,
+    local_processes,
     quiet,
 )
 
@@ -79,6 +81,15 @@ def test_an_error_is_raised(threads: int) -> None:
 def test_a_process_has_a_thread_for_each_core() -> None:
     """At least one, and not more than are of use."""
     assert 1 <= decode_threads() <= MOST_THREADS
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen cores for four of them; one thread at least."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16))
+    for processes, threads in (("1", 16), ("4", 4), ("32", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert decode_threads() == threads
+        assert local_processes() == int(processes)
 
 
 def test_overlapping_threads_leave_the_warnings_as_they_were() -> None:

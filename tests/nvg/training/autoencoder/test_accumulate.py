@@ -18,6 +18,7 @@ from tests.nvg.tokenizer.makers import tiny_model
 from tests.nvg.training.makers import Pictures, differing
 
 PLAIN = AutoencoderTraining(steps=8, batch_size=7, warmup=1, ibq_steps=1)
+PARTS = {1: [7], 2: [4, 3], 3: [3, 2, 2]}
 ADVERSARIAL = DiscriminatorConfig(
     kind=DiscriminatorKind.PATCH, start=0.0, adaptive=False, augment=0.0, blur=False
 )
@@ -33,7 +34,7 @@ def trained(training: AutoencoderTraining, grid: int = 4) -> tuple[Metrics, Auto
         for group in trainer.discriminator.optimizer.param_groups:
             # Adam's first step would be a sign, also of gradients that are a rounding away from 0.
             group["eps"] = 0.01
-    return trainer.step(0, batch), trainer
+    return trainer.step(0, batch.split(PARTS[training.accumulate])), trainer
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nvg.choices import DiscriminatorLoss, GeneratorLoss
 from nvg.config import ConfigError, build
+from nvg.distributed import World
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.config import DiscriminatorConfig, DiscriminatorKind
 
@@ -17,7 +18,7 @@ PACE = Schedule(steps=100, lr=1e-3, betas=(0.5, 0.9), weight_decay=0.0, clip=10.
 PLAIN = DiscriminatorConfig(
     kind=DiscriminatorKind.PATCH, start=0.2, ramp=0.1, augment=0.0, consistency=0.0, adaptive=False
 )
-CPU = torch.device("cpu")
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 class Mean(nn.Module):
@@ -33,7 +34,7 @@ class Mean(nn.Module):
 
 def discriminator(config: DiscriminatorConfig = PLAIN) -> DiscriminatorTrainer:
     """With the simplest discriminator in place of the real one."""
-    made = DiscriminatorTrainer(config, PACE, CPU)
+    made = DiscriminatorTrainer(config, PACE, ALONE)
     made.discriminator = Mean()
     made.optimizer = torch.optim.AdamW(made.discriminator.parameters(), lr=1e-3)
     return made
@@ -198,7 +199,7 @@ def test_optimizer_settings_are_shared_or_its_own() -> None:
         (PLAIN, (0.5, 0.9), 0.25, 10),
         (own, (0.9, 0.95), 5e-4, 4),
     ):
-        made = DiscriminatorTrainer(config, shared, CPU)
+        made = DiscriminatorTrainer(config, shared, ALONE)
         decayed, undecayed = made.optimizer.param_groups
         assert decayed["betas"] == undecayed["betas"] == betas
         assert (decayed["weight_decay"], undecayed["weight_decay"]) == (decay, 0)
@@ -209,7 +210,7 @@ def test_optimizer_settings_are_shared_or_its_own() -> None:
 def test_zero_is_a_setting_of_its_own() -> None:
     """No decay and no warm-up are not taken for settings that are absent."""
     config = replace(PLAIN, weight_decay=0.0, warmup=0)
-    made = DiscriminatorTrainer(config, replace(PACE, weight_decay=0.25), CPU)
+    made = DiscriminatorTrainer(config, replace(PACE, weight_decay=0.25), ALONE)
     assert [group["weight_decay"] for group in made.optimizer.param_groups] == [0, 0]
     assert made._factor(20) == 1
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nvg.distributed import World
 from nvg.pretrained.lpips import RANDOM, Perceptual
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.tokenizer.autoencoder import Autoencoder
@@ -160,7 +161,7 @@ def test_a_discriminator_adds_the_larger_of_its_two_uses(consistency: float) -> 
         kind=DiscriminatorKind.PATCH, start=0, ramp=0.1, consistency=consistency
     )
     plan = Schedule(steps=10, lr=1e-4, betas=(0.5, 0.9), weight_decay=0.0, clip=1.0)
-    trainer = DiscriminatorTrainer(judge, plan, torch.device("cpu"))
+    trainer = DiscriminatorTrainer(judge, plan, World(0, 1, torch.device("cpu")))
     config, training = CONFIGS[3], AutoencoderTraining(discriminator=judge)
 
     def images(count: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nvg.choices import DiscriminatorLoss, GeneratorLoss
+from nvg.distributed import World
 from nvg.quantizer.config import CodebookInit
 from nvg.training.autoencoder import adversarial
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
@@ -83,7 +84,7 @@ def test_the_adversarial_part_agrees_with_a_slow_reference(monkeypatch: pytest.M
     pace = Schedule(
         steps=STEPS, lr=RATE, betas=(0.5, 0.9), weight_decay=0.0, clip=CLIP, cosine_every=EVERY
     )
-    made = DiscriminatorTrainer(DISCRIMINATOR, pace, torch.device("cpu"))
+    made = DiscriminatorTrainer(DISCRIMINATOR, pace, World(0, 1, torch.device("cpu")))
     slow = SlowDiscriminator(Projection().weight.detach(), STEPS, EVERY)
     for step in range(STEPS):
         torch.manual_seed(step)
@@ -113,7 +114,7 @@ def test_a_training_has_them_all() -> None:
     ema = trainer.ema[name].double()
     for step in range(STEPS):
         torch.manual_seed(step)
-        terms = {k: float(v.detach()) for k, v in trainer.step(step, batch).items()}
+        terms = {k: float(v.detach()) for k, v in trainer.step(step, [batch]).items()}
         assert terms["adaptive_weight"] == pytest.approx(0.1)
         assert terms["d_loss"] > 0
         total = terms["l1"] + terms["quantizer"] + 0.1 * terms["g_loss"]

@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from nvg.distributed import World
 from nvg.errors import InputError, WorkError
 from nvg.pretrained import lpips
-from nvg.pretrained.lpips import RANDOM
 from nvg.quantizer.codebook import DeadCodes
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder
 from nvg.training.autoencoder.config import (
     AutoencoderPart,
     AutoencoderTraining,
-    DiscriminatorConfig,
     DiscriminatorKind,
-    LossConfig,
 )
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
@@ -27,30 +25,14 @@ from nvg.training.checkpoint import OLDER_NAMES
 from nvg.training.run_dir import Run
 from nvg.weights import CheckpointError
 from tests.makers import tiny_recipe
-from tests.nvg.pretrained.makers import VIT
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
+from tests.nvg.training.autoencoder.makers import everything
 from tests.nvg.training.makers import Pictures, differing, lines_of, state_of
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 # V code, C latent channel, R residual
 TERMS = ("l1", "l2", "perceptual", "quantizer", "entropy", "g_loss", "d_loss", "d_lecam")
-
-
-def everything(kind: DiscriminatorKind, weights: Path) -> AutoencoderTraining:
-    """Eight steps with all terms; the discriminator begins after two."""
-    discriminator = DiscriminatorConfig(
-        kind=kind, weights=str(weights), model=VIT, start=0.25, ramp=0.25, lecam=0.05
-    )
-    return AutoencoderTraining(
-        steps=8,
-        batch_size=4,
-        warmup=1,
-        log_every=1,
-        checkpoint_every=4,
-        ibq_steps=3,
-        dead_code_after=2,
-        loss=LossConfig(perceptual=1.0, vgg=RANDOM, entropy=0.05),
-        discriminator=discriminator,
-    )
 
 
 def fit(
@@ -118,7 +100,7 @@ def test_ema_weights_follow() -> None:
         training = AutoencoderTraining(steps=4, batch_size=4, warmup=0, lr=0.01, ema=decay)
         trainer = AutoencoderTrainer(tiny_model(), training)
         before = weight_of(trainer.model).detach().clone()
-        trainer.step(0, images)
+        trainer.step(0, [images])
         after = weight_of(trainer.model).detach()
         share = 0.1 if decay else 0.0  # (1 + 0) / (10 + 0)
         expected = before * share + after * (1 - share)
@@ -132,7 +114,7 @@ def test_gradients_are_clipped_and_averaged_by_the_betas(clip: float) -> None:
     torch.manual_seed(0)
     training = AutoencoderTraining(steps=4, batch_size=4, warmup=0, betas=(0.7, 0.8), clip=clip)
     trainer = AutoencoderTrainer(tiny_model(), training)
-    norm = float(trainer.step(0, Pictures(4).batch(torch.arange(4).numpy()))["norm"])
+    norm = float(trainer.step(0, [Pictures(4).batch(torch.arange(4).numpy())])["norm"])
     assert 0.25 < norm < 1e3, "one of the clips is below the norm, the other above"
     averages = list(trainer.optimizer.state.values())
     gradients = [state["exp_avg"] / (1 - 0.7) for state in averages]
@@ -153,7 +135,7 @@ def test_dead_codes_become_residuals() -> None:
     counts = []
     for content in ([[0, 1]], [[0, 2]], [[0, 1]]):
         used = torch.tensor(content)
-        counts.append(int(dead.revive(used, means, codebook, optimizer)))
+        counts.append(int(dead.revive(used, [(0, means)], 2, codebook, optimizer, ALONE)))
     assert counts == [0, 1, 0]
     assert codebook[3].tolist() in means.tolist()
     assert not codebook[:3].any()
@@ -161,7 +143,7 @@ def test_dead_codes_become_residuals() -> None:
     assert bool((moment[:3] != 0).all())
     assert not moment[3].any()
     patient = DeadCodes(4, 0, torch.device("cpu"))
-    assert int(patient.revive(used, means, codebook, optimizer)) == 0
+    assert int(patient.revive(used, [(0, means)], 2, codebook, optimizer, ALONE)) == 0
 
 
 def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Two processes train the autoencoder as one does with two micro-batches, every loss included."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.nvg.training.makers import require_same_autoencoder
+from tests.nvg.training.processes import outputs, start
+
+pytestmark = pytest.mark.slow
+CASE = "tests.nvg.training.autoencoder.world_case"
+
+
+def train(out: Path, kind: str, weights: Path, processes: int, resume: bool = False) -> None:
+    """The case in so many processes, of two micro-batches together."""
+    named = str(out), kind, str(weights), str(2 // processes), "resume" if resume else "new"
+    outputs(start(processes, CASE, *named))
+
+
+def cut_after(out: Path, step: int) -> None:
+    """Take the run back to a checkpoint."""
+    for path in (out / "checkpoints").iterdir():
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("kind", ["patch", "dino"])
+def test_two_processes_train_as_one(tmp_path: Path, vit_weights: Path, kind: str) -> None:
+    """Of one run; and of one that goes on with one process after four steps, with two after six."""
+    one, two, moved = (tmp_path / name for name in ("one", "two", "moved"))
+    train(one, kind, vit_weights, 1)
+    train(two, kind, vit_weights, 2)
+    require_same_autoencoder(one, two)
+    shutil.copytree(two, moved)
+    cut_after(moved, 4)
+    train(moved, kind, vit_weights, 1, resume=True)
+    cut_after(moved, 6)
+    train(moved, kind, vit_weights, 2, resume=True)
+    require_same_autoencoder(one, moved)

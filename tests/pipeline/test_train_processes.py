@@ -1,0 +1,92 @@
+"""`nvgctl train autoencoder` under torchrun: as one process, also when one of them is killed."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nvg.config import dump
+from pipeline.recipe import Recipe
+from pipeline.train import fit_autoencoder
+from tests.makers import recipe_over
+from tests.nvg.training.makers import require_same_autoencoder
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 30  # enough to be killed in between
+
+
+def many_steps(folder: Path) -> Recipe:
+    """Twelve images, one of which cannot be read; a checkpoint at every second step."""
+    recipe = recipe_over(folder)
+    (folder / "images" / "bee" / "000.png").write_bytes(b"not an image")
+    train = replace(recipe.autoencoder.train, steps=STEPS, log_every=1, dead_code_after=2)
+    return replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
+
+
+def torchrun(folder: Path, name: str, *flags: str) -> "subprocess.Popen[str]":
+    """The verb in two processes, started again together when one is lost."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher += ["--max-restarts=1", "--monitor-interval=0.1", "-m", "cli.app"]
+    verb = ["train", "autoencoder", str(folder / "recipe.toml"), "--out", str(folder / name)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, *launcher, *verb, *flags],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    )
+
+
+def kill_second(launcher: "subprocess.Popen[str]", checkpoint: Path) -> None:
+    """kill -9 rank 1 once a checkpoint is there."""
+    while not checkpoint.exists():
+        assert launcher.poll() is None
+        time.sleep(0.01)
+    (second,) = (
+        process
+        for process in psutil.Process(launcher.pid).children()
+        if process.environ().get("RANK") == "1"
+    )
+    second.kill()
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_the_steps_since_the_checkpoint(tmp_path: Path) -> None:
+    """torchrun starts both again, --resume goes on, and all ends as in one process. One speaks."""
+    recipe = many_steps(tmp_path)
+    dump(recipe, tmp_path / "recipe.toml")
+    halves = replace(recipe.autoencoder.train, accumulate=2)
+    alone = replace(recipe, autoencoder=replace(recipe.autoencoder, train=halves))
+    lines = fit_autoencoder(alone, tmp_path / "one", False)
+    launcher = torchrun(tmp_path, "two", "--resume")
+    try:
+        kill_second(launcher, tmp_path / "two" / "checkpoints" / "step-00000002")
+        said, errors = launcher.communicate(timeout=240)
+    finally:
+        launcher.terminate()  # which ends its processes; nothing where it has ended
+    assert launcher.returncode == 0, errors[-3000:]
+    assert re.search(r" [1-9]\d?/30 \[00:00<\?", errors), "a bar that begins at a checkpoint"
+    require_same_autoencoder(tmp_path / "one", tmp_path / "two", STEPS)
+    skipped = [line for line in lines if line.startswith("skipped")]
+    assert skipped == ["skipped bee/000.png: not an image"]
+    assert [line for line in said.splitlines() if line.startswith("skipped")] == skipped
+    assert said.count("tokenizer ") == 1
+
+
+@pytest.mark.slow
+def test_an_error_says_whose_it_is(tmp_path: Path) -> None:
+    """More processes than a step has images: each refuses, with its rank and machine."""
+    dump(many_steps(tmp_path), tmp_path / "recipe.toml")
+    launcher = torchrun(tmp_path, "run", "--set", "autoencoder.train.batch_size=1")
+    _, errors = launcher.communicate(timeout=240)
+    assert launcher.returncode != 0
+    wanted = r"nvgctl: rank [01] of 2 on \S+: a step has 1 images for 2 processes: start at most 1"
+    assert re.search(wanted, errors)
