@@ -43,8 +43,8 @@ class Verbs(TyperGroup):
         except BrokenPipeError:  # a reader such as `head` has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return None
-        except KeyboardInterrupt:
-            code, line = INTERRUPTED, "interrupted; continue with --resume"
+        except KeyboardInterrupt as error:
+            code, line = INTERRUPTED, str(error) or "interrupted; continue with --resume"
         except Exception as error:
             if os.environ.get("NVG_TRACEBACK") or type(error).__module__.startswith(
                 ("click", "typer")

@@ -1,5 +1,7 @@
 """Arguments shared by several verbs, and enums that mirror the library's without importing it."""
 
+import os
+import sys
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -85,7 +87,7 @@ Compiling = Annotated[
     CompileName,
     typer.Option("--compile", help="Compile the networks first; auto: many images on a GPU"),
 ]
-Resume = Annotated[bool, typer.Option(help="Continue the work in --out")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the work in --out")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Share the work out over N processes of a Ray cluster")
 ]
@@ -94,7 +96,14 @@ Memory = Annotated[
     float | None,
     typer.Option(min=0, help="With --dry-run: GiB of the GPU to plan for, else of the one here"),
 ]
-DryRun = Annotated[bool, typer.Option(help="Print the plan and stop")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop")]
+
+
+def confirmed(question: str) -> bool:
+    """The answer of who sits at the terminal; False where nobody does, or where many ask."""
+    if not sys.stdin.isatty() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return False
+    return typer.confirm(question, err=True)
 
 
 def by_name(kind: type[Options], given: dict[str, Any]) -> Options:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,13 @@ def require_file_place(path: Path) -> None:
     """InputError when `path` cannot become a file; call it before long work."""
     if path.is_dir():
         raise InputError(f"{path} is a directory: name a file to write")
+    if re.match(r"[a-z][a-z0-9]+:/", str(path)):  # Path takes one of the two slashes
+        raise InputError(f"{path} is a URL: name a file of this machine")
+    there = next(each for each in path.absolute().parents if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file: {path} cannot be written below it")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{there} may not be written to: name another place than {path}")
 
 
 def is_local(fs: Any) -> bool:

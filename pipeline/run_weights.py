@@ -1,6 +1,8 @@
-"""Which weights of a run: those of its last step, or of its lowest held-out loss."""
+"""Which weights of a run: of its last step, of a checkpoint, or of its lowest held-out loss."""
 
 from pathlib import Path
+
+import torch
 
 from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
@@ -10,24 +12,71 @@ from nvg.training.checkpoint import Checkpoints
 BEST, RAW = "best", "raw"
 
 
-def open_generators(run: Path, weights: str) -> Generators:
-    """The generators of a run: `ema` or `raw` weights of its last step, or the `best` ones.
+def open_generators(
+    run: Path, weights: str, step: int | None = None, device: str | None = None
+) -> Generators:
+    """The generators of a run: `ema` or `raw` weights of its last or another step, or `best` ones.
 
     The best are the EMA weights of the checkpoint of the lowest held-out loss, of each generator on
     its own. InputError where there are none.
     """
+    place = device_named(device) if device else None
     if weights == BEST:
-        return load_generators(run, {part: best_checkpoint(run, part) for part in GeneratorKind})
-    return load_generators(run, raw=weights == RAW)
+        best = {part: best_checkpoint(run, part) for part in GeneratorKind}
+        return load_generators(run, best, device=place)
+    if step is not None:
+        chosen = {part: checkpoint_of(run, part, step) for part in GeneratorKind}
+        return load_generators(run, chosen, raw=weights == RAW, device=place)
+    return load_generators(run, raw=weights == RAW, device=place)
 
 
 def best_checkpoint(run: Path, part: GeneratorKind) -> Path:
     """The checkpoint of a generator's lowest held-out loss; a run of one part has its own."""
-    for name in ("", part.value):
-        checkpoints = Checkpoints(run / "checkpoints" / name)
+    for checkpoints in _kept(run, part):
         if (step := checkpoints.best().get(part.value)) is not None:
             return checkpoints.path(step)
     raise InputError(
         f"{run} has no checkpoint with a held-out loss of its {part.value} generator: train it on "
         "a store with held-out rows, or sample its last weights"
     )
+
+
+def checkpoint_of(run: Path, part: GeneratorKind, step: int) -> Path:
+    """The checkpoint of a generator at a step; a run of one part has its own."""
+    known: set[int] = set()
+    for checkpoints in _kept(run, part):
+        known |= set(checkpoints.steps())
+        if step in checkpoints.steps():
+            return checkpoints.path(step)
+    steps = ", ".join(map(str, sorted(known))) or "none"
+    raise InputError(
+        f"{run} has no checkpoint of step {step} of its {part.value} generator: it has {steps}"
+    )
+
+
+def split_checkpoint(path: Path) -> tuple[Path, int | None]:
+    """The run and the step that `RUN/checkpoints/step-N` names; a run alone has no step."""
+    name, parents = path.name.removeprefix("step-"), path.absolute().parents
+    if path.name == name or not name.isdecimal():
+        return path, None
+    for above in parents[:2]:  # one part may have a folder of its own
+        if above.name == "checkpoints":
+            return above.parent, int(name)
+    return path, None
+
+
+def device_named(name: str) -> torch.device:
+    """A device by the name that torch gives it; InputError where this machine has none such."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        count = torch.cuda.device_count()
+        raise InputError(
+            f"no device {name!r} here: there is cpu" + f", cuda:0..{count - 1}" * bool(count)
+        ) from None
+    return device
+
+
+def _kept(run: Path, part: GeneratorKind) -> list[Checkpoints]:
+    return [Checkpoints(run / "checkpoints" / name) for name in ("", part.value)]

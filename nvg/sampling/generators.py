@@ -94,19 +94,22 @@ class Generators:
 
 
 def load_generators(
-    run: Path, checkpoints: Mapping[GeneratorKind, Path] | None = None, raw: bool = False
+    run: Path,
+    checkpoints: Mapping[GeneratorKind, Path] | None = None,
+    raw: bool = False,
+    device: torch.device | None = None,
 ) -> Generators:
     """The generators of a finished run, or of the run's checkpoint that is named for each.
 
-    The EMA weights where there are some, unless `raw`. InputError when a part is missing or
-    does not belong.
+    The EMA weights where there are some, unless `raw`. On the accelerator, if any,
+    unless a device is named. InputError when a part is missing or does not belong.
     """
     folders = checkpoints or dict.fromkeys(GeneratorKind, run)
     wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
     for path in (*wanted, run / DETOKENIZER_FILE):
         if not path.exists():
             raise _missing(path, run)
-    device, classes = default_device(), read_classes(run)
+    device, classes = device or default_device(), read_classes(run)
     models = {}
     for part, plain in zip(GeneratorKind, wanted, strict=True):
         ema = plain.with_stem(f"{plain.stem}-ema")
@@ -139,22 +142,37 @@ def read_classes(run: Path) -> list[str]:
 
 
 def class_ids(classes: list[str], wanted: list[str]) -> list[int]:
-    """Ids of classes given by name or number; all when none is named, -1 where there are none."""
+    """Ids of classes; all when none is named, -1 where there are none.
+
+    A class is named by name or number; `1,2` and `0-3` name several, where no class is called so.
+    """
     if not wanted:
         return list(range(len(classes))) or [-1]
-    ids = []
-    for name in wanted:
-        if name in classes:
-            ids.append(classes.index(name))
-        elif name.isdecimal() and int(name) < len(classes):
-            ids.append(int(name))
-        else:
-            known = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
-            raise InputError(f"unknown class {name!r}: there are {len(classes)} ({known})")
-    return ids
+    by_name = {name: number for number, name in reversed(list(enumerate(classes)))}
+    return [found for name in wanted for found in _ids_of(name, by_name, classes)]
+
+
+def _ids_of(name: str, by_name: dict[str, int], classes: list[str]) -> list[int]:
+    if name in by_name:
+        return [by_name[name]]
+    if name.isdecimal() and int(name) < len(classes):
+        return [int(name)]
+    if "," in name:
+        parts = [part.strip() for part in name.split(",")]
+        return [found for part in parts if part for found in _ids_of(part, by_name, classes)]
+    first, _, last = name.partition("-")
+    if first.isdecimal() and last.isdecimal() and int(first) <= int(last) < len(classes):
+        return list(range(int(first), int(last) + 1))
+    known = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
+    raise InputError(f"unknown class {name!r}: there are {len(classes)} ({known})")
 
 
 def _missing(path: Path, run: Path) -> InputError:
+    if kept := sorted((run / "checkpoints").glob(f"**/step-*/{path.name}")):
+        return InputError(
+            f"{path.parent} holds no {path.name}: finish it with `nvgctl train generator ... --out "
+            f"{run} --resume`, or name a checkpoint, such as {kept[-1].parent}"
+        )
     return InputError(
         f"{path.parent} holds no {path.name}: train it with `nvgctl train generator ... "
         f"--out {run}`"

@@ -105,11 +105,22 @@ def stage_frames(
     return animations
 
 
+def shown_side(native: int, least: int = 64) -> int:
+    """The side an image of `native` pixels is shown with: its own, times the factor to `least`.
+
+    Whole factors, and never smaller than the image: no pixel is lost or blurred.
+    """
+    return native * -(-least // native)
+
+
 def sample_figure(
-    pixels: torch.Tensor, names: Sequence[str], columns: int, side: int = 64
+    pixels: torch.Tensor, names: Sequence[str], columns: int, side: int | None = None
 ) -> Image.Image:
-    """Generated images uint8 [B, 3, D, D], `columns` per row, one name per row."""
-    tiles = tiles_of(pixels)
+    """Generated images uint8 [B, 3, D, D], `columns` per row, one name per row.
+
+    A side in pixels instead of `shown_side`.
+    """
+    tiles, side = tiles_of(pixels), side or shown_side(pixels.shape[-1])
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     return image_grid(rows, side, names=[str(name)[:16] for name in names])
 

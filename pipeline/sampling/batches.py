@@ -94,7 +94,7 @@ class OpenJob:
 def open_job(job: SampleJob) -> OpenJob:
     """Load the networks of a run; InputError where they or what steers them cannot be used."""
     options, count = job.options, len(job.labels)
-    generators = open_generators(job.run, options.weights)
+    generators = open_generators(job.run, options.weights, options.checkpoint, options.device)
     generators = generators.prepared(options.batch_size, Compile(options.compile), count)
     label_B = generators.sampler(job.config).on_device(job.labels)
     control = _control(generators, options, count)

@@ -17,9 +17,10 @@ from torch import Tensor
 from nvg.files import replacing, write_atomic
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import Detokenizer
-from nvg.view.figures import hierarchy_figure, png_bytes, stage_frames, tiles_of
+from nvg.view.figures import hierarchy_figure, png_bytes, shown_side, stage_frames, tiles_of
 
 FRAME_MILLISECONDS = 600
+SIDE, FRAME_SIDE = 96, 128  # at least, of images in stages.png and in animations
 MOST_STAGED = 16  # images whose stages are shown
 
 
@@ -47,12 +48,21 @@ def read_files(files: list[Path]) -> Tensor:
     return torch.stack(tiles)
 
 
-def write_stages(folder: Path, detokenizer: Detokenizer, sequences: Sequences) -> None:
-    """stages.png, and an animation NUMBER.gif of each of the first images, a frame per stage."""
+def write_stages(
+    folder: Path, detokenizer: Detokenizer, sequences: Sequences, tile: int | None = None
+) -> None:
+    """stages.png, and an animation NUMBER.gif of each of the first images, a frame per stage.
+
+    Images have the side `tile`, or their own with space for a title above each.
+    """
+    native = detokenizer.config.image_size
+    side, frame = (tile or shown_side(native, least) for least in (SIDE, FRAME_SIDE))
     leaves = sequences.leaves[:MOST_STAGED].long().cpu()
     content = sequences.content[:MOST_STAGED].cpu()
-    write_atomic(folder / "stages.png", png_bytes(hierarchy_figure(detokenizer, leaves, content)))
-    for number, frames in enumerate(stage_frames(detokenizer, leaves, content)):
+    write_atomic(
+        folder / "stages.png", png_bytes(hierarchy_figure(detokenizer, leaves, content, side))
+    )
+    for number, frames in enumerate(stage_frames(detokenizer, leaves, content, frame)):
         buffer = io.BytesIO()
         first, *rest = frames
         first.save(

@@ -34,8 +34,9 @@ def sample_facts(
 ) -> dict[str, Any]:
     """All that the images depend on."""
     given = (options.structure, options.mask, options.tokenizer)
+    step = {} if options.checkpoint is None else {"step": options.checkpoint}
     return {
-        "weights": {"of": options.weights, **_digests(sorted(run.glob("*.safetensors")))},
+        "weights": {"of": options.weights, **step, **_digests(sorted(run.glob("*.safetensors")))},
         "sample": as_table(config),
         "seed": options.seed,
         "labels": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),

@@ -1,9 +1,9 @@
 """The sampling verb: options -> images, as a picture, files, or an array to evaluate."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,15 +18,20 @@ from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
-from nvg.view.figures import png_bytes, sample_figure
+from nvg.view.figures import sample_figure
 from pipeline.recipe import load_recipe
+from pipeline.run_weights import split_checkpoint
 from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job
 from pipeline.sampling.options import SampleOptions
+from pipeline.sampling.picture import default_picture, picture_bytes
 from pipeline.sampling.places import ArrayFile, read_files, write_stages
 from pipeline.sampling.record import Record, open_record, sample_facts
 from pipeline.team import Team, open_team
 
 log = logging.getLogger("nvg")
+
+MOST_UNASKED = 10_000  # images
+MOST_NAMED = 8  # classes in the plan
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,31 @@ class Shown:
     sequences: list[Sequences] = field(default_factory=list)
 
 
-def write_samples(run: Path, options: SampleOptions) -> list[str]:
-    """Sample what the options name and write it; the lines to print, of the main process."""
+def never(question: str) -> bool:
+    """The answer where nobody can be asked."""
+    return False
+
+
+def write_samples(
+    run: Path, options: SampleOptions, confirm: Callable[[str], bool] = never
+) -> list[str]:
+    """Sample what the options name and write it; the lines to print, of the main process.
+
+    More images than `MOST_UNASKED` only with `options.yes`, or where `confirm` agrees.
+    """
     options.check()
     job, warnings = plan_samples(run, options)
-    shown = Shown()
+    _require_wanted(job, confirm)
+    try:
+        return _write(job, warnings)
+    except KeyboardInterrupt:
+        if job.options.folder:
+            raise
+        raise KeyboardInterrupt("interrupted; nothing was written") from None
+
+
+def _write(job: SampleJob, warnings: list[str]) -> list[str]:
+    options, shown = job.options, Shown()
     with ExitStack() as stack:
         team = stack.enter_context(
             open_team(partial(open_job, job), options.workers, options.address)
@@ -50,6 +75,8 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
         for line in warnings if team.is_main else ():
             log.warning("%s", line)
         team.prepare()
+        if team.is_main:
+            log.info("%s", _plan_line(job))
         array = None
         if options.npz and team.is_main:
             array = stack.enter_context(ArrayFile(options.npz, len(job.labels)))
@@ -71,17 +98,54 @@ def write_samples(run: Path, options: SampleOptions) -> list[str]:
 
 def plan_samples(run: Path, options: SampleOptions) -> tuple[SampleJob, list[str]]:
     """What is sampled, and warnings; InputError, before any work, for what cannot be."""
+    run, step = split_checkpoint(run)
+    if step is not None:
+        if options.checkpoint not in (None, step):
+            raise InputError(f"step {step} and --checkpoint {options.checkpoint}: name one")
+        options = replace(options, checkpoint=step)
+        options.check()
     if run.suffix == ".safetensors" or (run / AUTOENCODER_FILE).exists():
         raise InputError(f"{run} is an autoencoder: name a run of generators")
-    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
+    recipe = load_recipe(run / "config.toml", options.overrides, needs=("generator",))
     classes = read_classes(run)
     ids = class_ids(classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]
+    if not options.writes:
+        names = [classes[label] for label in ids if label >= 0]
+        place = (names, bool(options.label), options.number, options.seed, options.others)
+        options = replace(options, png=default_picture(run, *place))
+        options.check()
     dropout = recipe.generator.train.class_dropout_prob
     warnings = untrained_null_warnings(recipe.sample, dropout, len(classes))
     if options.workers is not None:  # they run in other folders
         options, run = options.absolute(), run.absolute()
     return SampleJob(run, options, recipe.sample, labels), warnings
+
+
+def _require_wanted(job: SampleJob, confirm: Callable[[str], bool]) -> None:
+    """InputError for many images that nobody said are wanted."""
+    if len(job.labels) <= MOST_UNASKED or job.options.yes:
+        return
+    plan = _plan_line(job)
+    if not confirm(f"{plan}. Sample them?"):
+        raise InputError(f"{plan}: say --yes to sample so many, or name fewer with -n or --label")
+
+
+def _plan_line(job: SampleJob) -> str:
+    """How many images of which classes."""
+    number, labels = job.options.number, job.labels[:: job.options.number]
+    count = f"{len(job.labels):,} image{'s' * (len(job.labels) != 1)}"
+    if labels == [-1]:
+        return f"{count} without a class, seed {job.options.seed}"
+    classes = read_classes(job.run)
+    names = ", ".join(classes[label] for label in labels[:MOST_NAMED])
+    if len(labels) == 1:
+        return f"{count} of class {names}, seed {job.options.seed}"
+    more = ", ..." * (len(labels) > MOST_NAMED)
+    return (
+        f"{count}: {number} of each of {len(labels)} classes ({names}{more}), "
+        f"seed {job.options.seed}"
+    )
 
 
 def _record(job: SampleJob) -> Record:
@@ -122,7 +186,8 @@ def _draw(job: SampleJob, shown: Shown) -> None:
         for label in job.labels[:: options.number]:
             names.append(classes[label] if label >= 0 else "")
         pixels = torch.cat(shown.pixels)[:MOST_SHOWN]
-        write_atomic(options.png, png_bytes(sample_figure(pixels, names, options.number)))
+        figure = sample_figure(pixels, names, options.number, options.tile)
+        write_atomic(options.png, picture_bytes(figure, options.png))
     if options.stages:
         detokenizer = load_detokenizer(job.run / DETOKENIZER_FILE)
-        write_stages(options.stages, detokenizer, Sequences.join(shown.sequences))
+        write_stages(options.stages, detokenizer, Sequences.join(shown.sequences), options.tile)

@@ -3,11 +3,11 @@
 # The flags of every verb. A new one is a promise to users: add it here on purpose.
 FLAGS = {
     "train autoencoder": "data --out --from --image-size --heldout --label-column --set "
-    "--resume/--no-resume --workers --address --dry-run/--no-dry-run --memory",
-    "train generator": "recipe --store --out --from --only --set --resume/--no-resume --workers "
-    "--address --dry-run/--no-dry-run --memory",
+    "--resume --workers --address --dry-run --memory",
+    "train generator": "recipe --store --out --from --only --set --resume --workers "
+    "--address --dry-run --memory",
     "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "
-    "--resume/--no-resume --extend --address --break-lock --max-errors --dry-run/--no-dry-run",
+    "--resume --extend --address --break-lock --max-errors --dry-run",
     "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --heldout "
     "--workers --address --set",
@@ -20,7 +20,8 @@ FLAGS = {
     "view": "store --against --port",
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",
-    "sample": "run --png --folder --npz --stages --label -n --seed --structure --reference --keep "
-    "--mask --tokenizer --weights --batch-size --compile --resume/--no-resume --workers "
-    "--address --set",
+    "sample": "run --label -n --seed --weights --checkpoint --yes --png --tile --folder --npz "
+    "--stages --resume --structure --reference --keep --mask --tokenizer --cfg-scale "
+    "--structure-cfg-scale --top-p --top-k --temperature --steps --device --batch-size --compile "
+    "--workers --address --set",
 }

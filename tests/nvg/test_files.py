@@ -5,7 +5,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nvg.files import replacing, write_atomic, write_bytes
+from nvg.errors import InputError
+from nvg.files import replacing, require_file_place, write_atomic, write_bytes
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
@@ -96,3 +97,18 @@ def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk"):
         half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_no_file_can_have_is_refused_before_work(tmp_path: Path) -> None:
+    """Directories, URLs, paths below a file, folders that may not be written to."""
+    (tmp_path / "file").write_text("x")
+    require_file_place(tmp_path / "new" / "a.png")
+    require_file_place(tmp_path / "file")
+    for path, words in (
+        (tmp_path, "is a directory"),
+        (Path("s3://bucket/a.png"), "is a URL"),
+        (tmp_path / "file" / "a.png", "file is a file"),
+        (Path("/proc/1/a.png"), "may not be written to"),
+    ):
+        with pytest.raises(InputError, match=words):
+            require_file_place(path)

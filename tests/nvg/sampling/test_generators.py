@@ -67,6 +67,8 @@ def own(run: Path, tmp_path: Path) -> Path:
         (["1", "3"], [1, 3]),
         (["2"], [2]),
         (["bee", "bee"], [1, 1]),
+        (["1,cat"], [1, 3]),
+        (["0-2", "cat, 0"], [0, 1, 2, 3, 0]),
     ],
 )
 def test_classes_are_named_or_numbered(wanted: list[str], ids: list[int]) -> None:
@@ -74,12 +76,17 @@ def test_classes_are_named_or_numbered(wanted: list[str], ids: list[int]) -> Non
     assert class_ids(NAMES, wanted) == ids
 
 
-@pytest.mark.parametrize("name", ["dog", "4", "-1", "", "Ant", "²", "1.0"])
+@pytest.mark.parametrize("name", ["dog", "4", "-1", "", "Ant", "²", "1.0", "0-4", "2-1", "-"])
 def test_an_unknown_class_is_refused(name: str) -> None:
     """The message names it and lists the known ones."""
     with pytest.raises(InputError, match="ant, bee") as caught:
         class_ids(NAMES, [name])
     assert repr(name) in str(caught.value)
+
+
+def test_a_name_may_hold_a_comma_or_look_like_a_range() -> None:
+    """The whole word is looked for first."""
+    assert class_ids(["tench, fish", "0-2", "ray", "5"], ["tench, fish", "0-2", "5"]) == [0, 1, 3]
 
 
 def test_many_classes_are_not_all_listed() -> None:
@@ -268,8 +275,8 @@ def test_seed_and_settings_reach_the_sampler(run: Path, tmp_path: Path) -> None:
     """The same seed draws the same picture; another seed or another recipe value another one."""
     cases = {"a": (0, []), "b": (0, []), "c": (1, []), "d": (0, ["sample.top_p=0.01"])}
     for name, (seed, settings) in cases.items():
-        write_picture(run, [], 2, seed, settings, tmp_path / name)
-    made = {name: (tmp_path / name).read_bytes() for name in cases}
+        write_picture(run, [], 2, seed, settings, tmp_path / f"{name}.png")
+    made = {name: (tmp_path / f"{name}.png").read_bytes() for name in cases}
     assert made["a"] == made["b"]
     assert made["c"] != made["a"]
     assert made["d"] != made["a"]

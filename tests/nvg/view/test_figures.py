@@ -13,6 +13,7 @@ from nvg.view.figures import (
     png_bytes,
     reconstruction_figure,
     sample_figure,
+    shown_side,
     tiles_of,
 )
 from nvg.view.palette import Tile
@@ -114,6 +115,14 @@ def test_samples_stand_class_by_class() -> None:
     assert (red[1], red[0]) == (green[1], blue[0])
     assert green[0] > red[0]
     assert blue[1] > red[1]
+
+
+@pytest.mark.parametrize(("native", "side"), [(8, 64), (28, 84), (64, 64), (96, 96), (256, 256)])
+def test_images_are_shown_in_their_own_size(native: int, side: int) -> None:
+    """Small ones enlarged by a whole factor, none made smaller."""
+    assert shown_side(native) == side
+    pixels = torch.zeros(2, 3, native, native, dtype=torch.uint8)
+    assert sample_figure(pixels, ["a"], columns=2).width == 8 + 7 + 2 * (side + 4)
 
 
 def test_a_hierarchy_shows_map_and_canvas_of_every_stage() -> None:

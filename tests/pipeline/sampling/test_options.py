@@ -16,8 +16,26 @@ def test_what_belongs_together(tmp_path: Path) -> None:
         SampleOptions(npz=tmp_path / "a.npz", resume=True).check()
     with pytest.raises(InputError, match="say how many"):
         SampleOptions(folder=tmp_path, address="auto").check()
-    with pytest.raises(InputError, match="nothing to write"):
-        SampleOptions().check()
+    with pytest.raises(InputError, match="both name a step"):
+        SampleOptions(checkpoint=4, weights="best").check()
+    with pytest.raises(InputError, match="--device is for one process"):
+        SampleOptions(device="cpu", workers=2).check()
+    with pytest.raises(InputError, match="names no format of a picture"):
+        SampleOptions(png=tmp_path / "a.txt").check()
+
+
+def test_short_options_are_settings() -> None:
+    """After those of --set, so that they win; all that is not default is told apart."""
+    options = SampleOptions(settings=["sample.top_p=1"], cfg_scale=2.0, top_p=0.5, steps=3)
+    assert options.overrides == [
+        "sample.top_p=1",
+        "sample.content_guidance=2.0",
+        "sample.top_p=0.5",
+        "sample.flow_steps=3",
+    ]
+    assert SampleOptions(seed=3, number=2, label=["cat"]).others == {}
+    assert options.others == {"settings": options.overrides}
+    assert SampleOptions(weights="raw", checkpoint=4).others == {"checkpoint": 4, "weights": "raw"}
 
 
 def test_paths_hold_in_any_folder() -> None:

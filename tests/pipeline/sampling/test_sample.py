@@ -10,6 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.options import confirmed
+from nvg.errors import InputError
+from pipeline.sampling.options import SampleOptions
+from pipeline.sampling.sample import write_samples
 from pipeline.train import fit_generator
 from tests.makers import files_below, run_verb, tiny_recipe
 from tests.nvg.store.makers import make_store
@@ -112,7 +116,17 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
     out = ("--png", tmp_path / "out.png")
     reference = f"{run.parent / 'tokens.vgs'}:1"
     for flags, words in (
-        ((), "nothing to write"),
+        (("--png", tmp_path / "a.txt"), "names no format of a picture"),
+        (("--png", "s3://bucket/a.png"), "is a URL: name a file of this machine"),
+        (("--png", tmp_path / "file" / "a.png"), "is a file"),
+        ((*out, "--top-p", 2), "top_p must be in (0, 1], not 2"),
+        ((*out, "--device", "cuda:77"), "no device 'cuda:77' here: there is cpu"),
+        (
+            (*out, "--checkpoint", 3),
+            "no checkpoint of step 3 of its content generator: it has",
+        ),
+        ((*out, "-n", 4000), "12,000 images: 4000 of each of 3 classes (ant, bee, cat), seed 0"),
+        ((*out, "--label", "0-3"), "unknown class '0-3'"),
         ((*out, "--label", "dog"), "unknown class 'dog'"),
         ((*out, "--keep", "all:2"), "--keep says what is done with a --reference"),
         ((*out, "--mask", "m.png"), "--mask says what is done with a --reference"),
@@ -134,6 +148,67 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
         assert words in said.strip().splitlines()[-1], said
     assert not (tmp_path / "out.png").exists()
     assert sample(run, *out, "-n", 0)[0] == 2
+
+
+def test_a_run_alone_is_enough(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture goes into the run, under a name that other commands do not have."""
+    code, said = sample(run, "-n", 2, "--label", "0-1,cat")
+    assert code == 0, said
+    assert "6 images: 2 of each of 3 classes (ant, bee, cat), seed 0" in said
+    (first,) = (run / "samples").glob("ant-bee-cat-n2-seed0-*.png")
+    assert f"wrote {first}" in said
+    with Image.open(first) as image:
+        assert image.size == (8 + 3 * 7 + 2 * 68, 4 + 3 * 68)  # 8 pixels a side, shown with 64
+    code, said = sample(run, "-n", 2, "--label", "0-1,cat", "--cfg-scale", 1, "--tile", 8)
+    assert (code, len(list((run / "samples").glob("ant-bee-cat-*")))) == (0, 2), said
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.sampling.batches.open_generators", stop)
+    code, said = sample(run, "--label", "bee")
+    assert (code, "interrupted; nothing was written" in said) == (130, True)
+    assert not list((run / "samples").glob("bee*"))
+
+
+def test_a_checkpoint_is_sampled(run: Path, tmp_path: Path) -> None:
+    """By its folder or its step: that of the last step has the weights of the run."""
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run, unfinished, ignore=shutil.ignore_patterns("content*.s*", "samples"))
+    shutil.copytree(run / "checkpoints", unfinished / "checkpoints", dirs_exist_ok=True)
+    made = []
+    for name, where in (
+        ("run", (run,)),
+        ("folder", (unfinished / "checkpoints" / "step-00000008",)),
+        ("step", (unfinished, "--checkpoint", 8, "--device", "cpu")),
+    ):
+        flags = (*where, "--label", 1, "-n", 2, "--npz", tmp_path / f"{name}.npz", "--steps", 1)
+        code, said = sample(*flags)  # type: ignore[arg-type]
+        assert code == 0, said
+        made.append(np.load(tmp_path / f"{name}.npz")["arr_0"])
+    assert np.array_equal(made[0], made[1])
+    assert np.array_equal(made[0], made[2])
+    code, said = sample(unfinished, "--png", tmp_path / "a.png")
+    assert code == 2
+    assert "holds no content.safetensors: finish it with" in said
+    assert said.strip().endswith("step-00000008")
+
+
+def test_many_images_are_asked_about(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal a question; --yes goes on without one."""
+    asked = []
+
+    def answer(question: str, **_: object) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr("pipeline.sampling.sample.MOST_UNASKED", 1)
+    assert sample(run, "--yes", "-n", 1, "--label", "ant,bee")[0] == 0
+    monkeypatch.setattr("cli.options.sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("cli.options.typer.confirm", answer)
+    with pytest.raises(InputError, match="say --yes"):
+        write_samples(run, SampleOptions(number=1, label=["0-1"]), confirmed)
+    assert asked == ["2 images: 1 of each of 2 classes (ant, bee), seed 0. Sample them?"]
 
 
 def test_a_long_sampling_goes_on(run: Path, tmp_path: Path) -> None:
