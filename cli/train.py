@@ -61,7 +61,7 @@ def train_autoencoder_verb(
         label_column=label_column,
     )
     if dry_run:
-        lines = plan_autoencoder(loaded, memory, workers or 1)
+        lines = plan_autoencoder(loaded, memory, workers or 1, out, resume)
     elif workers:
         lines = fit_autoencoder_on_ray(loaded, out, resume, workers, address, start)
     else:
@@ -95,7 +95,7 @@ def train_generator_verb(
     loaded = read_recipe(recipe, settings, "generator")
     name = only.value if only else None
     if dry_run:
-        lines = plan_generator(loaded, store, name, start, workers or 1, memory)
+        lines = plan_generator(loaded, store, name, start, workers or 1, memory, out, resume)
     elif workers:
         lines = fit_on_ray(loaded, store, out, name, resume, workers, address, start)
     else:

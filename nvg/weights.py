@@ -72,14 +72,31 @@ def read_config(kind: type[Config], source: Path | bytes) -> Config:
         raise CheckpointError(f"{_name(source)} holds weights of another kind: {error}") from None
 
 
-def load_weights(module: nn.Module, source: Path | bytes) -> None:
-    """Fill a module from a safetensors file; CheckpointError where names or shapes differ."""
+def read_tensors(source: Path | bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or blob; CheckpointError where it is none."""
     try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-        module.load_state_dict(load_tensors(data))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{_name(source)} does not fit the model: {first}") from error
+        return load_tensors(source.read_bytes() if isinstance(source, Path) else source)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{_name(source)} does not fit the model: {_line(error)}") from error
+
+
+def load_weights(
+    module: nn.Module, source: Path | bytes | dict[str, Tensor], name: str = ""
+) -> None:
+    """Fill a module from a safetensors file; CheckpointError where names or shapes differ.
+
+    Tensors in memory may take its place, with a `name` for the error.
+    """
+    tensors = source if isinstance(source, dict) else read_tensors(source)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        where = name if isinstance(source, dict) else _name(source)
+        raise CheckpointError(f"{where} does not fit the model: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _name(source: Path | bytes) -> str:

@@ -12,7 +12,13 @@ from nvg.training.run_dir import Run
 from nvg.training.run_lock import RESTART_SECONDS
 from pipeline.cluster import NOTES, REFUSED, require_listener, train_on_ray
 from pipeline.recipe import Recipe
-from pipeline.train import fit_autoencoder, fit_generator, parts_named, start_of
+from pipeline.train import (
+    autoencoder_run,
+    fit_autoencoder,
+    fit_generator,
+    parts_named,
+    start_of,
+)
 
 Job = dict[str, Any]
 """What a worker is told: recipe, out, resume, start_from, folder, and what its verb needs."""
@@ -28,7 +34,7 @@ def fit_autoencoder_on_ray(
 ) -> list[str]:
     """Train the autoencoder in several processes, from the weights of a run if one is given."""
     require_listener(address)
-    Run(out, recipe, resume, ("data", "autoencoder"))  # refuses what cannot be continued
+    autoencoder_run(recipe, out, resume)  # refuses what cannot be continued
     train_on_ray(autoencoder_worker, _job(recipe, out, resume, start_from), workers, address)
     return [f"{out / AUTOENCODER_FILE}: trained by {workers} workers"]
 

@@ -11,7 +11,7 @@ from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import class_ids, load_generators
 from nvg.sampling.guidance import untrained_null_warnings
-from nvg.store import Store, open_store
+from nvg.store import Split, Store, open_store
 from nvg.store.lock import RETRY_SECONDS
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.training.autoencoder.config import AutoencoderTraining
@@ -29,6 +29,7 @@ from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import left_out_lines, split_rows
+from pipeline.train_size import require_size
 
 log = logging.getLogger("nvg")
 
@@ -53,12 +54,11 @@ def fit_autoencoder(
         rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
         images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
         heldout = opened.center_crops(kept) if kept else None
+        for line in require_size("autoencoder", recipe.autoencoder.train, len(rows)):
+            log.warning("%s", line)
         if world.is_main:
             held.enter_context(run_lock(out, ["autoencoder"], lock_seconds))
-        goes_on = resume or not world.is_main
-        run = Run(out, recipe, goes_on, ("data", "autoencoder"), writes=world.is_main)
-        if (out / AUTOENCODER_FILE).exists() and not run.checkpoints.steps():
-            raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
+        run = autoencoder_run(recipe, out, resume or not world.is_main, world.is_main)
         model, training = recipe.autoencoder.model, recipe.autoencoder.train
         measures = train_autoencoder(model, training, images, heldout, run, start_from, world)
         skipped = {
@@ -81,6 +81,14 @@ def fit_autoencoder(
             f"latent residual after each stage: {stages}",
         ]
     return lines
+
+
+def autoencoder_run(recipe: Recipe, out: Path, resume: bool, writes: bool = True) -> Run:
+    """The run directory; RunError where it cannot take this training."""
+    run = Run(out, recipe, resume, ("data", "autoencoder"), writes=writes)
+    if (out / AUTOENCODER_FILE).exists() and not run.checkpoints.steps():
+        raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")
+    return run
 
 
 def _training_images(images: RowImages, training: AutoencoderTraining) -> RowImages | HeldImages:
@@ -117,6 +125,9 @@ def fit_generator(
         run = Run(out, recipe, goes_on, ("generator",), only or "", writes=world.is_main)
         preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
         training = recipe.generator.train
+        warnings = require_size("generator", training, store.count(Split.TRAIN))
+        for line in warnings if world.is_main else ():
+            log.warning("%s", line)
         if preview and training.sample_every and world.is_main:
             classes, dropout = len(store.manifest.classes), training.class_dropout_prob
             for line in untrained_null_warnings(recipe.sample, dropout, classes):

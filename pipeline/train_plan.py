@@ -14,22 +14,35 @@ from nvg.training.autoencoder.memory import autoencoder_memory
 from nvg.training.generator.memory import generator_memory
 from nvg.training.generator.repa import aligner_of
 from nvg.training.generator.shape import shape_of
+from nvg.training.generator.trainer import micro_batch
 from nvg.training.memory import device_of
+from nvg.training.run_dir import Run
 from pipeline.recipe import Recipe
 from pipeline.sources import left_out_lines, open_source, split_rows
-from pipeline.train import parts_named, require_start
+from pipeline.train import autoencoder_run, parts_named, require_start, start_of
+from pipeline.train_size import epochs_of, require_size
 
 
-def plan_autoencoder(recipe: Recipe, memory: float | None = None, processes: int = 1) -> list[str]:
+def plan_autoencoder(
+    recipe: Recipe,
+    memory: float | None = None,
+    processes: int = 1,
+    out: Path | None = None,
+    resume: bool = False,
+) -> list[str]:
     """What training the autoencoder would do, and the memory of one of so many processes.
 
-    On a GPU of `memory` GiB, or here.
+    On a GPU of `memory` GiB, or here. InputError where that training would be refused, into `out`
+    if it is named.
     """
+    if out:
+        autoencoder_run(recipe, out, resume)
     source = open_source(recipe.data)
     rows, heldout = split_rows(source.rows, recipe.data.heldout)
     with torch.device("meta"):
         model = Autoencoder(recipe.autoencoder.model)
     training, geometry = recipe.autoencoder.train, recipe.autoencoder.model.geometry
+    warnings = require_size("autoencoder", training, len(rows))
     device = device_of(memory)
     needed = autoencoder_memory(recipe.autoencoder.model, training, device.is_mixed)
     return [
@@ -37,7 +50,8 @@ def plan_autoencoder(recipe: Recipe, memory: float | None = None, processes: int
         *left_out_lines(source.left_out),
         f"{_millions(model)} M parameters, grid {geometry.grid}, {geometry.tokens} tokens an image",
         f"{training.steps} steps of {training.batch_size} images "
-        f"({training.steps * training.batch_size / max(len(rows), 1):.1f} epochs)",
+        f"({epochs_of(training, len(rows)):.1f} epochs)",
+        *warnings,
         *needed.lines(-(-training.batch_size // (processes * training.accumulate)), device),
     ]
 
@@ -49,16 +63,24 @@ def plan_generator(
     start_from: Path | None = None,
     processes: int = 1,
     memory: float | None = None,
+    out: Path | None = None,
+    resume: bool = False,
 ) -> list[str]:
     """What training the generators would do, and the memory of one of so many processes.
 
-    On a GPU of `memory` GiB, or here.
+    On a GPU of `memory` GiB, or here. InputError where that training would be refused, into `out`
+    if it is named.
     """
     store = open_store(store_path)
-    if start_from:
+    store.require_finished()
+    if out:
+        start_from = start_of(recipe, store, parts_named(only), out, start_from)
+        Run(out, recipe, resume, ("generator",), only or "")
+    elif start_from:
         require_start(recipe, store, parts_named(only), start_from)
     training = recipe.generator.train
     images = store.count(Split.TRAIN)
+    warnings = require_size("generator", training, images)
     lines = [f"{images} images to train on in {store_path}, {store.count(Split.VAL)} held out"]
     quantizer, config = load_quantizer(store.read(TOKENIZER_FILE), store.geometry), recipe.generator
     shapes = {}
@@ -68,16 +90,16 @@ def plan_generator(
         with torch.device("meta"):
             model = build_generator(part, shape)
         lines.append(f"{part.value}: {_millions(model)} M parameters")
-    epochs = training.steps * training.batch_size / max(images, 1)
+    epochs = epochs_of(training, images)
     lines.append(f"{training.steps} steps of {training.batch_size} ({epochs:.1f} epochs)")
+    lines += warnings
     features = 0
     if training.align and GeneratorKind.CONTENT in shapes:
         features = aligner_of(config.content.width, store).codec.shape.width
     device = device_of(memory)
     needed = generator_memory(shapes, training, device.is_mixed, features)
     needed = needed.sharded(processes) if training.sharded else needed
-    micro = -(-training.batch_size // (processes * training.accumulate))
-    return [*lines, *needed.lines(micro, device)]
+    return [*lines, *needed.lines(micro_batch(training, processes), device)]
 
 
 def _millions(model: torch.nn.Module) -> str:

@@ -1,6 +1,7 @@
 """A run directory: config.toml (resolved), metrics.jsonl, tensorboard/ and checkpoints/."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,10 @@ from typing import Any
 from nvg.config import ConfigError, as_table, dump, load
 from nvg.errors import InputError, WorkError
 from nvg.files import write_atomic
+from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
+
+log = logging.getLogger("nvg")
 
 # What may change from one life of a run to the next: where and how often, not what is computed.
 FREE = {
@@ -29,6 +33,8 @@ FREE = {
         "patience",
     )
 }
+LENGTH = {f"{section}.train.steps" for section in ("autoencoder", "generator")}
+CHANGES = "changes.jsonl"  # in a run: what changed when it was resumed
 
 
 class RunError(InputError):
@@ -39,8 +45,8 @@ class Run:
     """A run directory, new or to be continued; `begin` is the first to write into it.
 
     `decisive` names the sections of the config that must stay the same while it is continued, but
-    for the keys FREE; `name` keeps several runs of one directory apart; of several processes one
-    `writes`.
+    for the keys FREE and a LENGTH not yet reached; `name` keeps several runs of one directory
+    apart; of several processes one `writes`.
     """
 
     def __init__(
@@ -57,10 +63,12 @@ class Run:
         self.metrics_path = directory / f"metrics{'-' * bool(name)}{name}.jsonl"
         self.checkpoints = Checkpoints(directory / "checkpoints" / name)
         self.config, self.saved = config, directory / "config.toml"
+        self.changes: dict[str, tuple[Any, Any]] = {}
+        """Keys of the config that were another in the run's last life: before, now."""
         if directory.exists() and not directory.is_dir():
             raise RunError(f"{directory} is a file: choose another --out")
-        if self.saved.exists():
-            self._check_same(self.saved, config, decisive)
+        if self.saved.exists() and any(_worked(directory)):
+            self.changes = self._changes(self.saved, config, decisive)
         if self.checkpoints.steps() and not resume:
             raise RunError(
                 f"{directory} holds a run: continue it with --resume, or choose another --out"
@@ -75,26 +83,51 @@ class Run:
             return
         with self._full_disk_named():
             dump(self.config, self.saved)
+            if self.changes and start:
+                self._note_changes(start)
             if self.metrics_path.exists():
                 lines = self.metrics_path.read_text().splitlines(keepends=True)
                 kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
                 write_atomic(self.metrics_path, "".join(kept if start else []).encode())
 
-    def _check_same(self, saved: Path, config: Any, decisive: tuple[str, ...]) -> None:
-        """RunError unless both agree; a key that is newer than the run counts as its default."""
+    def _changes(
+        self, saved: Path, config: Any, decisive: tuple[str, ...]
+    ) -> dict[str, tuple[Any, Any]]:
+        """What may differ and does; RunError for what may not.
+
+        A key that is newer than the run counts as its default.
+        """
         try:
             before, now = (
                 {name: as_table(recipe).get(name) for name in decisive}
                 for recipe in (load(type(config), saved, warn=False), config)
             )
-            different = ", ".join(sorted(set(_differences(before, now)) - FREE))
         except ConfigError as error:
-            different = str(error)
-        if different:
-            raise RunError(
-                f"{self.directory} holds a run of another recipe (differs in {different}): use "
-                "that recipe, or choose another --out"
-            )
+            raise self._another(str(error)) from None
+        found = dict(_differences(before, now))
+        if different := ", ".join(sorted(set(found) - FREE - LENGTH)):
+            raise self._another(different)
+        for key in LENGTH & set(found):
+            if found[key][1] < self.start_step():
+                raise RunError(
+                    f"{self.directory} is at step {self.start_step()}, which is more than {key} = "
+                    f"{found[key][1]}: raise it"
+                )
+        return found
+
+    def _another(self, different: str) -> RunError:
+        return RunError(
+            f"{self.directory} holds a run of another recipe (differs in {different}): use that "
+            "recipe, choose another --out, or start a new run from its weights with --from"
+        )
+
+    def _note_changes(self, start: int) -> None:
+        """Say what changed, and write it down."""
+        said = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in self.changes.items())
+        log.info("goes on at step %d with other settings: %s", start, said)
+        line = {"step": start, "changed": self.changes} | ({"run": self.name} if self.name else {})
+        with (self.directory / CHANGES).open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def start_step(self) -> int:
         """The step of the newest checkpoint, 0 for a new run."""
@@ -162,10 +195,16 @@ def _step_of(line: str) -> float:
     return step
 
 
-def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Dotted names of the keys whose values differ."""
+def _differences(before: Any, now: Any, where: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Dotted names of the keys whose values differ, in order, and both values."""
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() | now.keys():
+        for key in sorted(before.keys() | now.keys()):
             yield from _differences(before.get(key), now.get(key), f"{where}.{key}".lstrip("."))
     elif before != now:
-        yield where
+        yield where, (before, now)
+
+
+def _worked(directory: Path) -> Iterator[Path]:
+    """Checkpoints and weights: a start that failed before the first leaves none."""
+    yield from directory.glob("checkpoints/**/state.json")
+    yield from (file for file in directory.glob("*.safetensors") if file.name != DETOKENIZER_FILE)

@@ -183,11 +183,11 @@ def test_bad_input_is_one_line_and_exit_code_2(shared: Path, text: str, named: s
     ],
 )
 def test_resuming_with_another_recipe_names_the_key(own: Path, verb: str, setting: str) -> None:
-    """--resume with a changed value is refused, and the run stays as it was."""
+    """--resume with a changed value is refused, the run stays as it was, and --from is named."""
     assert nvgctl(f"train {verb} --out @new", own).exit_code == 0
     before = {path: path.read_bytes() for path in (own / "new").rglob("*") if path.is_file()}
     result = nvgctl(f"train {verb} --out @new --resume --set {setting}=0.5", own)
-    check_refused(result, setting, f"{own}/new")
+    check_refused(result, setting, f"{own}/new", "--from")
     assert {p: p.read_bytes() for p in (own / "new").rglob("*") if p.is_file()} == before
 
 

@@ -1,9 +1,7 @@
 """`import-weights`: published files become ordinary runs; what does not fit leaves nothing."""
 
 import errno
-import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.store import open_store
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.training.run_dir import RunError
-from nvg.weights import CheckpointError, read_config, read_header
+from nvg.weights import CheckpointError, read_config
 from pipeline.import_weights import Project, write_run
 from pipeline.ray_train import fit_on_ray
 from pipeline.recipe import load_recipe
@@ -109,30 +107,6 @@ def test_an_imported_run_tokenizes_and_is_trained_on(run: Path, tmp_path: Path) 
         with pytest.raises(RunError, match=words):  # before Ray is asked for anything
             fit_on_ray(wrong, tokens, tmp_path / "other", None, False, 1, None, start)
         assert not (tmp_path / "other").exists()
-
-
-def test_other_classes_are_not_trained_on(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their number must agree, and their names where a run has names."""
-    recipe = load_recipe(run / "config.toml", ["generator.train.batch_size=2"])
-    identity = read_header(run / "content.safetensors")["tokenizer"]
-    names = [str(number) for number in range(10)]
-    for classes, known, words in (
-        (names[:9], names, "knows 10 classes, .* 9: they must agree"),
-        ([*names[1:], "x"], ["a", *names[1:]], "class 0 of .* is a, of .* 1: they must agree"),
-        (["b", *names[1:]], names, ""),
-    ):
-        path = tmp_path / str(len(list(tmp_path.iterdir())))
-        store = make_store(path, rows=4, grid=16, classes=classes)
-        monkeypatch.setattr(store, "manifest", replace(store.manifest, tokenizer=identity))
-        monkeypatch.setattr("pipeline.train_plan.open_store", lambda _, store=store: store)
-        (run / "classes.json").write_text(json.dumps(known))
-        if words:
-            with pytest.raises(RunError, match=words):
-                plan_generator(recipe, store.path, None, run)
-        else:
-            plan_generator(recipe, store.path, None, run)
 
 
 def test_an_import_that_fails_half_way_leaves_nothing(

@@ -255,8 +255,21 @@ def test_a_batch_larger_than_the_store_is_refused(tmp_path: Path) -> None:
     recipe = tiny_recipe()
     train = replace(recipe.generator.train, batch_size=100)
     recipe = replace(recipe, generator=replace(recipe.generator, train=train))
-    with pytest.raises(InputError, match=r"10 .*100"):
+    with pytest.raises(InputError, match=r"batch_size 100 is more than the 10 images"):
         fit_generator(recipe, store.path, tmp_path / "run", None, False)
+
+
+def test_a_start_that_failed_does_not_block_the_mended_one(tmp_path: Path) -> None:
+    """Nothing is left of it; nor does a recipe that was never trained a step."""
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    generator = tiny_recipe().generator
+    large = replace(generator, train=replace(generator.train, batch_size=100))
+    with pytest.raises(InputError, match="batch_size 100"):
+        fit_generator(tiny_recipe(generator=large), store.path, tmp_path / "run", None, False)
+    assert not (tmp_path / "run" / "config.toml").exists()
+    (tmp_path / "run").mkdir(exist_ok=True)
+    dump(tiny_recipe(generator=large), tmp_path / "run" / "config.toml")
+    fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
 
 
 def test_heads_that_cannot_hold_the_rotary_embedding_are_refused(tmp_path: Path) -> None:

@@ -66,6 +66,48 @@ def test_the_generator_plan_counts_what_is_trained_on(tmp_path: Path) -> None:
     assert "4 steps of 4 (1.6 epochs)" in lines
 
 
+def test_a_plan_refuses_what_training_refuses(tmp_path: Path) -> None:
+    """A batch that no epoch fills or that cannot be shared out, a place that is taken."""
+    recipe, generator = recipe_over(tmp_path), tiny_recipe().generator
+    store = make_store(tmp_path / "tokens.vgs", rows=10)
+    section = recipe.autoencoder
+    large = replace(section, train=replace(section.train, batch_size=100))
+    with pytest.raises(InputError, match=r"autoencoder\.train\.batch_size 100 is more than the 12"):
+        plan_autoencoder(replace(recipe, autoencoder=large))
+    for train, processes, words in (
+        (replace(generator.train, batch_size=100), 1, "batch_size 100 is more than the 10 images"),
+        (generator.train, 3, "4 is not a multiple of 3 processes"),
+    ):
+        with pytest.raises(InputError, match=words):
+            plan_generator(
+                tiny_recipe(generator=replace(generator, train=train)),
+                store.path,
+                None,
+                processes=processes,
+            )
+    fit_autoencoder(recipe, tmp_path / "ae", False)
+    with pytest.raises(InputError, match="ae holds a run: continue it with --resume"):
+        plan_autoencoder(recipe, out=tmp_path / "ae")
+    assert plan_autoencoder(recipe, out=tmp_path / "ae", resume=True)
+    fit_generator(tiny_recipe(), store.path, tmp_path / "run", None, False)
+    with pytest.raises(InputError, match="run holds a run: continue it with --resume"):
+        plan_generator(tiny_recipe(), store.path, None, out=tmp_path / "run")
+    assert plan_generator(tiny_recipe(), store.path, None, out=tmp_path / "run", resume=True)
+
+
+def test_thousands_of_epochs_are_warned_of(tmp_path: Path) -> None:
+    """In the plan, by key."""
+    recipe = recipe_over(tmp_path)
+    section = recipe.autoencoder
+    assert not any("by heart" in line for line in plan_autoencoder(recipe))
+    long = replace(section, train=replace(section.train, steps=30_000))
+    lines = plan_autoencoder(replace(recipe, autoencoder=long))
+    assert (
+        "10,000 epochs of 12 images: it will know them by heart; lower autoencoder.train.steps or "
+        "batch_size" in lines
+    )
+
+
 def test_plans_touch_nothing(tmp_path: Path) -> None:
     """Planning reads the source and the store and writes no file."""
     recipe = recipe_over(tmp_path)

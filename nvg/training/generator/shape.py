@@ -1,6 +1,5 @@
 """The shape of a generator, and the scale of the canvases it is trained on."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from nvg.choices import CanvasScale
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.loader.first_views import first_views, spread
 from nvg.quantizer import MultiGranularityQuantizer
-from nvg.sampling.generators import CLASSES
 from nvg.store import Store
 from nvg.training.run_dir import RunError
 from nvg.weights import read_config, read_header
@@ -44,6 +42,7 @@ def shape_to_start_from(
 ) -> GeneratorShape:
     """The shape of a finished run's generator, to train it on; its scales stay as they were.
 
+    It has the classes of the store, whichever the run's were (`nvg/training/generator/classes.py`).
     RunError where it is not the one that the recipe asks for, or not for this store's tokens.
     """
     file = run / f"{part.value}.safetensors"
@@ -65,22 +64,7 @@ def shape_to_start_from(
             f"{file} cannot be trained on by this recipe, its {' and '.join(different)} differ: "
             f"take them from {run / 'config.toml'}"
         )
-    _require_classes(run, found.classes, store)
-    return replace(found, transformer=transformer)
-
-
-def _require_classes(run: Path, count: int, store: Store) -> None:
-    """RunError unless the classes of a run are those of a store; numbers stand for any names."""
-    wanted, file = list(store.manifest.classes), run / CLASSES
-    names = json.loads(file.read_text()) if file.exists() else wanted
-    if count != len(wanted):
-        raise RunError(f"{run} knows {count} classes, {store.path} {len(wanted)}: they must agree")
-    if names != wanted and names != [str(number) for number in range(count)]:
-        first = next(n for n, (a, b) in enumerate(zip(names, wanted, strict=True)) if a != b)
-        raise RunError(
-            f"class {first} of {run} is {names[first]}, of {store.path} {wanted[first]}: they must "
-            "agree"
-        )
+    return replace(found, transformer=transformer, classes=len(manifest.classes))
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """One generator in training: its objective over all processes, optimizer and EMA weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
 from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.training.generator.classes import load_for_classes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
@@ -24,8 +25,8 @@ from nvg.weights import load_weights, weights_bytes
 class GeneratorState:
     """One generator with its optimizer, in step with the other processes.
 
-    New, with the weights of the finished run `start_from`, or as `files` of an earlier process left
-    it in the directory `checkpoint`.
+    New, with the weights of the finished run `start_from` (`class_rows`: of other classes), or as
+    `files` of an earlier process left it in the directory `checkpoint`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class GeneratorState:
         aligner: Aligner | None = None,
         checkpoint: Path | None = None,
         start_from: Path | None = None,
+        class_rows: Sequence[int] | None = None,
     ) -> None:
         self.part, self.shape, self.training, self.world = part, shape, training, world
         self.model = build_generator(part, shape).to(world.device)
@@ -45,7 +47,7 @@ class GeneratorState:
             recompute_blocks(self.model.backbone.blocks)
         self.ema = _copy_of(self.model)
         if directory := checkpoint or start_from:
-            self._load_weights(directory)
+            self._load_weights(directory, None if checkpoint else class_rows)
         if checkpoint and self.aligner:
             load_weights(self.aligner, checkpoint / f"{part.value}-aligner.safetensors")
         self.local = objective = Objective(
@@ -129,11 +131,11 @@ class GeneratorState:
         no_sync: AbstractContextManager[None] = getattr(self.objective, "no_sync", nullcontext)()
         return no_sync
 
-    def _load_weights(self, directory: Path) -> None:
+    def _load_weights(self, directory: Path, class_rows: Sequence[int] | None) -> None:
         plain, ema = (directory / f"{self.part.value}{s}.safetensors" for s in ("", "-ema"))
-        load_weights(self.model, ema if ema.exists() else plain)
+        load_for_classes(self.model, ema if ema.exists() else plain, class_rows)
         self.ema = _copy_of(self.model)
-        load_weights(self.model, plain)
+        load_for_classes(self.model, plain, class_rows)
 
 
 def _copy_of(model: Generator) -> dict[str, Tensor]:

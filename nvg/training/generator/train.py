@@ -1,5 +1,6 @@
 """Training of the generators from a store: tokens only, no pixels (Sec. 2.2, A.5)."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from nvg.sampling.generators import save_decoder
 from nvg.seeding import step_seed
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
+from nvg.training.generator.classes import NEW, class_rows
 from nvg.training.generator.config import GeneratorConfig
 from nvg.training.generator.repa import aligner_of
 from nvg.training.generator.shape import shape_of, shape_to_start_from
@@ -21,6 +23,8 @@ from nvg.training.generator.validation import Validation
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
 from nvg.weights import read_config, weights_bytes
+
+log = logging.getLogger("nvg")
 
 STARTED_FROM = "started-from.txt"  # in a run: where the weights are that it began with
 
@@ -47,7 +51,7 @@ def train_generator(
         raise RunError(f"{run.directory} was trained on another store than {store.path}")
 
     torch.manual_seed(step_seed(config.train.seed, -1))
-    states = []
+    states, rows = [], None
     for part in parts:
         transformer, aligner = getattr(config, part.value), None
         if part is GeneratorKind.CONTENT and config.train.align:
@@ -59,15 +63,21 @@ def train_generator(
             shape = read_config(GeneratorShape, checkpoint / f"{part.value}.safetensors")
         elif start_from:
             shape = shape_to_start_from(start_from, part, transformer, config.variant, store)
+            known = read_config(GeneratorShape, start_from / f"{part.value}.safetensors").classes
+            rows = class_rows(start_from, known, store)
         else:
             shape = shape_of(transformer, store, quantizer, config.variant)
         begin = None if start else start_from
-        states.append(GeneratorState(part, shape, config.train, world, aligner, checkpoint, begin))
+        states.append(
+            GeneratorState(part, shape, config.train, world, aligner, checkpoint, begin, rows)
+        )
     validation = Validation(states, store, quantizer.to(world.device), run, world)
     trainer = GeneratorTrainer(states, store, quantizer, world, validation, sample_checkpoint)
     if saved:
         trainer.restore(saved)
     run.begin(start)
+    if rows is not None and world.is_main:
+        log.info("%d of %d classes are new to %s", rows.count(NEW), len(rows), start_from)
     if run.writes:
         save_decoder(run.directory, store)  # checkpoints and the finished run are sampled with it
         if start_from:

@@ -12,6 +12,7 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.seeding import shard_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
+from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.corruption import near_codes
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
@@ -44,12 +45,7 @@ class GeneratorTrainer:
         self.models = {state.part: state.model for state in states}
         self.near_codes = near_codes(quantizer.codebook) if self.training.corruption else None
         self.source = source_of(store)
-        micro = self.training.batch_size // (world.size * self.training.accumulate)
-        if micro * world.size * self.training.accumulate != self.training.batch_size:
-            raise RunError(
-                f"generator.train.batch_size {self.training.batch_size} is not a multiple of "
-                f"{world.size} processes x {self.training.accumulate} micro-batches: change one"
-            )
+        micro = micro_batch(self.training, world.size)
         # Consecutive batches of the loader are the shards of a step, whoever takes them.
         self.loader = SequenceLoader(
             store,
@@ -125,6 +121,17 @@ class GeneratorTrainer:
         every = self.training.sample_every
         if every and self.sample_checkpoint and number % every == 0 and self.world.is_main:
             self.sample_checkpoint(number)
+
+
+def micro_batch(training: GeneratorTraining, processes: int) -> int:
+    """Images of a micro-batch of one process; RunError where the batch cannot be shared out."""
+    parts = processes * training.accumulate
+    if training.batch_size % parts:
+        raise RunError(
+            f"generator.train.batch_size {training.batch_size} is not a multiple of "
+            f"{processes} processes x {training.accumulate} micro-batches: change one"
+        )
+    return training.batch_size // parts
 
 
 def source_of(store: Store) -> dict[str, Any]:
