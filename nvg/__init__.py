@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nvg.structure.builders import build_leaves as build_leaves
     from nvg.tokenizer.autoencoder import Autoencoder as Autoencoder
     from nvg.tokenizer.autoencoder import load_autoencoder as load_autoencoder
+    from nvg.tokenizer.tokenizer import Tokenizer as Tokenizer
+    from nvg.tokenizer.tokenizer import load_tokenizer as load_tokenizer
 else:
     __getattr__, __dir__, __all__ = lazy_face(
         __name__,
@@ -30,9 +32,11 @@ else:
             "SamplerConfig": "nvg.sampling.config",
             "SequenceLoader": "nvg.loader.loader",
             "StructureGenerator": "nvg.generator.structure_flow",
+            "Tokenizer": "nvg.tokenizer.tokenizer",
             "build_leaves": "nvg.structure.builders",
             "load_autoencoder": "nvg.tokenizer.autoencoder",
             "load_generators": "nvg.sampling.generators",
+            "load_tokenizer": "nvg.tokenizer.tokenizer",
             "open_store": "nvg.store.store",
         },
     )

@@ -4,9 +4,9 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 import typer.main
 
 from cli.app import app
@@ -82,14 +82,18 @@ def test_python_blocks_import(file: Path) -> None:
 
 
 def test_the_lines_of_the_readme_run() -> None:
-    """On a kept run instead of the demo's: eight images, free and steered, of different pixels."""
+    """On a kept run instead of the demo's: free, tokenized, decoded, steered."""
     (block,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
     kept = ROOT / "tests/golden/v0.1"
-    block = block.replace("runs/demo/generator", f"{kept}/generator").replace("[3]", "[2]")
-    names: dict[str, torch.Tensor] = {}
+    for name in ("autoencoder", "generator"):
+        block = block.replace(f"runs/demo/{name}", f"{kept}/{name}")
+    block = block.replace("[3, 5]", "[2, 1]")
+    names: dict[str, Any] = {}
     exec(block.replace("runs/demo/digits.vgs", f"{kept}/tokens.vgs"), names)
-    assert names["free"].shape == names["steered"].shape == (8, 3, 8, 8)
-    assert not torch.equal(names["free"], names["steered"])
+    for shown in ("pictures", "coarse", "steered"):
+        assert [picture.size for picture in names[shown]] == [(8, 8)] * 2
+    assert names["sequences"].content.shape == (2, 31)
+    assert names["steered"] != names["pictures"]
 
 
 @every_document

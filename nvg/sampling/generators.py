@@ -2,12 +2,15 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from nvg.config import build
 from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.files import write_atomic
@@ -23,6 +26,7 @@ from nvg.sequence import Sequences
 from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
+from nvg.tokenizer.pictures import Kind, as_kind
 from nvg.weights import load_weights, read_config, read_header
 
 CLASSES = "classes.json"  # names by class id, in a run directory
@@ -40,6 +44,8 @@ class Generators:
     """Fingerprint of the tokenizer they were trained with."""
     batch_size: int = BATCH
     """Images sampled at once; they do not depend on it."""
+    settings: SamplerConfig = field(default_factory=SamplerConfig)
+    """Those of the run's own recipe."""
 
     def prepared(self, batch_size: int, compiling: Compile, images: int) -> "Generators":
         """These, to sample so many images, so many at once; compiled in place if that is wanted.
@@ -92,9 +98,26 @@ class Generators:
         """The images alone, all at once."""
         return torch.cat([pixels for _, pixels in self.batches(labels, seed, config, control)])
 
+    def sample(
+        self,
+        labels: Iterable[int | str],
+        seed: int = 0,
+        kind: str = Kind.PIL,
+        control: Control | None = None,
+        **settings: Any,
+    ) -> Any:
+        """Pictures of classes, named or numbered, as a `Kind`: a list of Pillow's by default.
+
+        By the run's settings of sampling, but for those that are given: `top_p=0.9`.
+        """
+        ids = [found for label in labels for found in class_ids(self.classes, [str(label)])]
+        if not ids:
+            raise ValueError("no class is given: name one for each image")
+        return as_kind(self.images(ids, seed, replace(self.settings, **settings), control), kind)
+
 
 def load_generators(
-    run: Path,
+    run: str | Path,
     checkpoints: Mapping[GeneratorKind, Path] | None = None,
     raw: bool = False,
     device: torch.device | None = None,
@@ -104,6 +127,7 @@ def load_generators(
     The EMA weights where there are some, unless `raw`. On the accelerator, if any,
     unless a device is named. InputError when a part is missing or does not belong.
     """
+    run = Path(run)
     folders = checkpoints or dict.fromkeys(GeneratorKind, run)
     wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
     for path in (*wanted, run / DETOKENIZER_FILE):
@@ -130,7 +154,16 @@ def load_generators(
     assert isinstance(structure, StructureGenerator)
     detokenizer = load_detokenizer(run / DETOKENIZER_FILE).to(device)
     identity = read_header(run / DETOKENIZER_FILE).get("tokenizer", "")
-    return Generators(content, structure, detokenizer, classes, identity)
+    settings = read_settings(run)
+    return Generators(content, structure, detokenizer, classes, identity, settings=settings)
+
+
+def read_settings(run: Path) -> SamplerConfig:
+    """The section [sample] of a run's recipe; the defaults where there is none."""
+    if not (recipe := run / "config.toml").exists():
+        return SamplerConfig()
+    table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    return build(SamplerConfig, table.get("sample", {}))
 
 
 def read_classes(run: Path) -> list[str]:

@@ -15,9 +15,11 @@ NAMES = [
     "SamplerConfig",
     "SequenceLoader",
     "StructureGenerator",
+    "Tokenizer",
     "build_leaves",
     "load_autoencoder",
     "load_generators",
+    "load_tokenizer",
     "open_store",
 ]
 
