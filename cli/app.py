@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.log import show_log
 from cli.options import (
@@ -282,6 +283,7 @@ def init(
 
 
 app.command("sample")(sample)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

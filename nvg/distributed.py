@@ -124,6 +124,12 @@ def default_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
+def process_variables() -> dict[str, str]:
+    """What a launcher of several processes has set in the environment."""
+    names = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """The world of the environment variables; a process group made here is destroyed after."""

@@ -61,7 +61,8 @@ def read_header(source: Path | bytes) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"cannot read {_name(source)}: {error.strerror}") from None
     except (ValueError, AttributeError, TypeError):
-        raise CheckpointError(f"{_name(source)} is not a safetensors file") from None
+        fault = fault_of_weights(source) if isinstance(source, Path) else None
+        raise CheckpointError(f"{_name(source)} is {fault or 'not a safetensors file'}") from None
 
 
 def read_config(kind: type[Config], source: Path | bytes) -> Config:
@@ -72,11 +73,27 @@ def read_config(kind: type[Config], source: Path | bytes) -> Config:
         raise CheckpointError(f"{_name(source)} holds weights of another kind: {error}") from None
 
 
+def fault_of_weights(file: Path) -> str | None:
+    """What a file is that was taken for weights and was never downloaded, with the remedy."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(256).lstrip()
+    except OSError:
+        return None
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the weights: run `git lfs pull` where it comes from"
+    if start[:1] == b"<":
+        return "a web page, not the weights: download the file itself"
+    return None if start else "an empty file: download it again"
+
+
 def read_tensors(source: Path | bytes) -> dict[str, Tensor]:
     """The tensors of a safetensors file or blob; CheckpointError where it is none."""
     try:
         return load_tensors(source.read_bytes() if isinstance(source, Path) else source)
     except (OSError, SafetensorError) as error:
+        if isinstance(source, Path) and (fault := fault_of_weights(source)):
+            raise CheckpointError(f"{source} is {fault}") from None
         raise CheckpointError(f"{_name(source)} does not fit the model: {_line(error)}") from error
 
 

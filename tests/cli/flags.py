@@ -20,6 +20,7 @@ FLAGS = {
     "view": "store --against --port",
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",
+    "doctor": "--recipe --path --json",
     "sample": "run --label -n --seed --weights --checkpoint --yes --png --tile --folder --npz "
     "--stages --resume --structure --reference --keep --mask --tokenizer --cfg-scale "
     "--structure-cfg-scale --top-p --top-k --temperature --steps --device --batch-size --compile "
