@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from cli.doctor import doctor
 from cli.evaluate import evaluate
-from cli.log import show_log
+from cli.log import print_on_any_terminal, show_log
 from cli.options import (
     Address,
     DataPath,
@@ -22,6 +22,7 @@ from cli.options import (
     Resume,
     Settings,
     read_images,
+    require_recipe,
 )
 from cli.sample import sample
 from cli.train import train
@@ -134,6 +135,7 @@ def tokenize(
     dry_run: DryRun = False,
 ) -> None:
     """Tokenize all images, of a recipe or as they lie, into a store."""
+    require_recipe(data)
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
@@ -274,6 +276,7 @@ def init(
     label_column: LabelColumn = None,
 ) -> None:
     """Print the commented recipe that images stand for, with sizes that suit them."""
+    require_recipe(data)
     from pipeline.data_recipe import DataOptions, init_recipe
 
     options = DataOptions(
@@ -288,6 +291,7 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """Entry point of nvgctl."""
+    print_on_any_terminal()
     app(prog_name="nvgctl")
 
 

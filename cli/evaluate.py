@@ -17,6 +17,7 @@ from cli.options import (
     Workers,
     by_name,
     read_images,
+    require_recipe,
 )
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
@@ -51,6 +52,7 @@ def reconstruction_verb(
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
+    require_recipe(data)
     from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
 
     options = by_name(ReconstructionOptions, locals())
@@ -91,6 +93,7 @@ def generation_verb(
     address: Address = None,
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
+    require_recipe(data)
     from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
     from pipeline.evaluation.sweep import sweep_generation
 

@@ -1,5 +1,6 @@
 """The library's log on the command line: plain lines on stderr, above the progress bars."""
 
+import io
 import logging
 import sys
 
@@ -16,6 +17,13 @@ class BarHandler(logging.Handler):
         from tqdm import tqdm
 
         tqdm.write(self.format(record), file=sys.stderr)
+
+
+def print_on_any_terminal() -> None:
+    """Mark characters that a terminal does not have: Latin-1 has no bars, and names may be any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def show_log() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from nvg.errors import InputError
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -106,6 +108,12 @@ def confirmed(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
+def require_recipe(path: str | Path) -> None:
+    """InputError for a recipe that is not there: said before libraries are loaded for seconds."""
+    if str(path).endswith(".toml") and "://" not in str(path) and not Path(path).exists():
+        raise InputError(f"cannot read recipe {path}: No such file or directory")
+
+
 def by_name(kind: type[Options], given: dict[str, Any]) -> Options:
     """The dataclass `kind` from the options of a verb with the names of its fields."""
     return kind(**{field.name: given[field.name] for field in fields(kind)})
@@ -113,6 +121,7 @@ def by_name(kind: type[Options], given: dict[str, Any]) -> Options:
 
 def read_recipe(path: Path, settings: list[str] | None, *needs: str) -> Any:
     """The recipe with its `--set` overrides, and the sections that the verb needs."""
+    require_recipe(path)
     from pipeline.recipe import load_recipe
 
     return load_recipe(path, settings or [], needs=needs)
@@ -120,6 +129,7 @@ def read_recipe(path: Path, settings: list[str] | None, *needs: str) -> Any:
 
 def read_images(path: str, settings: list[str] | None, *needs: str, **options: Any) -> Any:
     """The recipe, or the one that images stand for, with the verb's options for keys of it."""
+    require_recipe(path)
     from pipeline.data_recipe import DataOptions, read_data
 
     return read_data(path, settings or [], DataOptions(**options), needs)

@@ -46,10 +46,6 @@ def train_autoencoder_verb(
     memory: Memory = None,
 ) -> None:
     """Train the tokenizer on images, of a recipe or as they lie."""
-    from pipeline.ray_train import fit_autoencoder_on_ray
-    from pipeline.train import fit_autoencoder
-    from pipeline.train_plan import plan_autoencoder
-
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
     loaded = read_images(
@@ -60,6 +56,10 @@ def train_autoencoder_verb(
         heldout=heldout,
         label_column=label_column,
     )
+    from pipeline.ray_train import fit_autoencoder_on_ray
+    from pipeline.train import fit_autoencoder
+    from pipeline.train_plan import plan_autoencoder
+
     if dry_run:
         lines = plan_autoencoder(loaded, memory, workers or 1, out, resume)
     elif workers:
@@ -86,13 +86,13 @@ def train_generator_verb(
     memory: Memory = None,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
+    _require_workers(address, workers)
+    _require_dry(memory, dry_run)
+    loaded = read_recipe(recipe, settings, "generator")
     from pipeline.ray_train import fit_on_ray
     from pipeline.train import fit_generator
     from pipeline.train_plan import plan_generator
 
-    _require_workers(address, workers)
-    _require_dry(memory, dry_run)
-    loaded = read_recipe(recipe, settings, "generator")
     name = only.value if only else None
     if dry_run:
         lines = plan_generator(loaded, store, name, start, workers or 1, memory, out, resume)

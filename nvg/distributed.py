@@ -1,5 +1,6 @@
 """The processes that train together: one, or those that torchrun or Ray Train started."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+
+from nvg.errors import InputError
+
+log = logging.getLogger("nvg")
 
 Value = TypeVar("Value")
 
@@ -137,6 +142,7 @@ def joined() -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _tell_of_others(process_variables())
         _enter("nccl" if device.type == "cuda" else "gloo")
         entered = True
     try:
@@ -161,6 +167,24 @@ def _enter(backend: str) -> None:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     named = PrefixStore(f"attempt-{attempt}", store)
     dist.init_process_group(backend, timeout=TIMEOUT, store=named, rank=rank, world_size=size)
+
+
+def _tell_of_others(given: dict[str, str]) -> None:
+    """Say that other processes are waited for; InputError where they could not be found."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started them
+        return
+    size = given["WORLD_SIZE"]
+    needed = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in given]
+    if needed:
+        raise InputError(
+            f"WORLD_SIZE={size} stands in the environment, and no {', '.join(needed)}: unset it "
+            "for one process, or start several with torchrun"
+        )
+    log.info(
+        "process %s of %s (WORLD_SIZE) waits for the others at %s:%s; for one process alone, unset "
+        "WORLD_SIZE",
+        *(given[name] for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
+    )
 
 
 def replicate(module: nn.Module, world: World) -> nn.Module:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nvg.weights import CheckpointError
+from nvg.weights import CheckpointError, fault_of_weights, why_unreadable
 
 PICKLE_LIMIT = 1 << 28  # bytes of the pickle beside the tensors; a large checkpoint's has some MB
 MOST_SHOWN = 80  # characters of a foreign name in a message
@@ -76,6 +76,8 @@ def read_tensors(file: Path) -> State:
 
     CheckpointError, naming the file, when it is no such checkpoint or holds code.
     """
+    if fault := fault_of_weights(file):
+        raise CheckpointError(f"{file} is {fault}")
     reader = SimpleNamespace(Unpickler=_Unpickler, load=None, __name__="nvg.foreign")
     try:
         _check_archive(file)
@@ -87,7 +89,7 @@ def read_tensors(file: Path) -> State:
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a foreign file causes
-        reason = quoted((str(error).splitlines() or [type(error).__name__])[0])
+        reason = quoted(why_unreadable(file, error))
         raise CheckpointError(f"{file} cannot be read as weights: {reason}") from error
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     tensors = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +86,16 @@ def fault_of_weights(file: Path) -> str | None:
     if start[:1] == b"<":
         return "a web page, not the weights: download the file itself"
     return None if start else "an empty file: download it again"
+
+
+def why_unreadable(file: Path, error: Exception) -> str:
+    """Why a foreign file of weights cannot be read, in one line."""
+    if fault := fault_of_weights(file):
+        return f"it is {fault}"
+    is_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
+    if isinstance(error, pickle.UnpicklingError) or is_opcode:
+        return "it is no PyTorch file that holds weights alone"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def read_tensors(source: Path | bytes) -> dict[str, Tensor]:

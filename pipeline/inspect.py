@@ -19,8 +19,11 @@ def print_store(store: Store, row: int | None, as_json: bool) -> None:
 
         from nvg.view.terminal import row_view, summary_view
 
-        Console().print(
-            summary_view(summarize(store)) if row is None else row_view(store, store.entry(row))
+        console = Console()
+        console.print(
+            summary_view(summarize(store), console.width)
+            if row is None
+            else row_view(store, store.entry(row))
         )
     else:
         print("\n".join(summary_lines(summarize(store)) if row is None else row_lines(store, row)))

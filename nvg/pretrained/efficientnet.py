@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.pretrained.vit import timm_library
+from nvg.weights import why_unreadable
 
 EFFICIENTNET = "efficientnet-lite0"
 MODEL = "tf_efficientnet_lite0"  # timm's name of the same network
@@ -65,7 +66,7 @@ def efficientnet_lite0(weights: Path) -> EfficientNetLite0:
     try:
         given = dict(torch.load(weights, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a foreign file causes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = why_unreadable(weights, error)
         raise InputError(f"{weights} does not hold the weights of {EFFICIENTNET}: {reason}") from (
             error
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nvg.errors import InputError
 from nvg.precision import Part, numbers
 from nvg.pretrained.efficientnet import EFFICIENTNET, efficientnet_lite0, packaged_weights
+from nvg.weights import why_unreadable
 
 INCEPTION = "inception-v3-compat"
 # Layers of the features that are compared, and of class logits where there are some.
@@ -120,7 +121,7 @@ def _known(name: str, weights: Path | None, registry: Any) -> nn.Module:
             name, list(LAYERS[name]), feature_extractor_weights_path=str(weights)
         )
     except Exception as error:  # whatever a foreign file causes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = why_unreadable(weights, error)
         raise InputError(f"{weights} does not hold the weights of {name}: {reason}") from error
     return made
 

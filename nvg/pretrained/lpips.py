@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.weights import why_unreadable
 
 RANDOM = "random"  # instead of a weights file: an untrained VGG16, for trials without weights
 LEAST_SIDE = 16  # pixels that are left something of by VGG16's four poolings
@@ -69,5 +70,5 @@ def _fill(network: nn.Module, path: Path) -> None:
         names = network.state_dict().keys()  # slice3.14.weight is features.14.weight
         network.load_state_dict({n: state[f"features.{n.partition('.')[2]}"] for n in names})
     except Exception as error:  # whatever a foreign file causes
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = why_unreadable(path, error)
         raise InputError(f"{path} does not hold torchvision's VGG16 weights: {reason}") from error

@@ -15,7 +15,7 @@ from nvg.quantizer.residual import PHIS
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import Decoder, Encoder
-from nvg.weights import CheckpointError
+from nvg.weights import CheckpointError, why_unreadable
 
 GRID = 16  # what the published weights were trained for: 256 pixels
 SUB_NAMES = {"shortcut": "nin_shortcut", "out": "proj_out"}  # ours -> theirs, where they differ
@@ -28,7 +28,7 @@ def import_var(file: Path) -> Autoencoder:
     try:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a foreign file causes
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = why_unreadable(file, error)
         raise CheckpointError(f"{file} cannot be read as weights: {reason}") from error
     if not isinstance(state, dict) or "quantize.embedding.weight" not in state:
         raise CheckpointError(f"{file} is not VAR's tokenizer: it has no quantize.embedding.weight")

@@ -38,9 +38,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
-        return sorted(
-            int(path.name.removeprefix("step-")) for path in self.directory.glob("step-*")
-        )
+        names = (path.name.removeprefix("step-") for path in self.directory.glob("step-*"))
+        return sorted(int(name) for name in names if name.isdecimal())  # not a copy, step-6.bak
 
     def best(self) -> dict[str, int]:
         """The steps of the lowest score of each name, among the checkpoints kept.

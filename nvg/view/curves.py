@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,21 @@ Lines = list[dict[str, Any]]
 
 def draw_curves(metrics: Path) -> None:
     """Write `curves*.png` beside `metrics*.jsonl`, where matplotlib is there to draw it."""
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = list(_whole_lines(metrics.read_text(errors="replace")))
     if (picture := curves_png(lines)) is not None:
         name = metrics.stem.replace("metrics", "curves")
         write_atomic(metrics.with_name(f"{name}.png"), picture)
+
+
+def _whole_lines(text: str) -> Iterator[dict[str, Any]]:
+    """Those of the lines that a crash did not damage."""
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
 
 
 def curves_png(lines: Lines) -> bytes | None:

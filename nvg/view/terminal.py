@@ -17,6 +17,7 @@ from nvg.view.palette import structure_tile
 from nvg.view.summary import StoreSummary, split_note
 
 BAR = 10  # characters
+WIDE = 110  # columns of a terminal that has room for bars
 BLOCKS = " ▏▎▍▌▋▊▉█"
 MAPS_ABREAST = 4
 COMPACT_GRID = 16  # from this grid on, a position is half a character
@@ -24,8 +25,8 @@ MOST_CODES = 2  # codes that a line names
 MOST_TOKENS = 12  # tokens of a stage that a line shows
 
 
-def summary_view(found: StoreSummary) -> RenderableType:
-    """One screen: metadata, errors, codebook usage per stage."""
+def summary_view(found: StoreSummary, columns: int = WIDE) -> RenderableType:
+    """One screen: metadata, errors, codebook usage per stage, with bars where there is room."""
     table = Table.grid(padding=(0, 2))
     state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"
     table.add_row("store", Text(found.path, style="bold"), state)
@@ -47,21 +48,15 @@ def summary_view(found: StoreSummary) -> RenderableType:
     table.add_row("errors", f"[{color}]{found.errors:,}", "")
     for reason, count in found.reasons.items():
         table.add_row("", f"[red]{count:,} x", Text(reason))
-    return Group(table, Text(""), _stages(found))
+    return Group(table, Text(""), _stages(found, columns >= WIDE))
 
 
-def _stages(found: StoreSummary) -> Table:
+def _stages(found: StoreSummary, has_bars: bool) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
+    blank = [""] * has_bars
     for name in (
-        "stage",
-        "clusters",
-        "codes",
-        "of max",
-        "",
-        "entropy",
-        "",
-        "residual",
-        "most used",
+        *("stage", "clusters", "codes", "of max", *blank, "entropy", *blank),
+        *("residual", "most used"),
     ):
         table.add_column(
             name, justify="left" if name in ("", "most used") else "right", no_wrap=True
@@ -70,17 +65,18 @@ def _stages(found: StoreSummary) -> Table:
     most = np.log2(found.codebook_size)
     for use in found.stages:
         top = ", ".join(f"{code} ({fraction:.0%})" for code, fraction in use.top[:MOST_CODES])
-        table.add_row(
-            str(use.stage),
-            str(use.clusters),
-            str(use.codes),
-            f"{use.reach:.0%}",
-            Text(bar(use.reach), style="green"),
-            f"{use.entropy:.2f} bits",
-            Text(bar(use.entropy / most), style="cyan"),
-            Text(f"{bar(use.error / max(worst, 1e-12))} {use.error:.4f}", style="yellow"),
-            top,
+        reach, entropy, error = (
+            [Text(bar(fraction), style=color)] if has_bars else []
+            for fraction, color in (
+                (use.reach, "green"),
+                (use.entropy / most, "cyan"),
+                (use.error / max(worst, 1e-12), "yellow"),
+            )
         )
+        residual = Text(" ").join([*error, Text(f"{use.error:.4f}", style="yellow")])
+        numbers = [str(use.stage), str(use.clusters), str(use.codes), f"{use.reach:.0%}"]
+        bits = f"{use.entropy:.2f} bits"
+        table.add_row(*numbers, *reach, bits, *entropy, residual, top)
     return table
 
 

@@ -75,3 +75,46 @@ def test_a_verb_imports_only_what_it_needs(folder: Path, line: str) -> None:
     )
     last = run.stdout.rstrip().splitlines()[-1] if run.stdout.strip() else run.stderr
     assert last == "LOADED 0", last
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train autoencoder none.toml --out run",
+        "train generator none.toml --store tokens.vgs --out run",
+        "tokenize none.toml --tokenizer autoencoder --out new.vgs",
+        "evaluate generation generator --data none.toml",
+        "init none.toml",
+    ],
+)
+def test_a_recipe_that_is_not_there_is_said_at_once(folder: Path, line: str) -> None:
+    """Before any library is loaded."""
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, ",".join(sorted(HEAVY | ARRAYS)), *line.split()],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.splitlines() == ["LOADED 2"]
+    assert run.stderr == "nvgctl: cannot read recipe none.toml: No such file or directory\n"
+
+
+def test_a_latin_1_terminal_shows_a_summary(folder: Path) -> None:
+    """Characters that it does not have are marked; nothing crashes."""
+    code = (
+        "import sys\nsys.argv = ['nvgctl', 'inspect', 'tokens.vgs']\n"
+        "sys.stdout.isatty = lambda: True\nfrom cli.app import main\nmain()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONIOENCODING": "latin-1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        encoding="latin-1",
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "finished" in run.stdout

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nvg.distributed import World, full_tensor, joined, reshard_like
+from nvg.errors import InputError
 from nvg.store import Store
 from tests.makers import run_verb
 from tests.nvg.training.makers import require_same, training_case
@@ -70,3 +71,23 @@ def test_plain_tensors_stay_as_they_are() -> None:
     tensor = torch.arange(3)
     assert full_tensor(tensor) is tensor
     assert reshard_like(tensor, torch.zeros(3)) is tensor
+
+
+def test_leftovers_of_a_launcher_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is missing is refused at once; else it is said who is waited for."""
+    caplog.set_level("INFO", logger="nvg")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"WORLD_SIZE=2 .* MASTER_ADDR, MASTER_PORT: unset"):
+        joined().__enter__()
+    for name, value in (("RANK", "0"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    with joined() as world:
+        assert world.size == 1  # nobody was joined: the group is a stand-in
+    assert "process 0 of 2 (WORLD_SIZE) waits for the others at here:1" in caplog.text

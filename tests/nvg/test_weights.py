@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from nvg.errors import InputError
+from nvg.foreign import read_tensors as read_foreign
 from nvg.generator.config import GeneratorShape
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.import_var import import_var
 from nvg.weights import (
     CheckpointError,
     fingerprint,
@@ -143,3 +145,34 @@ def saved(path: Path, model: Autoencoder, **facts: str) -> Path:
     file = path / "weights.safetensors"
     file.write_bytes(weights_bytes(model.state_dict(), model.config, **facts))
     return file
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page.*download the file itself"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_was_never_downloaded_is_said(tmp_path: Path, data: bytes, words: str) -> None:
+    """Of our files and of foreign ones, with the remedy, instead of a library's paragraph."""
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(data)
+    for read in (
+        lambda: read_header(file),
+        lambda: load_weights(nn.Linear(1, 1), file),
+        lambda: import_var(file),
+        lambda: read_foreign(file),
+    ):
+        with pytest.raises(CheckpointError, match=words) as caught:
+            read()
+        assert "weights_only" not in str(caught.value)
+
+
+def test_a_text_is_no_file_of_weights(tmp_path: Path) -> None:
+    """Without the advice to load it unsafely."""
+    file = tmp_path / "notes.txt"
+    file.write_text("hello")
+    with pytest.raises(CheckpointError, match="no PyTorch file that holds weights alone"):
+        import_var(file)

@@ -104,3 +104,13 @@ def test_a_full_disk_costs_the_new_checkpoint_only(
         checkpoints.save(2, {"weights": b"2"}, {"n": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert checkpoints.state(1)["n"] == 1
+
+
+def test_a_copy_beside_the_checkpoints_is_none(tmp_path: Path) -> None:
+    """A folder that a user renamed neither counts nor is deleted."""
+    checkpoints = Checkpoints(tmp_path)
+    (tmp_path / "step-00000006.bak").mkdir()
+    for step in (5, 7):
+        checkpoints.save(step, {}, {}, keep=1)
+    assert checkpoints.steps() == [7]
+    assert (tmp_path / "step-00000006.bak").is_dir()

@@ -67,3 +67,13 @@ def test_without_matplotlib_training_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     """It is an extra: no picture, no error."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert curves_png(lines_of_a_run(("content",))) is None
+
+
+def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
+    """NULs after a power cut, half a line, a line that is no table: the rest is drawn."""
+    lines = lines_of_a_run(("content",))
+    for name, more in (("metrics", ""), ("metrics-torn", '\0\0\0\n7\n{"step": 1')):
+        text = more + "\n" * bool(more) + "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+        draw_curves(tmp_path / f"{name}.jsonl")
+    assert (tmp_path / "curves.png").read_bytes() == (tmp_path / "curves-torn.png").read_bytes()

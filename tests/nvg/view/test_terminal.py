@@ -101,3 +101,17 @@ def test_odd_keys_are_text(store: Store) -> None:
     assert key in plain(row_view(store, entry))
     odd = replace(summarize(store), path=key, reasons={key: 2})
     assert plain(summary_view(odd)).count(key) == 2
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_of_80_columns_cuts_no_number(store: Store, width: int) -> None:
+    """Bars make way for what they stand for."""
+    found = summarize(store)
+    text = rendered(summary_view(found, width), width)
+    stages = text[text.index("clusters") :]
+    assert "…" not in stages
+    assert "..." not in stages
+    for use in found.stages:
+        assert f"{use.error:.4f}" in stages
+        assert f"{use.entropy:.2f} bits" in stages
+    assert ("█" in stages) == (width == 200)
