@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
 from nvg.errors import InputError
+from nvg.shards import header_of, opened
 
 Config = TypeVar("Config")
 
@@ -38,10 +40,15 @@ def fingerprint(module: nn.Module) -> str:
     return state.hexdigest()
 
 
+def header_for(config: Any, **metadata: str) -> dict[str, Any]:
+    """What stands in the header beside weights: their config, and further facts."""
+    return {"config": as_table(config), **metadata}
+
+
 def weights_bytes(state: dict[str, Tensor], config: Any, **metadata: str) -> bytes:
     """Weights as one safetensors blob; their config and further metadata go into the header."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    header = json.dumps({"config": as_table(config), **metadata}, sort_keys=True)
+    header = json.dumps(header_for(config, **metadata), sort_keys=True)
     return save(tensors, metadata={HEADER: header})  # several keys would be written in any order
 
 
@@ -49,6 +56,8 @@ def read_header(source: Path | bytes) -> dict[str, Any]:
     """Metadata in the header of a safetensors file or blob; CheckpointError where it has none."""
     try:
         if isinstance(source, Path):
+            if (of_shards := header_of(source)) is not None:
+                return of_shards
             with source.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")
                 header = file.read(min(size, HEADER_LIMIT))
@@ -98,11 +107,19 @@ def why_unreadable(file: Path, error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def read_tensors(source: Path | bytes) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or blob; CheckpointError where it is none."""
+def read_tensors(
+    source: Path | bytes, wanted: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, whole or in shards, or of a blob.
+
+    Of those that are sharded in `wanted` this process's rows. CheckpointError where it is none.
+    """
     try:
-        return load_tensors(source.read_bytes() if isinstance(source, Path) else source)
-    except (OSError, SafetensorError) as error:
+        if isinstance(source, bytes):
+            return load_tensors(source)
+        with opened(source) as stored:
+            return stored.read_like(wanted or {})
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         if isinstance(source, Path) and (fault := fault_of_weights(source)):
             raise CheckpointError(f"{source} is {fault}") from None
         raise CheckpointError(f"{_name(source)} does not fit the model: {_line(error)}") from error
@@ -111,11 +128,12 @@ def read_tensors(source: Path | bytes) -> dict[str, Tensor]:
 def load_weights(
     module: nn.Module, source: Path | bytes | dict[str, Tensor], name: str = ""
 ) -> None:
-    """Fill a module from a safetensors file; CheckpointError where names or shapes differ.
+    """Fill a module from a safetensors file, whole or in shards; of a sharded module its own rows.
 
-    Tensors in memory may take its place, with a `name` for the error.
+    Tensors in memory may take its place, with a `name` for the error. CheckpointError where names
+    or shapes differ.
     """
-    tensors = source if isinstance(source, dict) else read_tensors(source)
+    tensors = source if isinstance(source, dict) else read_tensors(source, module.state_dict())
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

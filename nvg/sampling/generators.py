@@ -23,6 +23,7 @@ from nvg.sampling.config import BATCH, Compile, SamplerConfig
 from nvg.sampling.control import Control
 from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
+from nvg.shards import is_stored
 from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
@@ -131,13 +132,13 @@ def load_generators(
     folders = checkpoints or dict.fromkeys(GeneratorKind, run)
     wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
     for path in (*wanted, run / DETOKENIZER_FILE):
-        if not path.exists():
+        if not is_stored(path):
             raise _missing(path, run)
     device, classes = device or default_device(), read_classes(run)
     models = {}
     for part, plain in zip(GeneratorKind, wanted, strict=True):
         ema = plain.with_stem(f"{plain.stem}-ema")
-        path = ema if ema.exists() and not raw else plain
+        path = ema if is_stored(ema) and not raw else plain
         shape = read_config(GeneratorShape, path)
         if shape.classes != len(classes):
             raise InputError(

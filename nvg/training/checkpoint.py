@@ -1,23 +1,37 @@
-"""Weights and training state as safetensors + JSON: nothing that needs unpickling."""
+"""Weights and training state as safetensors + JSON: nothing that needs unpickling.
+
+A checkpoint is written by a thread, beside the next steps. One is written at a time: a process
+holds one copy of what it writes on the CPU, no more (weights, EMA weights and two moments of AdamW:
+16 bytes a parameter, divided by the processes where they are sharded).
+"""
 
 import contextlib
 import json
 import math
-import os
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
-from nvg.distributed import full_state, reshard_like
+from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.files import write_atomic
+from nvg.shards import opened
+from nvg.training.background import Background
+from nvg.training.shard_files import Deadline, join_shards, write_shards
+from nvg.training.snapshot import Snapshot
 from nvg.weights import CheckpointError
+
+Files = Mapping[str, bytes | Snapshot]
+
+ALONE = World(0, 1, torch.device("cpu"))
+HURRY = 10.0  # seconds for the shards of other processes when this one fails
 
 LOSS = "loss"  # the score of checkpoints that have no held-out losses
 
@@ -35,6 +49,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._background, self._deadline = Background(), Deadline()
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
@@ -69,33 +84,81 @@ class Checkpoints:
         """The directory of one checkpoint."""
         return self.directory / f"step-{step:08d}"
 
+    def begin(
+        self,
+        step: int,
+        files: Files,
+        state: dict[str, Any],
+        keep: int = 2,
+        scores: dict[str, float] | None = None,
+        world: World = ALONE,
+    ) -> None:
+        """Begin to write a checkpoint, when the one before is written; see `wait`.
+
+        All files go to a staging directory that is renamed last. Keeps the newest `keep` and that
+        of the lowest score of each name; deletes the others. Where files are shards every process
+        writes its own, and the call is collective; else the main process alone has files.
+        """
+        self.wait()
+        finite = {name: score for name, score in (scores or {}).items() if math.isfinite(score)}
+        text = json.dumps({"step": step, "scores": finite, **state}, indent=1).encode()
+        staging = self.directory / f"writing-{step:08d}"
+        if world.is_main:
+            for old in self.directory.glob("writing-*"):  # of a process that was killed
+                shutil.rmtree(old, ignore_errors=True)
+        if any(isinstance(data, Snapshot) and data.entries for data in files.values()):
+            world.wait()  # none of the others has begun
+        elif not world.is_main:
+            return
+        self._deadline = Deadline()
+        self._background.start(partial(self._write, step, staging, files, text, keep, world))
+
+    def check(self) -> None:
+        """WorkError where a checkpoint could not be written."""
+        self._background.check()
+
+    def wait(self) -> None:
+        """Wait until this process's part is written, in the main process the checkpoint complete.
+
+        WorkError where it cannot be.
+        """
+        self._background.wait()
+
+    def hurry(self) -> None:
+        """Wait no longer than HURRY seconds for other processes, one of which may be gone."""
+        self._deadline.shorten(HURRY)
+
     def save(
         self,
         step: int,
-        files: dict[str, bytes],
+        files: Files,
         state: dict[str, Any],
         keep: int = 2,
         scores: dict[str, float] | None = None,
     ) -> None:
-        """Write all files to a staging directory, then rename it into place.
+        """`begin` and `wait`."""
+        self.begin(step, files, state, keep, scores)
+        self.wait()
 
-        Keeps the newest `keep` and that of the lowest score of each name; deletes the others.
-        """
-        staging = self.directory / f"writing-{os.getpid()}"
-        for old in self.directory.glob("writing-*"):  # of a process that was killed
-            shutil.rmtree(old, ignore_errors=True)
-        staging.mkdir(parents=True)
-        finite = {name: score for name, score in (scores or {}).items() if math.isfinite(score)}
-        metadata = {"step": step, "scores": finite, **state}
-        text = json.dumps(metadata, indent=1).encode()
+    def _write(
+        self, step: int, staging: Path, files: Files, text: bytes, keep: int, world: World
+    ) -> None:
+        """Write this process's files; the main process then completes the checkpoint."""
         try:
-            for name, data in {**files, "state.json": text}.items():
-                write_atomic(staging / name, data)
-        except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True, exist_ok=True)
+            self._write_files(staging, files, world)
+            if not world.is_main:
+                return
+            write_atomic(staging / "state.json", text)
+        except (OSError, SafetensorError, WorkError) as error:
+            if world.is_main:
+                shutil.rmtree(staging, ignore_errors=True)
+            if isinstance(error, WorkError):
+                raise
+            reason = getattr(error, "strerror", None) or error
             raise WorkError(
-                f"the checkpoint of step {step} cannot be written to {self.directory}: "
-                f"{error.strerror or error}; make room, then go on with --resume"
+                f"the checkpoint of step {step} cannot be written to {self.directory}: {reason}; "
+                "make room, then go on with --resume"
             ) from error
         if self.path(step).exists():
             shutil.rmtree(self.path(step))
@@ -104,6 +167,21 @@ class Checkpoints:
         for old_step in self.steps()[:-keep]:
             if old_step not in best:
                 shutil.rmtree(self.path(old_step))
+
+    def _write_files(self, staging: Path, files: Files, world: World) -> None:
+        """Files that are whole, and this process's shards of the others."""
+        shards: dict[str, Snapshot] = {}
+        for name, data in files.items():
+            if not isinstance(data, Snapshot):
+                write_atomic(staging / name, data)
+            elif data.entries:
+                shards[name] = data
+            else:
+                data.write(staging / name)
+        if shards:
+            write_shards(staging, shards, world)
+            if world.is_main:
+                join_shards(staging, world, self._deadline)
 
     def state(self, step: int) -> dict[str, Any]:
         """The JSON state of one checkpoint."""
@@ -121,31 +199,33 @@ def file_of(checkpoint: Path, name: str) -> Path:
     return older if older.exists() else checkpoint / name
 
 
-def optimizer_bytes(optimizer: torch.optim.Optimizer, kept: bool = True) -> bytes:
-    """Per-parameter optimizer state as safetensors; hyper-parameters come from the config.
-
-    Collective where it is sharded; a process that does not keep it gets nothing, see `full_state`.
-    """
-    state = {
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of each parameter as NUMBER.NAME; hyper-parameters come from the config."""
+    return {
         f"{index}.{name}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
-    full = full_state(state, kept)
-    return save({name: value.contiguous() for name, value in full.items()}) if kept else b""
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
+    """`optimizer_tensors` of an optimizer that is not sharded, as safetensors."""
+    tensors = optimizer_tensors(optimizer)
+    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Load what `optimizer_bytes` saved, sharded as the parameters are."""
+    """Load what `optimizer_tensors` found, sharded as the parameters are."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     try:
-        tensors = load_tensors(path.read_bytes())
-    except (OSError, SafetensorError):
+        with opened(path) as stored:
+            owners = {name: int(name.split(".", 1)[0]) for name in stored.shapes}
+            moments = {n: parameters[owner] for n, owner in owners.items() if stored.shapes[n]}
+            tensors = stored.read_like(moments)
+    except (OSError, SafetensorError, ValueError, KeyError):
         raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        value = reshard_like(tensor, parameters[int(index)]) if tensor.ndim else tensor
-        state.setdefault(int(index), {})[name] = value
+    for name, tensor in tensors.items():
+        state.setdefault(owners[name], {})[name.split(".", 1)[1]] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -3,6 +3,7 @@
 By then the device has most likely sent them, and it has work to do while the host reads.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +76,8 @@ class LateMetrics:
         numbers = zip(read.names, values.tolist(), strict=True)
         bad = [name for name, value in numbers if not math.isfinite(value)]
         if bad:
+            with contextlib.suppress(WorkError):  # of two errors this one is told
+                self.run.checkpoints.wait()
             saved = self.run.checkpoints.steps()
             newest = f"the checkpoint of step {saved[-1]}" if saved else "the beginning"
             raise WorkError(

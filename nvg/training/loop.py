@@ -15,10 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 from nvg.distributed import World
-from nvg.errors import WorkError
+from nvg.errors import InputError, WorkError
 from nvg.progress import progress
 from nvg.seeding import step_seed
-from nvg.training.checkpoint import LOSS
+from nvg.training.checkpoint import LOSS, Checkpoints, Files
 from nvg.training.config import LoopConfig
 from nvg.training.late_metrics import LateMetrics, Metrics, Window
 from nvg.training.run_dir import Run
@@ -35,8 +35,8 @@ class Task(Protocol[Batch]):
     def step(self, number: int, batch: Batch) -> Metrics:
         """One optimizer step; the first metric is the loss."""
 
-    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Files and metadata of a checkpoint; collective, one process writes them."""
+    def state(self) -> tuple[Files, dict[str, Any]]:
+        """Files and metadata of a checkpoint, which later steps leave as they are; collective."""
 
     def is_validated(self, number: int) -> bool:
         """Whether held-out losses are due when so many steps are done; by default never."""
@@ -53,8 +53,12 @@ class Task(Protocol[Batch]):
     def rows(self, batch: Batch) -> str:
         """Which images a batch holds, for a message."""
 
+    def reads_checkpoint(self, number: int) -> bool:
+        """Whether `checkpointed` reads the checkpoint, which then must be complete."""
+        return False
+
     def checkpointed(self, number: int) -> None:
-        """Called after a checkpoint."""
+        """Called after a checkpoint, while it is being written."""
 
 
 def train_loop(
@@ -68,13 +72,16 @@ def train_loop(
 ) -> None:
     """Run steps start..steps-1; log means; save regularly, at the end, on Ctrl-C.
 
-    WorkError for a non-finite loss, before a checkpoint holds anything of it. Several processes
+    WorkError for a non-finite loss, before a checkpoint holds anything of it, and for a checkpoint
+    that cannot be written. They are written beside the next steps; all are on the disk, and every
+    process knows, when this returns or raises KeyboardInterrupt. Several processes
     agree to stop at multiples of AGREE_EVERY steps and at checkpoints, since asking makes all wait.
     """
     world = world or World(0, 1, torch.device("cpu"))
-    loop = _Loop(run, config, start, task, world)
+    loop, stopping = _Loop(run, config, start, task, world), False
     with (
         _stop_requests() as stop,
+        _writes_end(run.checkpoints, world),
         progress(
             total=config.steps,
             initial=start,
@@ -94,10 +101,10 @@ def train_loop(
             if done % config.checkpoint_every == 0 or last or stopping:
                 loop.save(done, scores)
             bar.update()
-            if stopping:
-                raise KeyboardInterrupt
-            if last:
+            if stopping or last:
                 break
+    if stopping:
+        raise KeyboardInterrupt
     run.close()
 
 
@@ -114,7 +121,8 @@ class _Loop(Generic[Item]):
         self.loss = math.inf
 
     def step(self, number: int, batches: Iterator[Item]) -> None:
-        """One step on the next batch."""
+        """One step on the next batch; WorkError where a checkpoint could not be written."""
+        self.run.checkpoints.check()
         batch = self.timer.next(batches)
         torch.manual_seed(step_seed(self.config.seed, number))
         try:
@@ -147,14 +155,16 @@ class _Loop(Generic[Item]):
         return self.timer.shown(means)
 
     def save(self, done: int, scores: dict[str, float]) -> None:
-        """Write a checkpoint; its scores are held-out losses, or else the training loss."""
+        """Begin to write a checkpoint; its scores: held-out losses, or else the training loss."""
         self.late.settle()
+        checkpoints = self.run.checkpoints
+        checkpoints.wait()  # before the next copy of the weights is made
         files, metadata = self.task.state()
-        if self.world.is_main:
-            state = {**metadata, "window": self.window.sums()}
-            found = scores or {LOSS: self.loss}
-            self.run.checkpoints.save(done, files, state, self.config.keep, found)
-        self.world.wait()
+        state = {**metadata, "window": self.window.sums()}
+        found = scores or {LOSS: self.loss}
+        checkpoints.begin(done, files, state, self.config.keep, found, self.world)
+        if self.task.reads_checkpoint(done):
+            checkpoints.wait()
         self.task.checkpointed(done)
 
 
@@ -198,6 +208,20 @@ class _StepTimer:
         """The postfix of the bar."""
         losses = {name: f"{value:.4f}" for name, value in means.items()}
         return losses | {"img/s": f"{self.samples:.0f}", "wait": f"{self.data_wait:.1%}"}
+
+
+@contextmanager
+def _writes_end(checkpoints: Checkpoints, world: World) -> Iterator[None]:
+    """Wait at the end until what is being written is on the disk, whatever ends the training."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, (InputError, WorkError, KeyboardInterrupt)):
+            checkpoints.hurry()  # another process may be gone
+        checkpoints.wait()
+        raise
+    checkpoints.wait()
+    world.wait()
 
 
 @contextmanager

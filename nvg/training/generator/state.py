@@ -1,25 +1,26 @@
 """One generator in training: its objective over all processes, optimizer and EMA weights."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nvg.distributed import World, full_state, full_tensor, replicate, reshard_like, shard
+from nvg.distributed import World, full_tensor, replicate, reshard_like, shard
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
-from nvg.training.checkpoint import load_optimizer, optimizer_bytes
+from nvg.shards import is_stored
+from nvg.training.checkpoint import load_optimizer, optimizer_tensors
 from nvg.training.generator.classes import load_for_classes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
 from nvg.training.optim import ema_update, optimizer_of, set_lr, wsd
 from nvg.training.recompute import recompute_blocks
-from nvg.weights import load_weights, weights_bytes
+from nvg.training.snapshot import Snapshot, snapshot
+from nvg.weights import header_for, load_weights
 
 
 class GeneratorState:
@@ -46,10 +47,8 @@ class GeneratorState:
         if training.checkpoint_activations:
             recompute_blocks(self.model.backbone.blocks)
         self.ema = _copy_of(self.model)
-        if directory := checkpoint or start_from:
-            self._load_weights(directory, None if checkpoint else class_rows)
-        if checkpoint and self.aligner:
-            load_weights(self.aligner, checkpoint / f"{part.value}-aligner.safetensors")
+        if start_from and not checkpoint:
+            self._load_weights(start_from, class_rows)
         self.local = objective = Objective(
             self.model, self.aligner, training.align, training.align_block
         )
@@ -57,6 +56,10 @@ class GeneratorState:
             shard(objective, list(self.model.backbone.blocks), world)
             sharded = self.model.state_dict()
             self.ema = {n: reshard_like(value, sharded[n]) for n, value in self.ema.items()}
+        if checkpoint:
+            self._load_weights(checkpoint, None)
+        if checkpoint and self.aligner:
+            load_weights(self.aligner, checkpoint / f"{part.value}-aligner.safetensors")
         self.optimizer = optimizer_of(objective, training)
         if checkpoint:
             load_optimizer(self.optimizer, checkpoint / f"{part.value}-optimizer.safetensors")
@@ -107,24 +110,23 @@ class GeneratorState:
             self.model.load_state_dict(kept)
             self.local.train()
 
-    def files(self) -> dict[str, bytes]:
-        """Weights, EMA weights, optimizer state, and the projector of alignment.
+    def files(self) -> dict[str, Snapshot]:
+        """Weights, EMA weights, optimizer state, and the projector of alignment, on the CPU.
 
-        Collective; all but the process that writes them get none, and hold one tensor at a time.
+        Where they are sharded this process's rows; else the main process has all, the others none.
         """
-        name, kept = self.part.value, self.world.is_main
-        parts: dict[str, tuple[Mapping[str, Tensor], Any]] = {
-            "": (self.model.state_dict(), self.shape),
-            "-ema": (self.ema, self.shape),
-        }
+        name, sharded = self.part.value, self.training.sharded and self.world.size > 1
+        if not sharded and not self.world.is_main:
+            return {}
+        header = header_for(self.shape)
+        parts = {"": (self.model.state_dict(), header), "-ema": (self.ema, header)}
         if self.aligner:
-            parts["-aligner"] = self.aligner.state_dict(), self.aligner.codec.shape
-        files = {}
-        for suffix, (weights, shape) in parts.items():
-            full = full_state(weights, kept)
-            files[f"{name}{suffix}.safetensors"] = weights_bytes(full, shape) if kept else b""
-        files[f"{name}-optimizer.safetensors"] = optimizer_bytes(self.optimizer, kept)
-        return files if kept else {}
+            parts["-aligner"] = self.aligner.state_dict(), header_for(self.aligner.codec.shape)
+        parts["-optimizer"] = optimizer_tensors(self.optimizer), {}
+        return {
+            f"{name}{suffix}.safetensors": snapshot(state, self.world, sharded, header)
+            for suffix, (state, header) in parts.items()
+        }
 
     def _no_sync(self) -> AbstractContextManager[None]:
         """Gradients stay in this process; FSDP2 sums reduced ones, correct but not the cheapest."""
@@ -133,7 +135,7 @@ class GeneratorState:
 
     def _load_weights(self, directory: Path, class_rows: Sequence[int] | None) -> None:
         plain, ema = (directory / f"{self.part.value}{s}.safetensors" for s in ("", "-ema"))
-        load_for_classes(self.model, ema if ema.exists() else plain, class_rows)
+        load_for_classes(self.model, ema if is_stored(ema) else plain, class_rows)
         self.ema = _copy_of(self.model)
         load_for_classes(self.model, plain, class_rows)
 

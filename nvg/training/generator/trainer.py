@@ -12,6 +12,7 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.seeding import shard_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
+from nvg.training.checkpoint import Files
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.corruption import near_codes
 from nvg.training.generator.objective import sample_example
@@ -100,7 +101,7 @@ class GeneratorTrainer:
         if self.validation:
             self.validation.history = saved.get("heldout", [])
 
-    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+    def state(self) -> tuple[Files, dict[str, Any]]:
         """Files and metadata of a checkpoint."""
         files = {name: data for state in self.states for name, data in state.files().items()}
         return files, {
@@ -114,12 +115,17 @@ class GeneratorTrainer:
         rows = [int(row) for part in batch if part.row is not None for row in part.row]
         return ", ".join(map(str, rows[:MOST_NAMED])) + (", ..." if len(rows) > MOST_NAMED else "")
 
+    def reads_checkpoint(self, number: int) -> bool:
+        """Whether a picture of samples is due, in the main process."""
+        every = self.training.sample_every
+        is_drawn = self.sample_checkpoint is not None and self.world.is_main
+        return is_drawn and every > 0 and number % every == 0
+
     def checkpointed(self, number: int) -> None:
         """Draw the curves, and a picture of samples where it is due."""
         if self.validation:
             self.validation.draw()
-        every = self.training.sample_every
-        if every and self.sample_checkpoint and number % every == 0 and self.world.is_main:
+        if self.sample_checkpoint and self.reads_checkpoint(number):
             self.sample_checkpoint(number)
 
 

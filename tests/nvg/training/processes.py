@@ -11,20 +11,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def start_two(module: str, *arguments: str) -> list[subprocess.Popen[str]]:
     """`python -m module arguments` as ranks 0 and 1 of a gloo group."""
-    return start(2, module, *arguments)
+    return start_processes(2, module, *arguments)
 
 
-def start(processes: int, module: str, *arguments: str) -> list[subprocess.Popen[str]]:
-    """The same as so many ranks, of which each has one thread."""
+def start_processes(count: int, module: str, *arguments: str) -> list[subprocess.Popen[str]]:
+    """The same as so many ranks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = []
-    for rank in range(processes):
+    for rank in range(count):
         environment = os.environ | {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(processes),
+            "WORLD_SIZE": str(count),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
             "OMP_NUM_THREADS": "1",

@@ -1,22 +1,28 @@
-"""One of two processes that shard a generator: see tests/nvg/test_distributed_precision.py."""
+"""One of two processes that shard a generator: see test_sharded_checkpoint.py and
+tests/nvg/test_distributed_precision.py.
+"""
 
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nvg.distributed import World, joined, replicate, shard
+from nvg.distributed import World, full_state, joined, replicate, shard
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
+from nvg.training.checkpoint import Checkpoints, optimizer_tensors
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
 from tests.nvg.generator.makers import CHANNELS, CODES, make_shape, randomize
 from tests.nvg.quantizer.makers import quantizer_case
-from tests.nvg.training.makers import random_sequences
+from tests.nvg.training.makers import differing, random_sequences
 
 WIDER = TransformerConfig(depth=3, width=64, heads=2)
 
@@ -90,22 +96,62 @@ def precision(world: World) -> dict[str, Any]:
 
 
 def checkpoint(world: World) -> dict[str, Any]:
-    """Bytes of a checkpoint's files in this process, with sharded and replicated weights."""
+    """Bytes of a checkpoint's tensors in this process, with sharded and replicated weights."""
     found = {}
     for sharded in (False, True):
-        torch.manual_seed(0)
-        training = GeneratorTraining(sharded=sharded)
-        shape = make_shape(transformer=WIDER)
-        state = GeneratorState(GeneratorKind.CONTENT, shape, training, world)
-        state.accumulate(example_of(GeneratorKind.CONTENT, state.model, world.rank), True)
-        state.update(0)
-        weights = sum(p.numel() * 4 for p in state.model.parameters())
-        files = {name: len(data) for name, data in state.files().items()}
+        state = trained(world, sharded)
+        files = {
+            name: sum(value.nbytes for value in taken.tensors.values())
+            for name, taken in state.files().items()
+        }
+        weights = sum(value.nbytes for value in state.model.state_dict().values())
         found[str(sharded)] = {"files": files, "weights": weights}
     return found
 
 
+def trained(world: World, sharded: bool, checkpoint: Path | None = None) -> GeneratorState:
+    """A content generator after two steps, or as a checkpoint has it."""
+    torch.manual_seed(0)
+    training = GeneratorTraining(sharded=sharded)
+    part, shape = GeneratorKind.CONTENT, make_shape(transformer=WIDER)
+    state = GeneratorState(part, shape, training, world, checkpoint=checkpoint)
+    for step in range(0 if checkpoint else 2):
+        state.accumulate(example_of(part, state.model, world.rank), True)
+        state.update(step)
+    return state
+
+
+def contents(state: GeneratorState) -> dict[str, Tensor]:
+    """Weights, EMA weights and optimizer state, gathered; collective."""
+    parts = {"w": state.model.state_dict(), "e": state.ema, "o": optimizer_tensors(state.optimizer)}
+    return {
+        f"{part}.{name}": value.clone()
+        for part, tensors in parts.items()
+        for name, value in full_state(tensors).items()
+    }
+
+
+def write(world: World, folder: Path) -> dict[str, Any]:
+    """Save a sharded generator as step 2, and whole as reference.safetensors."""
+    state, checkpoints = trained(world, True), Checkpoints(folder)
+    checkpoints.begin(2, state.files(), {}, world=world)
+    whole = contents(state)  # as steps would, beside the write
+    checkpoints.wait()
+    if world.is_main:
+        save_file(whole, folder / "reference.safetensors")
+    return {"steps": checkpoints.steps()}
+
+
+def read(world: World, folder: Path) -> dict[str, Any]:
+    """The tensors of step 2, read as sharded ones, that differ from what was saved."""
+    found = contents(trained(world, True, Checkpoints(folder).path(2)))
+    whole = load_file(folder / "reference.safetensors")
+    missing = sorted(found.keys() ^ whole.keys())
+    return {"differing": missing or differing(found, whole), "count": len(found)}
+
+
 if __name__ == "__main__":
     with joined() as here:
-        cases = {"precision": precision, "checkpoint": checkpoint}
-        print(json.dumps(cases[sys.argv[1]](here)))
+        cases: dict[str, Callable[..., dict[str, Any]]]
+        cases = {"precision": precision, "checkpoint": checkpoint, "write": write, "read": read}
+        print(json.dumps(cases[sys.argv[1]](here, *map(Path, sys.argv[2:]))))

@@ -65,6 +65,9 @@ class Counting:
     def rows(self, batch: int) -> str:
         return f"row {batch}"
 
+    def reads_checkpoint(self, number: int) -> bool:
+        return False
+
     def checkpointed(self, number: int) -> None:
         pass
 

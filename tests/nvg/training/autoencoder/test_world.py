@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.nvg.training.makers import require_same_autoencoder
-from tests.nvg.training.processes import outputs, start
+from tests.nvg.training.processes import outputs, start_processes
 
 pytestmark = pytest.mark.slow
 CASE = "tests.nvg.training.autoencoder.world_case"
@@ -15,7 +15,7 @@ CASE = "tests.nvg.training.autoencoder.world_case"
 def train(out: Path, kind: str, weights: Path, processes: int, resume: bool = False) -> None:
     """The case in so many processes, of two micro-batches together."""
     named = str(out), kind, str(weights), str(2 // processes), "resume" if resume else "new"
-    outputs(start(processes, CASE, *named))
+    outputs(start_processes(processes, CASE, *named))
 
 
 def cut_after(out: Path, step: int) -> None:
