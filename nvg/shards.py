@@ -2,7 +2,7 @@
 
 A checkpoint of sharded training has no `content.safetensors`. It has the rows of each process in
 `content.shard-0-of-2.safetensors` and on, and one index of all such files, `shards.json`:
-{"content.safetensors": {"header": {...}, "tensors": {NAME: {"shape": [6, 4], "dtype": "float32",
+{"content.safetensors": {"header": {...}, "tensors": {NAME: {"shape": [6, 4], "dtype": "F32",
 "rows": {"content.shard-0-of-2.safetensors": [0, 3], ...}}}}}. Rows are first and end along the
 first dimension; a number without dimensions has the rows [0, 1]. Any number of processes reads
 them, each the rows it needs.
@@ -78,7 +78,7 @@ class StoredTensors:
             if low < high:
                 found.append(reader.get_slice(name)[low - start : high - start])
         if not found:
-            found.append(pieces[0][0].get_slice(name)[:1][:0])
+            found.append(pieces[0][0].get_tensor(name)[:0])
         if sum(map(len, found)) != end - first:
             raise ValueError(f"rows {first} to {end} of {name} are not all there")
         return torch.cat(found)  # in memory of its own, where slices may be of the file

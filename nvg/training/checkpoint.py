@@ -150,15 +150,14 @@ class Checkpoints:
             if not world.is_main:
                 return
             write_atomic(staging / "state.json", text)
-        except (OSError, SafetensorError, WorkError) as error:
+        except (OSError, WorkError) as error:
             if world.is_main:
                 shutil.rmtree(staging, ignore_errors=True)
             if isinstance(error, WorkError):
                 raise
-            reason = getattr(error, "strerror", None) or error
             raise WorkError(
-                f"the checkpoint of step {step} cannot be written to {self.directory}: {reason}; "
-                "make room, then go on with --resume"
+                f"the checkpoint of step {step} cannot be written to {self.directory}: "
+                f"{error.strerror or error}; make room, then go on with --resume"
             ) from error
         if self.path(step).exists():
             shutil.rmtree(self.path(step))

@@ -11,12 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
 from nvg.distributed import World
-from nvg.shards import Rows, is_sharded, local_rows
+from nvg.shards import is_sharded, local_rows
 from nvg.weights import HEADER
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +43,27 @@ class Snapshot:
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write the file and wait until it is on the disk; needs no memory for a second copy."""
-        text = json.dumps(self.header, sort_keys=True)
-        save_file(self.tensors, path, metadata={HEADER: text} if self.header else None)
-        with path.open("rb+") as file:
+        """Write the file and wait until it is on the disk; no second copy is made in memory.
+
+        By hand, since the library replaces the file by one that only its owner may read.
+        """
+        table: dict[str, Any] = {}
+        if self.header:
+            table["__metadata__"] = {HEADER: json.dumps(self.header, sort_keys=True)}
+        place = 0
+        # By size of a number first, as the library does, so that all are aligned.
+        ordered = sorted(self.tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))
+        for name, value in ordered:
+            offsets = [place, place := place + value.nbytes]
+            shape = list(value.shape)
+            table[name] = {"dtype": DTYPES[value.dtype], "shape": shape, "data_offsets": offsets}
+        head = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+        head += b" " * (-len(head) % 8)
+        with path.open("wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            for _, value in ordered:
+                file.write(value.view(-1).view(torch.uint8).numpy().data)
+            file.flush()
             os.fsync(file.fileno())
 
 
@@ -48,18 +76,13 @@ def snapshot(
     """
     tensors, entries = {}, {}
     for name, value in state.items():
-        local, rows = value, whole_rows(value)
+        local, rows = value, (0, value.shape[0] if value.ndim else 1)
         if is_sharded(value):
             local, rows = local_rows(value)
+            if rows[0] == rows[1]:
+                continue
         elif not world.is_main:
             continue
-        if rows[0] < rows[1]:
-            tensors[name] = local.detach().to("cpu", copy=True).contiguous()
-            shape, dtype = list(value.shape), str(value.dtype).removeprefix("torch.")
-            entries[name] = {"shape": shape, "dtype": dtype, "rows": rows}
+        tensors[name] = local.detach().to("cpu", copy=True).contiguous()
+        entries[name] = {"shape": list(value.shape), "dtype": DTYPES[value.dtype], "rows": rows}
     return Snapshot(tensors, header or {}, entries if sharded else {})
-
-
-def whole_rows(tensor: Tensor) -> Rows:
-    """All rows of a tensor; a number counts as one."""
-    return 0, tensor.shape[0] if tensor.ndim else 1

@@ -41,16 +41,18 @@ def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize(("first", "then"), [((2, 1), (1, 2)), ((1, 2), (2, 1))])
 def test_a_run_goes_on_with_another_number_of_processes(
-    store: Store, tmp_path: Path, first: tuple[int, int], then: tuple[int, int]
+    store: Store, tmp_path: Path, first: tuple[int, int], then: tuple[int, int], sharded: bool
 ) -> None:
     """(processes, micro-batches): the second half of the steps equals that of one process."""
     train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
-    train(tmp_path, "moved", first[0], "--set", f"generator.train.accumulate={first[1]}")
+    kind = ("--set", f"generator.train.sharded={str(sharded).lower()}")
+    accumulate = (f"generator.train.accumulate={count}" for _, count in (first, then))
+    train(tmp_path, "moved", first[0], *kind, "--set", next(accumulate))
     shutil.rmtree(tmp_path / "moved" / "checkpoints" / "step-00000008")
-    accumulate = f"generator.train.accumulate={then[1]}"
-    train(tmp_path, "moved", then[0], "--resume", "--set", accumulate)
+    train(tmp_path, "moved", then[0], "--resume", *kind, "--set", next(accumulate))
     require_same(tmp_path, "one", "moved")
 
 

@@ -18,8 +18,8 @@ def write_shards(folder: Path, rows: list[int], name: str = "a.safetensors") -> 
     table = torch.arange(sum(rows) * 3, dtype=torch.float32).view(-1, 3)
     number = torch.tensor(7.0)
     tensors: dict[str, dict[str, object]] = {
-        "table": {"shape": list(table.shape), "dtype": "float32", "rows": {}},
-        "number": {"shape": [], "dtype": "float32", "rows": {"shard-0": [0, 1]}},
+        "table": {"shape": list(table.shape), "dtype": "F32", "rows": {}},
+        "number": {"shape": [], "dtype": "F32", "rows": {"shard-0": [0, 1]}},
     }
     first = 0
     for part, count in enumerate(rows):

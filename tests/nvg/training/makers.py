@@ -14,10 +14,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from nvg.config import dump
+from nvg.distributed import World
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
+from nvg.training.shard_files import Deadline, join_shards, write_shards
+from nvg.training.snapshot import DTYPES, Snapshot
+from nvg.weights import read_header
 from tests.makers import smooth_image, tiny_recipe
 from tests.nvg.store.makers import make_store, random_codec
 
@@ -134,3 +138,28 @@ def require_same_autoencoder(one: Path, other: Path, steps: int = 8) -> None:
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():
             torch.testing.assert_close(found[name], value, atol=TOLERANCE, rtol=1e-5)
+
+
+def split_in_two(checkpoint: Path) -> None:
+    """Make shards of every safetensors file of a checkpoint, as two processes write them."""
+    whole = sorted(checkpoint.glob("*.safetensors"))
+    worlds = [World(rank, 2, torch.device("cpu")) for rank in range(2)]
+    for world in worlds:
+        write_shards(checkpoint, {path.name: _half_of(path, world.rank) for path in whole}, world)
+    join_shards(checkpoint, worlds[0], Deadline())
+    for path in whole:
+        path.unlink()
+
+
+def _half_of(path: Path, rank: int) -> Snapshot:
+    tensors, entries = {}, {}
+    for name, value in load_file(path).items():
+        count = len(value) if value.ndim else 1
+        middle = (count + 1) // 2
+        first, end = (0, middle) if rank == 0 else (middle, count)
+        if first < end:
+            tensors[name] = value[first:end].contiguous() if value.ndim else value
+            entries[name] = {"shape": list(value.shape), "dtype": DTYPES[value.dtype]}
+            entries[name]["rows"] = [first, end]
+    header = {} if "optimizer" in path.name else read_header(path)
+    return Snapshot(tensors, header, entries)

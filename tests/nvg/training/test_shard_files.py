@@ -19,7 +19,7 @@ WORLDS = [World(rank, 2, torch.device("cpu")) for rank in range(2)]
 
 def shard(first: int, end: int) -> dict[str, Snapshot]:
     """Rows of the table."""
-    entry = {"shape": [5, 2], "dtype": "float32", "rows": (first, end)}
+    entry = {"shape": [5, 2], "dtype": "F32", "rows": (first, end)}
     rows = TABLE[first:end].clone()
     return {"a.safetensors": Snapshot({"table": rows}, {"config": 1}, {"table": entry})}
 
