@@ -22,11 +22,10 @@ from torch import Tensor
 from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.files import write_atomic
-from nvg.shards import opened
 from nvg.training.background import Background
 from nvg.training.shard_files import Deadline, join_shards, write_shards
 from nvg.training.snapshot import Snapshot
-from nvg.weights import CheckpointError
+from nvg.weights import CheckpointError, opened
 
 Files = Mapping[str, bytes | Snapshot]
 

@@ -15,8 +15,8 @@ from typing import Any
 from nvg.distributed import TIMEOUT, World
 from nvg.errors import WorkError
 from nvg.files import json_bytes, write_atomic
-from nvg.shards import INDEX
 from nvg.training.snapshot import Snapshot
+from nvg.weights import INDEX
 
 POLL = 0.05  # seconds between two looks for the files of the other processes
 

@@ -1,6 +1,6 @@
 """Tensors of a checkpoint as they are at one moment, copied to the CPU and written later.
 
-Of a sharded network each process copies and writes its own rows; see `nvg/shards.py` for the files.
+Of a sharded network each process copies and writes its own rows, in the form of `nvg/weights.py`.
 `torch.distributed.checkpoint` writes safetensors too, but plans with collectives in its thread.
 """
 
@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from nvg.distributed import World
-from nvg.shards import is_sharded, local_rows
-from nvg.weights import HEADER
+from nvg.weights import HEADER, is_sharded, local_rows
 
 DTYPES = {
     torch.float64: "F64",

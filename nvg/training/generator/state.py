@@ -11,7 +11,6 @@ from nvg.distributed import World, full_tensor, replicate, reshard_like, shard
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
-from nvg.shards import is_stored
 from nvg.training.checkpoint import load_optimizer, optimizer_tensors
 from nvg.training.generator.classes import load_for_classes
 from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
@@ -20,7 +19,7 @@ from nvg.training.generator.repa import Aligner
 from nvg.training.optim import ema_update, optimizer_of, set_lr, wsd
 from nvg.training.recompute import recompute_blocks
 from nvg.training.snapshot import Snapshot, snapshot
-from nvg.weights import header_for, load_weights
+from nvg.weights import header_for, is_stored, load_weights
 
 
 class GeneratorState:

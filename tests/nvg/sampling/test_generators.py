@@ -14,12 +14,11 @@ from torch import Tensor
 
 from nvg.config import ConfigError
 from nvg.errors import InputError
-from nvg.generator.config import GeneratorKind
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.sequence import Sequences
 from nvg.store.layout import create_store
-from nvg.weights import CheckpointError, fingerprint
+from nvg.weights import CheckpointError
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.sample import write_samples
 from pipeline.train import fit_generator
@@ -28,7 +27,6 @@ from tests.nvg.sampling.makers import sampled, write_run
 from tests.nvg.store.makers import make_store, store_files
 from tests.nvg.structure import reference
 from tests.nvg.tokenizer.makers import tiny_autoencoder
-from tests.nvg.training.makers import split_in_two
 
 CONFIG = SamplerConfig(flow_steps=2)
 NAMES = ["ant", "bee", "2", "cat"]
@@ -178,29 +176,6 @@ def test_more_images_begin_with_the_same_ones(generators: Generators) -> None:
     assert len(long) == 70
     assert torch.equal(long[:2], short)
     assert not torch.equal(generators.images([1] * 2, 4, CONFIG), short)
-
-
-def test_a_checkpoint_in_shards_is_sampled_as_a_whole_one(own: Path) -> None:
-    """Each network from the rows of both processes: EMA weights, or raw ones."""
-    checkpoint = dict.fromkeys(GeneratorKind, own / "checkpoints" / "step-00000004")
-    whole = [load_generators(own, checkpoint, raw) for raw in (False, True)]
-    split_in_two(checkpoint[GeneratorKind.CONTENT])
-    assert not list(own.rglob("step-00000004/content.safetensors"))
-    for raw, expected in enumerate(whole):
-        found = load_generators(own, checkpoint, bool(raw))
-        assert fingerprint(found.content) == fingerprint(expected.content)
-        assert fingerprint(found.structure) == fingerprint(expected.structure)
-    assert fingerprint(whole[0].content) != fingerprint(whole[1].content)
-
-
-def test_a_shard_that_is_missing_is_named(own: Path) -> None:
-    """One line with the file that was to be read and what it lacks."""
-    checkpoint = own / "checkpoints" / "step-00000004"
-    split_in_two(checkpoint)
-    (checkpoint / "content-ema.shard-1-of-2.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"content-ema\.safetensors.*shard-1-of-2") as caught:
-        load_generators(own, dict.fromkeys(GeneratorKind, checkpoint))
-    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["content.safetensors", "structure.safetensors"])

@@ -21,7 +21,7 @@ from cli.app import app
 from nvg.config import dump
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.checkpoint import Checkpoints
-from nvg.training.loop import train_loop
+from nvg.training.loop import Task, train_loop
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.store.makers import make_store
@@ -32,7 +32,7 @@ STEPS = 120
 DECISIVE = ("data", "autoencoder")
 
 
-class Counting:
+class Counting(Task[int]):
     """A task whose step draws one number, and interrupts itself at step `upto`.
 
     `losses` are held-out losses by step.
@@ -64,9 +64,6 @@ class Counting:
 
     def rows(self, batch: int) -> str:
         return f"row {batch}"
-
-    def reads_checkpoint(self, number: int) -> bool:
-        return False
 
     def checkpointed(self, number: int) -> None:
         pass

@@ -9,9 +9,9 @@ import torch
 
 from nvg.distributed import World
 from nvg.errors import WorkError
-from nvg.shards import opened
 from nvg.training.shard_files import Deadline, join_shards, write_shards
 from nvg.training.snapshot import Snapshot
+from nvg.weights import opened
 
 TABLE = torch.arange(10.0).view(5, 2)
 WORLDS = [World(rank, 2, torch.device("cpu")) for rank in range(2)]

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from nvg.distributed import World
-from nvg.shards import opened
 from nvg.training.checkpoint import Checkpoints
+from nvg.weights import opened
 from tests.nvg.training.kill_case import STUCK
 from tests.nvg.training.makers import differing, lines_of, training_case
 from tests.nvg.training.processes import outputs, start_processes

@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from nvg.distributed import World
-from nvg.shards import opened
 from nvg.training.snapshot import DTYPES, snapshot
-from nvg.weights import HEADER, read_header
+from nvg.weights import HEADER, opened, read_header
 
 MAIN, OTHER = (World(rank, 2, torch.device("cpu")) for rank in range(2))
 

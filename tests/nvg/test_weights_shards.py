@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nvg.shards import INDEX, header_of, is_stored, opened
+from nvg.weights import INDEX, header_of, is_stored, opened
 
 
 def write_shards(folder: Path, rows: list[int], name: str = "a.safetensors") -> dict[str, object]:
