@@ -11,7 +11,6 @@ them, each the rows it needs.
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -27,7 +27,6 @@ from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
 from nvg.tokenizer.pictures import Kind, as_kind
-from nvg.weights import load_weights, read_config, read_header
 from nvg.weights import is_stored, load_weights, read_config, read_header
 
 CLASSES = "classes.json"  # names by class id, in a run directory

@@ -16,6 +16,7 @@ from nvg.generator.config import GeneratorKind
 from nvg.store import Store
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer
+from nvg.training.snapshot import Snapshot
 from tests.gpu.materials import Sizes, quantizer_of, random_store, small, trainer_of
 from tests.gpu.report import Report, Setting
 
@@ -52,8 +53,11 @@ def run(setting: Setting, report: Report) -> None:
                 report.within(f"{way} against no group, losses", _error(alone, losses), limit)
                 checkpoint = folder / way
                 checkpoint.mkdir()
-                for file, data in files.items():
-                    (checkpoint / file).write_bytes(data)
+                for file, content in files.items():
+                    if isinstance(content, Snapshot):
+                        content.write(checkpoint / file)
+                    else:
+                        (checkpoint / file).write_bytes(content)
                 again = _resumed(trainer, store, checkpoint)
                 error = _error(losses[SAVED:], _losses(again, STEPS - SAVED, SAVED, skip=SAVED))
                 report.within(f"{way} resumed, losses", error, RESUMED)
