@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from cli.doctor import doctor
 from cli.evaluate import evaluate
+from cli.inspect import inspect, view
 from cli.log import print_on_any_terminal, show_log
 from cli.options import (
     Address,
@@ -21,6 +22,7 @@ from cli.options import (
     LabelColumn,
     Resume,
     Settings,
+    Trust,
     read_images,
     require_recipe,
 )
@@ -126,6 +128,7 @@ def tokenize(
         bool, typer.Option("--extend", help="Append images that were added to the source")
     ] = False,
     address: Address = None,
+    trust: Trust = False,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Remove the lock of a dead writer (object storage)")
     ] = False,
@@ -147,83 +150,20 @@ def tokenize(
         data, settings, "data", views=views, heldout=heldout, label_column=label_column
     )
     if dry_run:
-        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, tokenizer), out)))
+        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, tokenizer, trust), out)))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     where = Engine(engine.value)
     report = tokenize_dataset(
-        loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock
+        loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock, trust=trust
     )
     typer.echo("\n".join(report.lines()))
     report.require_read()
     report.require_images(max_errors)
 
 
-@app.command()
-def inspect(
-    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
-    row: Annotated[int | None, typer.Option(help="Show the image in this row")] = None,
-    key: Annotated[str | None, typer.Option(help="Show the image with this key")] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Write a PNG of the hierarchies of that image or of --rows")
-    ] = None,
-    stats_png: Annotated[
-        Path | None, typer.Option(help="Write a PNG of usage, entropy and residual per stage")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a self-contained page over several images")
-    ] = None,
-    rows: Annotated[
-        str | None, typer.Option(help="Rows for --png and --html, for example 0-11,40")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Also measure the structure per stage")
-    ] = False,
-    segments: Annotated[str | None, typer.Option(help="Folder of label maps, for --stats")] = None,
-) -> None:
-    """Show what a store holds, or one image's structure and tokens."""
-    from nvg.store import open_store
-    from nvg.view.summary import find_key
-    from pipeline.inspect import print_store
-
-    if segments and not stats:
-        raise InputError("--segments needs --stats: add it")
-    if rows and not (html or png):
-        raise InputError("--rows needs --png or --html: add one")
-    if rows and (row is not None or key is not None):
-        raise InputError("--rows excludes --row and --key: give one")
-    if key is not None and row is not None:
-        raise InputError("--key excludes --row: give one")
-    opened = open_store(store)
-    if key is not None:
-        row = find_key(opened, key)
-    if not (stats or png or stats_png or html):
-        return print_store(opened, row, as_json)
-    from pipeline.view import structure_report, write_charts, write_page, write_sheet
-
-    lines = structure_report(opened, segments) if stats else []
-    print_store(opened, row, as_json)
-    typer.echo("\n".join(lines), nl=bool(lines))
-    chosen = [row] if row is not None else None
-    for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
-        if path:
-            write(opened, chosen, rows, path)
-            typer.echo(f"wrote {path}")
-
-
-@app.command()
-def view(
-    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
-    against: Annotated[
-        str | None, typer.Option(help="Second store of the same source, shown side by side")
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, help="Local port; 0 picks a free one")] = 8642,
-) -> None:
-    """Browse a store in a web browser on this machine; stop with Ctrl-C."""
-    from pipeline.view import serve_store
-
-    serve_store(store, against, port)
+app.command("inspect")(inspect)
+app.command("view")(view)
 
 
 @app.command()

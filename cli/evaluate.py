@@ -13,6 +13,7 @@ from cli.options import (
     Heldout,
     Settings,
     SplitName,
+    Trust,
     WeightsName,
     Workers,
     by_name,
@@ -49,6 +50,7 @@ def reconstruction_verb(
     heldout: Heldout = None,
     workers: Workers = None,
     address: Address = None,
+    trust: Trust = False,
     settings: Settings = None,
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""

@@ -98,6 +98,16 @@ Memory = Annotated[
     float | None,
     typer.Option(min=0, help="With --dry-run: GiB of the GPU to plan for, else of the one here"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run a structure builder, MODULE:FUNCTION, that a file names"),
+]
+OriginalsPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--originals", help="Source of the images, to show them: read only there and below"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop")]
 
 

@@ -11,6 +11,7 @@ from cli.options import (
     CompileName,
     Compiling,
     Settings,
+    Trust,
     WeightsName,
     Workers,
     by_name,
@@ -95,6 +96,7 @@ def sample(
     compile: Compiling = CompileName.AUTO,
     workers: Workers = None,
     address: Address = None,
+    trust: Trust = False,
     settings: Settings = None,
 ) -> None:
     """Generate images of the given classes, or of all."""

@@ -66,7 +66,7 @@ def fit_autoencoder(
         }
         if not world.is_main:
             return []
-        trained = load_autoencoder(out)
+        trained = load_autoencoder(out, trust=True)  # the recipe has named its builder
         picture = reconstruction_picture(trained, heldout or images)
         write_atomic(out / "reconstructions.png", picture)
     lines = [f"{out / AUTOENCODER_FILE}: tokenizer {fingerprint(trained)[:16]}"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from nvg.geometry import Geometry
 from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
 
 STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""Of a file directly in the store: a manifest from elsewhere must not name any other."""
 WRITTEN = ("finished", "errors", "weights")  # have defaults here, and are in every file
 """Fields that may differ between two passes of the same recipe over the same images."""
 
@@ -77,6 +80,9 @@ class Manifest:
             raise ValueError(f"val_rows {self.val_rows} must be 0..{self.rows}")
         if not all(isinstance(digest, str) for digest in self.weights.values()):
             raise ValueError("weights must be SHA-256 sums by file name")
+        for name in self.weights:
+            if not PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"weights name {name[:80]!a}, which is no file of a store")
 
     @property
     def checksums(self) -> dict[str, str]:

@@ -62,6 +62,7 @@ class Autoencoder(Detokenizer):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__(config)
         self.encoder = Encoder(config)
+        self.is_trusted = True  # a config in hand; `load_autoencoder` asks whose word a file's is
 
     def forward(
         self,
@@ -103,8 +104,11 @@ class Autoencoder(Detokenizer):
     def leaves(self, latents: Tensor, segments: Tensor | None = None) -> Tensor:
         """Leaves [B, N] of latents [B, N, C] by the builder that the config names.
 
-        Scales have no structure: positions in order stand in for it.
+        Scales have no structure: positions in order stand in for it. CheckpointError where that
+        builder is code which only a file has named.
         """
+        if not self.is_trusted:
+            require_trusted(self.config, "its weights file")
         if self.config.pyramid is Pyramid.SCALE:
             positions = self.config.geometry.positions
             return torch.arange(positions, device=latents.device).expand(len(latents), -1)
@@ -139,12 +143,28 @@ def save_autoencoder(model: Autoencoder, out: Path) -> None:
     write_atomic(out / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model.config))
 
 
-def load_autoencoder(path: Path) -> Autoencoder:
-    """The autoencoder of a run directory or a weights file, in eval mode, on the CPU."""
+def load_autoencoder(path: Path, trust: bool = False) -> Autoencoder:
+    """The autoencoder of a run directory or a weights file, in eval mode, on the CPU.
+
+    Without `trust` it builds no structure by a `module:function` that its file names.
+    """
     file = autoencoder_file(path)
     model = Autoencoder(read_config(AutoencoderConfig, file))
     load_weights(model, file)
+    model.is_trusted = trust or not model.config.names_code
     return model.eval()
+
+
+def require_trusted(config: AutoencoderConfig, path: object, own: str | None = None) -> None:
+    """CheckpointError for a file whose builder is a `module:function` other than the user's `own`.
+
+    Importing it would run code that whoever made the file has chosen.
+    """
+    if config.names_code and config.builder != own:
+        raise CheckpointError(
+            f"{path} names code to run, the structure builder {config.builder!r}: add --trust, or "
+            "name it as autoencoder.model.builder in your recipe, if you trust that code"
+        )
 
 
 def autoencoder_config(path: Path) -> AutoencoderConfig:

@@ -67,6 +67,11 @@ class AutoencoderConfig:
             require_space_weight(self.space_weight)
 
     @property
+    def names_code(self) -> bool:
+        """Whether the builder is a `module:function`, which is imported to build structure."""
+        return ":" in self.builder
+
+    @property
     def downsampling(self) -> int:
         """Image pixels per latent position along one side."""
         return 1 << (len(self.multipliers) - 1)

@@ -44,6 +44,8 @@ class ReconstructionOptions:
     """Actors of a Ray cluster, which share the images out."""
     address: str | None = None
     """Of that cluster."""
+    trust: bool = False
+    """Import a structure builder that the run's file alone names."""
 
 
 def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOptions) -> list[str]:
@@ -60,6 +62,7 @@ def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOp
         options.weights.absolute() if options.weights else None,
         options.vgg,
         options.most,
+        options.trust,
     )
     with open_team(partial(open_rebuilder, job), options.workers, options.address) as team:
         team.prepare()

@@ -21,7 +21,7 @@ from nvg.metrics.reconstruction import Rebuilt, Sums, rebuild
 from nvg.precision import Part, numbers
 from nvg.pretrained.inception import Extractor, NamedExtractor, brings_weights, load_extractor
 from nvg.pretrained.lpips import Perceptual
-from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, require_trusted
 from nvg.view.figures import png_bytes, stage_figure
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
@@ -45,6 +45,8 @@ class RebuildJob:
     """Weights of LPIPS; without them no LPIPS."""
     most: int | None
     """Upper limit of images."""
+    trust: bool = False
+    """Import a structure builder that the run's file alone names."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,11 @@ class Rebuilder:
 def open_rebuilder(job: RebuildJob) -> Rebuilder:
     """Load what a process needs; InputError when anything is missing."""
     device, extractor, perceptual = default_device(), None, None
-    model = load_autoencoder(job.run).to(device)
+    model = load_autoencoder(job.run, trust=True).to(device)
+    if not job.trust:
+        given = job.recipe.autoencoder
+        own = given.model.builder if given and given.model else None
+        require_trusted(model.config, job.run, own)
     images = _images(job.recipe, model, job.most)
     if job.weights or brings_weights(job.extractor):
         extractor = load_extractor(job.extractor, job.weights, device)

@@ -107,6 +107,8 @@ def _control(generators: Generators, options: SampleOptions, count: int) -> Cont
     if options.structure:
         return picture_control(options.structure, options.keep, geometry, count)
     if options.reference:
-        reference = load_reference(options.reference, generators.tokenizer, options.tokenizer)
+        reference = load_reference(
+            options.reference, generators.tokenizer, options.tokenizer, options.trust
+        )
         return reference_control(reference, options.keep, options.mask, geometry, count)
     return None

@@ -73,6 +73,8 @@ class SampleOptions:
     """Actors of a Ray cluster, which share the images out."""
     address: str | None = None
     """Of that cluster."""
+    trust: bool = False
+    """Import a structure builder that the file of `tokenizer` alone names."""
 
     def absolute(self) -> "SampleOptions":
         """These with paths that hold in any folder."""

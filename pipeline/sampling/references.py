@@ -24,7 +24,7 @@ from nvg.sequence import Sequences
 from nvg.store import open_store
 from nvg.structure import grid_labels
 from nvg.structure.drawn import leaves_of_regions
-from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.autoencoder import load_autoencoder, require_trusted
 from nvg.weights import fingerprint
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views, open_picture
@@ -71,14 +71,18 @@ def parse_keep(text: str) -> tuple[Condition, int]:
     return Condition(what), int(number)
 
 
-def load_reference(text: str, identity: str, tokenizer: Path | None) -> Sequences:
+def load_reference(
+    text: str, identity: str, tokenizer: Path | None, trust: bool = False
+) -> Sequences:
     """The first view of a row, `STORE:ROW`, or of an image file through the tokenizer.
 
     `identity` is the tokenizer the generators were trained with; InputError when the reference is
-    of another, or is not there.
+    of another, or is not there, and where the tokenizer names code as its builder without `trust`.
     """
     row = re.fullmatch(r"(.+\.vgs/?):(\d+)", text)
-    return _of_row(row[1], int(row[2]), identity) if row else _of_image(text, identity, tokenizer)
+    if row:
+        return _of_row(row[1], int(row[2]), identity)
+    return _of_image(text, identity, tokenizer, trust)
 
 
 def _of_row(path: str, row: int, identity: str) -> Sequences:
@@ -91,12 +95,14 @@ def _of_row(path: str, row: int, identity: str) -> Sequences:
     return Sequences(leaves, content, _NO_CLASS)
 
 
-def _of_image(text: str, identity: str, tokenizer: Path | None) -> Sequences:
+def _of_image(text: str, identity: str, tokenizer: Path | None, trust: bool) -> Sequences:
     if not Path(text).is_file():
         raise InputError(f"reference {text!r} is neither STORE.vgs:ROW nor an image file")
     if tokenizer is None:
         raise InputError("a reference image needs --tokenizer, the autoencoder's run directory")
-    model = load_autoencoder(tokenizer)
+    model = load_autoencoder(tokenizer, trust)
+    if not trust:
+        require_trusted(model.config, tokenizer)
     if fingerprint(model) != identity:
         raise InputError(
             f"{tokenizer} is not the tokenizer {identity[:12]} the generators were trained with"

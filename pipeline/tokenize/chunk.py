@@ -99,7 +99,8 @@ class ChunkTokenizer:
         if threads:
             torch.set_num_threads(threads)
         self.device = default_device()
-        self.model: Autoencoder = load_autoencoder(tokenizer).to(self.device)
+        # `with_tokenizer` has asked whose word the builder is.
+        self.model: Autoencoder = load_autoencoder(tokenizer, trust=True).to(self.device)
         self.batch_size = batch_size
         self.features = FeatureEncoder(features, self.device) if features else None
         self.encode = batch_encoder(self.model, precision, self.features)

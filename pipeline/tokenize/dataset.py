@@ -55,18 +55,20 @@ def tokenize_dataset(
     *,
     address: str | None = None,
     break_lock: bool = False,
+    trust: bool = False,
 ) -> Report:
     """Tokenize every image of the recipe's source into the store `out`, and finish the store.
 
     RESUME skips committed chunks and writes damaged ones again; EXTEND adds images that are new in
     the source. `address` names a Ray cluster. One process at a time writes a store; `break_lock`
-    takes over a lock that a dead one left on object storage. Raises SourceError, StoreError or
+    takes over a lock that a dead one left on object storage. `trust` imports a structure builder
+    that the tokenizer's file alone names. Raises SourceError, StoreError or
     CheckpointError on unusable input; a bad image is counted and becomes an error row.
     """
     out = out if "://" in out else os.path.abspath(out)  # workers may run in another folder
     if engine is Engine.RAY:
         require_listener(address)
-    recipe = with_tokenizer(recipe, tokenizer)
+    recipe = with_tokenizer(recipe, tokenizer, trust)
     recipe = as_begun(recipe, out) if mode is not PassMode.NEW else recipe
     images = open_images(recipe)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large

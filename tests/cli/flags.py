@@ -7,22 +7,23 @@ FLAGS = {
     "train generator": "recipe --store --out --from --only --set --resume --workers "
     "--address --dry-run --memory",
     "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "
-    "--resume --extend --address --break-lock --max-errors --dry-run",
+    "--resume --extend --address --trust --break-lock --max-errors --dry-run",
     "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --heldout "
-    "--workers --address --set",
+    "--workers --address --trust --set",
     "evaluate generation": "run --data --extractor --weights -n --seed --real "
     "--generator-weights --batch-size --compile --out "
     "--set-data --set --sweep --workers --address",
     "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
-    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments",
-    "view": "store --against --port",
+    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments "
+    "--originals",
+    "view": "store --against --originals --port",
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",
     "doctor": "--recipe --path --json",
     "sample": "run --label -n --seed --weights --checkpoint --yes --png --tile --folder --npz "
     "--stages --resume --structure --reference --keep --mask --tokenizer --cfg-scale "
     "--structure-cfg-scale --top-p --top-k --temperature --steps --device --batch-size --compile "
-    "--workers --address --set",
+    "--workers --address --trust --set",
 }

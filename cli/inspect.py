@@ -1,0 +1,80 @@
+"""`nvgctl inspect` and `nvgctl view`: look at a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import OriginalsPlace
+from nvg.errors import InputError
+
+
+def inspect(
+    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
+    row: Annotated[int | None, typer.Option(help="Show the image in this row")] = None,
+    key: Annotated[str | None, typer.Option(help="Show the image with this key")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write a PNG of the hierarchies of that image or of --rows")
+    ] = None,
+    stats_png: Annotated[
+        Path | None, typer.Option(help="Write a PNG of usage, entropy and residual per stage")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a self-contained page over several images")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Rows for --png and --html, for example 0-11,40")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Also measure the structure per stage")
+    ] = False,
+    segments: Annotated[str | None, typer.Option(help="Folder of label maps, for --stats")] = None,
+    originals: OriginalsPlace = None,
+) -> None:
+    """Show what a store holds, or one image's structure and tokens."""
+    from nvg.store import open_store
+    from nvg.view.summary import find_key
+    from pipeline.inspect import print_store
+
+    if segments and not stats:
+        raise InputError("--segments needs --stats: add it")
+    if rows and not (html or png):
+        raise InputError("--rows needs --png or --html: add one")
+    if rows and (row is not None or key is not None):
+        raise InputError("--rows excludes --row and --key: give one")
+    if key is not None and row is not None:
+        raise InputError("--key excludes --row: give one")
+    if originals and not (html or png):
+        raise InputError("--originals needs --png or --html: add one")
+    opened = open_store(store)
+    if key is not None:
+        row = find_key(opened, key)
+    if not (stats or png or stats_png or html):
+        return print_store(opened, row, as_json)
+    from pipeline.originals import original_reader
+    from pipeline.view import structure_report, write_charts, write_page, write_sheet
+
+    lines = structure_report(opened, segments) if stats else []
+    print_store(opened, row, as_json)
+    typer.echo("\n".join(lines), nl=bool(lines))
+    chosen = [row] if row is not None else None
+    read = original_reader(opened, originals) if png or html else None
+    for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
+        if path:
+            write(opened, chosen, rows, path, read)
+            typer.echo(f"wrote {path}")
+
+
+def view(
+    store: Annotated[str, typer.Argument(help="Store (path or URL)")],
+    against: Annotated[
+        str | None, typer.Option(help="Second store of the same source, shown side by side")
+    ] = None,
+    originals: OriginalsPlace = None,
+    port: Annotated[int, typer.Option(min=0, help="Local port; 0 picks a free one")] = 8642,
+) -> None:
+    """Browse a store in a web browser on this machine; stop with Ctrl-C."""
+    from pipeline.view import serve_store
+
+    serve_store(store, against, port, originals)
