@@ -90,7 +90,7 @@ class TokenReader:
     def _check(self, chunk: int, found: Arrays) -> None:
         """StoreError unless the arrays are those that were committed."""
         with reading(self.store.path):
-            wanted = self.store.commit_record(chunk)["sha256"]
+            wanted = self.store.commit_record(chunk).sha256
         if any(digest(found[name]) != wanted[name] for name in self.arrays):
             raise self._damaged(chunk, "it does not match its checksum")
 

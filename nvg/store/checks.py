@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from nvg.choices import ChildOrder
 from nvg.store.format import ERROR, OK, Arrays, Split, digest
-from nvg.store.index import has_status, in_split, numbers
+from nvg.store.index import has_status, in_split, numbers, rows_digest
 from nvg.store.manifest import Manifest
+from nvg.store.record import INDEX, CommitRecord
 
 
 def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
@@ -33,13 +34,13 @@ def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
 
 
 def chunk_faults(
-    arrays: Arrays, record: dict[str, Any], part: pa.Table, rows: slice, manifest: Manifest
+    arrays: Arrays, record: CommitRecord, part: pa.Table, rows: slice, manifest: Manifest
 ) -> list[str]:
     """What is wrong with one chunk: its arrays, commit record and the index part of its `rows`."""
     faults = [
         f"{name} does not match its checksum"
         for name, values in arrays.items()
-        if digest(values) != record["sha256"][name]
+        if digest(values) != record.sha256[name]
     ]
     if not np.array_equal(numbers(part, "row"), np.arange(rows.start, rows.stop)):
         return [*faults, "rows are missing from the index"]
@@ -52,7 +53,12 @@ def chunk_faults(
     if not (is_ok | has_status(part, ERROR)).all():
         unknown = sorted(set(part["status"].to_pylist()) - {OK, ERROR})
         return [*faults, f"index has an unknown status: {unknown}"]
-    return faults + _value_faults(arrays, is_ok, manifest)
+    if (found := int(np.sum(~is_ok))) != record.errors:
+        faults.append(f"index has {found} error rows, the commit record {record.errors}")
+    faults += _value_faults(arrays, is_ok, manifest)
+    if not faults and record.sha256.get(INDEX, own := rows_digest(part)) != own:
+        faults.append("index rows do not match their checksum")
+    return faults
 
 
 def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:

@@ -6,13 +6,15 @@ arrays into numpy's by its own methods. DLPack and dictionary encoding need neit
 Legend: R row of the store, S stage.
 """
 
+import hashlib
+import json
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from nvg.store.format import SPLIT, Split
+from nvg.store.format import INDEX_SCHEMA, SPLIT, Split
 
 
 def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
@@ -69,6 +71,14 @@ def entries_of(index: pa.Table, rows: Any) -> list[dict[str, Any]]:
     """The entries of these rows, in the order of the index."""
     at = np.flatnonzero(np.isin(numbers(index, "row"), rows))
     return [entry for n in at.tolist() for entry in index.slice(n, 1).to_pylist()]
+
+
+def rows_digest(index: pa.Table) -> str:
+    """SHA-256 of the values of some index rows, however a file keeps them: columns as JSON."""
+    state, rows = hashlib.sha256(), with_split(index)
+    for name in INDEX_SCHEMA.names:
+        state.update(json.dumps([name, rows[name].to_pylist()]).encode())
+    return state.hexdigest()
 
 
 def _equals(index: pa.Table, column: str, value: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -29,7 +29,7 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
         raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     empty = replace(manifest, weights=weights, finished=False, errors=0)
-    write_bytes(fs, f"{root}/manifest.json", empty.to_bytes())
+    write_bytes(fs, f"{root}/manifest.json", empty.sealed().to_bytes())
     store = StoreWriter(path)
     complete_layout(store, files)
     return store

@@ -1,6 +1,7 @@
 """`manifest.json`: what a store is and what made it, as a frozen record (docs/FORMAT.md)."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from nvg.files import json_bytes
 from nvg.geometry import Geometry
 from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
 
-STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown")
+STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown", "sha256")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Of a file directly in the store: a manifest from elsewhere must not name any other."""
 WRITTEN = ("finished", "errors", "weights")  # have defaults here, and are in every file
@@ -69,6 +70,8 @@ class Manifest:
     errors: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
     """SHA-256 by file name."""
+    sha256: dict[str, Any] | None = None
+    """SHA-256 of each field's JSON; None in a store from before there were any."""
     unknown: dict[str, Any] = field(default_factory=dict)
     """Fields of the file that this version does not know; they are written back as they are."""
 
@@ -96,17 +99,28 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The file; optional fields that are absent are left out."""
+        return json_bytes(self._table())
+
+    def sealed(self) -> "Manifest":
+        """The same with a checksum of each field; those of fields it does not know are kept."""
+        table = self._table()
+        theirs = table.pop("sha256", {})
+        kept = {name: theirs[name] for name in self.unknown if name in theirs}
+        own = {name: _digest(table[name]) for name in table if name not in self.unknown}
+        return dataclasses.replace(self, sha256={**kept, **own})
+
+    def _table(self) -> dict[str, Any]:
         table = as_table(self)
         if not self.val_rows:
             del table["val_rows"]
-        return json_bytes({**table.pop("unknown"), **table})
+        return {**table.pop("unknown"), **table}
 
     @staticmethod
     def from_bytes(data: bytes, path: str) -> "Manifest":
         """The manifest of the store at `path`; StoreError naming what is missing or wrong."""
         try:
             table = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
         is_known = isinstance(table, dict) and table.get("format") == FORMAT
         if not is_known or table.get("version") != VERSION:
@@ -119,11 +133,26 @@ class Manifest:
         try:
             manifest = build(Manifest, {**table, "unknown": unknown})
             geometry = Geometry(manifest.grid)
+            if manifest.K != geometry.K:
+                raise ValueError(f"K must be {geometry.K} for grid {manifest.grid}")
+            _require_sums(manifest.sha256 or {}, {**table, **unknown})
         except (ConfigError, ValueError) as error:
             raise _damaged(path, str(error)) from None
-        if manifest.K != geometry.K:
-            raise _damaged(path, f"K must be {geometry.K} for grid {manifest.grid}")
         return manifest
+
+
+def _digest(value: Any) -> str:
+    """SHA-256 of a value of JSON."""
+    return hashlib.sha256(json_bytes(value)).hexdigest()
+
+
+def _require_sums(wanted: dict[str, Any], table: dict[str, Any]) -> None:
+    """ValueError naming a field that is not what was written."""
+    for name, checksum in wanted.items():
+        if name not in table:
+            raise ValueError(f"missing key {name[:80]!a}")
+        if _digest(table[name]) != checksum:
+            raise ValueError(f"{name} does not match its checksum")
 
 
 def _damaged(path: str, reason: str) -> StoreError:

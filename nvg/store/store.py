@@ -6,7 +6,6 @@ A `Store` reads; `nvg.store.writer` changes one.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -33,6 +32,9 @@ from nvg.store.format import (
 )
 from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
 from nvg.store.manifest import Manifest
+from nvg.store.record import INDEX, NAME, CommitRecord, record_name
+
+LOST_SUMS = "manifest.json has lost the checksums of its fields"
 
 
 class Store:
@@ -168,8 +170,8 @@ class Store:
             names = self.fs.ls(f"{self.root}/commits", detail=False, refresh=True)
         except FileNotFoundError:
             return []
-        stems = [name.rsplit("/", 1)[1] for name in names if name.endswith(".json")]
-        return sorted(int(stem.removesuffix(".json")) for stem in stems)
+        found = (NAME.fullmatch(name.rsplit("/", 1)[1]) for name in names)
+        return sorted(int(each[1]) for each in found if each)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file of the store."""
@@ -183,10 +185,10 @@ class Store:
         rows = self.chunk_slice(chunk)
         return self.index.slice(rows.start, rows.stop - rows.start)
 
-    def commit_record(self, chunk: int) -> dict[str, Any]:
-        """What the commit record of a chunk says: its rows, error count and checksums."""
-        record: dict[str, Any] = json.loads(self.read(f"commits/{chunk:05d}.json"))
-        return record
+    def commit_record(self, chunk: int) -> CommitRecord:
+        """The commit record of a chunk; ValueError for one that does not fit the store."""
+        data, rows = self.read(record_name(chunk)), self.chunk_slice(chunk)
+        return CommitRecord.from_bytes(data, chunk, rows, self.arrays)
 
     def read_chunk(self, chunk: int) -> Arrays:
         """Every array of the store, the rows of one chunk."""
@@ -239,7 +241,7 @@ class Store:
         return found == self.manifest.checksums[name]
 
     def _file_faults(self) -> list[str]:
-        faults = []
+        faults = [LOST_SUMS] if self._has_lost_sums() else []
         for name in sorted(self.manifest.checksums):
             try:
                 if self.is_intact(name):
@@ -251,6 +253,17 @@ class Store:
             except WorkError as error:
                 faults.append(f"{name} cannot be read: {error}")
         return faults
+
+    def _has_lost_sums(self) -> bool:
+        """Whether a version that writes checksums of the manifest made this store without them."""
+        committed = self.committed()
+        if self.manifest.sha256 is not None or not self.finished or not committed:
+            return False
+        try:
+            with reading(self.path):
+                return INDEX in self.commit_record(committed[0]).sha256
+        except (DamageError, WorkError):  # said of the chunk
+            return False
 
     def _table(self, name: str) -> pa.Table:
         return with_split(read_parquet(self.read(name)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from nvg.files import json_bytes, write_bytes
+from nvg.files import write_bytes
 from nvg.store.format import (
     ERROR,
     Arrays,
@@ -18,8 +18,9 @@ from nvg.store.format import (
     parquet_bytes,
     part_name,
 )
-from nvg.store.index import has_status, with_split
+from nvg.store.index import has_status, rows_digest, with_split
 from nvg.store.manifest import Manifest
+from nvg.store.record import INDEX, CommitRecord, record_name
 from nvg.store.store import Store
 
 UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
@@ -40,24 +41,26 @@ class StoreWriter(Store):
                 raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
         for name in self.arrays:
             self.group[name][rows] = arrays[name]
-        self.write_index_part(chunk, index)
-        record = {
-            "chunk": chunk,
-            "rows": [rows.start, rows.stop],
-            "errors": int(np.sum(has_status(index, ERROR))),
-            "sha256": {name: digest(arrays[name]) for name in self.arrays},
-        }
-        self.write(f"commits/{chunk:05d}.json", json_bytes(record))
+        part = self.write_index_part(chunk, index)
+        sums = {name: digest(arrays[name]) for name in self.arrays}
+        record = CommitRecord(
+            chunk=chunk,
+            rows=(rows.start, rows.stop),
+            errors=int(np.sum(has_status(index, ERROR))),
+            sha256={**sums, INDEX: rows_digest(part)},
+        )
+        self.write(record_name(chunk), record.to_bytes())
 
-    def write_index_part(self, chunk: int, index: pa.Table) -> None:
-        """Write the index rows of one chunk."""
+    def write_index_part(self, chunk: int, index: pa.Table) -> pa.Table:
+        """Write the index rows of one chunk; returns them as they are written."""
         schema = file_schema(self.manifest.val_rows)
         table = with_split(index).select(schema.names).cast(schema)
         self.write(part_name(chunk), parquet_bytes([table], schema))
+        return table
 
     def withdraw(self, chunk: int) -> None:
         """Take a chunk's commit back; its rows count as missing."""
-        self.fs.rm_file(f"{self.root}/commits/{chunk:05d}.json")
+        self.fs.rm_file(f"{self.root}/{record_name(chunk)}")
         self._forget_index()
 
     def reopen(self, manifest: Manifest | None = None) -> None:
@@ -79,7 +82,7 @@ class StoreWriter(Store):
         schema = file_schema(self.manifest.val_rows)
         parts = (self.index_part(chunk).select(schema.names) for chunk in committed)
         self.write("index.parquet", parquet_bytes(parts, schema))
-        errors = sum(self.commit_record(chunk)["errors"] for chunk in committed)
+        errors = sum(self.commit_record(chunk).errors for chunk in committed)
         self._write_manifest(replace(self.manifest, finished=True, errors=errors))
         self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
 
@@ -95,8 +98,8 @@ class StoreWriter(Store):
         write_bytes(self.fs, f"{self.root}/{name}", data)
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        self.write("manifest.json", manifest.to_bytes())
-        self.manifest = manifest
+        self.manifest = manifest.sealed()
+        self.write("manifest.json", self.manifest.to_bytes())
         self._forget_index()
 
     def _forget_index(self) -> None:

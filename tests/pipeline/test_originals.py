@@ -103,9 +103,12 @@ def test_a_key_stays_below_the_place(
     """No step up, absolute path, home, URL or link out of it is even asked for."""
     asked: list[str] = []
     keep: Callable[..., Any] = FolderSource.read
-    monkeypatch.setattr(
-        FolderSource, "read", lambda self, keys: asked.extend(keys) or keep(self, keys)
-    )
+
+    def note(self: FolderSource, keys: list[str]) -> Any:
+        asked.extend(keys)
+        return keep(self, keys)
+
+    monkeypatch.setattr(FolderSource, "read", note)
     store = _Keys([key, "ant/000.png"])
     assert list(images.read(store, [0, 1])) == [1]  # type: ignore[arg-type]
     assert asked == ["ant/000.png"]

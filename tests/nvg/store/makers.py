@@ -1,5 +1,6 @@
 """Small stores of random rows, whole or in parts, and damage to them."""
 
+import hashlib
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from nvg.files import json_bytes
 from nvg.geometry import Geometry
 from nvg.store import Store, StoreWriter
 from nvg.store.feature_codec import FeatureCodec, fit_codec
@@ -173,9 +175,17 @@ def same_arrays(store: Store, arrays: Arrays) -> bool:
 
 
 def change_manifest(store: Store, **fields: object) -> None:
-    """Set fields of the manifest on disk."""
+    """Set fields of the manifest on disk, with checksums, as one who means it would."""
     file = Path(store.path, "manifest.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    table = json.loads(file.read_text()) | fields
+    write_sealed(file, table)
+
+
+def write_sealed(file: Path, table: dict[str, Any]) -> None:
+    """Write a manifest whose checksums are those of its fields."""
+    table.pop("sha256", None)
+    sums = {name: hashlib.sha256(json_bytes(value)).hexdigest() for name, value in table.items()}
+    file.write_bytes(json_bytes({**table, "sha256": sums}))
 
 
 def rewrite_index(store: Store, table: pa.Table) -> None:

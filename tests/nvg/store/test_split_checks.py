@@ -14,7 +14,10 @@ def test_another_count_of_held_out_rows_is_named(tmp_path: Path) -> None:
     change_manifest(store, val_rows=3)
     assert open_store(store.path).verify() == ["index has 2 val rows, the manifest 3"]
     rewrite_index(store, store.index.drop_columns("split"))
-    assert open_store(store.path).verify() == ["index has 0 val rows, the manifest 3"]
+    assert open_store(store.path).verify() == [
+        "index has 0 val rows, the manifest 3",
+        "chunk 2: index rows do not match their checksum",
+    ]
 
 
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:

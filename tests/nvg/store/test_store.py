@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nvg.loader import SequenceLoader
 from nvg.store import Split, Store, StoreWriter, open_store
 from nvg.store.format import ARRAYS, SPLIT, StoreError, digest, read_parquet
+from nvg.store.index import rows_digest
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_store,
@@ -108,10 +109,11 @@ def test_an_unfinished_store_knows_what_is_committed(tmp_path: Path) -> None:
 
 
 def test_a_commit_record_says_what_was_written(store: Store) -> None:
-    """Rows, error count and a SHA-256 of each array's bytes."""
+    """Rows, error count and a SHA-256 of each array's bytes, and of the index rows."""
     record = store.commit_record(1)
-    assert (record["chunk"], record["rows"], record["errors"]) == (1, [4, 8], 1)
-    assert record["sha256"] == {name: digest(store.group[name][4:8]) for name in ARRAYS}
+    assert (record.chunk, record.rows, record.errors) == (1, (4, 8), 1)
+    sums = {name: digest(store.group[name][4:8]) for name in ARRAYS}
+    assert record.sha256 == {**sums, "index": rows_digest(store.index.slice(4, 4))}
 
 
 def test_an_unfinished_store_is_no_training_data(tmp_path: Path) -> None:

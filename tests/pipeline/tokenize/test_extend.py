@@ -1,6 +1,5 @@
 """--extend: a source that has grown, and the store that follows it."""
 
-import json
 import pkgutil
 import shutil
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.estimate import plan_lines
 from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import change_manifest
 from tests.nvg.tokenizer.makers import write_autoencoder
 
 
@@ -231,8 +231,7 @@ def test_an_unfinished_store_is_completed_first(
     """Extending half a store would lose which half."""
     out = tmp_path / "a.vgs"
     run(recipe, tokenizer, out)
-    facts = json.loads((out / "manifest.json").read_text()) | {"finished": False}
-    (out / "manifest.json").write_text(json.dumps(facts))
+    change_manifest(Store(str(out)), finished=False)
     grow(recipe)
     with pytest.raises(StoreError, match="--resume, then extend"):
         run(recipe, tokenizer, out, PassMode.EXTEND)

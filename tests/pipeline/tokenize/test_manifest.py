@@ -25,6 +25,7 @@ from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import Plan, plan_chunks, plan_rows
 from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.nvg.store.makers import write_sealed
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model, write_autoencoder
 from tests.pipeline.tokenize.makers import run
 
@@ -192,7 +193,7 @@ def test_a_store_in_order_of_merging_says_so_and_is_intact(recipe: Recipe, tmp_p
     file = Path(store.path, "manifest.json")
     table = json.loads(file.read_text())
     assert table.pop("child_order") == "merging"
-    file.write_text(json.dumps(table))
+    write_sealed(file, table)
     assert open_store(store.path).verify() == [
         f"chunk {chunk}: leaves are not in canonical child order" for chunk in range(3)
     ]
@@ -236,7 +237,7 @@ def test_a_half_written_store_goes_on_as_it_began(
     found, wanted = (files_below(tmp_path / name) for name in ("a.vgs", "b.vgs"))
     facts, other = (json.loads(files.pop("manifest.json")) for files in (found, wanted))
     assert found == wanted
-    assert {name for name in facts if facts[name] != other[name]} == {"recipe", "source"}
+    assert {name for name in facts if facts[name] != other[name]} == {"recipe", "sha256", "source"}
     assert facts.keys() == other.keys()
 
 

@@ -57,7 +57,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_code_that_a_file_names_does_not_run(foreign: Path) -> None:
     """Neither tokenizing, nor measuring, nor a reference image, nor the library imports it."""
-    recipe = replace(tiny_recipe(foreign / "images"), autoencoder=None)
+    recipe = Recipe(data=tiny_recipe(foreign / "images").data)
     job = RebuildJob(foreign / "run", recipe, "inception-v3-compat", None, None, 2)
     picture = foreign / "images/ant/000.png"
     model = load_autoencoder(foreign / "run")
@@ -77,7 +77,7 @@ def test_code_that_a_file_names_does_not_run(foreign: Path) -> None:
 def test_it_runs_on_the_users_word(foreign: Path) -> None:
     """Their own recipe, or trust, names it."""
     recipe = tiny_recipe(foreign / "images")
-    bare = replace(recipe, autoencoder=None)
+    bare = Recipe(data=recipe.data)
     assert with_tokenizer(bare, foreign / "run", trust=True).autoencoder.model.names_code
     model = load_autoencoder(foreign / "run").config
     own = replace(recipe, autoencoder=replace(recipe.autoencoder, model=model))
