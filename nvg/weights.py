@@ -139,6 +139,15 @@ def read_tensors(
         raise CheckpointError(f"{_name(source)} does not fit the model: {_line(error)}") from error
 
 
+def require_finite(weights: Mapping[str, Tensor], name: object) -> None:
+    """CheckpointError naming the first tensor with NaN or Inf: it would make grey pictures."""
+    for tensor, values in weights.items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise CheckpointError(
+                f"{name} holds NaN or Inf, in {tensor}: use weights from before, or train again"
+            )
+
+
 def load_weights(
     module: nn.Module, source: Path | bytes | dict[str, Tensor], name: str = ""
 ) -> None:
@@ -148,18 +157,20 @@ def load_weights(
     or shapes differ.
     """
     tensors = source if isinstance(source, dict) else read_tensors(source, module.state_dict())
+    require_finite(tensors, name or _name(source))
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        where = name if isinstance(source, dict) else _name(source)
-        raise CheckpointError(f"{where} does not fit the model: {_line(error)}") from error
+        raise CheckpointError(
+            f"{name or _name(source)} does not fit the model: {_line(error)}"
+        ) from error
 
 
 def _line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _name(source: Path | bytes) -> str:
+def _name(source: object) -> str:
     return str(source) if isinstance(source, Path) else "the weights"
 
 

@@ -34,8 +34,5 @@ def _row_record(store: Store, row: int) -> dict[str, object]:
     entry = store.entry(row)
     if entry["status"] != OK:
         return entry
-    return {
-        **entry,
-        "leaves": store.leaves[row].tolist(),
-        "content": store.content[row].tolist(),
-    }
+    leaves, content = store.row_tokens([row])
+    return {**entry, "leaves": leaves[0].tolist(), "content": content[0].tolist()}

@@ -5,13 +5,14 @@ Legend: B image of a batch, S stage, N position, n cluster of a stage, C channel
 
 import torch
 from einops import reduce
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from nvg.choices import PhiCount, PhiForm
 from nvg.geometry import Geometry, labels, leaf_order
 from nvg.quantizer.residual import ResidualQuantizer
-from nvg.weights import read_header
+from nvg.weights import CheckpointError, read_header, require_finite
 
 
 class MultiGranularityQuantizer(ResidualQuantizer):
@@ -61,11 +62,29 @@ class MultiGranularityQuantizer(ResidualQuantizer):
 
 
 def load_quantizer(data: bytes, geometry: Geometry) -> MultiGranularityQuantizer:
-    """Codebook and phi of a store, frozen: the part of the tokenizer that training needs."""
-    weights = load_tensors(data)
+    """Codebook and phi of a store, frozen: the part of the tokenizer that training needs.
+
+    CheckpointError where they cannot be read.
+    """
+    try:
+        weights = load_tensors(data)
+        require_finite(weights, "the codebook")
+        return _quantizer_of(weights, read_header(data)["config"], geometry)
+    except (SafetensorError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"the codebook of the store cannot be read: {first}; repair it with "
+            "`nvgctl tokenize ... --resume`"
+        ) from error
+
+
+def _quantizer_of(
+    weights: dict[str, Tensor], made: dict[str, str], geometry: Geometry
+) -> MultiGranularityQuantizer:
     codes, channels = weights["codebook"].shape
     # A tokenizer made before there was a choice names none.
-    made = read_header(data)["config"]
     phi = PhiForm(made.get("phi", PhiForm.BLEND))
     phis = PhiCount(made.get("phis", PhiCount.FOUR))
     quantizer = MultiGranularityQuantizer(codes, channels, geometry, phi, phis)

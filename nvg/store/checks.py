@@ -6,6 +6,7 @@ Each returns one line per fault. `Store.verify` reports them; `nvg.store.repair`
 that have any.
 """
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from nvg.store.format import ERROR, OK, Arrays, Split, digest
 from nvg.store.index import has_status, in_split, numbers, rows_digest
 from nvg.store.manifest import Manifest
 from nvg.store.record import INDEX, CommitRecord
+
+Array = np.ndarray[Any, Any]
+MOST_NAMED = 20  # chunks in a line
 
 
 def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
@@ -46,6 +50,8 @@ def chunk_faults(
         return [*faults, "rows are missing from the index"]
     if not np.array_equal(numbers(part, "label"), arrays["label"]):
         faults.append("label differs from the index")
+    else:
+        faults += label_faults(arrays["label"], part, manifest)
     if not (in_split(part, Split.TRAIN) | in_split(part, Split.VAL)).all():
         unknown = sorted(set(part["split"].to_pylist()) - set(Split))
         faults.append(f"index has an unknown split: {unknown}")
@@ -59,6 +65,42 @@ def chunk_faults(
     if not faults and record.sha256.get(INDEX, own := rows_digest(part)) != own:
         faults.append("index rows do not match their checksum")
     return faults
+
+
+def missing_chunks(chunks: int, committed: list[int]) -> list[str]:
+    """Chunks that have no commit record, and records of no chunk, as at most two lines.
+
+    Without a list of all chunks: how many there are is only said.
+    """
+    known, faults = set(committed), []
+    missing = list(islice((n for n in range(chunks) if n not in known), MOST_NAMED + 1))
+    if missing:
+        more = " and more" if len(missing) > MOST_NAMED else ""
+        faults.append(f"chunks without a commit record: {missing[:MOST_NAMED]}{more}")
+    if extra := [n for n in committed if n >= chunks]:
+        faults.append(f"commit records of chunks that there are not: {extra[:MOST_NAMED]}")
+    return faults
+
+
+def token_fault(leaves: Array, content: Array, manifest: Manifest) -> str:
+    """Why leaves [R, X, N] or content [R, X, T] cannot be those of tokenized rows; "" else."""
+    if not is_permutation(leaves):
+        return "leaves are not a permutation of the positions"
+    if content.size and content.max() >= manifest.codebook_size:
+        return f"token {content.max()} is outside the codebook of {manifest.codebook_size}"
+    return ""
+
+
+def label_faults(labels: Array, part: pa.Table, manifest: Manifest) -> list[str]:
+    """Labels [R] that are no class, or whose name in the index is another."""
+    classes = manifest.classes
+    wrong = labels[(labels < -1) | (labels >= len(classes))]
+    if len(wrong):
+        return [f"label {wrong[0]} is none of the {len(classes)} classes"]
+    named = [classes[label] if label >= 0 else "" for label in labels.tolist()]
+    if part["class"].to_pylist() != named:
+        return ["class differs from the name of the label"]
+    return []
 
 
 def is_permutation(leaves: np.ndarray[Any, Any]) -> bool:

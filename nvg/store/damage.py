@@ -24,14 +24,14 @@ def reading(path: str) -> Iterator[None]:
     """While reading the store at `path`: damage is a DamageError, any other error a WorkError."""
     try:
         yield
-    except (DamageError, WorkError):
+    except (StoreError, WorkError):
         raise
     except DAMAGE as error:
-        raise DamageError(_one_line(error)) from error
+        raise DamageError(_in_words(error)) from error
     except RuntimeError as error:  # what Blosc raises, as do threads, sessions and recursion
         if "blosc" not in str(error).lower():
             raise _failing(path, error) from error
-        raise DamageError(_one_line(error)) from error
+        raise DamageError(_in_words(error)) from error
     except Exception as error:
         raise _failing(path, error) from error
 
@@ -41,6 +41,14 @@ def _failing(path: str, error: Exception) -> WorkError:
         f"{path} cannot be read just now ({_one_line(error)}): nothing was changed; see to the "
         "disk or the connection, then try again"
     )
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with bytes, in one line and not in Python's words."""
+    first = (str(error).strip().splitlines() or ["it cannot be decoded"])[0]
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename or first} is missing"
+    return f"{first} is missing" if isinstance(error, KeyError) else first
 
 
 def _one_line(error: Exception) -> str:

@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 
 from nvg.files import replacing
 from nvg.progress import progress
-from nvg.store.format import OK, StoreError
+from nvg.store.checks import label_faults, token_fault
+from nvg.store.damage import DamageError, reading
+from nvg.store.format import ARRAYS, OK, StoreError
 from nvg.store.index import has_status
-from nvg.store.store import Store
+from nvg.store.store import REPAIR, VERIFY, Store
 
 COLUMNS = ("row", "key", "label", "class", "width", "height", "split")
 
@@ -73,11 +75,25 @@ def _tables(store: Store) -> Iterator[pa.Table]:
     schema, index = _schema(store), store.index
     for chunk in range(store.chunks):
         part = store.chunk_slice(chunk)
+        try:
+            with reading(store.path):
+                found = store.intact_chunk(chunk, ARRAYS)
+        except DamageError as error:
+            raise StoreError(
+                f"{store.path}: chunk {chunk} is damaged ({error}): {REPAIR}"
+            ) from error
         entries = index.slice(part.start, part.stop - part.start)
-        valid = np.flatnonzero(has_status(entries, OK))
+        is_ok = has_status(entries, OK)
+        leaves, content = (found[name][is_ok] for name in ("leaves", "content"))
+        fault = token_fault(leaves, content, store.manifest) or "".join(
+            label_faults(found["label"], entries, store.manifest)
+        )
+        if fault:
+            raise StoreError(f"{store.path}: chunk {chunk} cannot be exported ({fault}); {VERIFY}")
+        valid = np.flatnonzero(is_ok)
         columns = [entries[name].take(valid) for name in COLUMNS]
         for name in ("leaves", "content"):
-            values_RXT = getattr(store, name)[part][valid]
+            values_RXT = found[name][valid]
             kind = schema.field(name).type
             flat = pa.FixedSizeListArray.from_arrays(
                 pa.array(values_RXT.ravel()), values_RXT.shape[2]

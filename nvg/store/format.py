@@ -80,13 +80,16 @@ def digest(values: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def read_parquet(data: bytes) -> pa.Table:
-    """A Parquet file's bytes as a table; ValueError for other bytes.
+def read_parquet(data: bytes, most: int | None = None) -> pa.Table:
+    """A Parquet file's bytes as a table; ValueError for other bytes, or over `most` rows.
 
     Not by `read_table`: the threads that read ahead for it may abort a process that ends soon.
     """
     try:
-        return pq.ParquetFile(pa.BufferReader(data)).read()
+        file = pq.ParquetFile(pa.BufferReader(data))
+        if most is not None and file.metadata.num_rows > most:
+            raise ValueError(f"it has {file.metadata.num_rows} rows, not at most {most}")
+        return file.read()
     except OSError as error:  # pyarrow's name for most kinds of damage, though nothing is read here
         raise ValueError(f"not a valid Parquet file: {error}") from error
 

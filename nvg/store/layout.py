@@ -9,9 +9,10 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nvg.files import write_bytes
-from nvg.store.format import FEATURES, ORDER, StoreError
+from nvg.store.format import ORDER, StoreError
 from nvg.store.manifest import Manifest
 from nvg.store.repair import damaged_weights
+from nvg.store.schema import array_shapes
 from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter
 
@@ -43,16 +44,8 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
                 f"{store.path} has lost its {name}, which comes out differently now: tokenize again"
             )
         store.write(name, files[name])
-    geometry, views = store.geometry, len(store.manifest.views)
-    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
-        "leaves": (geometry.leaf_name, (len(store), views, geometry.positions)),
-        "content": ("uint16", (len(store), views, geometry.tokens)),
-        "label": ("int32", (len(store),)),
-    }
-    if features := store.manifest.features:
-        shapes[FEATURES] = ("uint8", (len(store), views, geometry.positions, features.dims))
     group: Any = zarr.open_group(store.path, mode="a")
-    for name, (dtype, shape) in shapes.items():
+    for name, (dtype, shape) in array_shapes(store.manifest).items():
         if name in group and group[name].shape != shape:  # of a store that is being extended
             group[name].resize(shape)
         if name not in group:

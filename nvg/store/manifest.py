@@ -14,6 +14,9 @@ from nvg.files import json_bytes
 from nvg.geometry import Geometry
 from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
 
+MOST_BYTES = 1 << 26  # of the file
+MOST_ROWS = 1 << 32
+MOST_CHUNK_BYTES = 1 << 32  # that one chunk may take in memory
 STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown", "sha256")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Of a file directly in the store: a manifest from elsewhere must not name any other."""
@@ -77,10 +80,17 @@ class Manifest:
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_rows", "codebook_size", "latent_dim", "image_size")
+        for name, most in (("grid", 256), ("codebook_size", 65536), ("rows", MOST_ROWS)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, not {getattr(self, name)}")
+        if self.chunk_rows * len(self.views) * 8 * self.grid**2 > MOST_CHUNK_BYTES:
+            raise ValueError(f"chunk_rows {self.chunk_rows} would take over {MOST_CHUNK_BYTES} B")
         if self.rows < 0 or not self.views:
             raise ValueError(f"{self.rows} rows of {len(self.views)} views cannot be")
         if not 0 <= self.val_rows <= self.rows:
             raise ValueError(f"val_rows {self.val_rows} must be 0..{self.rows}")
+        if not 0 <= self.errors <= self.rows:
+            raise ValueError(f"errors {self.errors} must be 0..{self.rows}")
         if not all(isinstance(digest, str) for digest in self.weights.values()):
             raise ValueError("weights must be SHA-256 sums by file name")
         for name in self.weights:
@@ -118,6 +128,8 @@ class Manifest:
     @staticmethod
     def from_bytes(data: bytes, path: str) -> "Manifest":
         """The manifest of the store at `path`; StoreError naming what is missing or wrong."""
+        if len(data) > MOST_BYTES:
+            raise StoreError(f"{path} is not a store: its manifest.json is over {MOST_BYTES} bytes")
         try:
             table = json.loads(data)
         except (ValueError, RecursionError):
@@ -137,7 +149,7 @@ class Manifest:
                 raise ValueError(f"K must be {geometry.K} for grid {manifest.grid}")
             _require_sums(manifest.sha256 or {}, {**table, **unknown})
         except (ConfigError, ValueError) as error:
-            raise _damaged(path, str(error)) from None
+            raise _damaged(path, str(error).removeprefix("recipe: ")) from None
         return manifest
 
 

@@ -8,53 +8,38 @@ A `Store` reads; `nvg.store.writer` changes one.
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow as pa
-import zarr
 
 from nvg.errors import WorkError
-from nvg.geometry import Geometry
-from nvg.store.checks import chunk_faults, index_faults
+from nvg.store.checks import chunk_faults, index_faults, missing_chunks, token_fault
 from nvg.store.damage import DamageError, reading
 from nvg.store.format import (
-    ARRAYS,
-    FEATURES,
     INDEX_SCHEMA,
     OK,
-    Arrays,
     Split,
     StoreError,
     part_name,
     read_parquet,
 )
 from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
-from nvg.store.manifest import Manifest
-from nvg.store.record import INDEX, NAME, CommitRecord, record_name
+from nvg.store.record import INDEX
+from nvg.store.schema import require_arrays, require_index, require_weights
+from nvg.store.store_files import StoreFiles
 
+Tokens = np.ndarray[Any, np.dtype[np.int64]]
+INDEX_DAMAGED = "index cannot be read"
+REPAIR = "repair it with `nvgctl tokenize ... --resume`"
+VERIFY = "`nvgctl verify` names all that is wrong"
 LOST_SUMS = "manifest.json has lost the checksums of its fields"
 
 
-class Store:
+class Store(StoreFiles):
     """An existing store, to read: `len()`, `.geometry`, Zarr arrays `.leaves [R, X, N]`,
     `.content [R, X, T]`, `.label [R]`, and the Arrow table `.index`."""
-
-    ZARR_MODE: Literal["r", "r+"] = "r"
-
-    def __init__(self, path: str) -> None:
-        self.path = path.rstrip("/")
-        self.fs, self.root = fsspec.core.url_to_fs(self.path)
-        try:
-            data = self.read("manifest.json")
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(f"{path} is not a store: it has no manifest.json") from None
-        self.manifest = Manifest.from_bytes(data, path)
-        self.geometry = Geometry(self.manifest.grid)
-
-    def __len__(self) -> int:
-        return self.manifest.rows
 
     def count(self, split: Split) -> int:
         """Rows of one split, error rows included."""
@@ -62,48 +47,18 @@ class Store:
         return held_out if split is Split.VAL else len(self) - held_out
 
     @cached_property
-    def group(self) -> Any:
-        """The Zarr group that holds the arrays."""
-        try:
-            return zarr.open_group(self.path, mode=self.ZARR_MODE)
-        except FileNotFoundError:
-            raise StoreError(f"{self.path} has lost its zarr.json; tokenize again") from None
-
-    @property
-    def leaves(self) -> Any:
-        """Zarr array [R, X, N], uint8 or uint16."""
-        return self.group["leaves"]
-
-    @property
-    def content(self) -> Any:
-        """Zarr array [R, X, T], uint16."""
-        return self.group["content"]
-
-    @property
-    def label(self) -> Any:
-        """Zarr array [R], int32."""
-        return self.group["label"]
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """Names of its arrays: ARRAYS, and `features` [R, X, N, P], uint8, where they are kept."""
-        return (*ARRAYS, FEATURES) if self.manifest.features else ARRAYS
-
-    @property
-    def finished(self) -> bool:
-        """Whether every chunk is committed and the index is written."""
-        return self.manifest.finished
-
-    @cached_property
     def index(self) -> pa.Table:
         """One row per image, in order; of an unfinished store the committed chunks only.
 
         It has the columns of INDEX_SCHEMA; a store without `split` is all for training.
         """
-        if self.finished:
-            return self._table("index.parquet")
-        parts = [self._table(part_name(chunk)) for chunk in self.committed()]
-        return pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+        try:
+            if self.finished:
+                return self._table("index.parquet", len(self))
+            parts = [self._table(part_name(chunk)) for chunk in self.committed()]
+            return pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+        except DamageError as error:
+            raise DamageError(f"{self.path}: {INDEX_DAMAGED} ({error}): {REPAIR}") from error
 
     def entry(self, row: int) -> dict[str, Any]:
         """Index entry of a row; StoreError if it is out of range or not committed yet."""
@@ -154,29 +109,14 @@ class Store:
             good &= in_split(self.index, split)
         return numbers(self.index, "row")[good]
 
-    @property
-    def chunks(self) -> int:
-        """How many chunks the store has when finished."""
-        return -(-len(self) // self.manifest.chunk_rows)
-
-    def chunk_slice(self, chunk: int) -> slice:
-        """Rows of one chunk."""
-        size = self.manifest.chunk_rows
-        return slice(chunk * size, min((chunk + 1) * size, len(self)))
-
-    def committed(self) -> list[int]:
-        """Chunks that have a commit record, ascending."""
-        try:
-            names = self.fs.ls(f"{self.root}/commits", detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        found = (NAME.fullmatch(name.rsplit("/", 1)[1]) for name in names)
-        return sorted(int(each[1]) for each in found if each)
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file of the store."""
-        data: bytes = self.fs.cat_file(f"{self.root}/{name}")
-        return data
+    def row_tokens(self, rows: Sequence[int]) -> tuple[Tokens, Tokens]:
+        """Leaves [R, X, N] and content [R, X, T] of rows, int64; StoreError if they cannot be."""
+        found = [[getattr(self, name)[row] for row in rows] for name in ("leaves", "content")]
+        leaves, content = (np.stack(each).astype(np.int64) for each in found)
+        fault = token_fault(leaves, content, self.manifest)
+        if fault:
+            raise StoreError(f"{self.path}: row {rows[0]} or one shown with it: {fault}; {VERIFY}")
+        return leaves, content
 
     def index_part(self, chunk: int) -> pa.Table:
         """The index rows of one committed chunk."""
@@ -184,16 +124,6 @@ class Store:
             return self._table(part_name(chunk))
         rows = self.chunk_slice(chunk)
         return self.index.slice(rows.start, rows.stop - rows.start)
-
-    def commit_record(self, chunk: int) -> CommitRecord:
-        """The commit record of a chunk; ValueError for one that does not fit the store."""
-        data, rows = self.read(record_name(chunk)), self.chunk_slice(chunk)
-        return CommitRecord.from_bytes(data, chunk, rows, self.arrays)
-
-    def read_chunk(self, chunk: int) -> Arrays:
-        """Every array of the store, the rows of one chunk."""
-        rows = self.chunk_slice(chunk)
-        return {name: self.group[name][rows] for name in self.arrays}
 
     def chunk_faults(self, chunk: int) -> list[str]:
         """What is wrong with one committed chunk and its index rows, a line each.
@@ -216,18 +146,18 @@ class Store:
         if not self.finished:
             faults.insert(0, f"unfinished: {len(committed)} of {self.chunks} chunks are committed")
         else:
-            missing = sorted(set(range(self.chunks)) - set(committed))
-            if missing:
-                faults.append(f"chunks without a commit record: {missing}")
+            faults += missing_chunks(self.chunks, committed)
             try:
                 with reading(self.path):
                     faults += index_faults(self.index, self.manifest)
-            except (DamageError, WorkError) as error:
-                return [*faults, f"index cannot be read: {error}"]
+            except DamageError as error:
+                return [*faults, str(error).removeprefix(f"{self.path}: ")]
+            except WorkError as error:
+                return [*faults, f"{INDEX_DAMAGED}: {error}"]
         for chunk in progress(committed):
             try:
                 faults += [f"chunk {chunk}: {fault}" for fault in self.chunk_faults(chunk)]
-            except (DamageError, WorkError) as error:
+            except (StoreError, WorkError) as error:
                 faults.append(f"chunk {chunk}: cannot be read: {error}")
         return faults
 
@@ -262,16 +192,27 @@ class Store:
         try:
             with reading(self.path):
                 return INDEX in self.commit_record(committed[0]).sha256
-        except (DamageError, WorkError):  # said of the chunk
+        except (StoreError, WorkError):  # said of the chunk
             return False
 
-    def _table(self, name: str) -> pa.Table:
-        return with_split(read_parquet(self.read(name)))
+    def _table(self, name: str, count: int | None = None) -> pa.Table:
+        """An index file, of rows 0..count-1 where that is given; DamageError for another."""
+        with reading(self.path):
+            table = read_parquet(self.read(name), len(self))
+            require_index(table, self.manifest, name, count)
+            return with_split(table)
 
 
 def open_store(path: str) -> Store:
-    """Open an existing store, finished or not; StoreError if there is none at `path`."""
-    return Store(str(path))
+    """Open an existing store, finished or not; StoreError if there is none at `path`.
+
+    Also for one whose arrays or weights are not those that its manifest describes.
+    """
+    store = Store(str(path))
+    with reading(store.path):
+        require_arrays(store.head, store.manifest, store.path)
+        require_weights(store.head, store.manifest, store.path)
+    return store
 
 
 def store_exists(path: str) -> bool:

@@ -114,8 +114,8 @@ def image_records(
     for row in rows:
         entry = {name: by_row[row][name] for name in _SHOWN}
         if row in good:
-            entry["leaves"] = store.leaves[row, 0].tolist()
-            entry["content"] = store.content[row, 0].tolist()
+            leaves, content = store.row_tokens([row])
+            entry["leaves"], entry["content"] = leaves[0, 0].tolist(), content[0, 0].tolist()
         if row in pictures:
             entry["canvases"] = pictures[row]
         if row in originals:
@@ -142,8 +142,7 @@ def canvas_uris(
     store: Store, rows: list[int], stages: list[int], detokenizer: Detokenizer
 ) -> dict[int, list[str]]:
     """The decoded canvas after each of these stages as data URIs, by row."""
-    leaves = torch.from_numpy(store.leaves.oindex[rows, 0].astype("int64"))
-    content = torch.from_numpy(store.content.oindex[rows, 0].astype("int64"))
+    leaves, content = (torch.from_numpy(each[:, 0]) for each in store.row_tokens(rows))
     tiles = [tiles_of(detokenizer.decode(content, leaves, stage)) for stage in stages]
     return {row: [_uri(each[n]) for each in tiles] for n, row in enumerate(rows)}
 

@@ -31,8 +31,7 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
         raise InputError(f"a sheet holds 1..{MOST_ROWS} images, not {len(rows)}: select others")
     entries = store.token_entries(rows)
     geometry, detokenizer = store.geometry, store_detokenizer(store)
-    leaves = torch.from_numpy(np.stack([store.leaves[row, 0] for row in rows]).astype("int64"))
-    content = torch.from_numpy(np.stack([store.content[row, 0] for row in rows]).astype("int64"))
+    leaves, content = (torch.from_numpy(each[:, 0]) for each in store.row_tokens(rows))
     canvases = [tiles_of(detokenizer.decode(content, leaves, s)) for s in range(geometry.stages)]
     lines: list[list[Tile]] = []
     names: list[str] = []

@@ -37,8 +37,8 @@ def structure_lines(store: Store, regions: RegionReader | None = None) -> list[s
     )
     for start in progress(range(0, len(rows), MEASURED_BATCH), desc="measure", unit="batch"):
         part = rows[start : start + MEASURED_BATCH]
-        leaves = torch.from_numpy(store.leaves.oindex[part, 0])
-        canvas_BNC = quantizer.canvas(torch.from_numpy(store.content.oindex[part, 0]), leaves)
+        leaves, content = (torch.from_numpy(each[:, 0]) for each in store.row_tokens(part.tolist()))
+        canvas_BNC = quantizer.canvas(content, leaves)
         maps = None
         if regions:
             batch = entries[start : start + MEASURED_BATCH]

@@ -94,7 +94,7 @@ def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
     title.append(f", {entry['split']}")
     if entry["status"] != OK:
         return Group(title, Text(f"{entry['status']}: {entry['reason']}", style="red"))
-    leaves, content = store.leaves[entry["row"], 0], store.content[entry["row"], 0]
+    leaves, content = (tokens[0, 0] for tokens in store.row_tokens([entry["row"]]))
     geometry = store.geometry
     maps = Table.grid(padding=(0, 3))
     shown: list[RenderableType] = []

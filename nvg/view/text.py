@@ -63,7 +63,7 @@ def row_lines(store: Store, row: int) -> list[str]:
     ]
     if entry["status"] != OK:
         return lines
-    leaves, content = store.leaves[row, 0], store.content[row, 0]
+    leaves, content = (tokens[0, 0] for tokens in store.row_tokens([row]))
     for stage in range(store.geometry.stages):
         tokens = content[store.geometry.stage_slice(stage)]
         shown = " ".join(str(token) for token in tokens[:16])

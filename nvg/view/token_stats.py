@@ -9,7 +9,9 @@ import numpy as np
 
 from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
 from nvg.store import Split, Store
+from nvg.store.format import StoreError
 from nvg.store.index import chosen, in_split, mean_stage_error
+from nvg.store.store import VERIFY
 
 SHOWN_CODES = 3
 
@@ -48,6 +50,11 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
         inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
         if len(inside):
             content_BXT = store.content[rows][inside]
+            if content_BXT.max() >= codes:
+                raise StoreError(
+                    f"{store.path}: chunk {chunk}: token {content_BXT.max()} is outside the "
+                    f"codebook of {codes}; {VERIFY}"
+                )
             hits_SV += stage_hits(content_BXT.reshape(-1, geometry.tokens), geometry, codes)
     entropy_S = stage_entropy(hits_SV)
     is_train = in_split(store.index, Split.TRAIN)

@@ -89,9 +89,7 @@ def _of_row(path: str, row: int, identity: str) -> Sequences:
     store = open_store(path)
     store.require_tokenizer(identity)
     store.token_entries([row])
-    leaves, content = (
-        torch.from_numpy(array[row][:1].astype(np.int64)) for array in (store.leaves, store.content)
-    )
+    leaves, content = (torch.from_numpy(each[0, :1]) for each in store.row_tokens([row]))
     return Sequences(leaves, content, _NO_CLASS)
 
 

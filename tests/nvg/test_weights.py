@@ -9,7 +9,7 @@ from torch import nn
 from nvg.errors import InputError
 from nvg.foreign import read_tensors as read_foreign
 from nvg.generator.config import GeneratorShape
-from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.import_var import import_var
 from nvg.weights import (
@@ -176,3 +176,14 @@ def test_a_text_is_no_file_of_weights(tmp_path: Path) -> None:
     file.write_text("hello")
     with pytest.raises(CheckpointError, match="no PyTorch file that holds weights alone"):
         import_var(file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> None:
+    """The file and the tensor, where an autoencoder is loaded to tokenize or to measure."""
+    model = tiny_autoencoder()
+    with torch.no_grad():
+        model.quantizer.codebook[3, 1] = value
+    file = saved(tmp_path, model)
+    with pytest.raises(CheckpointError, match=r"holds NaN or Inf, in quantizer\.codebook: use"):
+        load_autoencoder(file)

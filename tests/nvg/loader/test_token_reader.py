@@ -18,6 +18,7 @@ from tests.nvg.store.makers import (
     index_table,
     make_store,
     random_arrays,
+    swap_chunks,
     write_rows,
 )
 
@@ -34,6 +35,9 @@ def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
+    "tokens of other images": lambda store: swap_chunks(store, "content"),
+    "structure of other images": lambda store: swap_chunks(store, "leaves"),
+    "labels of other images": lambda store: swap_chunks(store, "label"),
     "a flipped bit": lambda store: flip(chunk_file(store, "content", 1)),
     "a lost leaves file": lambda store: chunk_file(store, "leaves", 1).unlink(),
     "a lost content file": lambda store: chunk_file(store, "content", 1).unlink(),

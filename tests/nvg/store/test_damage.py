@@ -123,5 +123,6 @@ def test_what_codecs_raise_is_damage(error: Exception) -> None:
     for cause in (error, FileNotFoundError("lost\nfor good")):
         with pytest.raises(DamageError) as caught, reading("a.vgs"):
             raise cause
-        assert str(caught.value).startswith(f"{type(cause).__name__}: ")
+        assert type(cause).__name__ not in str(caught.value)
+        assert str(cause).splitlines()[0] in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1

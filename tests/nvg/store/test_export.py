@@ -16,8 +16,9 @@ import pytest
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.store.export import ExportFormat, export_store
+from nvg.store.format import StoreError
 from tests.makers import files_below
-from tests.nvg.store.makers import empty_store, make_store
+from tests.nvg.store.makers import empty_store, make_store, swap_chunks
 
 # N row, V view, L latent position, T content token
 
@@ -145,3 +146,16 @@ def test_an_export_keeps_the_splits(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "out.parquet").select(["row", "split"]).to_pylist()
     assert [entry["row"] for entry in table if entry["split"] == "val"] == [7, 9]
     assert [entry["row"] for entry in table if entry["split"] == "train"] == [0, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("array", ["leaves", "content", "label"])
+@pytest.mark.parametrize("kind", ExportFormat)
+def test_tokens_of_other_images_are_not_exported(
+    tmp_path: Path, array: str, kind: ExportFormat
+) -> None:
+    """Chunks that have changed places are sound each, and not those that were committed."""
+    store = make_store(tmp_path / "a.vgs", 12)
+    swap_chunks(tmp_path / "a.vgs", array)
+    with pytest.raises(StoreError, match=f"chunk 1 is damaged .{array} does not match"):
+        export_store(store, kind, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))

@@ -1,0 +1,176 @@
+"""What arrays, index and weights must be by the manifest: the schema of docs/FORMAT.md, strictly.
+
+A store may come from elsewhere. Its files are descriptions of each other, and are compared before
+any of them decides how much is read or how much memory is taken.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nvg.geometry import Geometry
+from nvg.store.format import ARRAYS, FEATURES, INDEX_SCHEMA, SPLIT, TOKENIZER_FILE, StoreError
+from nvg.store.index import numbers
+from nvg.store.manifest import Manifest
+
+CODECS = ["bytes", "blosc", "crc32c"]
+SMALL = 1 << 20  # bytes of a description: zarr.json, the header of weights
+NULLABLE = "stage_error"
+
+Reader = Callable[[str, int], bytes]
+"""The first so many bytes of a file of the store; FileNotFoundError without it."""
+
+
+def array_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of each array."""
+    geometry, rows, views = Geometry(manifest.grid), manifest.rows, len(manifest.views)
+    kinds = (geometry.leaf_name, "uint16", "int32")
+    shapes = ((rows, views, geometry.positions), (rows, views, geometry.tokens), (rows,))
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
+        name: (kind, shape) for name, kind, shape in zip(ARRAYS, kinds, shapes, strict=True)
+    }
+    if manifest.features:
+        shape = (rows, views, geometry.positions, manifest.features.dims)
+        found[FEATURES] = ("uint8", shape)
+    return found
+
+
+def require_arrays(read: Reader, manifest: Manifest, path: str) -> None:
+    """StoreError where Zarr's description of an array is not what the manifest says.
+
+    What is missing is left to those who read it. Costs a few small reads.
+    """
+    _require_none([_group_fault(read), *array_faults(read, manifest)], path)
+
+
+def require_weights(read: Reader, manifest: Manifest, path: str) -> None:
+    """StoreError where the codebook is of another size, grid or builder; as `require_arrays`."""
+    _require_none([_weights_fault(read, manifest)], path)
+
+
+def _require_none(faults: list[str], path: str) -> None:
+    for fault in faults:
+        if fault:
+            raise StoreError(f"{path}: {fault}: restore it from a copy, or tokenize again")
+
+
+def array_faults(read: Reader, manifest: Manifest) -> list[str]:
+    """The first thing wrong with the description of each array: file, field, found, wanted."""
+    faults = []
+    for name, (kind, shape) in array_shapes(manifest).items():
+        file = f"{name}/zarr.json"
+        try:
+            table = _json(read(file, SMALL))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            faults.append(f"{file} {error}")
+            continue
+        wanted = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(shape),
+            "data_type": kind,
+            "chunk_grid": _named("regular", chunk_shape=[manifest.chunk_rows, *shape[1:]]),
+            "chunk_key_encoding": _named("default", separator="/"),
+            "fill_value": 0,
+            "codecs": CODECS,
+            "storage_transformers": [],
+        }
+        if isinstance(codecs := table.get("codecs"), list):
+            table["codecs"] = [c.get("name") if isinstance(c, dict) else c for c in codecs]
+        table.setdefault("storage_transformers", [])
+        if not manifest.finished:  # a store that is being extended has more rows than arrays yet
+            table["shape"] = _with_rows(table.get("shape"), manifest.rows)
+        for key, value in wanted.items():
+            if table.get(key) != value:
+                faults.append(f"{file}: {key} is {_short(table.get(key))}, not {_short(value)}")
+                break
+    return faults
+
+
+def require_index(table: pa.Table, manifest: Manifest, name: str, count: int | None) -> None:
+    """ValueError for an index file with other columns, types or number of rows; `count` or any."""
+    for field in INDEX_SCHEMA:
+        if field.name not in table.column_names:
+            if field.name == SPLIT:
+                continue
+            raise ValueError(f"{name} has no column {field.name}")
+        column = table[field.name]
+        if table.column_names.count(field.name) > 1 or column.type != field.type:
+            raise ValueError(f"{name}: column {field.name} is {column.type}, not {field.type}")
+        if column.null_count and field.name != NULLABLE:
+            raise ValueError(f"{name}: column {field.name} has {column.null_count} empty values")
+    if count is not None and not np.array_equal(numbers(table, "row"), np.arange(count)):
+        raise ValueError(f"{name}: index has {len(table)} rows, not rows 0..{count - 1} in order")
+    stages = Geometry(manifest.grid).stages
+    for part in table[NULLABLE].chunks:
+        lengths = np.diff(np.from_dlpack(part.drop_null().offsets))
+        if (lengths != stages).any():
+            raise ValueError(f"{name}: {NULLABLE} must have {stages} numbers")
+
+
+def _group_fault(read: Reader) -> str:
+    try:
+        table = _json(read("zarr.json", SMALL))
+    except FileNotFoundError:
+        return ""
+    except ValueError as error:
+        return f"zarr.json {error}"
+    if (table.get("zarr_format"), table.get("node_type")) != (3, "group"):
+        return "zarr.json: node_type and zarr_format are not those of a group of Zarr v3"
+    return ""
+
+
+def _weights_fault(read: Reader, manifest: Manifest) -> str:
+    """What the header of the codebook says otherwise; a damaged file has a checksum to fail."""
+    try:
+        head = read(TOKENIZER_FILE, SMALL)
+        (size,) = struct.unpack("<Q", head[:8])
+        header = _json(head[8 : 8 + size])
+        config = _json(header["__metadata__"]["nvg"].encode())["config"]
+        shape = header["codebook"]["shape"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, struct.error):
+        return ""
+    for field, wanted in (
+        ("codebook_size", shape[:1] and shape[0]),
+        ("latent_dim", shape[1:] and shape[1]),
+        ("builder", config.get("builder")),
+        ("image_size", config.get("image_size")),
+    ):
+        found = getattr(manifest, field)
+        if wanted is not None and found != wanted:
+            said = f"{TOKENIZER_FILE} {_short(wanted)}"
+            return f"manifest.json: {field} is {_short(found)}, that of {said}"
+    return ""
+
+
+def _with_rows(shape: Any, rows: int) -> Any:
+    """A shape with the rows of the manifest, where it has no more."""
+    if isinstance(shape, list) and shape and isinstance(shape[0], int) and shape[0] <= rows:
+        return [rows, *shape[1:]]
+    return shape
+
+
+def _named(name: str, **configuration: Any) -> dict[str, Any]:
+    return {"name": name, "configuration": configuration}
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    """A JSON object; ValueError for anything else."""
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(table, dict):
+        raise ValueError("is not a JSON object")
+    return table
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 120 else f"{text[:120]}..."

@@ -1,0 +1,125 @@
+"""The files of a store: its arrays, commit records and bytes, which the schema describes.
+
+Legend: R row of the store, X view, N position, T token.
+"""
+
+from functools import cached_property
+from typing import Any, Literal
+
+import fsspec
+import zarr
+
+from nvg.geometry import Geometry
+from nvg.store.damage import DamageError
+from nvg.store.format import ARRAYS, FEATURES, Arrays, StoreError, digest
+from nvg.store.manifest import MOST_BYTES, Manifest
+from nvg.store.record import NAME, CommitRecord, record_name
+from nvg.store.schema import require_arrays
+
+
+class StoreFiles:
+    """What of a store is on the disk or behind a URL; `len()` counts its rows."""
+
+    ZARR_MODE: Literal["r", "r+"] = "r"
+
+    def __init__(self, path: str) -> None:
+        self.path = path.rstrip("/")
+        self.fs, self.root = fsspec.core.url_to_fs(self.path)
+        try:
+            data = self.head("manifest.json", MOST_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise StoreError(f"{path} is not a store: it has no manifest.json") from None
+        self.manifest = Manifest.from_bytes(data, path)
+        self.geometry = Geometry(self.manifest.grid)
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    @cached_property
+    def group(self) -> Any:
+        """The Zarr group that holds the arrays; StoreError unless they are those of the schema."""
+        require_arrays(self.head, self.manifest, self.path)
+        try:
+            group = zarr.open_group(self.path, mode=self.ZARR_MODE, zarr_format=3)
+        except FileNotFoundError:
+            raise StoreError(f"{self.path} has lost its zarr.json; tokenize again") from None
+        for name in self.arrays:
+            if name not in group:
+                raise StoreError(
+                    f"{self.path} has lost its {name}/zarr.json: repair it with "
+                    "`nvgctl tokenize ... --resume`"
+                )
+        return group
+
+    @property
+    def leaves(self) -> Any:
+        """Zarr array [R, X, N], uint8 or uint16."""
+        return self.group["leaves"]
+
+    @property
+    def content(self) -> Any:
+        """Zarr array [R, X, T], uint16."""
+        return self.group["content"]
+
+    @property
+    def label(self) -> Any:
+        """Zarr array [R], int32."""
+        return self.group["label"]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of its arrays: ARRAYS, and `features` [R, X, N, P], uint8, where they are kept."""
+        return (*ARRAYS, FEATURES) if self.manifest.features else ARRAYS
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk is committed and the index is written."""
+        return self.manifest.finished
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the store has when finished."""
+        return -(-len(self) // self.manifest.chunk_rows)
+
+    def chunk_slice(self, chunk: int) -> slice:
+        """Rows of one chunk."""
+        size = self.manifest.chunk_rows
+        return slice(chunk * size, min((chunk + 1) * size, len(self)))
+
+    def committed(self) -> list[int]:
+        """Chunks that have a commit record, ascending."""
+        try:
+            names = self.fs.ls(f"{self.root}/commits", detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        found = (NAME.fullmatch(name.rsplit("/", 1)[1]) for name in names)
+        return sorted(int(each[1]) for each in found if each)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file of the store."""
+        data: bytes = self.fs.cat_file(f"{self.root}/{name}")
+        return data
+
+    def head(self, name: str, count: int) -> bytes:
+        """The first so many bytes of one file of the store."""
+        data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=0, end=count)
+        return data
+
+    def commit_record(self, chunk: int) -> CommitRecord:
+        """The commit record of a chunk; ValueError for one that does not fit the store."""
+        data, rows = self.read(record_name(chunk)), self.chunk_slice(chunk)
+        return CommitRecord.from_bytes(data, chunk, rows, self.arrays)
+
+    def intact_chunk(self, chunk: int, names: tuple[str, ...]) -> Arrays:
+        """Some arrays of one chunk; DamageError unless they are those that were committed."""
+        rows, record = self.chunk_slice(chunk), self.commit_record(chunk)
+        found = {name: self.group[name][rows] for name in names}
+        for name, values in found.items():
+            if digest(values) != record.sha256[name]:
+                raise DamageError(f"{name} does not match its checksum")
+        return found
+
+    def read_chunk(self, chunk: int) -> Arrays:
+        """Every array of the store, the rows of one chunk."""
+        rows = self.chunk_slice(chunk)
+        return {name: self.group[name][rows] for name in self.arrays}
