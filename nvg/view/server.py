@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +35,16 @@ HOST = "127.0.0.1"
 MOST_LISTED = 200
 MOST_SEARCHED = 20_000  # rows that are looked through for a token
 MOST_SAME = 24
+MOST_CLIENTS = 32  # that have not asked yet
+SILENT_SECONDS = 10  # until a client that says nothing is dropped
+TEXT = "text/plain; charset=utf-8"
+EVERY_ANSWER = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 OriginalReader = Callable[[Store, list[int]], Originals]
 Query = dict[str, str]
@@ -119,39 +130,90 @@ class Browser:
             return image_records(store, [row], originals, self.decoders[store.path])[0]
 
 
-def make_server(browser: Browser, port: int) -> ThreadingHTTPServer:
-    """A server on the loopback interface; InputError when the port is taken or is not one."""
+class _Server(ThreadingHTTPServer):
+    """At most MOST_CLIENTS connections: a newcomer takes the place of the one that waits longest.
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            # A foreign name that resolves to this machine must not read a store (DNS rebinding).
-            name = self.headers.get("Host", "").rsplit(":", 1)[0]
-            if name not in (HOST, "localhost"):
-                self._reply(HTTPStatus.FORBIDDEN, b"only localhost is served", "text/plain")
-                return
+    So that clients that say nothing, or a letter a minute, keep nobody out.
+    """
+
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(self, browser: Browser, port: int) -> None:
+        self.browser = browser
+        self.waiting: dict[Any, None] = {}
+        """Connections whose request is not read yet, in their order."""
+        self.guard = Lock()
+        super().__init__((HOST, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self.guard:
+            self.waiting[request] = None
+            oldest = next(iter(self.waiting)) if len(self.waiting) > MOST_CLIENTS else None
+            self.waiting.pop(oldest, None)
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.has_asked(request)
+        super().shutdown_request(request)
+
+    def has_asked(self, request: Any) -> None:
+        """The request of a connection is read, or there will be none."""
+        with self.guard:
+            self.waiting.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that breaks is the client's affair; answers have their own errors."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = SILENT_SECONDS
+
+    def do_GET(self) -> None:
+        self.server.has_asked(self.request)
+        # A foreign name that resolves to this machine must not read a store (DNS rebinding).
+        port = self.server.server_port
+        if self.headers.get("Host", "") not in {f"{HOST}:{port}", f"localhost:{port}"}:
+            self._reply(HTTPStatus.FORBIDDEN, b"only localhost is served", TEXT)
+            return
+        try:
             address = urlsplit(self.path)
             query = {key: values[-1] for key, values in parse_qs(address.query).items()}
-            try:
-                data, kind = respond(browser, address.path, query)
-            except InputError as error:
-                self._reply(HTTPStatus.NOT_FOUND, str(error).encode(), "text/plain; charset=utf-8")
-            else:
-                self._reply(HTTPStatus.OK, data, kind)
+            data, kind = respond(self.server.browser, address.path, query)
+        except (InputError, ValueError, OverflowError) as error:
+            self._reply(HTTPStatus.NOT_FOUND, str(error).encode(errors="replace"), TEXT)
+        except Exception as error:  # the store is moved or damaged under the server
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            said = f"the store cannot be read just now: {first}"
+            self._reply(HTTPStatus.INTERNAL_SERVER_ERROR, said.encode(errors="replace"), TEXT)
+        else:
+            self._reply(HTTPStatus.OK, data, kind)
 
-        def _reply(self, status: HTTPStatus, data: bytes, kind: str) -> None:
+    def end_headers(self) -> None:
+        for name, value in EVERY_ANSWER.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def _reply(self, status: HTTPStatus, data: bytes, kind: str) -> None:
+        with contextlib.suppress(OSError):  # the page has closed the request
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
-            self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the page has closed the request
-                self.wfile.write(data)
+            self.wfile.write(data)
 
-        def log_message(self, format: str, *values: Any) -> None:
-            """Requests are not logged."""
+    def log_message(self, format: str, *values: Any) -> None:
+        """Requests are not logged."""
 
+
+def make_server(browser: Browser, port: int) -> ThreadingHTTPServer:
+    """A server on the loopback interface; InputError when the port is taken or is not one."""
     try:
-        return ThreadingHTTPServer((HOST, port), Handler)
+        return _Server(browser, port)
     except OSError as error:
         raise InputError(
             f"port {port} cannot be used ({error.strerror}): choose another --port"

@@ -1,6 +1,8 @@
 """The local server: its answers, what it refuses, and its page in a browser."""
 
+import contextlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -13,7 +15,7 @@ import pytest
 from nvg.errors import InputError
 from nvg.store import Store
 from nvg.view.html import Originals
-from nvg.view.server import HOST, Browser, make_server
+from nvg.view.server import HOST, MOST_CLIENTS, Browser, make_server
 from tests.nvg.store.makers import make_store
 from tests.nvg.view.makers import NASTY
 
@@ -105,7 +107,84 @@ def test_nothing_else_is_served(address: str) -> None:
     assert get(f"{address}/list?offset=a")[0] == 404
     assert get(f"{address}/same?stage=9")[0] == 404
     assert get(f"{address}/", Host="evil.example:8642")[0] == 403
-    assert get(f"{address}/", Host="localhost:8642")[0] == 200
+    port = address.rpartition(":")[2]
+    assert get(f"{address}/", Host=f"localhost:{port}")[0] == 200
+    for host in ("localhost", "localhost:1", f"a.localhost:{port}", f"127.0.0.1:{port}:{port}"):
+        assert get(f"{address}/", Host=host)[0] == 403
+
+
+def raw(address: str, request: bytes) -> bytes:
+    """The whole answer to bytes."""
+    port = int(address.rpartition(":")[2])
+    with socket.create_connection((HOST, port), timeout=20) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/image/{'9' * 5000}",
+        f"/thumb/{10**30}",
+        f"/same?stage=0&code={10**30}",
+        f"/list?offset={10**30}",
+        "/list?search=%ff%00",
+        "//[",
+        "/image/٣",
+        "/same?stage=-1",
+    ],
+)
+def test_nonsense_is_answered_in_one_line(
+    address: str, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An answer, never silence, and nothing on the terminal."""
+    host = address.removeprefix("http://")
+    answer = raw(address, f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.0 404", b"HTTP/1.0 200"))
+    assert b"Traceback" not in answer
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET / HTTP/1.0\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n", b"\0\r\n"]
+)
+def test_every_answer_forbids_to_load_and_to_tell(address: str, request_: bytes) -> None:
+    """Refusals and errors of the protocol included."""
+    answer = raw(address, request_)
+    if request_ != b"\0\r\n":  # as of HTTP 0.9, which has no headers
+        assert b"Content-Security-Policy: default-src 'none';" in answer
+        assert b"Referrer-Policy: no-referrer" in answer
+    assert b"Traceback" not in answer
+
+
+def test_clients_that_say_nothing_keep_nobody_out(address: str) -> None:
+    """A hundred open connections, some with half a request, and an answer all the same."""
+    port = int(address.rpartition(":")[2])
+    silent = [socket.create_connection((HOST, port)) for _ in range(100)]
+    try:
+        for client in silent[::2]:
+            with contextlib.suppress(OSError):
+                client.sendall(b"GET / HT")
+        assert get(f"{address}/list?count=1")[0] == 200
+        assert threading.active_count() < MOST_CLIENTS + 20
+    finally:
+        for client in silent:
+            client.close()
+
+
+def test_a_store_that_is_moved_is_said(
+    address: str, odd: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each request is answered in one line; the server goes on when the store is back."""
+    place = Path(odd.path)
+    place.rename(tmp_path / "moved")
+    status, body, kind = get(f"{address}/image/3")
+    assert (status, kind) == (500, "text/plain; charset=utf-8") or status == 404
+    assert len(body.decode().splitlines()) == 1
+    (tmp_path / "moved").rename(place)
+    assert get(f"{address}/image/3")[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_taken_port_is_named(odd: Store) -> None:
