@@ -111,8 +111,11 @@ class Store(StoreFiles):
 
     def row_tokens(self, rows: Sequence[int]) -> tuple[Tokens, Tokens]:
         """Leaves [R, X, N] and content [R, X, T] of rows, int64; StoreError if they cannot be."""
-        found = [[getattr(self, name)[row] for row in rows] for name in ("leaves", "content")]
-        leaves, content = (np.stack(each).astype(np.int64) for each in found)
+        once, place = np.unique(np.array(rows), return_inverse=True)  # a chunk is read once
+        leaves, content = (
+            getattr(self, name).oindex[once][place].astype(np.int64)
+            for name in ("leaves", "content")
+        )
         fault = token_fault(leaves, content, self.manifest)
         if fault:
             raise StoreError(f"{self.path}: row {rows[0]} or one shown with it: {fault}; {VERIFY}")

@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.loader import SequenceLoader
-from nvg.store import Split, Store, StoreWriter, open_store
+from nvg.store import Split, Store, StoreWriter, open_store, open_writer
 from nvg.store.format import ARRAYS, SPLIT, StoreError, digest, read_parquet
 from nvg.store.index import rows_digest
 from tests.makers import files_below
@@ -250,3 +251,14 @@ def test_a_store_of_version_0_1_is_all_for_training() -> None:
     assert (store.count(Split.TRAIN), store.count(Split.VAL)) == (len(store), 0)
     assert store.index[SPLIT].to_pylist() == ["train"] * len(store)
     assert store.ok_rows().tolist() == store.ok_rows(None).tolist()
+
+
+def test_tokens_of_rows_come_as_asked_for(store: Store) -> None:
+    """In any order, also twice, all views; what cannot be is refused with the row."""
+    leaves, content = store.row_tokens([8, 0, 8, 2])
+    assert np.array_equal(leaves, store.leaves[:][[8, 0, 8, 2]])
+    assert np.array_equal(content, store.content[:][[8, 0, 8, 2]])
+    writer = open_writer(store.path)
+    writer.group["content"][2, 0, 5] = 9999
+    with pytest.raises(StoreError, match=r"row 2 .*token 9999 is outside the codebook of 16"):
+        open_store(store.path).row_tokens([2])
