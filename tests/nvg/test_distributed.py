@@ -88,7 +88,7 @@ def test_leftovers_of_a_launcher_are_named(
         joined().__enter__()
     for name, value in (("RANK", "0"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr("nvg.distributed._enter", lambda _backend: None)
     monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
     with joined() as world:
         assert world.size == 1  # nobody was joined: the group is a stand-in
