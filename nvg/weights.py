@@ -118,7 +118,7 @@ def why_unreadable(file: Path, error: Exception) -> str:
     is_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
     if isinstance(error, pickle.UnpicklingError) or is_opcode:
         return "it is no PyTorch file that holds weights alone"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _line(error)
 
 
 def read_tensors(
@@ -157,17 +157,16 @@ def load_weights(
     or shapes differ.
     """
     tensors = source if isinstance(source, dict) else read_tensors(source, module.state_dict())
-    require_finite(tensors, name or _name(source))
+    name = name or _name(source)
+    require_finite(tensors, name)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{name or _name(source)} does not fit the model: {_line(error)}"
-        ) from error
+        raise CheckpointError(f"{name} does not fit the model: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _name(source: object) -> str:

@@ -85,7 +85,7 @@ def test_sampling_again_repeats_the_picture(
     """The same seed and classes give the same bytes, another seed others."""
     root, _ = made
     for seed in (0, 1):
-        text = f"sample @gen --png {tmp_path}/{seed} -n 2 --label 1 --label 0 --seed {seed}"
+        text = f"sample @gen --png {tmp_path}/{seed}.png -n 2 --label 1 --label 0 --seed {seed}"
         assert command(text, root).exit_code == 0
-    assert (tmp_path / "0").read_bytes() == (root / "sample.png").read_bytes()
-    assert (tmp_path / "1").read_bytes() != (root / "sample.png").read_bytes()
+    assert (tmp_path / "0.png").read_bytes() == (root / "sample.png").read_bytes()
+    assert (tmp_path / "1.png").read_bytes() != (root / "sample.png").read_bytes()

@@ -78,7 +78,9 @@ def test_a_run_of_another_recipe_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What lies in the demo's folder is not overwritten: exit code 2, one line with the remedy."""
-    (tmp_path / "autoencoder").mkdir()
+    checkpoint = tmp_path / "autoencoder" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
     (tmp_path / "autoencoder" / "config.toml").write_text("[data]\nsource = 'folder'\n")
     monkeypatch.setattr(demo, "OUT", tmp_path)
     with pytest.raises(SystemExit) as stopped:

@@ -41,16 +41,6 @@ def test_an_autoencoder_run_leaves_weights_log_and_picture(tmp_path: Path) -> No
     assert lines == [f"{tmp_path / 'run' / 'autoencoder.safetensors'}: tokenizer {identity}"]
 
 
-def test_one_of_several_processes_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before anything is written: each would train alone into one directory."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="runs in one process, not in 2"):
-        fit_autoencoder(recipe_over(tmp_path), tmp_path / "run", False)
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(("heldout", "shown"), [(0, 12), (3, 3)])
 def test_the_picture_shows_originals_over_reconstructions(
     tmp_path: Path, heldout: int, shown: int
