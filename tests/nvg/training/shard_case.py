@@ -58,7 +58,7 @@ def watched(model: Generator) -> dict[str, set[str]]:
         seen.setdefault(name, set()).add(str(value.dtype))
 
     def enters_block(block: nn.Module, inputs: tuple[Any, ...]) -> None:
-        token, condition, angles = inputs
+        token, condition, angles, *_ = inputs
         note("token", token)
         note("condition", condition)
         note("angle", angles[0])
