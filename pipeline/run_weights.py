@@ -7,6 +7,7 @@ import torch
 from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import Generators, load_generators
+from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
 
 BEST, RAW = "best", "raw"
@@ -20,14 +21,29 @@ def open_generators(
     The best are the EMA weights of the checkpoint of the lowest held-out loss, of each generator on
     its own. InputError where there are none.
     """
-    place = device_named(device) if device else None
+    place, chosen = device_named(device) if device else None, checkpoints_of(run, weights, step)
+    return load_generators(run, chosen, raw=weights == RAW, device=place)
+
+
+def checkpoints_of(run: Path, weights: str, step: int | None) -> dict[GeneratorKind, Path] | None:
+    """The checkpoint whose weights are meant, of each generator; None where the run's own are."""
     if weights == BEST:
-        best = {part: best_checkpoint(run, part) for part in GeneratorKind}
-        return load_generators(run, best, device=place)
+        return {part: best_checkpoint(run, part) for part in GeneratorKind}
     if step is not None:
-        chosen = {part: checkpoint_of(run, part, step) for part in GeneratorKind}
-        return load_generators(run, chosen, raw=weights == RAW, device=place)
-    return load_generators(run, raw=weights == RAW, device=place)
+        return {part: checkpoint_of(run, part, step) for part in GeneratorKind}
+    return None
+
+
+def weights_files(run: Path, weights: str, step: int | None) -> list[Path]:
+    """The files that such a choice of weights reads."""
+    chosen = checkpoints_of(run, weights, step) or dict.fromkeys(GeneratorKind, run)
+    found = [
+        path
+        for part, folder in chosen.items()
+        for path in sorted(folder.glob(f"{part.value}*.safetensors"))
+        if "-optimizer" not in path.name
+    ]
+    return [*found, run / DETOKENIZER_FILE]
 
 
 def best_checkpoint(run: Path, part: GeneratorKind) -> Path:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 from nvg.distributed import World, joined
+from nvg.errors import InputError
 from pipeline.recipe import Recipe
 
 State = TypeVar("State")
@@ -83,6 +84,8 @@ def open_team(
 
     Each calls `opener` once; for Ray it must be picklable, and find its files on every node.
     """
+    if address and workers is None:
+        raise InputError("--address names a Ray cluster for --workers: say how many")
     if workers is None:
         with joined() as world:
             yield Processes(world, opener)

@@ -61,7 +61,7 @@ class Generators:
 
     def names(self, labels: list[int]) -> list[str]:
         """Class names of ids; "" for no class."""
-        return [self.classes[label] if label >= 0 else "" for label in labels]
+        return class_names(self.classes, labels)
 
     def sampler(self, config: SamplerConfig) -> Sampler:
         """The models before the decoder."""
@@ -172,6 +172,11 @@ def read_classes(run: Path) -> list[str]:
         raise _missing(run / CLASSES, run)
     names: list[str] = json.loads((run / CLASSES).read_text())
     return names
+
+
+def class_names(classes: list[str], labels: list[int]) -> list[str]:
+    """Names of class ids; "" for no class."""
+    return [classes[label] if label >= 0 else "" for label in labels]
 
 
 def class_ids(classes: list[str], wanted: list[str]) -> list[int]:

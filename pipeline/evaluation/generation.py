@@ -19,7 +19,7 @@ from nvg.metrics.generation import Features, fidelity, fidelity_line
 from nvg.progress import progress
 from nvg.sampling.config import BATCH as SAMPLED
 from nvg.sampling.config import Compile, SamplerConfig
-from nvg.sampling.generators import read_classes
+from nvg.sampling.generators import class_names, read_classes
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sampling.sampler import batch_ranges
 from nvg.view.figures import png_bytes, sample_figure
@@ -97,7 +97,7 @@ class Evaluation:
         found["warnings"] += untrained_null_warnings(
             config, self.class_dropout_prob, len(self.classes)
         )
-        names = [self.classes[label] if label >= 0 else "" for label in shown]
+        names = class_names(self.classes, list(shown))
         return found, png_bytes(sample_figure(tiles, names, SHOWN))
 
     def _sampled(
@@ -159,8 +159,6 @@ def open_evaluation(
     run: Path, data: Recipe, recipe: Recipe, options: GenerationOptions
 ) -> Iterator[Evaluation]:
     """Load the networks of a run and take the features of the real images; InputError."""
-    if options.address and options.workers is None:
-        raise InputError("--address names a Ray cluster for --workers: say how many")
     classes = read_classes(run)
     labels = balanced(len(classes), options.number)
     weights = options.weights.absolute() if options.weights else None

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.metrics.reconstruction import BATCH, Reconstruction, measures_of
@@ -53,8 +52,6 @@ def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOp
 
     Writes REPORT and PICTURE; returns the lines to print, in the main process.
     """
-    if options.address and options.workers is None:
-        raise InputError("--address names a Ray cluster for --workers: say how many")
     job = RebuildJob(
         run.absolute(),
         recipe if options.workers is None else reachable(recipe),

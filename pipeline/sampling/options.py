@@ -130,5 +130,3 @@ class SampleOptions:
                 raise InputError(f"{path} is a file: name a folder")
         if self.resume and not self.folder:
             raise InputError("--resume goes on with the files of a --folder: name it")
-        if self.address and self.workers is None:
-            raise InputError("--address names a Ray cluster for --workers: say how many")

@@ -15,6 +15,7 @@ from nvg.config import as_table
 from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.sampling.config import SamplerConfig
+from pipeline.run_weights import weights_files
 from pipeline.sampling.options import SampleOptions
 
 RECORD = "samples.jsonl"
@@ -34,9 +35,9 @@ def sample_facts(
 ) -> dict[str, Any]:
     """All that the images depend on."""
     given = (options.structure, options.mask, options.tokenizer)
-    step = {} if options.checkpoint is None else {"step": options.checkpoint}
+    files = weights_files(run, options.weights, options.checkpoint)
     return {
-        "weights": {"of": options.weights, **step, **_digests(sorted(run.glob("*.safetensors")))},
+        "weights": {"of": options.weights, **_digests(files)},
         "sample": as_table(config),
         "seed": options.seed,
         "labels": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
@@ -64,6 +65,12 @@ class Record:
     done: dict[int, str] = field(default_factory=dict)
     """Digest of the files of a batch, by its first image."""
 
+    def begin(self) -> None:
+        """Write it with what is known; once, when nothing can refuse the work any more."""
+        whole = [json_line(self.facts)]
+        whole += [json_line({"batch": n, "files": d}) for n, d in self.done.items()]
+        write_atomic(self.path, b"".join(whole))
+
     def add(self, images: range, digest: str) -> None:
         """Note that the files of a batch are written."""
         with self.path.open("ab") as file:
@@ -78,7 +85,7 @@ class Record:
 
 
 def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
-    """The record of a folder, begun or gone on with.
+    """The record of a folder, new or to go on with; nothing is written before it begins.
 
     InputError where the folder holds other files, or samples that were made otherwise.
     """
@@ -88,7 +95,6 @@ def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
             raise InputError(
                 f"{folder} holds files, and no {RECORD} of samples: name a new or empty --folder"
             )
-        write_atomic(record.path, json_line(facts))
         return record
     if not resume:
         raise InputError(f"{folder} holds samples: go on with --resume, or name another --folder")
@@ -105,9 +111,6 @@ def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
     for line in map(_read, rest):
         if "batch" in line and "files" in line:
             record.done[line["batch"]] = line["files"]
-    whole = [json_line(facts)]
-    whole += [json_line({"batch": n, "files": d}) for n, d in record.done.items()]
-    write_atomic(record.path, b"".join(whole))  # without a line that was cut short
     return record
 
 

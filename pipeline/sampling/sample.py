@@ -13,7 +13,7 @@ from torch import Tensor
 from nvg.errors import InputError
 from nvg.files import write_atomic
 from nvg.progress import progress
-from nvg.sampling.generators import class_ids, read_classes
+from nvg.sampling.generators import class_ids, class_names, read_classes
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
@@ -75,6 +75,8 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
         for line in warnings if team.is_main else ():
             log.warning("%s", line)
         team.prepare()
+        if record:
+            record.begin()
         if team.is_main:
             log.info("%s", _plan_line(job))
         array = None
@@ -182,9 +184,7 @@ def _draw(job: SampleJob, shown: Shown) -> None:
     """The pictures, once all is sampled."""
     options = job.options
     if options.png:
-        names, classes = [], read_classes(job.run)
-        for label in job.labels[:: options.number]:
-            names.append(classes[label] if label >= 0 else "")
+        names = class_names(read_classes(job.run), job.labels[:: options.number])
         pixels = torch.cat(shown.pixels)[:MOST_SHOWN]
         figure = sample_figure(pixels, names, options.number, options.tile)
         write_atomic(options.png, picture_bytes(figure, options.png))

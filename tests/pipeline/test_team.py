@@ -44,6 +44,12 @@ def test_one_process_opens_once() -> None:
     assert len(OPENED) == 1
 
 
+def test_an_address_needs_a_number_of_workers() -> None:
+    """One line for every verb."""
+    with pytest.raises(InputError, match="say how many"), open_team(opener, None, "auto"):
+        pass
+
+
 def test_ranks_take_every_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks of one round each: what they do together is all, and only once."""
     done: dict[int, list[int]] = {}

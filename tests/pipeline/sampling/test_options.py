@@ -9,13 +9,10 @@ from pipeline.sampling.options import SampleOptions
 
 
 def test_what_belongs_together(tmp_path: Path) -> None:
-    """--resume needs a folder, --address workers."""
+    """--resume needs a folder."""
     SampleOptions(folder=tmp_path, resume=True).check()
-    SampleOptions(folder=tmp_path, workers=2, address="auto").check()
     with pytest.raises(InputError, match="--resume goes on with the files of a --folder"):
         SampleOptions(npz=tmp_path / "a.npz", resume=True).check()
-    with pytest.raises(InputError, match="say how many"):
-        SampleOptions(folder=tmp_path, address="auto").check()
     with pytest.raises(InputError, match="both name a step"):
         SampleOptions(checkpoint=4, weights="best").check()
     with pytest.raises(InputError, match="--device is for one process"):

@@ -15,6 +15,8 @@ FACTS = {"seed": 0, "weights": {"of": "ema"}}
 def test_batches_count_when_files_are_as_written(tmp_path: Path) -> None:
     """Missing and changed files, and a line cut short, mean that a batch is done again."""
     record = open_record(tmp_path / "a", FACTS, False)
+    assert not (tmp_path / "a").exists()  # a start that fails later blocks no other
+    record.begin()
     files = [tmp_path / "a" / name for name in ("0.png", "1.png")]
     for path in files:
         path.write_bytes(path.name.encode())
@@ -25,6 +27,7 @@ def test_batches_count_when_files_are_as_written(tmp_path: Path) -> None:
         file.write(b'{"batch": 4, "fi')
     again = open_record(tmp_path / "a", FACTS, True)
     assert again.done == {0: digest, 2: "other"}
+    again.begin()
     assert record.path.read_bytes().endswith(b"}\n")
     assert again.is_whole(range(2), files)
     assert not again.is_whole(range(2, 4), files)
@@ -43,7 +46,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"holds files, and no samples\.jsonl"):
             open_record(tmp_path / "mine", FACTS, resume)
     assert len(list((tmp_path / "mine").iterdir())) == 1
-    open_record(tmp_path / "a", FACTS, True)
+    open_record(tmp_path / "a", FACTS, True).begin()
     with pytest.raises(InputError, match="go on with --resume"):
         open_record(tmp_path / "a", FACTS, False)
     with pytest.raises(InputError, match="seed differs"):
@@ -55,7 +58,8 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
 
 def test_facts_are_all_that_images_depend_on(tmp_path: Path) -> None:
     """Weights, settings, seed, labels, batch size, and what steers."""
-    (tmp_path / "content.safetensors").write_bytes(b"weights")
+    for name in ("content", "detokenizer"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"weights")
     mask = tmp_path / "mask.png"
     mask.write_bytes(b"white")
     options, config = SampleOptions(mask=mask), SamplerConfig()
