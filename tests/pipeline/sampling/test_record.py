@@ -73,3 +73,22 @@ def test_facts_are_all_that_images_depend_on(tmp_path: Path) -> None:
     (tmp_path / "content.safetensors").write_bytes(b"others")
     facts.append(sample_facts(tmp_path, options, config, [0, 1]))
     assert all(one != other for n, one in enumerate(facts) for other in facts[:n])
+
+
+def test_facts_hold_the_weights_of_the_checkpoint(tmp_path: Path) -> None:
+    """Those that are sampled, not those of the run's end; an optimizer's state does not matter."""
+    checkpoint = tmp_path / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    for folder in (tmp_path, checkpoint):
+        for name in ("content", "structure", "structure-optimizer", "detokenizer"):
+            (folder / f"{name}.safetensors").write_bytes(b"weights")
+    options, config = SampleOptions(checkpoint=3), SamplerConfig()
+    facts = sample_facts(tmp_path, options, config, [0])
+    for name in (
+        "content.safetensors",
+        "checkpoints/step-00000003/structure-optimizer.safetensors",
+    ):
+        (tmp_path / name).write_bytes(b"others")
+        assert sample_facts(tmp_path, options, config, [0]) == facts
+    (checkpoint / "structure.safetensors").write_bytes(b"others")
+    assert sample_facts(tmp_path, options, config, [0]) != facts
