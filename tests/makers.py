@@ -1,8 +1,5 @@
 """What tests of several packages share: the tiny recipe, image folders, files of a folder."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,6 @@ from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, 
 from tests.nvg.tokenizer.makers import tiny_model
 
 CLASSES = ("ant", "bee", "cat")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def tiny_recipe(path: Path | str = "", **overrides: Any) -> Recipe:
@@ -86,16 +82,3 @@ def recipe_over(tmp_path: Path, heldout: int = 0) -> Recipe:
     write_image_folder(tmp_path / "images")
     recipe = tiny_recipe(tmp_path / "images")
     return replace(recipe, data=replace(recipe.data, heldout=heldout))
-
-
-def run_verb(processes: int, *arguments: object) -> str:
-    """`nvgctl`, under torchrun for more than one process, with one thread each; its output."""
-    launcher = ["-m", "cli.app"]
-    if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        launcher += ["-m", "cli.app"]
-    command = [sys.executable, *launcher, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout

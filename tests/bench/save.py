@@ -25,7 +25,7 @@ from nvg.training.generator.state import GeneratorState
 from pipeline.recipe.presets import PRESETS
 from tests.bench.measure import machine
 from tests.nvg.generator.makers import make_shape
-from tests.nvg.training.processes import outputs, start_two
+from tests.processes import outputs, start_processes
 
 SIZE = TransformerConfig(depth=8, width=640, heads=10)
 ROUNDS = 5
@@ -36,7 +36,7 @@ GPUS = 8
 def main() -> None:
     """Print the medians of the slower process, and the estimate for d24."""
     with tempfile.TemporaryDirectory() as folder:
-        started = start_two("tests.bench.save", folder)
+        started = start_processes(2, "tests.bench.save", folder)
         found = [json.loads(text.splitlines()[-1]) for text in outputs(started)]
     millions, size = found[0]["parameters"] / 1e6, found[0]["bytes"] / 1e6
     print(f"save: {millions:.0f} M parameters, {size:.0f} MB, two processes; {machine()}")

@@ -9,8 +9,8 @@ import torch
 from nvg.distributed import World, full_tensor, joined, reshard_like
 from nvg.errors import InputError
 from nvg.store import Store
-from tests.makers import run_verb
 from tests.nvg.training.makers import require_same, training_case
+from tests.processes import run_verb
 
 ROOT = Path(__file__).resolve().parents[2]
 

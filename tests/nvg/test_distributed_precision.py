@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.nvg.training.processes import outputs, start_two
+from tests.processes import outputs, start_processes
 
 pytestmark = pytest.mark.slow
 CASE = "tests.nvg.training.shard_case"
@@ -12,7 +12,7 @@ CASE = "tests.nvg.training.shard_case"
 
 def test_sharding_keeps_the_stream_in_float32() -> None:
     """Under bfloat16 only the blocks' weights are cast: what enters them is what DDP gives them."""
-    for text in outputs(start_two(CASE, "precision")):
+    for text in outputs(start_processes(2, CASE, "precision")):
         found = json.loads(text.splitlines()[-1])
         for part in ("content", "structure"):
             ddp, fsdp = found[f"{part}-ddp"], found[f"{part}-fsdp"]
@@ -24,7 +24,8 @@ def test_sharding_keeps_the_stream_in_float32() -> None:
 
 def test_each_process_holds_its_share_of_a_checkpoint() -> None:
     """Replicated weights are the main process's to write; of sharded ones each has half."""
-    main, other = (json.loads(t.splitlines()[-1]) for t in outputs(start_two(CASE, "checkpoint")))
+    printed = outputs(start_processes(2, CASE, "checkpoint"))
+    main, other = (json.loads(text.splitlines()[-1]) for text in printed)
     whole, weights = main["False"]["files"], main["False"]["weights"]
     assert other["False"]["files"] == {}
     assert whole["content.safetensors"] == whole["content-ema.safetensors"] == weights

@@ -1,11 +1,8 @@
 """The run directory, the loop, and what SIGINT and kill -9 leave behind."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,8 +23,8 @@ from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.makers import lines_of
+from tests.processes import Forked
 
-ROOT = Path(__file__).resolve().parents[3]
 STEPS = 120
 DECISIVE = ("data", "autoencoder")
 
@@ -195,13 +192,9 @@ class Job:
         result = CliRunner().invoke(app, self.arguments(out, *more))
         assert result.exit_code == 0, result.stderr
 
-    def start(self, out: Path) -> subprocess.Popen[str]:
+    def start(self, out: Path) -> Forked:
         """The same in a process of its own."""
-        command = [sys.executable, "-m", "cli.app", *self.arguments(out)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-        )
+        return Forked("cli.app", *self.arguments(out))
 
     def check_equal(self, one: Path, other: Path) -> None:
         """Both runs ended with the same weights, to the bit, and the same log."""
@@ -248,11 +241,11 @@ def stop_midway(job: Job, out: Path, number: int) -> tuple[int, str]:
     process = job.start(out)
     checkpoints = Checkpoints(out / "checkpoints")
     deadline = time.monotonic() + 120
-    while len(checkpoints.steps()) < 2 and process.poll() is None:
+    while len(checkpoints.steps()) < 2 and process.returncode is None:
         assert time.monotonic() < deadline, "no checkpoint after two minutes"
         time.sleep(0.005)
     process.send_signal(number)
-    return process.wait(120), process.communicate()[1]
+    return process.wait(120), process.said()[1]
 
 
 @pytest.mark.slow

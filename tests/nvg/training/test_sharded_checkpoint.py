@@ -14,8 +14,8 @@ from nvg.training.checkpoint import Checkpoints
 from nvg.weights import opened
 from tests.nvg.training.kill_case import STUCK
 from tests.nvg.training.makers import differing, lines_of, training_case
-from tests.nvg.training.processes import outputs, start_processes
 from tests.nvg.training.shard_case import contents, trained
+from tests.processes import outputs, start_processes
 
 SHARDS, KILL = "tests.nvg.training.shard_case", "tests.nvg.training.kill_case"
 pytestmark = pytest.mark.slow
@@ -76,7 +76,6 @@ def test_killed_during_a_save_the_one_before_is_whole(tmp_path: Path) -> None:
     finally:
         for process in started:
             process.kill()
-            process.communicate()
     assert stuck.exists()
     assert Checkpoints(run / "checkpoints").steps() == [4]
     outputs(start_processes(2, *case, "killed", "resume"))

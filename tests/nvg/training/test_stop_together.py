@@ -12,8 +12,8 @@ from nvg.training.checkpoint import Checkpoints
 from nvg.training.loop import AGREE_EVERY, train_loop
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
-from tests.nvg.training.processes import outputs, start_two
 from tests.nvg.training.stop_case import Slow
+from tests.processes import outputs, start_processes
 
 ASKED: list[bool] = []
 
@@ -48,13 +48,12 @@ def test_processes_agree_every_few_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("told", [(0,), (1,), (0, 1)])
 def test_one_that_is_told_stops_both(tmp_path: Path, told: tuple[int, ...]) -> None:
     """Whichever gets the signal; the checkpoint is that of the step they agreed at."""
-    started = start_two("tests.nvg.training.stop_case", str(tmp_path / "run"))
+    started = start_processes(2, "tests.nvg.training.stop_case", tmp_path / "run")
     for process in started:
-        assert process.stdout
-        assert process.stdout.readline() == "started\n"
+        process.wait_for("started\n")
     for rank in told:
         started[rank].send_signal(signal.SIGINT)
-    (first,), (second,) = (text.split() for text in outputs(started))
+    first, second = (text.split()[-1] for text in outputs(started))
     assert first == second
     assert int(first) % AGREE_EVERY == 0
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [int(first)]

@@ -15,9 +15,10 @@ from pipeline.evaluation.generation_tasks import (
     open_networks,
 )
 from pipeline.recipe import DataConfig, Recipe, SourceKind
-from tests.makers import run_verb, tiny_recipe, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.metrics.makers import CLASSIFIED
 from tests.nvg.sampling.makers import write_run
+from tests.processes import run_verb
 
 LABELS = [0, 0, 1, 1, 2, 2]
 CONFIG = SamplerConfig(flow_steps=1)

@@ -10,9 +10,10 @@ from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
 from nvg.pretrained.lpips import Perceptual
 from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
-from tests.makers import run_verb, tiny_recipe, write_image_folder
+from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import OWN
 from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.processes import run_verb
 
 
 @pytest.fixture

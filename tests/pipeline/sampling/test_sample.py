@@ -15,8 +15,9 @@ from nvg.errors import InputError
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.sample import write_samples
 from pipeline.train import fit_generator
-from tests.makers import files_below, run_verb, tiny_recipe
+from tests.makers import files_below, tiny_recipe
 from tests.nvg.store.makers import make_store
+from tests.processes import run_verb
 
 
 @pytest.fixture(scope="module")

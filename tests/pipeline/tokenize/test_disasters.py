@@ -17,6 +17,7 @@ from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.processes import Forked
 
 pytestmark = pytest.mark.thorough
 
@@ -113,22 +114,17 @@ def test_a_clock_that_jumps(
 def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """The second is told who writes, whatever its flags, and the first's store is whole."""
     out = tmp_path / "a.vgs"
-    first = subprocess.Popen(
-        command(tmp_path, tokenizer, out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    first = Forked(*command(tmp_path, tokenizer, out)[2:])
     while not (store_exists(str(out)) and open_store(str(out)).committed()):
-        assert first.poll() is None
+        assert first.returncode is None
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)
     for flags in ([], ["--resume"], ["--extend"]):
-        second = subprocess.run(
-            command(tmp_path, tokenizer, out, *flags), cwd=ROOT, capture_output=True, text=True
-        )
-        assert second.returncode == 2
-        assert f"is being written by process {first.pid}" in second.stderr
+        second = Forked(*command(tmp_path, tokenizer, out, *flags)[2:])
+        assert second.wait() == 2
+        assert f"is being written by process {first.pid}" in second.said()[1]
     first.send_signal(signal.SIGCONT)
-    first.communicate()
-    assert first.returncode == 0
+    assert first.wait() == 0
     assert files_below(out) == files_below(tmp_path / "calm.vgs")
 
 

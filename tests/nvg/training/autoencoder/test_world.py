@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.nvg.training.makers import require_same_autoencoder
-from tests.nvg.training.processes import outputs, start_processes
+from tests.processes import outputs, start_processes
 
 pytestmark = pytest.mark.slow
 CASE = "tests.nvg.training.autoencoder.world_case"
