@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -185,43 +185,6 @@ def _tell_of_others(given: dict[str, str]) -> None:
         "WORLD_SIZE",
         *(given[name] for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
     )
-
-
-def replicate(module: nn.Module, world: World) -> nn.Module:
-    """The module with gradients averaged over the processes, by DDP."""
-    if world.size == 1:
-        return module
-    from torch.nn.parallel import DistributedDataParallel
-
-    return DistributedDataParallel(module, gradient_as_bucket_view=True)
-
-
-def shard(
-    module: nn.Module, layers: list[nn.Module], world: World, kind: torch.dtype | None = None
-) -> None:
-    """Shard weights, gradients and optimizer state over the processes, by FSDP2, in place.
-
-    The layers' weights are gathered as `kind`, by default bfloat16 on a GPU; all else is computed
-    in the precision that one process has under the same autocast.
-    """
-    if world.size == 1:
-        return
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-
-    if kind is None:
-        kind = torch.bfloat16 if world.device.type == "cuda" else torch.float32
-    mesh = init_device_mesh(world.device.type, (world.size,))
-    # Left to itself FSDP2 would cast what goes into a layer too: the residual stream, the condition
-    # and the angles of the rotary embedding. What is outside the layers makes the stream, so it
-    # stays in float32; autocast casts what its matrix products take.
-    inside, outside = (
-        MixedPrecisionPolicy(each, reduce_dtype=torch.float32, cast_forward_inputs=False)
-        for each in (kind, torch.float32)
-    )
-    for layer in layers:
-        fully_shard(layer, mesh=mesh, mp_policy=inside)
-    fully_shard(module, mesh=mesh, mp_policy=outside)
 
 
 def full_tensor(tensor: Tensor) -> Tensor:

@@ -198,11 +198,11 @@ def is_sharded(tensor: Tensor) -> bool:
 def local_rows(tensor: Any) -> tuple[Tensor, Rows]:
     """This process's rows of a tensor that FSDP2 sharded, in its own memory, and which they are."""
     local: Tensor = tensor.to_local()
-    mesh, (placement,) = tensor.device_mesh, tensor.placements
-    assert placement.is_shard(0), placement
-    count = tensor.shape[0]
-    chunk = -(-count // mesh.size())  # as torch.chunk: the last ones may be shorter, or empty
-    first = min(mesh.get_local_rank() * chunk, count)
+    mesh, (*copied, split) = tensor.device_mesh, tensor.placements  # between nodes, within a node
+    assert [split.is_shard(0), *(each.is_replicate() for each in copied)].count(False) == 0
+    count, last = tensor.shape[0], mesh.ndim - 1
+    chunk = -(-count // mesh.size(last))  # as torch.chunk: the last may be shorter, or empty
+    first = min(mesh.get_local_rank(last) * chunk, count)
     assert len(local) == min(chunk, count - first)
     return local, (first, first + len(local))
 

@@ -11,6 +11,7 @@ from nvg.store import Split, open_store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.training.autoencoder.memory import autoencoder_memory
+from nvg.training.config import ShardOver
 from nvg.training.generator.memory import generator_memory
 from nvg.training.generator.repa import aligner_of
 from nvg.training.generator.shape import shape_of
@@ -21,6 +22,8 @@ from pipeline.recipe import Recipe
 from pipeline.sources import left_out_lines, open_source, split_rows
 from pipeline.train import autoencoder_run, parts_named, require_start, start_of
 from pipeline.train_size import epochs_of, require_size
+
+NODE_GPUS = 8  # of a usual node, taken for the processes that share what is sharded within nodes
 
 
 def plan_autoencoder(
@@ -98,7 +101,10 @@ def plan_generator(
         features = aligner_of(config.content.width, store).codec.shape.width
     device = device_of(memory)
     needed = generator_memory(shapes, training, device.is_mixed, features)
-    needed = needed.sharded(processes) if training.sharded else needed
+    if training.sharded:
+        is_whole = training.shard_over is ShardOver.ALL
+        sharing = processes if is_whole else min(processes, NODE_GPUS)
+        needed = needed.sharded(sharing, training.accumulate)
     return [*lines, *needed.lines(micro_batch(training, processes), device)]
 
 

@@ -76,13 +76,19 @@ class Forked:
         self.wait()
 
 
-def start_processes(count: int, module: str, *arguments: object) -> list[Forked]:
-    """The same command as every rank of a gloo group, with the variables that torchrun sets."""
+def start_processes(
+    count: int, module: str, *arguments: object, per_node: int | None = None
+) -> list[Forked]:
+    """The same command as every rank of a gloo group, as if so many of them were on each node.
+
+    They get the variables that torchrun sets.
+    """
     if count == 1:
         return [Forked(module, *arguments)]
-    group = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), **_address()}
+    own = per_node or count
+    group = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(own), **_address()}
     return [
-        Forked(module, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **group)
+        Forked(module, *arguments, RANK=str(rank), LOCAL_RANK=str(rank % own), **group)
         for rank in range(count)
     ]
 

@@ -105,7 +105,7 @@ class Checkpoints:
         if world.is_main:
             for old in self.directory.glob("writing-*"):  # of a process that was killed
                 shutil.rmtree(old, ignore_errors=True)
-        if any(isinstance(data, Snapshot) and data.entries for data in files.values()):
+        if any(isinstance(data, Snapshot) and data.is_sharded for data in files.values()):
             world.wait()  # none of the others has begun
         elif not world.is_main:
             return
@@ -172,7 +172,7 @@ class Checkpoints:
         for name, data in files.items():
             if not isinstance(data, Snapshot):
                 write_atomic(staging / name, data)
-            elif data.entries:
+            elif data.is_sharded:
                 shards[name] = data
             else:
                 data.write(staging / name)

@@ -1,8 +1,18 @@
 """What every training has: its length, optimizer settings, how often it logs and saves."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from nvg.config import require_positive
+
+
+class ShardOver(StrEnum):
+    """Which processes share the weights of a sharded network out; the others have copies."""
+
+    AUTO = "auto"
+    """Those of a node, where there are several nodes with as many processes each; else all."""
+    NODE = "node"
+    ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,9 +76,12 @@ class Memory:
         """Images of the largest micro-batch on a device with so many bytes; 0 where none fits."""
         return max(int(((1 - SPARE) * device - self.fixed) / self.activations), 0)
 
-    def sharded(self, processes: int) -> "Memory":
-        """A process's own, where all share weights, gradients and optimizer state."""
-        names = ("parameters", "gradients", "optimizer", "ema")
+    def sharded(self, processes: int, accumulate: int = 1) -> "Memory":
+        """A process's own, where all share weights, gradients and optimizer state.
+
+        Gradients of several micro-batches are whole until the last one.
+        """
+        names = ["parameters", "optimizer", "ema"] + ["gradients"] * (accumulate == 1)
         return replace(self, **{name: getattr(self, name) // processes for name in names})
 
     def lines(self, images: int, device: Device) -> list[str]:

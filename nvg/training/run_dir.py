@@ -24,6 +24,7 @@ FREE = {
         "accumulate",
         "checkpoint_activations",
         "sharded",
+        "shard_over",
         "loader",
         "keep",
         "log_every",

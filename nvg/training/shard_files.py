@@ -33,10 +33,12 @@ class Deadline:
 
 
 def write_shards(directory: Path, files: Mapping[str, Snapshot], world: World) -> None:
-    """Write this process's rows of each file, then the note that they are complete."""
+    """Write this process's rows of each file, where it has any, and the note that it is done."""
     directory.mkdir(parents=True, exist_ok=True)  # a shared disk may not show it yet
     note = {}
     for name, snapshot in files.items():
+        if not snapshot.tensors:
+            continue
         path = directory / f"{Path(name).stem}.shard-{world.rank}-of-{world.size}.safetensors"
         snapshot.write(path)
         note[name] = {

@@ -33,13 +33,14 @@ DTYPES = {
 class Snapshot:
     """Contiguous tensors on the CPU that nothing else writes to, for one safetensors file.
 
-    `entries` is empty where they are whole; of shards it has what the index says of each tensor,
-    with this process's `rows`.
+    Where it `is_sharded`, `entries` has what the index says of each tensor, with this process's
+    `rows`.
     """
 
     tensors: dict[str, Tensor]
     header: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_sharded: bool = False
 
     def write(self, path: Path) -> None:
         """Write the file and wait until it is on the disk; no second copy is made in memory.
@@ -71,17 +72,24 @@ def snapshot(
 ) -> Snapshot:
     """Copy tensors to the CPU: this process's rows where a state is sharded, else all of them.
 
-    What every process has whole is the main process's to write.
+    What every process has whole is the main process's to write; of rows that several nodes have
+    copies of, the first node's.
     """
     tensors, entries = {}, {}
     for name, value in state.items():
         local, rows = value, (0, value.shape[0] if value.ndim else 1)
         if is_sharded(value):
             local, rows = local_rows(value)
-            if rows[0] == rows[1]:
+            if rows[0] == rows[1] or _is_copy(value):
                 continue
         elif not world.is_main:
             continue
         tensors[name] = local.detach().to("cpu", copy=True).contiguous()
         entries[name] = {"shape": list(value.shape), "dtype": DTYPES[value.dtype], "rows": rows}
-    return Snapshot(tensors, header or {}, entries if sharded else {})
+    return Snapshot(tensors, header or {}, entries if sharded else {}, sharded)
+
+
+def _is_copy(sharded: Any) -> bool:
+    """Whether another node's process has the same rows and writes them."""
+    *node, _ = sharded.device_mesh.get_coordinate()
+    return any(node)

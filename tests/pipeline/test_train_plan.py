@@ -1,5 +1,6 @@
 """What the training verbs say they would do: images, epochs, parameters; nothing is touched."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from nvg.errors import InputError
 from nvg.sampling.generators import load_generators
 from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.training.config import ShardOver
 from pipeline.train import fit_autoencoder, fit_generator
 from pipeline.train_plan import plan_autoencoder, plan_generator
 from tests.makers import recipe_over, tiny_recipe, write_image_folder
@@ -139,6 +141,25 @@ def test_processes_and_micro_batches_divide_the_batch(tmp_path: Path) -> None:
     recipe = replace(recipe, generator=replace(recipe.generator, train=train))
     lines = plan_generator(recipe, store.path, None, processes=2)
     assert "activations of 1 images" in lines[-2]
+
+
+@pytest.mark.parametrize(("over", "sharing"), [("auto", 8), ("node", 8), ("all", 16)])
+def test_what_is_sharded_is_shared_by_a_node_or_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str, sharing: int
+) -> None:
+    """Sixteen processes, eight of them on a node."""
+    monkeypatch.setattr("nvg.training.memory.gib", "{:.0f}".format)  # bytes
+    store, recipe = make_store(tmp_path / "tokens.vgs", rows=32), tiny_recipe()
+    train = replace(recipe.generator.train, batch_size=16)
+    lines = {}
+    for sharded in (False, True):
+        own = replace(train, sharded=sharded, shard_over=ShardOver(over))
+        generator = replace(recipe.generator, train=own)
+        said = plan_generator(tiny_recipe(generator=generator), store.path, None, processes=16)
+        found = re.search(r"parameters (\d+)", said[-2])
+        assert found
+        lines[sharded] = int(found[1])
+    assert lines[True] == lines[False] // sharing
 
 
 def test_processes_divide_the_autoencoders_batch(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from nvg.config import renamed, require_fraction, require_positive
 from nvg.generator.config import TransformerConfig, Variant
 from nvg.loader import LoaderMode
-from nvg.training.config import LoopConfig
+from nvg.training.config import LoopConfig, ShardOver
 
 REFERENCE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
 
@@ -43,6 +43,8 @@ class GeneratorTraining(LoopConfig):
     """Fraction of the learning rate at which the decay ends."""
     sharded: bool = False
     """Shard weights and optimizer state over the processes (FSDP2) instead of replicating (DDP)."""
+    shard_over: ShardOver = ShardOver.AUTO
+    """With `sharded`: over all processes, or over those of a node with a copy on every node."""
     align: float = 0.0
     """Weight of the content generator's alignment with the store's features, 0.5 in REPA."""
     align_block: int = 8

@@ -1,13 +1,13 @@
 """One generator in training: its objective over all processes, optimizer and EMA weights."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from nvg.distributed import World, full_tensor, replicate, reshard_like, shard
+from nvg.distributed import World, full_tensor, reshard_like
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.generator import Generator, TrainingExample
@@ -17,6 +17,7 @@ from nvg.training.generator.config import REFERENCE_BATCH, GeneratorTraining
 from nvg.training.generator.objective import Objective
 from nvg.training.generator.repa import Aligner
 from nvg.training.optim import ema_update, optimizer_of, set_lr, wsd
+from nvg.training.parallel import replicate, shard, unreduced
 from nvg.training.recompute import recompute_blocks
 from nvg.training.snapshot import Snapshot, snapshot
 from nvg.weights import header_for, is_stored, load_weights
@@ -52,7 +53,7 @@ class GeneratorState:
             self.model, self.aligner, training.align, training.align_block
         )
         if training.sharded:
-            shard(objective, list(self.model.backbone.blocks), world)
+            shard(objective, list(self.model.backbone.blocks), world, training.shard_over)
             sharded = self.model.state_dict()
             self.ema = {n: reshard_like(value, sharded[n]) for n, value in self.ema.items()}
         if checkpoint:
@@ -70,7 +71,7 @@ class GeneratorState:
 
     def accumulate(self, example: TrainingExample, is_last: bool) -> None:
         """Add the gradient of one micro-batch; processes average theirs at the last one."""
-        with nullcontext() if is_last else self._no_sync():
+        with nullcontext() if is_last else unreduced(self.objective):
             terms = self.objective(example)
             (torch.stack(list(terms.values())).sum() / self.training.accumulate).backward()
         for name, value in terms.items():
@@ -126,11 +127,6 @@ class GeneratorState:
             f"{name}{suffix}.safetensors": snapshot(state, self.world, sharded, header)
             for suffix, (state, header) in parts.items()
         }
-
-    def _no_sync(self) -> AbstractContextManager[None]:
-        """Gradients stay in this process; FSDP2 sums reduced ones, correct but not the cheapest."""
-        no_sync: AbstractContextManager[None] = getattr(self.objective, "no_sync", nullcontext)()
-        return no_sync
 
     def _load_weights(self, directory: Path, class_rows: Sequence[int] | None) -> None:
         plain, ema = (directory / f"{self.part.value}{s}.safetensors" for s in ("", "-ema"))

@@ -162,4 +162,4 @@ def _half_of(path: Path, rank: int) -> Snapshot:
             entries[name] = {"shape": list(value.shape), "dtype": DTYPES[value.dtype]}
             entries[name]["rows"] = [first, end]
     header = {} if "optimizer" in path.name else read_header(path)
-    return Snapshot(tensors, header, entries)
+    return Snapshot(tensors, header, entries, is_sharded=True)

@@ -1,5 +1,5 @@
-"""One of two processes that shard a generator: see test_sharded_checkpoint.py and
-tests/nvg/test_distributed_precision.py.
+"""One of several processes that shard a generator: see test_sharded_checkpoint.py,
+test_parallel.py and tests/nvg/test_distributed_precision.py.
 """
 
 import json
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor.debug import CommDebugMode
 
-from nvg.distributed import World, full_state, joined, replicate, shard
+from nvg.distributed import World, full_state, joined
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
@@ -20,6 +21,7 @@ from nvg.training.checkpoint import Checkpoints, optimizer_tensors
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
+from nvg.training.parallel import replicate, shard
 from tests.nvg.generator.makers import CHANNELS, CODES, make_shape, randomize
 from tests.nvg.quantizer.makers import quantizer_case
 from tests.nvg.training.makers import differing, random_sequences
@@ -85,7 +87,7 @@ def precision(world: World) -> dict[str, Any]:
             randomize(model)
             example, wrapped = example_of(part, model, world.rank), Autocast(model)
             if kind == "fsdp":
-                shard(wrapped, list(model.backbone.blocks), world, torch.bfloat16)
+                shard(wrapped, list(model.backbone.blocks), world, kind=torch.bfloat16)
             seen = watched(model)
             outer = replicate(wrapped, world) if kind == "ddp" else wrapped
             loss = outer(example)
@@ -121,6 +123,48 @@ def trained(world: World, sharded: bool, checkpoint: Path | None = None) -> Gene
     return state
 
 
+def nodes(world: World, folder: Path) -> dict[str, Any]:
+    """Two steps of two micro-batches, replicated and sharded within nodes; also in bfloat16.
+
+    Saves the sharded one as step 2, and whole as reference.safetensors.
+    """
+    found: dict[str, Any] = {}
+    for name, sharded in (("ddp", False), ("hsdp", True)):
+        torch.manual_seed(0)
+        training = GeneratorTraining(sharded=sharded, accumulate=2, lr=0.01, warmup=1)
+        shape = make_shape(transformer=WIDER)
+        state = GeneratorState(GeneratorKind.CONTENT, shape, training, world)
+        losses, messages = [], []
+        for step in range(2):
+            for micro in range(2):
+                seed = world.size * (2 * step + micro) + world.rank
+                with CommDebugMode() as sent:
+                    example = example_of(GeneratorKind.CONTENT, state.model, seed)
+                    state.accumulate(example, micro == 1)
+                messages.append(_reductions(sent))
+            losses.append({key: float(value) for key, value in state.update(step).items()})
+        found[name] = {"losses": losses, "reductions": messages}
+        whole = contents(state)
+        if world.is_main:
+            save_file(whole, folder / f"{name}.safetensors")
+    checkpoints = Checkpoints(folder)
+    checkpoints.begin(2, state.files(), {}, world=world)
+    checkpoints.wait()
+    files = state.files()["content.safetensors"]
+    weight = state.model.state_dict()["backbone.blocks.0.linear_in.weight"]
+    return found | {
+        "mesh": list(weight.device_mesh.shape),
+        "rows": [len(weight.to_local()), len(weight)],
+        "written": len(files.tensors),
+        "precision": precision(world),
+    }
+
+
+def _reductions(sent: CommDebugMode) -> int:
+    """How many messages that add gradients up."""
+    return sum(n for kind, n in sent.get_comm_counts().items() if "reduce" in str(kind))
+
+
 def contents(state: GeneratorState) -> dict[str, Tensor]:
     """Weights, EMA weights and optimizer state, gathered; collective."""
     parts = {"w": state.model.state_dict(), "e": state.ema, "o": optimizer_tensors(state.optimizer)}
@@ -154,4 +198,5 @@ if __name__ == "__main__":
     with joined() as here:
         cases: dict[str, Callable[..., dict[str, Any]]]
         cases = {"precision": precision, "checkpoint": checkpoint, "write": write, "read": read}
+        cases["nodes"] = nodes
         print(json.dumps(cases[sys.argv[1]](here, *map(Path, sys.argv[2:]))))

@@ -62,6 +62,8 @@ def test_processes_share_what_is_sharded() -> None:
     shared = SMALL.sharded(4)
     assert shared.fixed == SMALL.fixed / 4
     assert shared.activations == SMALL.activations
+    summed = SMALL.sharded(4, accumulate=2)
+    assert summed.fixed == shared.fixed + SMALL.gradients * 3 / 4  # whole until the last one
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is in hand")

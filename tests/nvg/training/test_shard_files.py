@@ -21,7 +21,7 @@ def shard(first: int, end: int) -> dict[str, Snapshot]:
     """Rows of the table."""
     entry = {"shape": [5, 2], "dtype": "F32", "rows": (first, end)}
     rows = TABLE[first:end].clone()
-    return {"a.safetensors": Snapshot({"table": rows}, {"config": 1}, {"table": entry})}
+    return {"a.safetensors": Snapshot({"table": rows}, {"config": 1}, {"table": entry}, True)}
 
 
 def test_the_main_process_waits_for_all_and_writes_the_index(tmp_path: Path) -> None:
@@ -35,6 +35,18 @@ def test_the_main_process_waits_for_all_and_writes_the_index(tmp_path: Path) -> 
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [*(f"a.shard-{n}-of-2.safetensors" for n in range(2)), "shards.json"]
     late.join()
+
+
+def test_a_process_without_rows_writes_its_note_alone(tmp_path: Path) -> None:
+    """As one of another node, whose rows are copies; the main process waits for it all the same."""
+    write_shards(tmp_path, shard(0, 5), WORLDS[0])
+    write_shards(tmp_path, {"a.safetensors": Snapshot({}, is_sharded=True)}, WORLDS[1])
+    assert (tmp_path / "written-1.json").exists()
+    join_shards(tmp_path, WORLDS[0], Deadline())
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.shard-0-of-2.safetensors", "shards.json"]
+    with opened(tmp_path / "a.safetensors") as stored:
+        assert torch.equal(stored.read("table"), TABLE)
 
 
 @pytest.mark.parametrize("fault", ["gone", "short"])
