@@ -28,7 +28,7 @@ from cli.options import (
 )
 from cli.sample import sample
 from cli.train import train
-from nvg.errors import InputError, WorkError, speaker
+from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, speaker
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
@@ -40,10 +40,10 @@ class Verbs(TyperGroup):
         show_log()
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            code, line = 2, str(error)
-        except WorkError as error:
-            code, line = 1, str(error)
+        except (InputError, WorkError) as error:
+            code, line = exit_code(error), str(error)
+        except ElsewhereError as error:
+            raise typer.Exit(error.code) from None
         except BrokenPipeError:  # a reader such as `head` has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return None

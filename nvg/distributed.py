@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from nvg.errors import InputError
+from nvg.errors import ElsewhereError, InputError, WorkError, exit_code
 
 log = logging.getLogger("nvg")
 
 Value = TypeVar("Value")
 
-TIMEOUT = timedelta(minutes=30)  # a store that is preloaded by one process keeps the others waiting
+MINUTES = 30.0  # a store that is preloaded by one process keeps the others waiting
+MINUTES_NAME = "NVG_TIMEOUT_MINUTES"
+LOST = ("Connection closed by peer", "Connection reset by peer", "Timed out", "timed out", "NCCL")
 BUCKET_BYTES = 64 << 20  # of one message: large enough for the wire, small beside the gradients
 
 
@@ -104,6 +106,25 @@ class World:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """An InputError or WorkError of any process inside ends all of them together; collective.
+
+        The first that has one raises it, the others raise ElsewhereError: it is told once, and
+        nobody waits for a process that was refused.
+        """
+        failed: InputError | WorkError | None = None
+        try:
+            yield
+        except (InputError, WorkError) as error:
+            failed = error
+        told = self.gather((str(failed), exit_code(failed)) if failed else None)
+        first = next((rank for rank, each in enumerate(told) if each), None)
+        if failed and first == self.rank:
+            raise failed
+        if first is not None:
+            raise ElsewhereError(*(told[first] or ("", 1))) from failed
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
@@ -120,6 +141,18 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
             waiting = by_dtype.setdefault(tensor.dtype, [])
         waiting.append(tensor)
     yield from by_dtype.values()
+
+
+def timeout() -> timedelta:
+    """How long a process waits for the others, NVG_TIMEOUT_MINUTES; InputError for no such time."""
+    text = os.environ.get(MINUTES_NAME) or str(MINUTES)
+    try:
+        found = timedelta(minutes=float(text))
+    except (ValueError, OverflowError):
+        found = timedelta(0)
+    if found <= timedelta(0):
+        raise InputError(f"{MINUTES_NAME} must be a number of minutes above 0, not {text}")
+    return found
 
 
 def default_device() -> torch.device:
@@ -148,10 +181,18 @@ def joined() -> Iterator[World]:
     try:
         if dist.is_initialized():
             on_gpu = device.type == "cuda" and dist.get_world_size() > 1
-            host = dist.new_group(backend="gloo", timeout=TIMEOUT) if on_gpu else None
+            host = dist.new_group(backend="gloo", timeout=timeout()) if on_gpu else None
             yield World(dist.get_rank(), dist.get_world_size(), device, host)
         else:
             yield World(0, 1, device)
+    except RuntimeError as error:
+        if isinstance(error, WorkError) or not any(word in str(error) for word in LOST):
+            raise
+        line = str(error).strip().splitlines()[0]
+        raise WorkError(
+            f"another process ended, or did not answer within {timeout().total_seconds() / 60:g} "
+            f"minutes ({MINUTES_NAME}): see its line, then go on with --resume ({line})"
+        ) from error
     finally:
         if entered:
             dist.destroy_process_group()
@@ -163,10 +204,10 @@ def _enter(backend: str) -> None:
     Under a name of its own after each restart by torchrun, whose store still has the addresses of
     the processes before: one that is restarted early would call those.
     """
-    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    store, rank, size = next(rendezvous("env://", timeout=timeout()))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     named = PrefixStore(f"attempt-{attempt}", store)
-    dist.init_process_group(backend, timeout=TIMEOUT, store=named, rank=rank, world_size=size)
+    dist.init_process_group(backend, timeout=timeout(), store=named, rank=rank, world_size=size)
 
 
 def _tell_of_others(given: dict[str, str]) -> None:
@@ -194,19 +235,6 @@ def full_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def full_state(state: Mapping[str, Tensor], kept: bool = True) -> dict[str, Tensor]:
-    """Every tensor gathered and moved to the CPU, one after another; collective.
-
-    A process that does not keep them drops each at once and gets none.
-    """
-    found = {}
-    for name, value in state.items():
-        full = full_tensor(value)
-        if kept:
-            found[name] = full.detach().cpu()
-    return found
 
 
 def reshard_like(tensor: Tensor, sharded: Tensor) -> Tensor:

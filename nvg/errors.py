@@ -18,6 +18,20 @@ class WorkError(RuntimeError):
     """
 
 
+class ElsewhereError(Exception):
+    """The error of another process, which tells it for all; this one ends without a word."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+        """Exit code of the command line."""
+
+
+def exit_code(error: InputError | WorkError) -> int:
+    """What the command line exits with: 2 for unusable input, 1 for work that failed."""
+    return 2 if isinstance(error, InputError) else 1
+
+
 def rank() -> int:
     """The number of this process among those that work together; 0 for one that is alone."""
     return int(os.environ.get("RANK", "0")) if _processes() > 1 else 0

@@ -8,16 +8,20 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import nvg
 import pipeline
+from nvg.distributed import timeout
 from nvg.errors import InputError, WorkError
 
+log = logging.getLogger("nvg")
+
 LISTENER_SECONDS = 10.0
+SPILLING_SECONDS = 30.0  # between two looks whether the object store spills
 NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's error message in it
 RESTARTS = 3  # of all workers of a training run, and of an actor
 WAITING = 2  # tasks of each actor that are begun or done, and not yet asked for
@@ -55,6 +59,44 @@ def start_ray(address: str | None) -> tuple[int, int]:
     return int(found["CPU"]), int(found.get("GPU", 0))
 
 
+def spilled_bytes() -> int:
+    """Bytes that the object stores of the cluster have written to disks since they began."""
+    import ray
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
+
+
+class Spilling:
+    """Says once, in one line, that the object stores write to disks because they are full."""
+
+    def __init__(self, spilled: Callable[[], int]) -> None:
+        self.spilled, self.at, self.said = spilled, time.monotonic(), False
+        self.before = self._bytes()
+
+    def look(self, now: bool = False) -> None:
+        """Ask the cluster where it is time to, or `now`; costs nothing else."""
+        if self.said or not (now or time.monotonic() - self.at > SPILLING_SECONDS):
+            return
+        self.at = time.monotonic()
+        if (found := self._bytes() - self.before) > 0:
+            self.said = True
+            log.warning(
+                "Ray's object store is full and has written %.1f GB to disk: decoding is quicker "
+                "than encoding or writing; lower tokenize.chunk_rows, or start the nodes with more "
+                "--object-store-memory",
+                found / 1e9,
+            )
+
+    def _bytes(self) -> int:
+        """0 where Ray does not tell: this is a remark only, and the call is none of its public."""
+        try:
+            return self.spilled()
+        except Exception:
+            return 0
+
+
 def require_listener(address: str | None) -> None:
     """InputError when nothing listens at HOST:PORT: Ray would try for minutes."""
     address = address or os.environ.get("RAY_ADDRESS")
@@ -84,7 +126,9 @@ def train_on_ray(
     trainer = TorchTrainer(
         worker,
         train_loop_config=job,
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        torch_config=TorchConfig(
+            backend="nccl" if gpus else "gloo", timeout_s=int(timeout().total_seconds())
+        ),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
         run_config=RunConfig(
             name=f"nvg-{os.getpid()}",
@@ -152,6 +196,10 @@ class Actors:
     def agree(self, value: Task) -> Task:
         """There is no other."""
         return value
+
+    def agreed(self) -> AbstractContextManager[None]:
+        """Actors tell this process their errors."""
+        return nullcontext()
 
 
 def _result(reference: Any) -> Any:

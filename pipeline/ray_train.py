@@ -5,7 +5,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from nvg.errors import InputError, WorkError, speaker
+from nvg.errors import ElsewhereError, InputError, WorkError, speaker
 from nvg.store import open_store
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.training.run_dir import Run
@@ -107,5 +107,6 @@ def _in_worker(job: Job, fit: Callable[[Path, bool], object]) -> None:
         refused.write_text(f"{speaker()}{error}")
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
+        is_ours = isinstance(error, (WorkError, ElsewhereError))
+        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
         raise WorkError(f"{speaker()}{reason}") from error

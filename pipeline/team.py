@@ -6,7 +6,7 @@ comes of them does not depend on the number of processes.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
@@ -42,6 +42,9 @@ class Team(Protocol[State_co]):
     def agree(self, value: Task) -> Task:
         """The main process's value, in all."""
 
+    def agreed(self) -> AbstractContextManager[None]:
+        """An error of the input of any process inside ends all, see `World.agreed`."""
+
 
 @dataclass(frozen=True)
 class Processes(Generic[State]):
@@ -61,8 +64,9 @@ class Processes(Generic[State]):
         return self.world.is_main
 
     def prepare(self) -> None:
-        """Open the state of this process."""
-        _ = self.state
+        """Open the state of this process; an error of one ends all."""
+        with self.world.agreed():
+            _ = self.state
 
     def map(self, work: Callable[[State, Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """In rounds: every process does one task, then the main one gets them all."""
@@ -74,6 +78,10 @@ class Processes(Generic[State]):
     def agree(self, value: Task) -> Task:
         """The main process's value, in all."""
         return self.world.agree(value)
+
+    def agreed(self) -> AbstractContextManager[None]:
+        """Of this process and those beside it."""
+        return self.world.agreed()
 
 
 @contextmanager

@@ -50,15 +50,17 @@ def fit_autoencoder(
     """
     with ExitStack() as held:
         world = held.enter_context(joined())
-        opened = open_images(recipe)
-        rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
+        with world.agreed():
+            opened = open_images(recipe)
+            rows, kept = split_rows(opened.source.rows, recipe.data.heldout)
+            warnings = require_size("autoencoder", recipe.autoencoder.train, len(rows))
+            if world.is_main:
+                held.enter_context(run_lock(out, ["autoencoder"], lock_seconds))
+            run = autoencoder_run(recipe, out, resume or not world.is_main, world.is_main)
+        for line in warnings:
+            log.warning("%s", line)
         images = _training_images(opened.center_crops(rows), recipe.autoencoder.train)
         heldout = opened.center_crops(kept) if kept else None
-        for line in require_size("autoencoder", recipe.autoencoder.train, len(rows)):
-            log.warning("%s", line)
-        if world.is_main:
-            held.enter_context(run_lock(out, ["autoencoder"], lock_seconds))
-        run = autoencoder_run(recipe, out, resume or not world.is_main, world.is_main)
         model, training = recipe.autoencoder.model, recipe.autoencoder.train
         measures = train_autoencoder(model, training, images, heldout, run, start_from, world)
         skipped = {
@@ -116,16 +118,17 @@ def fit_generator(
     parts = parts_named(only)
     with ExitStack() as held:
         world = held.enter_context(joined())
-        store = open_store(store_path)
-        store.require_finished()
-        if world.is_main:
-            held.enter_context(run_lock(out, parts, lock_seconds))
-        start_from = start_of(recipe, store, parts, out, start_from)
-        goes_on = resume or not world.is_main
-        run = Run(out, recipe, goes_on, ("generator",), only or "", writes=world.is_main)
-        preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
         training = recipe.generator.train
-        warnings = require_size("generator", training, store.count(Split.TRAIN))
+        with world.agreed():
+            store = open_store(store_path)
+            store.require_finished()
+            if world.is_main:
+                held.enter_context(run_lock(out, parts, lock_seconds))
+            start_from = start_of(recipe, store, parts, out, start_from)
+            goes_on = resume or not world.is_main
+            run = Run(out, recipe, goes_on, ("generator",), only or "", writes=world.is_main)
+            warnings = require_size("generator", training, store.count(Split.TRAIN))
+        preview = preview_writer(recipe, out, run) if len(parts) == len(GeneratorKind) else None
         for line in warnings if world.is_main else ():
             log.warning("%s", line)
         if preview and training.sample_every and world.is_main:

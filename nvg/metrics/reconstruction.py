@@ -3,8 +3,9 @@
 Legend: B image of a batch, S stage, V code, T token.
 """
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nvg.distributed import World
 from nvg.precision import Part, numbers
 from nvg.quantizer.usage import stage_entropy, stage_hits, stage_usage
 from nvg.tokenizer.autoencoder import Autoencoder, from_pixels, to_pixels
@@ -68,11 +70,25 @@ class Sums:
 
 def reconstruction_metrics(model: Autoencoder, images: Images) -> Reconstruction:
     """Measure `model` on all of `images`."""
-    batches = (
-        rebuild(model, images, np.arange(start, min(start + BATCH, len(images)))).sums
-        for start in range(0, len(images), BATCH)
-    )
-    return measures_of(batches)
+    return measures_of(_sums(model, images, 0, 1))
+
+
+def shared_metrics(model: Autoencoder, images: Images, world: World) -> Reconstruction | None:
+    """The same by all processes of a world, which hold the same model; None in all but the main.
+
+    They take batches in turn, and sums are added in the order of the batches: the measures do not
+    depend on the number of processes. Collective.
+    """
+    found = world.collect(list(_sums(model, images, world.rank, world.size)))
+    rounds = itertools.zip_longest(*found)
+    ordered = [sums for each in rounds for sums in each if sums is not None]
+    return measures_of(ordered) if world.is_main else None
+
+
+def _sums(model: Autoencoder, images: Images, first: int, every: int) -> "Iterator[Sums]":
+    """Of one batch in `every`, from batch `first` on."""
+    for start in range(first * BATCH, len(images), every * BATCH):
+        yield rebuild(model, images, np.arange(start, min(start + BATCH, len(images)))).sums
 
 
 @torch.no_grad()

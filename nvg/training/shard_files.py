@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nvg.distributed import TIMEOUT, World
+from nvg.distributed import World, timeout
 from nvg.errors import WorkError
 from nvg.files import json_bytes, write_atomic
 from nvg.training.snapshot import Snapshot
@@ -25,7 +25,7 @@ POLL = 0.05  # seconds between two looks for the files of the other processes
 class Deadline:
     """When to stop waiting for other processes, on the clock `time.monotonic`."""
 
-    at: float = field(default_factory=lambda: time.monotonic() + TIMEOUT.total_seconds())
+    at: float = field(default_factory=lambda: time.monotonic() + timeout().total_seconds())
 
     def shorten(self, seconds: float) -> None:
         """Wait for so many seconds more at most."""

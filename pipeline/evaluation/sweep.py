@@ -74,7 +74,8 @@ def _measure(
 ) -> dict[str, Any]:
     """The results by identity, those that are not in RESULTS measured and written there."""
     is_main = evaluation.team.is_main
-    kept = read_results(folder / RESULTS) if is_main else []
+    with evaluation.team.agreed():
+        kept = read_results(folder / RESULTS) if is_main else []
     names = _identities(evaluation, combinations) if is_main else []
     done = {record["identity"]: record["result"] for record in kept}
     before = sum(name in done for name in names)

@@ -118,6 +118,10 @@ class TokenizeConfig:
     """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
     precision: EncoderPrecision = EncoderPrecision.FP32
     """Of the encoder alone: structure and tokens are found in exact float32."""
+    encoders: int = 0
+    """Most encoders of a pass on Ray; 0 for as many as the cluster has room for."""
+    encoders_per_gpu: int = 0
+    """How many share a GPU on Ray; 0 for as many as its memory and the CPU cores allow."""
     features: FeaturesConfig | None = None
 
     def __post_init__(self) -> None:
@@ -127,6 +131,9 @@ class TokenizeConfig:
             raise ValueError("views must name at least one view, each once (random crops excepted)")
         if not 1 <= self.resize <= 4:
             raise ValueError(f"resize must be between 1 and 4, not {self.resize}")
+        for name in ("encoders", "encoders_per_gpu"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
 
 
 ABSENT: Any = None

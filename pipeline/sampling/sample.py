@@ -71,7 +71,8 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
         team = stack.enter_context(
             open_team(partial(open_job, job), options.workers, options.address)
         )
-        record = _record(job) if team.is_main and options.folder else None
+        with team.agreed():
+            record = _record(job) if team.is_main and options.folder else None
         for line in warnings if team.is_main else ():
             log.warning("%s", line)
         team.prepare()

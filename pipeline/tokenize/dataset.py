@@ -90,8 +90,7 @@ def tokenize_dataset(
                 log.info(BEGUN_BEFORE, out)
             threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
             decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
-            size, precision = recipe.tokenize.batch_size, recipe.tokenize.precision
-            steps = Steps(decode, tokenizer.absolute(), size, out, features, precision)
+            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize, out, features)
             tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
             work = _run_tasks(steps, store, tasks, engine, address)
             store.finish()

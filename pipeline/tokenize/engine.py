@@ -7,8 +7,15 @@ from enum import StrEnum
 from pipeline.cluster import start_ray
 from pipeline.images.blocks import Block
 from pipeline.tokenize.chunk import commit_chunk
+from pipeline.tokenize.encoders import fed_encoders
 from pipeline.tokenize.plan import ChunkTask
-from pipeline.tokenize.ray_steps import Steps, ray_on_cpus, ray_on_gpus
+from pipeline.tokenize.ray_steps import (
+    Pool,
+    Steps,
+    ray_on_cpus,
+    ray_on_gpus,
+    room_of_an_encoder,
+)
 from pipeline.tokenize.report import Work
 
 
@@ -26,10 +33,30 @@ def run_chunks(
     if engine is Engine.INLINE:
         return Work(engine.value, "1 process"), _inline(steps, tasks)
     cpus, gpus = start_ray(address)
-    workers = min(gpus or cpus, len(tasks))
-    resources = f"{workers} encoders on {cpus} CPUs and {gpus} GPUs"
+    pool, said = encoder_pool(steps, len(tasks), cpus, gpus)
+    resources = f"{pool.size} encoders on {cpus} CPUs and {gpus} GPUs{said}"
     chunks = ray_on_gpus if gpus else ray_on_cpus
-    return Work(engine.value, resources), chunks(steps, tasks, workers, cpus)
+    return Work(engine.value, resources), chunks(steps, tasks, pool)
+
+
+def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, str]:
+    """The encoders of a cluster for so many chunks, and what is said of those that share a GPU.
+
+    What an encoder takes of a GPU is measured, where several would have cores and chunks enough.
+    """
+    asked = steps.config
+    most = min(asked.encoders or tasks, tasks)
+    each, said = asked.encoders_per_gpu or 1, ""
+    if (
+        gpus
+        and not asked.encoders_per_gpu
+        and most > gpus
+        and (fed := fed_encoders(cpus, gpus)) > 1
+    ):
+        room = room_of_an_encoder(steps)
+        each, said = (room.encoders(fed), f": {room}") if room else (1, "")
+    said = f", {each} a GPU{said}" if each > 1 or said else ""
+    return Pool(cpus, min(gpus * each or cpus, most), most, each), said
 
 
 def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:

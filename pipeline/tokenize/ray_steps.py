@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from nvg.precision import EncoderPrecision
+from pipeline.cluster import Spilling, spilled_bytes
 from pipeline.images.blocks import Block
+from pipeline.recipe import TokenizeConfig
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
+from pipeline.tokenize.encoders import Room, measured_room
 from pipeline.tokenize.features import FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
@@ -31,16 +33,26 @@ class Steps:
 
     decode: ChunkDecoder
     tokenizer: Path
-    batch_size: int
+    config: TokenizeConfig
     store_path: str
     features: FeatureJob | None = None
-    precision: EncoderPrecision = EncoderPrecision.FP32
 
     def encoder(self, threads: int | None = None) -> ChunkTokenizer:
         """The encoder of one process."""
+        asked = self.config
         return ChunkTokenizer(
-            self.tokenizer, self.batch_size, threads, self.features, self.precision
+            self.tokenizer, asked.batch_size, threads, self.features, asked.precision
         )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Encoders on a cluster of so many cores: at the beginning, and at most."""
+
+    cpus: int
+    size: int
+    most: int
+    per_gpu: int = 1
 
 
 class Step(ABC):
@@ -123,33 +135,56 @@ def portable(error: Exception) -> Exception:
     return error
 
 
-def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], workers: int, _cpus: int) -> Iterator[Block]:
-    """One actor per core does all steps of a chunk: pixels and tokens stay in its process."""
+def room_of_an_encoder(steps: Steps) -> Room | None:
+    """Measured in a worker that has a GPU of the cluster for itself."""
     import ray
 
-    actors = ray.data.ActorPoolStrategy(size=workers)
+    views = len(steps.decode.images.crops.names())
+
+    def measure() -> Room | None:
+        return measured_room(steps.encoder(), views)
+
+    found: Room | None = ray.get(ray.remote(num_gpus=1, max_calls=1)(measure).remote())
+    return found
+
+
+def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Block]:
+    """One actor per core does all steps of a chunk: pixels and tokens stay in its process."""
     counts = _task_rows(tasks).map_batches(
-        WholeChunk, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_cpus=1
+        WholeChunk,
+        fn_constructor_args=(steps,),
+        batch_size=1,
+        compute=encoder_actors(pool),
+        num_cpus=1,
     )
     return _results(counts)
 
 
-def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], workers: int, cpus: int) -> Iterator[Block]:
-    """Decode tasks -> one encoder actor per GPU -> commit tasks; a block stays one chunk.
+def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Block]:
+    """Decode tasks -> encoder actors -> commit tasks; a block stays one chunk.
 
-    Ray holds decoding back while its object store is full of pixels that no encoder has taken.
+    Ray holds decoding back while its object store is full of pixels that no encoder has taken, and
+    gives an encoder first those that lie on its node.
     """
     import ray
 
-    actors = ray.data.ActorPoolStrategy(size=workers)
-    committers = ray.data.TaskPoolStrategy(size=max(1, cpus // 4))
+    committers = ray.data.TaskPoolStrategy(size=max(1, pool.cpus // 4))
+    share = int(10_000 / pool.per_gpu) / 10_000  # Ray counts in such parts
+    encoder: dict[str, Any] = {"compute": encoder_actors(pool), "num_gpus": share}
     counts = (
         _task_rows(tasks)
         .map_batches(Decode(steps), batch_size=1, num_cpus=1)
-        .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, compute=actors, num_gpus=1)
+        .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, **encoder)
         .map_batches(Commit(steps), batch_size=1, num_cpus=1, compute=committers)
     )
     return _results(counts)
+
+
+def encoder_actors(pool: Pool) -> Any:
+    """Ray starts encoders on nodes that join, and ends some that wait for work."""
+    import ray
+
+    return ray.data.ActorPoolStrategy(min_size=1, initial_size=pool.size, max_size=pool.most)
 
 
 def _task_rows(tasks: list[ChunkTask]) -> Any:
@@ -164,8 +199,11 @@ def _task_rows(tasks: list[ChunkTask]) -> Any:
 def _results(counts: Any) -> Iterator[Block]:
     """The counts as they arrive; an error of a worker is raised here."""
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
+    spilling = Spilling(spilled_bytes)
     for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
         found = unpacked(row)
         if isinstance(found, Exception):
             raise found
+        spilling.look()
         yield found
+    spilling.look(now=True)

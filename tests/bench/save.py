@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from nvg.distributed import World, full_state, joined
+from nvg.distributed import World, joined
 from nvg.files import write_atomic
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, TransformerConfig
@@ -25,6 +25,7 @@ from nvg.training.generator.state import GeneratorState
 from pipeline.recipe.presets import PRESETS
 from tests.bench.measure import machine
 from tests.nvg.generator.makers import make_shape
+from tests.nvg.training.makers import full_state
 from tests.processes import outputs, start_processes
 
 SIZE = TransformerConfig(depth=8, width=640, heads=10)

@@ -113,7 +113,7 @@ def _steady(recipe: Recipe, tokenizer: Path, out: str, engine: Engine) -> float:
     plan = plan_rows(recipe.data.heldout, images.source)
     prepare_store(out, make_manifest(recipe, images, model, plan), model, resume=False)
     decode = ChunkDecoder(images, plan.classes)
-    steps = Steps(decode, tokenizer, recipe.tokenize.batch_size, out)
+    steps = Steps(decode, tokenizer, recipe.tokenize, out)
     tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
     _, counted = run_chunks(steps, tasks, engine, None)
     done = [(time.perf_counter(), int(counts["rows"].sum())) for counts in counted]

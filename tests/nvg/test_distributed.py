@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from nvg.distributed import World, full_tensor, joined, reshard_like
-from nvg.errors import InputError
+from nvg.distributed import MINUTES_NAME, World, full_tensor, joined, reshard_like, timeout
+from nvg.errors import ElsewhereError, InputError, WorkError
 from nvg.store import Store
 from tests.nvg.training.makers import require_same, training_case
 from tests.processes import run_verb
@@ -66,6 +67,75 @@ def test_one_process_is_a_world_of_its_own() -> None:
         world.wait()
     assert not torch.distributed.is_initialized()
     assert World(1, 2, torch.device("cpu")).is_main is False
+
+
+def failing(rank: int, error: Exception | None, others: list[Any]) -> None:
+    """What rank `rank` of three raises, where the others tell what is in their places."""
+
+    class Told(World):
+        def gather(self, value: Any) -> list[Any]:
+            return [*others[:rank], value, *others[rank:]]
+
+    with Told(rank, 3, torch.device("cpu")).agreed():
+        if error:
+            raise error
+
+
+def test_an_error_of_one_process_ends_all_and_is_told_once() -> None:
+    """The first that has one raises it; the others end with its exit code and its words."""
+    failing(0, None, [None, None])
+    with pytest.raises(WorkError, match="disk"):
+        failing(1, WorkError("disk"), [None, None])
+    with pytest.raises(WorkError, match="disk"):
+        failing(0, WorkError("disk"), [("lock", 2), None])
+    for rank, error in ((2, None), (2, InputError("lock")), (0, None)):
+        with pytest.raises(ElsewhereError, match="lock") as caught:
+            failing(rank, error, [None, ("lock", 2)])
+        assert caught.value.code == 2
+    with pytest.raises(KeyError):  # no error of the input: nothing is asked of others
+        failing(0, KeyError("bug"), [("lock", 2), None])
+
+
+def test_one_process_has_its_own_errors() -> None:
+    """As they are."""
+    with pytest.raises(InputError, match="no store"), World(0, 1, torch.device("cpu")).agreed():
+        raise InputError("no store")
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "soon", "nan", "1e99"])
+def test_the_time_to_wait_is_read_strictly(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Half an hour by default; otherwise minutes, and nothing that is no such time."""
+    monkeypatch.delenv(MINUTES_NAME, raising=False)
+    assert timeout().total_seconds() == 1800
+    monkeypatch.setenv(MINUTES_NAME, "0.5")
+    assert timeout().total_seconds() == 30
+    monkeypatch.setenv(MINUTES_NAME, text)
+    with pytest.raises(InputError, match=f"NVG_TIMEOUT_MINUTES must be .*, not {text}"):
+        timeout()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[../gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:5",
+        "[../gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv",
+        "NCCL Error 6: remote process exited or there was a network error",
+    ],
+)
+def test_a_process_that_is_gone_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """What the library said stands at its end; other errors stay as they are."""
+    monkeypatch.setenv(MINUTES_NAME, "2")
+    with (
+        pytest.raises(WorkError, match=r"within 2 minutes.*--resume \(") as caught,
+        joined(),
+    ):
+        raise RuntimeError(f"{line}\nException raised from somewhere")
+    assert str(caught.value).endswith(f"({line})")
+    for error in (RuntimeError("shapes differ"), WorkError("NCCL of ours")):
+        with pytest.raises(type(error), match=str(error)), joined():
+            raise error
 
 
 def test_plain_tensors_stay_as_they_are() -> None:

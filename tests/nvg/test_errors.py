@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from nvg.config import ConfigError
-from nvg.errors import InputError, rank, speaker
+from nvg.errors import InputError, WorkError, exit_code, rank, speaker
 from nvg.store.format import StoreError
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError
@@ -20,6 +20,11 @@ def test_every_error_of_the_user_is_an_input_error(kind: type[Exception]) -> Non
     """The command line catches InputError; Python callers may catch ValueError."""
     assert issubclass(kind, InputError)
     assert issubclass(kind, ValueError)
+
+
+def test_unusable_input_and_failed_work_have_codes_of_their_own() -> None:
+    """2 and 1, on the command line and between processes."""
+    assert [exit_code(error) for error in (InputError(), WorkError())] == [2, 1]
 
 
 def test_a_process_alone_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:

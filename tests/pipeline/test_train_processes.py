@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ import psutil
 import pytest
 
 from nvg.config import dump
+from nvg.training.run_lock import run_lock
 from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder
 from tests.makers import recipe_over
 from tests.nvg.training.makers import require_same_autoencoder
+from tests.nvg.training.processes import start_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30  # enough to be killed in between
@@ -90,3 +93,19 @@ def test_an_error_says_whose_it_is(tmp_path: Path) -> None:
     assert launcher.returncode != 0
     wanted = r"nvgctl: rank [01] of 2 on \S+: a step has 1 images for 2 processes: start at most 1"
     assert re.search(wanted, errors)
+
+
+@pytest.mark.slow
+def test_a_main_process_that_is_refused_ends_all(tmp_path: Path) -> None:
+    """No launcher ends the others: each ends by itself with exit code 2, and one line is told."""
+    dump(many_steps(tmp_path), tmp_path / "recipe.toml")
+    out = tmp_path / "run"
+    verb = ["train", "autoencoder", str(tmp_path / "recipe.toml"), "--out", str(out)]
+    with run_lock(out, ["autoencoder"]):
+        started = start_processes(3, "cli.app", *verb)
+        errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [2, 2, 2]
+    lines = [line for text in errors for line in text.splitlines() if "nvgctl:" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"nvgctl: rank 0 of 3 on {socket.gethostname()}: {out} is being")
+    assert not (out / "config.toml").exists()

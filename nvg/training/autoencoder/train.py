@@ -6,7 +6,7 @@ import torch
 
 from nvg.distributed import World, default_device
 from nvg.files import write_atomic
-from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
+from nvg.metrics.reconstruction import Reconstruction, shared_metrics
 from nvg.seeding import step_seed
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
@@ -38,7 +38,7 @@ def train_autoencoder(
     world = world or World(0, 1, default_device())
     _require_enough(min(training.batch_size, len(images)), world)
     torch.manual_seed(step_seed(training.seed, -1))
-    validation = Validation(heldout if heldout else images, run)
+    validation = Validation(heldout if heldout else images, run, world)
     trainer = AutoencoderTrainer(model_config, training, validation, world)
     start = run.start_step()
     with Prefetch(images, training, world) as fetch:
@@ -53,13 +53,13 @@ def train_autoencoder(
             run.log(step=0, codebook_init=training.codebook_init.value, stage_usage=usage)
         batches = map(fetch, range(start, training.steps))
         train_loop(run, training, start, batches, trainer, "autoencoder", world)
-    if not world.is_main:
-        return None
     model = trainer.ema_model()
-    write_atomic(run.directory / AUTOENCODER_FILE, weights_bytes(model.state_dict(), model_config))
+    if world.is_main:
+        weights = weights_bytes(model.state_dict(), model_config)
+        write_atomic(run.directory / AUTOENCODER_FILE, weights)
     if heldout is None or not len(heldout):
         return None
-    return reconstruction_metrics(model, heldout)
+    return shared_metrics(model, heldout, world)
 
 
 def _require_enough(images: int, world: World) -> None:

@@ -188,8 +188,8 @@ class AutoencoderTrainer(Task[list[ImageBatch]]):
         return ", ".join(keys[:MOST_NAMED]) or "unknown"
 
     def checkpointed(self, number: int) -> None:
-        """Validate the EMA weights where it is due."""
-        every = self.training.sample_every if self.world.is_main else 0
+        """Validate the EMA weights where it is due. Collective."""
+        every = self.training.sample_every
         if self.validation and every and number % every == 0:
             self.validation.look(self.ema_model(), number)
 

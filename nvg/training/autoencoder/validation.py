@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import torch
 
+from nvg.distributed import World
 from nvg.files import write_atomic
-from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
+from nvg.metrics.reconstruction import Reconstruction, shared_metrics
 from nvg.quantizer.residual import Layout
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, Images
@@ -22,12 +23,17 @@ MIN_PERPLEXITY = 0.02  # as a fraction of the attainable maximum: below, a stage
 class Validation:
     """Measures a model on the first images of a set."""
 
-    def __init__(self, images: Images, run: Run) -> None:
-        self.images, self.run = _First(images, MOST_IMAGES), run
+    def __init__(self, images: Images, run: Run, world: World) -> None:
+        self.images, self.run, self.world = _First(images, MOST_IMAGES), run, world
 
-    def look(self, model: Autoencoder, step: int) -> Reconstruction:
-        """Measure; log a line of metrics, save a picture in samples/, warn of a collapse."""
-        found = reconstruction_metrics(model, self.images)
+    def look(self, model: Autoencoder, step: int) -> Reconstruction | None:
+        """Measure; log a line of metrics, save a picture in samples/, warn of a collapse.
+
+        Processes share the images out, and the main one has the measures. Collective.
+        """
+        found = shared_metrics(model, self.images, self.world)
+        if found is None:
+            return None
         rounded = {
             name: [round(each, 5) for each in value] if isinstance(value, list) else value
             for name, value in vars(found).items()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from nvg.distributed import World, default_device, full_state
+from nvg.distributed import World, default_device
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer.granularity import load_quantizer
@@ -22,7 +22,7 @@ from nvg.training.generator.trainer import GeneratorTrainer, SampleCheckpoint, s
 from nvg.training.generator.validation import Validation
 from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run, RunError
-from nvg.weights import read_config, weights_bytes
+from nvg.weights import is_sharded, read_config, read_tensors, weights_bytes
 
 log = logging.getLogger("nvg")
 
@@ -90,10 +90,17 @@ def train_generator(
 
 
 def _save_weights(run: Run, states: list[GeneratorState], tokenizer: str) -> None:
-    """Weights and EMA weights of each generator, with the tokenizer they belong to."""
+    """Weights and EMA weights of each generator, with the tokenizer they belong to.
+
+    Those of a sharded network are read from the last checkpoint, which has just been written: no
+    process gathers them from the others.
+    """
+    if not run.writes:
+        return
+    last = run.checkpoints.path(run.start_step())
     for state in states:
         for suffix, weights in (("", state.model.state_dict()), ("-ema", state.ema)):
-            full = full_state(weights, run.writes)
-            if run.writes:
-                data = weights_bytes(full, state.shape, tokenizer=tokenizer)
-                write_atomic(run.directory / f"{state.part.value}{suffix}.safetensors", data)
+            name = f"{state.part.value}{suffix}.safetensors"
+            whole = read_tensors(last / name) if any(map(is_sharded, weights.values())) else weights
+            data = weights_bytes(whole, state.shape, tokenizer=tokenizer)
+            write_atomic(run.directory / name, data)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics
+from nvg.distributed import World
+from nvg.metrics import reconstruction
+from nvg.metrics.reconstruction import Reconstruction, reconstruction_metrics, shared_metrics
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
 from tests.nvg.tokenizer.makers import tiny_autoencoder
@@ -72,6 +74,24 @@ def test_measures_are_exact_float32() -> None:
     expected = measure(model, pixels)
     with torch.autocast("cpu", torch.bfloat16):
         assert measure(model, pixels) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_processes_share_the_images_out(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Each batch is measured once; the main process has what one has, to the bit."""
+    monkeypatch.setattr(reconstruction, "BATCH", 4)
+    model, images = tiny_autoencoder(), Kept(make_pixels(14))
+    taken: list[list[Any]] = []
+
+    class Told(World):
+        def collect(self, value: Any) -> list[Any]:
+            taken.append(value)
+            return taken[::-1] if self.is_main else []  # the last ranks came first
+
+    worlds = [Told(rank, size, torch.device("cpu")) for rank in range(size)]
+    found = [shared_metrics(model, images, world) for world in reversed(worlds)]
+    assert found == [None] * (size - 1) + [reconstruction_metrics(model, images)]
+    assert sorted(sums.images for own in taken for sums in own) == [2, 4, 4, 4]
 
 
 def test_stage_errors_are_means_over_the_images() -> None:

@@ -1,7 +1,7 @@
 """Images to train on, short runs, and what two runs are compared by."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from nvg.config import dump
-from nvg.distributed import World
+from nvg.distributed import World, full_tensor
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.tokenizer.autoencoder import load_autoencoder
@@ -163,3 +163,16 @@ def _half_of(path: Path, rank: int) -> Snapshot:
             entries[name]["rows"] = [first, end]
     header = {} if "optimizer" in path.name else read_header(path)
     return Snapshot(tensors, header, entries, is_sharded=True)
+
+
+def full_state(state: Mapping[str, Tensor], kept: bool = True) -> dict[str, Tensor]:
+    """Every tensor gathered and moved to the CPU, one after another; collective.
+
+    A process that does not keep them drops each at once and gets none.
+    """
+    found = {}
+    for name, value in state.items():
+        full = full_tensor(value)
+        if kept:
+            found[name] = full.detach().cpu()
+    return found

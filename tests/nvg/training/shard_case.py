@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor.debug import CommDebugMode
 
-from nvg.distributed import World, full_state, joined
+from nvg.distributed import World, joined
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.generator.generator import Generator, TrainingExample
@@ -24,7 +24,7 @@ from nvg.training.generator.state import GeneratorState
 from nvg.training.parallel import replicate, shard
 from tests.nvg.generator.makers import CHANNELS, CODES, make_shape, randomize
 from tests.nvg.quantizer.makers import quantizer_case
-from tests.nvg.training.makers import differing, random_sequences
+from tests.nvg.training.makers import differing, full_state, random_sequences
 
 WIDER = TransformerConfig(depth=3, width=64, heads=2)
 

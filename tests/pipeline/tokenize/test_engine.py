@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from nvg.store import open_store, open_writer
 from nvg.store.format import StoreError
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import open_source
+from pipeline.tokenize import engine
+from pipeline.tokenize.encoders import Room
+from pipeline.tokenize.engine import encoder_pool
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 from tests.pipeline.images.makers import picture
@@ -239,3 +243,58 @@ def test_the_source_is_read_as_it_is_now(recipe: Recipe, tokenizer: Path, tmp_pa
     run(recipe, tokenizer, tmp_path / "b.vgs")
     index = open_store(str(tmp_path / "b.vgs")).index.to_pylist()
     assert all(entry["class"] == entry["key"].split("/")[0] for entry in index)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "gpus", "room", "expected", "said"),
+    [
+        ((0, 0), 8, 0, None, (8, 40, 1), ""),  # a core each, and more as nodes join
+        ((5, 0), 8, 0, None, (5, 5, 1), ""),
+        ((0, 0), 16, 2, Room(80, 30), (4, 40, 2), ", 2 a GPU: each takes 0.0 of 0.0 GiB"),
+        ((0, 0), 16, 2, Room(80, 60), (2, 40, 1), ", 1 a GPU: each takes 0.0 of 0.0 GiB"),
+        ((0, 0), 16, 2, None, (2, 40, 1), ""),  # GPUs that torch does not see
+        ((0, 3), 16, 2, None, (6, 40, 3), ", 3 a GPU"),
+        ((2, 0), 16, 2, None, (2, 2, 1), ""),  # no more encoders than GPUs: nothing to share
+        ((0, 0), 2, 2, None, (2, 40, 1), ""),  # no cores to decode for more
+    ],
+)
+def test_encoders_follow_the_cluster_and_the_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[int, int],
+    cpus: int,
+    gpus: int,
+    room: Room | None,
+    expected: tuple[int, int, int],
+    said: str,
+) -> None:
+    """How many at first, at most and on each GPU; a GPU is measured only where it may be shared."""
+    config = TokenizeConfig(encoders=asked[0], encoders_per_gpu=asked[1])
+    steps: Any = SimpleNamespace(config=config)
+    measured: list[Any] = []
+
+    def measure(steps: Any) -> Room | None:
+        measured.append(steps)
+        return room
+
+    monkeypatch.setattr(engine, "room_of_an_encoder", measure)
+    pool, line = encoder_pool(steps, 40, cpus, gpus)
+    assert (pool.size, pool.most, pool.per_gpu) == expected
+    assert line == said
+    shares = asked == (0, 0) and gpus > 0 and cpus > 2
+    assert bool(measured) == shares
+
+
+def test_a_short_pass_has_an_encoder_a_chunk() -> None:
+    """No more than there are chunks."""
+    steps: Any = SimpleNamespace(config=TokenizeConfig(encoders_per_gpu=4))
+    pool, _ = encoder_pool(steps, 3, 16, 2)
+    assert (pool.size, pool.most) == (3, 3)
+
+
+def test_encoders_change_no_store(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """A pass goes on with other numbers of them; the manifest does not know them."""
+    stopped(recipe, tokenizer, tmp_path / "a.vgs", (0,))
+    other = replace(recipe.tokenize, encoders=3, encoders_per_gpu=2)
+    run(replace(recipe, tokenize=other), tokenizer, tmp_path / "a.vgs", resume=True)
+    run(recipe, tokenizer, tmp_path / "b.vgs")
+    assert files_below(tmp_path / "a.vgs") == files_below(tmp_path / "b.vgs")

@@ -10,9 +10,16 @@ import torch
 from nvg.store.format import StoreError
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.ray_steps import packed, unpacked
+from pipeline.tokenize.ray_steps import Pool, encoder_actors, packed, unpacked
 from tests.makers import files_below
 from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run, stopped
+
+# Ray warns about defaults of its own while it makes its context.
+quiet = pytest.mark.filterwarnings(
+    "ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning",
+    "ignore:`use_polars` is deprecated:DeprecationWarning",
+    "ignore:`use_arrow_tensor_v2` is deprecated:DeprecationWarning",
+)
 
 
 def test_chunks_survive_the_way_to_a_worker() -> None:
@@ -31,13 +38,16 @@ def test_chunks_survive_the_way_to_a_worker() -> None:
     assert [packed(each)["pixels"].shape for each in (counts, block)] == [(1, 0), (1, 48)]
 
 
-# Ray warns about defaults of its own while it makes its context.
 @pytest.mark.ray
-@pytest.mark.filterwarnings(
-    "ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning",
-    "ignore:`use_polars` is deprecated:DeprecationWarning",
-    "ignore:`use_arrow_tensor_v2` is deprecated:DeprecationWarning",
-)
+@quiet
+def test_encoders_come_and_go_with_the_nodes() -> None:
+    """One at least, those that have room at first, and as many as there are chunks at most."""
+    pool = encoder_actors(Pool(cpus=16, size=4, most=40))
+    assert (pool.min_size, pool.initial_size, pool.max_size) == (1, 4, 40)
+
+
+@pytest.mark.ray
+@quiet
 def test_ray_makes_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
     """The Ray engine, begun or resumed, writes byte for byte what the inline engine writes.
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from nvg.distributed import World
 from nvg.metrics.reconstruction import Reconstruction
 from nvg.training.autoencoder.validation import Validation, warnings_of
 from nvg.training.run_dir import Run
@@ -30,7 +32,8 @@ def test_a_look_leaves_a_line_and_a_picture(tmp_path: Path) -> None:
     """Measures per stage under `probe`, at its step; originals above reconstructions."""
     run = Run(tmp_path, tiny_recipe(), False, ("autoencoder",))
     model = tiny_autoencoder()
-    found = Validation(Pictures(30), run).look(model, 50)
+    found = Validation(Pictures(30), run, World(0, 1, torch.device("cpu"))).look(model, 50)
+    assert found is not None
     (line,) = lines_of(tmp_path / "metrics.jsonl")
     assert line["step"] == 50
     assert line["probe"]["images"] == 30

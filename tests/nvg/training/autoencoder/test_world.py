@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nvg.training.makers import require_same_autoencoder
+from tests.nvg.training.makers import lines_of, require_same_autoencoder
 from tests.processes import outputs, start_processes
 
 pytestmark = pytest.mark.slow
@@ -32,6 +32,13 @@ def test_two_processes_train_as_one(tmp_path: Path, vit_weights: Path, kind: str
     train(one, kind, vit_weights, 1)
     train(two, kind, vit_weights, 2)
     require_same_autoencoder(one, two)
+    looks = [
+        [line["probe"] for line in lines_of(run / "metrics.jsonl") if "probe" in line]
+        for run in (one, two)
+    ]
+    assert len(looks[0]) == len(looks[1]) == 2
+    for look, same in zip(*looks, strict=True):
+        assert look["psnr"] == pytest.approx(same["psnr"], abs=1e-4)
     shutil.copytree(two, moved)
     cut_after(moved, 4)
     train(moved, kind, vit_weights, 1, resume=True)

@@ -34,6 +34,7 @@ def main(out: Path, kind: str, weights: str, accumulate: int, resume: bool) -> N
     training = everything(DiscriminatorKind(kind), Path(weights))
     model = replace(tiny_model(GRID), dropout=0.1)
     training = replace(training, accumulate=accumulate, checkpoint_every=2, keep=4, log_every=1)
+    training = replace(training, sample_every=4)
     with joined() as world:
         run = Run(out, tiny_recipe(), resume or not world.is_main, ("autoencoder",), "",
                   world.is_main)  # fmt: skip
