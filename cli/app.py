@@ -28,13 +28,18 @@ from cli.options import (
 )
 from cli.sample import sample
 from cli.train import train
-from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, speaker
+from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, speaker, stopped
+from nvg.training.stop import signals_stop
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells count it
+LEFT = {  # by a verb that a signal stops, where its work does not say more
+    "train": "go on with --resume",
+    "tokenize": "finished chunks stay; go on with --resume",
+    "evaluate": "only combinations of --sweep that are measured stay; the same command goes on",
+}
 
 
 class Verbs(TyperGroup):
-    """Turns errors into one line and an exit code: 2 bad input, 1 failure, 130 Ctrl-C."""
+    """Turns errors into one line and an exit code: 2 bad input, 1 failure, 128 + a signal."""
 
     def invoke(self, ctx: Any) -> Any:
         show_log()
@@ -48,7 +53,8 @@ class Verbs(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return None
         except KeyboardInterrupt as error:
-            code, line = INTERRUPTED, str(error) or "interrupted; continue with --resume"
+            end = stopped(error, LEFT.get(ctx.invoked_subcommand, ""))
+            code, line = end.code, str(end)
         except Exception as error:
             if os.environ.get("NVG_TRACEBACK") or type(error).__module__.startswith(
                 ("click", "typer")
@@ -232,7 +238,8 @@ app.command("doctor")(doctor)
 def main() -> None:
     """Entry point of nvgctl."""
     print_on_any_terminal()
-    app(prog_name="nvgctl")
+    with signals_stop():
+        app(prog_name="nvgctl")
 
 
 if __name__ == "__main__":

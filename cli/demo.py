@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from cli.log import show_log
-from nvg.errors import InputError
+from nvg.errors import InputError, stopped
 from nvg.files import write_atomic
 from nvg.sampling.generators import load_generators
 from nvg.store import Store, open_store
@@ -52,9 +52,10 @@ def main() -> None:
     except InputError as error:
         print(f"demo: {error}; or remove {OUT} and start again", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("demo: interrupted; the next call continues", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        end = stopped(error, "the next call continues")
+        print(f"demo: {end}", file=sys.stderr)
+        raise SystemExit(end.code) from None
     raise SystemExit(0 if passed else 1)
 
 

@@ -43,11 +43,15 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all get the same answer."""
+        return bool(self.highest([flag])[0])
+
+    def highest(self, values: list[int]) -> list[int]:
+        """The highest of each value over the processes; all get the same."""
         if self.size == 1:
-            return flag
-        reduced = torch.tensor(float(flag), device=self.device)
+            return values
+        reduced = torch.tensor(values, dtype=torch.int64, device=self.device)
         dist.all_reduce(reduced, dist.ReduceOp.MAX)
-        return bool(reduced)
+        return [int(value) for value in reduced.tolist()]
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The mean of each value over the processes."""

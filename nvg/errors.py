@@ -4,7 +4,10 @@ torchrun and Ray Train tell a process its place in the environment; the first on
 """
 
 import os
+import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -30,6 +33,42 @@ class ElsewhereError(Exception):
 def exit_code(error: InputError | WorkError) -> int:
     """What the command line exits with: 2 for unusable input, 1 for work that failed."""
     return 2 if isinstance(error, InputError) else 1
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal, by its `number`, has asked this process to end; `left` says what it leaves.
+
+    The command line exits with 128 + `number`, as shells count it.
+    """
+
+    def __init__(self, number: int = signal.SIGINT, left: str = "") -> None:
+        super().__init__(left)
+        self.number, self.left = int(number), left
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name
+        return f"stopped by {name}{'; ' * bool(self.left)}{self.left}"
+
+
+def stopped(error: KeyboardInterrupt, left: str) -> Stopped:
+    """The same stop; what it leaves is said unless it is known already. Ctrl-C is SIGINT."""
+    if isinstance(error, Stopped):
+        return Stopped(error.number, error.left or left)
+    return Stopped(signal.SIGINT, left)
+
+
+@contextmanager
+def stop_leaves(left: Callable[[], str]) -> Iterator[None]:
+    """Say what a stop inside leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise stopped(error, left()) from None
 
 
 def rank() -> int:

@@ -4,7 +4,9 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -46,11 +48,14 @@ def start_ray(address: str | None) -> tuple[int, int]:
         packages = [str(Path(package.__file__ or "").parent) for package in (nvg, pipeline)]
         options["runtime_env"] = {"py_modules": packages}
     if not ray.is_initialized():
+        told = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(wanted or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"no Ray cluster answers at {wanted}: {reason}") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, told)  # Ray's own would exit with 15
     deadline = time.monotonic() + 30  # nodes of a young cluster report their resources late
     while not (found := ray.cluster_resources()).get("CPU") and time.monotonic() < deadline:
         time.sleep(0.5)

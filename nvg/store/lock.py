@@ -23,6 +23,7 @@ from nvg.files import is_local, json_bytes
 from nvg.store.format import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
 
 
@@ -55,9 +56,13 @@ def _disk_lock(file: Path, store: str, seconds: float) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise StoreError(f"{store} is being written by {_holder(file)}: wait for it") from None
+    except NotImplementedError:
+        raise _without_locks(file) from None
     except OSError as error:
         if error.errno in FULL:
             raise  # the pass names what to free
+        if error.errno in NO_LOCKS:
+            raise _without_locks(file) from error
         raise StoreError(f"cannot lock {file}: {error.strerror}; choose another --out") from error
     try:
         file.write_bytes(json_bytes(_identity()))
@@ -65,6 +70,13 @@ def _disk_lock(file: Path, store: str, seconds: float) -> Iterator[None]:
     finally:
         file.unlink(missing_ok=True)  # while it is locked: another process then locks a new file
         lock.release()
+
+
+def _without_locks(file: Path) -> StoreError:
+    return StoreError(
+        f"cannot lock {file}: its file system has no file locks (flock), which keep two writers "
+        "apart: mount it with them (Lustre: -o flock), or choose --out on another"
+    )
 
 
 def _holder(file: Path) -> str:

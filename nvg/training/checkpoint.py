@@ -158,9 +158,11 @@ class Checkpoints:
                 f"the checkpoint of step {step} cannot be written to {self.directory}: "
                 f"{error.strerror or error}; make room, then go on with --resume"
             ) from error
+        before = staging.with_name(f"{staging.name}-before")
         if self.path(step).exists():
-            shutil.rmtree(self.path(step))
+            self.path(step).rename(before)
         staging.rename(self.path(step))
+        shutil.rmtree(before, ignore_errors=True)
         best = set(self.best().values())
         for old_step in self.steps()[:-keep]:
             if old_step not in best:

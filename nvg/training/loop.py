@@ -5,25 +5,26 @@ resumed run equals an uninterrupted one.
 """
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
 from nvg.distributed import World
-from nvg.errors import InputError, WorkError
+from nvg.errors import InputError, Stopped, WorkError
 from nvg.progress import progress
 from nvg.seeding import step_seed
 from nvg.training.checkpoint import LOSS, Checkpoints, Files
 from nvg.training.config import LoopConfig
 from nvg.training.late_metrics import LateMetrics, Metrics, Window
 from nvg.training.run_dir import Run
+from nvg.training.stop import stop_requests
 
-AGREE_EVERY = 10  # steps after which several processes ask each other whether one is to stop
+AGREE_EVERY = 10  # steps after which several processes ask each other whether one is to stop, or
+AGREE_SECONDS = 5.0  # earlier, where so many steps take longer
+UNSHOWN = "unshown"  # in a checkpoint's state: a stop left its held-out losses and pictures undone
 
 Batch = TypeVar("Batch", contravariant=True)
 Item = TypeVar("Item")
@@ -70,17 +71,18 @@ def train_loop(
     description: str,
     world: World | None = None,
 ) -> None:
-    """Run steps start..steps-1; log means; save regularly, at the end, on Ctrl-C.
+    """Run steps start..steps-1; log means; save regularly, at the end, when a signal asks to stop.
 
     WorkError for a non-finite loss, before a checkpoint holds anything of it, and for a checkpoint
     that cannot be written. They are written beside the next steps; all are on the disk, and every
-    process knows, when this returns or raises KeyboardInterrupt. Several processes
-    agree to stop at multiples of AGREE_EVERY steps and at checkpoints, since asking makes all wait.
+    process knows, when this returns or raises Stopped. Several processes agree to stop at
+    checkpoints and every few steps or seconds, since asking makes all wait. Held-out losses and
+    pictures that are due when a run stops are made when it goes on.
     """
     world = world or World(0, 1, torch.device("cpu"))
-    loop, stopping = _Loop(run, config, start, task, world), False
+    loop, signal, done = _Loop(run, config, start, task, world), 0, start
     with (
-        _stop_requests() as stop,
+        stop_requests() as asked,
         _writes_end(run.checkpoints, world),
         progress(
             total=config.steps,
@@ -90,22 +92,23 @@ def train_loop(
             disable=not world.is_main,
         ) as bar,
     ):
+        loop.catch_up(start)
         for number in range(start, start if task.has_converged() else config.steps):
             loop.step(number, batches)
             done = number + 1
-            stopping = loop.asks(done) and world.any(stop())
-            scores = loop.validate(done)
+            signal = loop.agreed(done, asked())
+            scores = {} if signal else loop.validate(done)
             last = done == config.steps or (bool(scores) and task.has_converged())
             if done % config.log_every == 0 or last:
                 bar.set_postfix(loop.log(done), refresh=False)
-            if done % config.checkpoint_every == 0 or last or stopping:
-                loop.save(done, scores)
+            if loop.is_point(done) or signal:
+                loop.save(done, scores, bool(signal))
             bar.update()
-            if stopping or last:
+            if signal or last:
                 break
-    if stopping:
-        raise KeyboardInterrupt
     run.close()
+    if signal:
+        raise Stopped(signal, f"step {done} is saved; go on with --resume")
 
 
 class _Loop(Generic[Item]):
@@ -115,10 +118,18 @@ class _Loop(Generic[Item]):
         self, run: Run, config: LoopConfig, start: int, task: Task[Item], world: World
     ) -> None:
         self.run, self.config, self.task, self.world = run, config, task, world
-        self.window = Window(run.checkpoints.state(start)["window"] if start else {"count": 0})
+        fresh: dict[str, Any] = {"window": {"count": 0}}
+        self.before = run.checkpoints.state(start) if start else fresh
+        self.window = Window(self.before["window"])
         self.timer = _StepTimer(config.batch_size)
         self.late = LateMetrics(run, task.rows, self.window)
-        self.loss = math.inf
+        self.loss = self.before.get("scores", {}).get(LOSS, math.inf)
+        self.asked, self.next_ask, self.asked_at = start, start + 1, time.perf_counter()
+
+    def catch_up(self, start: int) -> None:
+        """Held-out losses and pictures of the step that the run's last life stopped at."""
+        if self.before.get(UNSHOWN):
+            self.save(start, self.validate(start) or self.before["scores"])
 
     def step(self, number: int, batches: Iterator[Item]) -> None:
         """One step on the next batch; WorkError where a checkpoint could not be written."""
@@ -132,10 +143,21 @@ class _Loop(Generic[Item]):
             raise
         self.late.add(number, metrics, batch)
 
-    def asks(self, done: int) -> bool:
-        """Whether the processes now ask each other about stopping; one alone always does."""
-        points = (AGREE_EVERY, self.config.checkpoint_every)
-        return self.world.size == 1 or any(done % every == 0 for every in points)
+    def agreed(self, done: int, signal: int) -> int:
+        """The number of a signal that came to any process, 0 for none; all get the same.
+
+        One process knows after every step; several ask each other now and then.
+        """
+        if self.world.size == 1:
+            return signal
+        if done < self.next_ask and done % self.config.checkpoint_every:
+            return 0
+        spent = (time.perf_counter() - self.asked_at) / (done - self.asked)
+        signal, milliseconds = self.world.highest([signal, int(1000 * spent)])
+        every = int(1000 * AGREE_SECONDS / max(milliseconds, 1))
+        self.asked, self.next_ask = done, done + min(max(every, 1), AGREE_EVERY)
+        self.asked_at = time.perf_counter()
+        return signal
 
     def validate(self, done: int) -> dict[str, float]:
         """Held-out losses where they are due, in time that is not the steps'."""
@@ -154,18 +176,32 @@ class _Loop(Generic[Item]):
         self.window.clear()
         return self.timer.shown(means)
 
-    def save(self, done: int, scores: dict[str, float]) -> None:
-        """Begin to write a checkpoint; its scores: held-out losses, or else the training loss."""
+    def save(self, done: int, scores: dict[str, float], is_stopping: bool = False) -> None:
+        """Begin to write a checkpoint; its scores: held-out losses, or else the training loss.
+
+        When stopping it is all that is done: a process that was told to end may have seconds.
+        """
         self.late.settle()
         checkpoints = self.run.checkpoints
         checkpoints.wait()  # before the next copy of the weights is made
         files, metadata = self.task.state()
-        state = {**metadata, "window": self.window.sums()}
+        state = {
+            **metadata,
+            "window": self.window.sums(),
+            **({UNSHOWN: True} if is_stopping else {}),
+        }
         found = scores or {LOSS: self.loss}
         checkpoints.begin(done, files, state, self.config.keep, found, self.world)
+        if is_stopping or not self.is_point(done):
+            return
         if self.task.reads_checkpoint(done):
             checkpoints.wait()
         self.task.checkpointed(done)
+
+    def is_point(self, done: int) -> bool:
+        """Whether a checkpoint is due after so many steps, whatever signals come."""
+        is_last = done == self.config.steps or self.task.has_converged()
+        return is_last or done % self.config.checkpoint_every == 0
 
 
 class _StepTimer:
@@ -222,28 +258,3 @@ def _writes_end(checkpoints: Checkpoints, world: World) -> Iterator[None]:
         raise
     checkpoints.wait()
     world.wait()
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request to stop after the step; a second kills."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    requested: list[int] = []
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number: int, frame: FrameType | None) -> None:
-        requested.append(number)
-        for each, handler in previous.items():
-            signal.signal(each, handler)
-
-    for each in previous:
-        signal.signal(each, request)
-    try:
-        yield lambda: bool(requested)
-    finally:
-        for each, handler in previous.items():
-            signal.signal(each, handler)

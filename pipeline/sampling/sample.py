@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nvg.errors import InputError
+from nvg.errors import InputError, stop_leaves
 from nvg.files import write_atomic
 from nvg.progress import progress
 from nvg.sampling.generators import class_ids, class_names, read_classes
@@ -57,12 +57,11 @@ def write_samples(
     options.check()
     job, warnings = plan_samples(run, options)
     _require_wanted(job, confirm)
-    try:
+    left = "nothing was written"
+    if job.options.folder:
+        left = f"what is in {job.options.folder} stays; go on with --resume"
+    with stop_leaves(lambda: left):
         return _write(job, warnings)
-    except KeyboardInterrupt:
-        if job.options.folder:
-            raise
-        raise KeyboardInterrupt("interrupted; nothing was written") from None
 
 
 def _write(job: SampleJob, warnings: list[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """The engines that drive chunks through decoding, encoding and committing: Ray Data, or inline."""
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
 
+from nvg.training.background import Background
 from pipeline.cluster import start_ray
 from pipeline.images.blocks import Block
 from pipeline.tokenize.chunk import commit_chunk
@@ -61,11 +63,16 @@ def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, 
 
 def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
     """One chunk after another in this process; the next is decoded while one is encoded."""
-    encode, first = steps.encoder(), tasks[0]
-    with ThreadPoolExecutor(1) as reader:
-        decoded = reader.submit(steps.decode, first)
-        for later in (*tasks[1:], None):
-            block = decoded.result()
-            if later:
-                decoded = reader.submit(steps.decode, later)
-            yield commit_chunk(encode(block), steps.store_path)
+    encode, decoded = steps.encoder(), deque[Block]()
+    reader = Background()  # nobody waits for it where a signal ends the pass
+
+    def decode(task: ChunkTask) -> None:
+        decoded.append(steps.decode(task))
+
+    reader.start(partial(decode, tasks[0]))
+    for later in (*tasks[1:], None):
+        reader.wait()
+        block = decoded.popleft()
+        if later:
+            reader.start(partial(decode, later))
+        yield commit_chunk(encode(block), steps.store_path)

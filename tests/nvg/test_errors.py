@@ -1,11 +1,12 @@
 """User errors share one base class, which the command line turns into one line."""
 
+import signal
 import socket
 
 import pytest
 
 from nvg.config import ConfigError
-from nvg.errors import InputError, WorkError, exit_code, rank, speaker
+from nvg.errors import InputError, Stopped, WorkError, exit_code, rank, speaker, stop_leaves
 from nvg.store.format import StoreError
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError
@@ -39,3 +40,19 @@ def test_one_of_several_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "3")
     assert (rank(), speaker()) == (3, f"rank 3 of 8 on {socket.gethostname()}: ")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said", "code"),
+    [
+        (KeyboardInterrupt(), "stopped by SIGINT; nothing was written", 130),
+        (Stopped(signal.SIGTERM), "stopped by SIGTERM; nothing was written", 143),
+        (Stopped(signal.SIGHUP, "step 7 is saved"), "stopped by SIGHUP; step 7 is saved", 129),
+    ],
+)
+def test_a_stop_says_what_it_leaves(raised: KeyboardInterrupt, said: str, code: int) -> None:
+    """Whoever knows it first, and by which signal; callers may catch KeyboardInterrupt."""
+    with pytest.raises(KeyboardInterrupt) as caught, stop_leaves(lambda: "nothing was written"):
+        raise raised
+    assert isinstance(caught.value, Stopped)
+    assert (str(caught.value), caught.value.code) == (said, code)

@@ -18,7 +18,7 @@ from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder
 from tests.makers import recipe_over
 from tests.nvg.training.makers import require_same_autoencoder
-from tests.nvg.training.processes import start_processes
+from tests.processes import start_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30  # enough to be killed in between
@@ -103,8 +103,8 @@ def test_a_main_process_that_is_refused_ends_all(tmp_path: Path) -> None:
     verb = ["train", "autoencoder", str(tmp_path / "recipe.toml"), "--out", str(out)]
     with run_lock(out, ["autoencoder"]):
         started = start_processes(3, "cli.app", *verb)
-        errors = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [2, 2, 2]
+        assert [process.wait(120) for process in started] == [2, 2, 2]
+        errors = [process.said()[1] for process in started]
     lines = [line for text in errors for line in text.splitlines() if "nvgctl:" in line]
     assert len(lines) == 1
     assert lines[0].startswith(f"nvgctl: rank 0 of 3 on {socket.gethostname()}: {out} is being")

@@ -19,6 +19,7 @@ from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
+from nvg.training.loop import Task
 from nvg.training.shard_files import Deadline, join_shards, write_shards
 from nvg.training.snapshot import DTYPES, Snapshot
 from nvg.weights import read_header
@@ -26,6 +27,7 @@ from tests.makers import smooth_image, tiny_recipe
 from tests.nvg.store.makers import make_store, random_codec
 
 TIMES = ("seconds", "samples_per_second", "data_wait")
+DECISIVE = ("data", "autoencoder")
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -176,3 +178,41 @@ def full_state(state: Mapping[str, Tensor], kept: bool = True) -> dict[str, Tens
         if kept:
             found[name] = full.detach().cpu()
     return found
+
+
+class Counting(Task[int]):
+    """A task whose step draws one number, and interrupts itself at step `upto`.
+
+    `losses` are held-out losses by step.
+    """
+
+    def __init__(self, upto: int | None = None, losses: dict[int, float] | None = None) -> None:
+        self.upto, self.losses, self.drawn = upto, losses or {}, list[float]()
+        self.converged_at = self.measured = 0
+        self.shown: list[int] = []
+
+    def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
+        assert batch == number
+        if number == self.upto:
+            raise KeyboardInterrupt
+        self.drawn.append(float(torch.rand(())))
+        return {"value": torch.tensor(float(number))}
+
+    def is_validated(self, number: int) -> bool:
+        return number in self.losses
+
+    def validate(self, number: int) -> dict[str, float]:
+        self.measured = number
+        return {"one": self.losses[number], "other": -self.losses[number]}
+
+    def has_converged(self) -> bool:
+        return 0 < self.converged_at <= self.measured
+
+    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        return {"weights": b"w"}, {"fact": 1}
+
+    def rows(self, batch: int) -> str:
+        return f"row {batch}"
+
+    def checkpointed(self, number: int) -> None:
+        self.shown.append(number)

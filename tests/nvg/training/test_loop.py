@@ -1,4 +1,4 @@
-"""The run directory, the loop, and what SIGINT and kill -9 leave behind."""
+"""The run directory, the loop, and what signals and kill -9 leave behind."""
 
 import json
 import shutil
@@ -18,52 +18,14 @@ from cli.app import app
 from nvg.config import dump
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.checkpoint import Checkpoints
-from nvg.training.loop import Task, train_loop
+from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.store.makers import make_store
-from tests.nvg.training.makers import lines_of
+from tests.nvg.training.makers import DECISIVE, Counting, lines_of
 from tests.processes import Forked
 
 STEPS = 120
-DECISIVE = ("data", "autoencoder")
-
-
-class Counting(Task[int]):
-    """A task whose step draws one number, and interrupts itself at step `upto`.
-
-    `losses` are held-out losses by step.
-    """
-
-    def __init__(self, upto: int | None = None, losses: dict[int, float] | None = None) -> None:
-        self.upto, self.losses, self.drawn = upto, losses or {}, list[float]()
-        self.converged_at = self.measured = 0
-
-    def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
-        assert batch == number
-        if number == self.upto:
-            raise KeyboardInterrupt
-        self.drawn.append(float(torch.rand(())))
-        return {"value": torch.tensor(float(number))}
-
-    def is_validated(self, number: int) -> bool:
-        return number in self.losses
-
-    def validate(self, number: int) -> dict[str, float]:
-        self.measured = number
-        return {"one": self.losses[number], "other": -self.losses[number]}
-
-    def has_converged(self) -> bool:
-        return 0 < self.converged_at <= self.measured
-
-    def state(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        return {"weights": b"w"}, {"fact": 1}
-
-    def rows(self, batch: int) -> str:
-        return f"row {batch}"
-
-    def checkpointed(self, number: int) -> None:
-        pass
 
 
 def seeded_loop(
@@ -249,14 +211,23 @@ def stop_midway(job: Job, out: Path, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["autoencoder", "generator"])
-def test_ctrl_c_saves_the_step_and_resume_ends_bit_equal(
-    whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [
+        ("autoencoder", signal.SIGINT),
+        ("generator", signal.SIGTERM),
+        ("autoencoder", signal.SIGUSR1),
+        ("generator", signal.SIGHUP),
+    ],
+)
+def test_a_signal_saves_the_step_and_resume_ends_bit_equal(
+    whole: dict[str, tuple[Job, Path]], tmp_path: Path, verb: str, number: int
 ) -> None:
-    """Exit 130, one line, a checkpoint of the very step; --resume ends as if nothing happened."""
+    """Exit 128 + the signal, one line, a checkpoint of the very step; --resume ends as if nothing
+    had happened."""
     job, uninterrupted = whole[verb]
-    code, stderr = stop_midway(job, tmp_path / "run", signal.SIGINT)
-    assert code == 130
+    code, stderr = stop_midway(job, tmp_path / "run", number)
+    assert code == 128 + number
     said = [line for line in stderr.replace("\r", "\n").splitlines() if "nvgctl" in line]
     assert len(said) == 1
     assert "--resume" in said[0]

@@ -1,4 +1,4 @@
-"""Ctrl-C with two processes: all stop after the same step, which is saved."""
+"""A signal with two processes: all stop after the same step, which is saved."""
 
 import signal
 from pathlib import Path
@@ -7,23 +7,29 @@ import pytest
 import torch
 
 from nvg.distributed import World
+from nvg.errors import Stopped
 from nvg.training.autoencoder.config import AutoencoderTraining
 from nvg.training.checkpoint import Checkpoints
-from nvg.training.loop import AGREE_EVERY, train_loop
+from nvg.training.loop import train_loop
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
 from tests.nvg.training.stop_case import Slow
 from tests.processes import outputs, start_processes
 
-ASKED: list[bool] = []
+ASKED: list[list[int]] = []
 
 
 class Asked(World):
-    """A world of two processes of which the other wants to stop when it is asked a third time."""
+    """A world of two processes of which the other, when asked a fourth time, was told to stop.
 
-    def any(self, flag: bool) -> bool:
-        ASKED.append(flag)
-        return len(ASKED) == 3
+    Its steps take `milliseconds`.
+    """
+
+    milliseconds = 1
+
+    def highest(self, values: list[int]) -> list[int]:
+        ASKED.append(values)
+        return [int(signal.SIGTERM) * (len(ASKED) == 4), self.milliseconds]
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         return values
@@ -32,16 +38,23 @@ class Asked(World):
         pass
 
 
-def test_processes_agree_every_few_steps(tmp_path: Path) -> None:
-    """At checkpoints and every tenth step: 4, 8, 10; there the run is saved and stops."""
+@pytest.mark.parametrize(("milliseconds", "last"), [(1, 24), (2000, 7), (60_000, 4)])
+def test_processes_agree_every_few_steps_or_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milliseconds: int, last: int
+) -> None:
+    """After the first step, at checkpoints, and after ten steps or five seconds beyond."""
+    monkeypatch.setattr(Asked, "milliseconds", milliseconds)
+    ASKED.clear()
     run = Run(tmp_path, tiny_recipe(), False, ("autoencoder",))
-    config = AutoencoderTraining(steps=30, log_every=3, checkpoint_every=4, keep=3)
+    config = AutoencoderTraining(steps=30, log_every=3, checkpoint_every=8, keep=3)
     task = Slow()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped) as raised:
         train_loop(run, config, 0, iter(range(30)), task, "", Asked(0, 2, torch.device("cpu")))
-    assert task.done == 10
-    assert run.checkpoints.steps() == [4, 8, 10]
-    assert ASKED == [False] * 3
+    assert raised.value.number == signal.SIGTERM
+    assert f"step {last} is saved" in str(raised.value)
+    assert task.done == last
+    assert run.checkpoints.steps()[-1] == last
+    assert [flag for flag, _ in ASKED] == [0] * 4
 
 
 @pytest.mark.slow
@@ -55,5 +68,4 @@ def test_one_that_is_told_stops_both(tmp_path: Path, told: tuple[int, ...]) -> N
         started[rank].send_signal(signal.SIGINT)
     first, second = (text.split()[-1] for text in outputs(started))
     assert first == second
-    assert int(first) % AGREE_EVERY == 0
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [int(first)]

@@ -168,7 +168,7 @@ def test_a_run_alone_is_enough(run: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("pipeline.sampling.batches.open_generators", stop)
     code, said = sample(run, "--label", "bee")
-    assert (code, "interrupted; nothing was written" in said) == (130, True)
+    assert (code, "stopped by SIGINT; nothing was written" in said) == (130, True)
     assert not list((run / "samples").glob("bee*"))
 
 
