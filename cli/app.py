@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.compose import merge
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect, view
@@ -168,6 +169,7 @@ def tokenize(
     report.require_images(max_errors)
 
 
+app.command("merge")(merge)
 app.command("inspect")(inspect)
 app.command("view")(view)
 
@@ -200,7 +202,10 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
         f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {len(opened)} rows"
     )
     if faults:
-        typer.echo("repair it with `nvgctl tokenize ... --resume`", err=True)
+        remedy = "repair it with `nvgctl tokenize ... --resume`"
+        if opened.manifest.parts:
+            remedy = "repair the store of its rows that a line names, or make this one again"
+        typer.echo(remedy, err=True)
         raise typer.Exit(1)
 
 

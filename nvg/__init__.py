@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nvg.quantizer.granularity import MultiGranularityQuantizer as MultiGranularityQuantizer
     from nvg.sampling.config import SamplerConfig as SamplerConfig
     from nvg.sampling.generators import load_generators as load_generators
-    from nvg.store.store import open_store as open_store
+    from nvg.store.linked import open_store as open_store
     from nvg.structure.builders import build_leaves as build_leaves
     from nvg.tokenizer.autoencoder import Autoencoder as Autoencoder
     from nvg.tokenizer.autoencoder import load_autoencoder as load_autoencoder
@@ -37,7 +37,7 @@ else:
             "load_autoencoder": "nvg.tokenizer.autoencoder",
             "load_generators": "nvg.sampling.generators",
             "load_tokenizer": "nvg.tokenizer.tokenizer",
-            "open_store": "nvg.store.store",
+            "open_store": "nvg.store.linked",
         },
     )
 

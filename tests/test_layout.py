@@ -37,7 +37,9 @@ PACKAGES: dict[str, set[str]] = {
     "nvg.quantizer": {"nvg.kernels"},
     "nvg.generator": set(),
     "nvg.pretrained": set(),
-    "nvg.store": set(),
+    "nvg.parts": set(),
+    "nvg.store": {"nvg.parts"},
+    "nvg.compose": {"nvg.parts", "nvg.store"},
     "nvg.tokenizer": {"nvg.structure", "nvg.quantizer"},
     "nvg.loader": {"nvg.store"},
     "nvg.metrics": {"nvg.quantizer", "nvg.generator", "nvg.tokenizer", "nvg.pretrained"},
@@ -46,9 +48,9 @@ PACKAGES: dict[str, set[str]] = {
 }
 LIBRARY = [*PACKAGES, "nvg.training", "nvg.training.autoencoder", "nvg.training.generator"]
 PACKAGES |= {
-    "nvg.training": set(LIBRARY[:12]),
-    "nvg.training.autoencoder": set(LIBRARY[:13]),
-    "nvg.training.generator": set(LIBRARY[:13]),
+    "nvg.training": set(LIBRARY[:14]),
+    "nvg.training.autoencoder": set(LIBRARY[:15]),
+    "nvg.training.generator": set(LIBRARY[:15]),
     "pipeline.recipe": set(LIBRARY),
     "pipeline.sources": {*LIBRARY, "pipeline.recipe"},
     "pipeline.images": {*LIBRARY, "pipeline.recipe", "pipeline.sources"},

@@ -43,7 +43,7 @@ class TokenReader:
         self.is_valid = has_status(store.index, OK) & is_own
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
-        starts = np.arange(0, len(store), store.manifest.chunk_rows)
+        starts = store.chunk_starts
         self.counts = np.add.reduceat(self.is_valid.astype(np.int64), starts)
         """Valid rows of each chunk."""
         self.chunks = np.flatnonzero(np.logical_or.reduceat(is_own, starts))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from nvg.errors import InputError
 
 FORMAT = "nvg-store"
+LINKED = "nvg-store-links"  # of a store whose arrays are those of its parts
 
 
 VERSION = 1
@@ -25,6 +26,12 @@ FEATURES = "features"  # an array that stores tokenized with [tokenize.features]
 
 TOKENIZER_FILE = "tokenizer.safetensors"  # codebook and phi
 CODEC = "features.safetensors"
+
+
+INDEX_FILE = "index.parquet"
+
+
+PART_ROW = "part_row"  # a column that only the index of a linked store has
 
 
 ORDER = "rows.parquet"  # of an extended store: key, label and split of every row

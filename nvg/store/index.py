@@ -22,6 +22,17 @@ def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
     return _joined([np.from_dlpack(part) for part in index[column].chunks])
 
 
+def with_numbers(index: pa.Table, column: str, values: np.ndarray[Any, Any]) -> pa.Table:
+    """The table with integers [R] as a column, in place of the one of that name or as the last."""
+    kind = pa.int64() if values.dtype == np.int64 else pa.int32()
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    array = pa.Array.from_buffers(kind, len(values), [None, data])
+    at = index.column_names.index(column) if column in index.column_names else -1
+    if at < 0:
+        return index.append_column(column, array)
+    return index.set_column(at, column, array)
+
+
 def has_status(index: pa.Table, status: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which rows have this status, OK or ERROR, bool [R]."""
     return _equals(index, "status", status)

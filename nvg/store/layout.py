@@ -23,17 +23,23 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     `files` are the weights that the store carries. StoreError if something is there.
     """
     path = str(path).rstrip("/")
+    require_free(path, "continue it with --resume")
     fs, root = fsspec.core.url_to_fs(path)
-    if store_exists(path):
-        raise StoreError(f"{path} exists: continue it with --resume, or choose another --out")
-    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
-        raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     empty = replace(manifest, weights=weights, finished=False, errors=0)
     write_bytes(fs, f"{root}/manifest.json", empty.sealed().to_bytes())
     store = StoreWriter(path)
     complete_layout(store, files)
     return store
+
+
+def require_free(path: str, remedy: str) -> None:
+    """StoreError where something is at `path`; the remedy is for a store that is there."""
+    fs, root = fsspec.core.url_to_fs(path)
+    if store_exists(path):
+        raise StoreError(f"{path} exists: {remedy}, or choose another --out")
+    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
+        raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
 
 
 def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:

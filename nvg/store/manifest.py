@@ -12,7 +12,8 @@ from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
 from nvg.files import json_bytes
 from nvg.geometry import Geometry
-from nvg.store.format import FORMAT, ORDER, VERSION, StoreError
+from nvg.parts.part import SHA256, Part
+from nvg.store.format import FORMAT, INDEX_FILE, LINKED, ORDER, VERSION, StoreError
 
 MOST_BYTES = 1 << 26  # of the file
 MOST_ROWS = 1 << 32
@@ -20,6 +21,11 @@ MOST_CHUNK_BYTES = 1 << 32  # that one chunk may take in memory
 STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown", "sha256")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Of a file directly in the store: a manifest from elsewhere must not name any other."""
+SHAPE = (
+    *("tokenizer", "grid", "K", "codebook_size", "latent_dim", "builder", "space_weight"),
+    *("child_order", "views", "image_size", "preprocessing"),
+)
+"""Fields in which stores agree whose rows are those of one store."""
 WRITTEN = ("finished", "errors", "weights")  # have defaults here, and are in every file
 """Fields that may differ between two passes of the same recipe over the same images."""
 
@@ -62,6 +68,10 @@ class Manifest:
     classes: tuple[str, ...]
     order: str | None = None
     """SHA-256 of `rows.parquet`, of an extended store only."""
+    parts: tuple[Part, ...] | None = None
+    """The stores whose rows a linked store shows; None: the rows are its own."""
+    index: str | None = None
+    """SHA-256 of `index.parquet`, of a linked store only."""
     source: str
     tokenizer: str
     features: FeatureInfo | None = None
@@ -91,6 +101,12 @@ class Manifest:
             raise ValueError(f"val_rows {self.val_rows} must be 0..{self.rows}")
         if not 0 <= self.errors <= self.rows:
             raise ValueError(f"errors {self.errors} must be 0..{self.rows}")
+        if {self.parts is None, self.index is None} != {self.format != LINKED}:
+            raise ValueError(f"parts and index belong to format {LINKED}, not {self.format}")
+        if self.index is not None and not SHA256.fullmatch(self.index):
+            raise ValueError("index must be 64 hexadecimal digits")
+        if self.parts is not None and not self.parts:
+            raise ValueError("parts names no store")
         if not all(isinstance(digest, str) for digest in self.weights.values()):
             raise ValueError("weights must be SHA-256 sums by file name")
         for name in self.weights:
@@ -100,12 +116,17 @@ class Manifest:
     @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 by name of every file that the manifest vouches for."""
-        return {**self.weights, **({ORDER: self.order} if self.order else {})}
+        others = {ORDER: self.order, INDEX_FILE: self.index}
+        return {**self.weights, **{name: sum_ for name, sum_ in others.items() if sum_}}
 
     def differences(self, other: "Manifest", besides: Iterable[str] = ()) -> list[str]:
         """Names of the fields, neither STATE nor `besides`, in which `other` is another store."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in {*STATE, *besides}]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def shape_differences(self, other: "Manifest") -> list[str]:
+        """Names of the fields in which the tokens of `other` cannot stand beside these."""
+        return [name for name in SHAPE if getattr(self, name) != getattr(other, name)]
 
     def to_bytes(self) -> bytes:
         """The file; optional fields that are absent are left out."""
@@ -134,7 +155,7 @@ class Manifest:
             table = json.loads(data)
         except (ValueError, RecursionError):
             raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
-        is_known = isinstance(table, dict) and table.get("format") == FORMAT
+        is_known = isinstance(table, dict) and table.get("format") in (FORMAT, LINKED)
         if not is_known or table.get("version") != VERSION:
             raise StoreError(f"{path} is not a store of format {FORMAT} version {VERSION}")
         lost = [name for name in WRITTEN if name not in table]

@@ -18,6 +18,7 @@ from nvg.errors import WorkError
 from nvg.store.checks import chunk_faults, index_faults, missing_chunks, token_fault
 from nvg.store.damage import DamageError, reading
 from nvg.store.format import (
+    INDEX_FILE,
     INDEX_SCHEMA,
     OK,
     Split,
@@ -27,7 +28,7 @@ from nvg.store.format import (
 )
 from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
 from nvg.store.record import INDEX
-from nvg.store.schema import require_arrays, require_index, require_weights
+from nvg.store.schema import require_index
 from nvg.store.store_files import StoreFiles
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
@@ -54,7 +55,7 @@ class Store(StoreFiles):
         """
         try:
             if self.finished:
-                return self._table("index.parquet", len(self))
+                return self._table(INDEX_FILE, len(self))
             parts = [self._table(part_name(chunk)) for chunk in self.committed()]
             return pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
         except DamageError as error:
@@ -204,18 +205,6 @@ class Store(StoreFiles):
             table = read_parquet(self.read(name), len(self))
             require_index(table, self.manifest, name, count)
             return with_split(table)
-
-
-def open_store(path: str) -> Store:
-    """Open an existing store, finished or not; StoreError if there is none at `path`.
-
-    Also for one whose arrays or weights are not those that its manifest describes.
-    """
-    store = Store(str(path))
-    with reading(store.path):
-        require_arrays(store.head, store.manifest, store.path)
-        require_weights(store.head, store.manifest, store.path)
-    return store
 
 
 def store_exists(path: str) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import fsspec
+import numpy as np
 import zarr
 
 from nvg.geometry import Geometry
@@ -80,6 +81,11 @@ class StoreFiles:
     def chunks(self) -> int:
         """How many chunks the store has when finished."""
         return -(-len(self) // self.manifest.chunk_rows)
+
+    @property
+    def chunk_starts(self) -> np.ndarray[Any, Any]:
+        """The first row of each chunk."""
+        return np.arange(0, len(self), self.manifest.chunk_rows)
 
     def chunk_slice(self, chunk: int) -> slice:
         """Rows of one chunk."""

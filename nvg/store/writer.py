@@ -107,5 +107,11 @@ class StoreWriter(Store):
 
 
 def open_writer(path: str) -> StoreWriter:
-    """Open an existing store to change it; StoreError if there is none at `path`."""
-    return StoreWriter(str(path))
+    """Open an existing store to change it; StoreError if none is at `path`, or a linked one."""
+    store = StoreWriter(str(path))
+    if store.manifest.parts is not None:
+        raise StoreError(
+            f"{path} shows rows of other stores and has none of its own: change those, then make "
+            "it again"
+        )
+    return store

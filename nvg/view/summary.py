@@ -37,6 +37,8 @@ class StoreSummary:
     builder: str
     space_weight: float | None
     """Of the builder `greedy+space` only."""
+    parts: list[str]
+    """Of a linked store: where the stores of its rows are, as it names them, and how many."""
     source: str
     tokenizer: str
     features: FeatureInfo | None
@@ -77,6 +79,7 @@ def summarize(store: Store) -> StoreSummary:
         latent_dim=manifest.latent_dim,
         builder=manifest.builder,
         space_weight=manifest.space_weight,
+        parts=[f"{p.path} ({p.rows[1] - p.rows[0]} rows)" for p in manifest.parts or ()],
         source=manifest.source,
         tokenizer=manifest.tokenizer,
         features=manifest.features,

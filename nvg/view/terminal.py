@@ -32,6 +32,8 @@ def summary_view(found: StoreSummary, columns: int = WIDE) -> RenderableType:
     table.add_row("store", Text(found.path, style="bold"), state)
     images = f"{found.rows:,}{split_note(found.rows, found.val_rows)}"
     table.add_row("images", images, f"{found.committed} of {found.chunks} chunks")
+    for part in found.parts:
+        table.add_row("rows of", Text(part), "")
     table.add_row("views", ", ".join(found.views), f"{found.classes} classes")
     table.add_row(
         "geometry",

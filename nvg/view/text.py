@@ -31,6 +31,7 @@ def summary_lines(found: StoreSummary) -> list[str]:
         f"store       {found.path} ({state})",
         f"images      {images} in {found.chunks} chunks of {found.chunk_rows}, "
         f"{found.classes} classes, views: {', '.join(found.views)}",
+        *[f"rows of     {part}" for part in found.parts],
         f"geometry    grid {found.grid}x{found.grid}, stages 0..{found.last_stage}, "
         f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
         f"tokenizer   {found.tokenizer[:16]}",

@@ -17,7 +17,8 @@ from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import withdraw_damaged
-from nvg.store.store import open_store, store_exists
+from nvg.store.linked import open_store
+from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter, open_writer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE

@@ -16,6 +16,7 @@ FLAGS = {
     "--set-data --set --sweep --workers --address",
     "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
+    "merge": "stores --out --overlap",
     "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments "
     "--originals",
     "view": "store --against --originals --port",

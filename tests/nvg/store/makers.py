@@ -98,7 +98,11 @@ def random_arrays(store: Store, seed: int = 0, bad: Collection[int] = ()) -> Arr
 
 
 def index_table(
-    store: Store, arrays: Arrays, bad: Collection[int] = (), val: Collection[int] = ()
+    store: Store,
+    arrays: Arrays,
+    bad: Collection[int] = (),
+    val: Collection[int] = (),
+    key: str = "image",
 ) -> pa.Table:
     """The index that belongs to `random_arrays`: row n has the key image-n and is 16x16."""
     rows = range(len(store))
@@ -107,7 +111,7 @@ def index_table(
     return pa.table(
         {
             "row": pa.array(rows, pa.int64()),
-            "key": [f"image-{row}" for row in rows],
+            "key": [f"{key}-{row}" for row in rows],
             "label": pa.array(label, pa.int32()),
             "class": [store.manifest.classes[number] for number in label],
             "width": pa.array([16] * len(store), pa.int32()),
@@ -144,13 +148,14 @@ def make_store(
     seed: int = 0,
     bad: Collection[int] = (),
     val: Collection[int] = (),
+    key: str = "image",
     **sizes: Any,
 ) -> Store:
     """A finished store of random rows, some of them error rows, some held out; `sizes` as
     empty_store."""
     store = empty_store(path, rows, views, val_rows=len(val), **sizes)
     arrays = random_arrays(store, seed, bad)
-    index = index_table(store, arrays, bad, val)
+    index = index_table(store, arrays, bad, val, key)
     for chunk in range(store.chunks):
         write_rows(store, chunk, arrays, index)
     store.finish()

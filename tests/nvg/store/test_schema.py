@@ -9,6 +9,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 
+from nvg.compose.merge import merge_stores
+from nvg.files import json_bytes
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
@@ -96,3 +98,27 @@ def test_the_json_schema_is_that_of_the_code(tmp_path: Path) -> None:
             change_manifest(store, **changes)
             with pytest.raises(StoreError):
                 open_store(store.path)
+
+
+def test_the_json_schema_fits_linked_stores(tmp_path: Path) -> None:
+    """Parts and format belong together, as the reader wants it."""
+    schema = json.loads(SCHEMA.read_text())
+    paths = [make_store(tmp_path / f"{key}.vgs", 4, key=key).path for key in ("a", "b")]
+    merge_stores(paths, str(tmp_path / "c.vgs"))
+    table = json.loads((tmp_path / "c.vgs" / "manifest.json").read_text())
+    jsonschema.validate(table, schema)
+    first = table["parts"][0]
+    wrong: tuple[dict[str, Any], ...] = (
+        {"format": "nvg-store"},
+        {"parts": []},
+        {"parts": [first | {"sha256": "0"}]},
+        {"parts": [first | {"rows": [1]}]},
+        {"index": "0"},
+    )
+    for changes in wrong:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(table | changes, schema)
+        change_manifest(Store(str(tmp_path / "c.vgs")), **changes)
+        with pytest.raises(StoreError):
+            open_store(str(tmp_path / "c.vgs"))
+        (tmp_path / "c.vgs" / "manifest.json").write_bytes(json_bytes(table))

@@ -1,0 +1,1 @@
+"""Stores of stores: merged, chosen from, mixed, and searched for duplicates."""

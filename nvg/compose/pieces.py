@@ -1,0 +1,192 @@
+"""Rows of stores as a new linked store: no array is copied.
+
+Legend: R row of the store.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+
+from nvg.files import json_bytes, write_bytes
+from nvg.parts.joined_array import class_ids
+from nvg.parts.part import Part, path_from
+from nvg.parts.row_map import Rows
+from nvg.store import Split, Store
+from nvg.store.format import (
+    CODEC,
+    ERROR,
+    INDEX_FILE,
+    INDEX_SCHEMA,
+    LINKED,
+    PART_ROW,
+    StoreError,
+    parquet_bytes,
+)
+from nvg.store.index import has_status, in_split, with_numbers
+from nvg.store.layout import require_free
+from nvg.store.linked import (
+    LinkedStore,
+    commits_digest,
+    linked_rows,
+    manifest_digest,
+    same_features,
+)
+from nvg.store.manifest import Manifest
+from nvg.store.store import REPAIR
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of a plain store [R], ascending."""
+
+    store: Store
+    rows: Rows
+
+
+def pieces_of(store: Store, rows: Rows | None = None) -> list[Piece]:
+    """Some rows of a finished store, ascending, or all; those of a linked one by its parts."""
+    store.require_finished()
+    rows = np.arange(len(store)) if rows is None else rows
+    if not isinstance(store, LinkedStore):
+        return [Piece(store, rows)]
+    part_R, theirs = store.map.part_of(rows), store.map.rows[rows]
+    found = [Piece(each, theirs[part_R == n]) for n, each in enumerate(store.stores)]
+    return [piece for piece in found if len(piece.rows)]
+
+
+def joined_classes(pieces: Sequence[Piece]) -> tuple[str, ...]:
+    """Names of the classes of all pieces: those of the first, then what each adds."""
+    names = dict.fromkeys(name for piece in pieces for name in piece.store.manifest.classes)
+    first = pieces[0].store.manifest.classes
+    return first if names.keys() <= set(first) else tuple(names)
+
+
+def require_alike(pieces: Sequence[Piece]) -> None:
+    """StoreError where the tokens of two pieces cannot stand in one store."""
+    one = pieces[0].store
+    for other in (piece.store for piece in pieces[1:]):
+        for name in one.manifest.shape_differences(other.manifest):
+            values = (_said(getattr(store.manifest, name)) for store in (one, other))
+            raise StoreError(
+                f"{other.path} cannot stand beside {one.path}: {name} differs "
+                f"({' and '.join(values)}): tokenize one of them as the other was"
+            )
+
+
+def keeps_features(pieces: Sequence[Piece]) -> bool:
+    """Whether all pieces have features that mean the same."""
+    one = pieces[0].store.manifest
+    others = (piece.store.manifest for piece in pieces)
+    return one.features is not None and all(same_features(one, other) for other in others)
+
+
+def write_linked(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> int:
+    """Write a linked store of these rows, its manifest last; returns its rows.
+
+    Its classes are named by `classes`. StoreError where `out` is taken, the pieces are not alike,
+    there are no rows, or weights of the first piece are damaged.
+    """
+    out = out.rstrip("/")
+    require_free(out, "remove it")
+    require_alike(pieces)
+    parts, index = _described(out, pieces, classes)
+    if not len(index):
+        raise StoreError(f"{out} would have no rows: choose others")
+    data = parquet_bytes([index], index.schema)
+    files = _weights(pieces)
+    manifest = _manifest(pieces, parts, index, hashlib.sha256(data).hexdigest(), classes)
+    sums = {name: hashlib.sha256(each).hexdigest() for name, each in files.items()}
+    manifest = replace(manifest, weights=sums).sealed()
+    files |= {INDEX_FILE: data, "manifest.json": manifest.to_bytes()}
+    fs, root = fsspec.core.url_to_fs(out)
+    for name, each in files.items():
+        write_bytes(fs, f"{root}/{name}", each)
+    return len(index)
+
+
+def _described(
+    out: str, pieces: Sequence[Piece], classes: Sequence[str]
+) -> tuple[tuple[Part, ...], pa.Table]:
+    """The parts, and the index of all their rows."""
+    parts, tables, first = [], [], 0
+    for piece in pieces:
+        store, end = piece.store, first + len(piece.rows)
+        try:
+            ids = class_ids(store.manifest.classes, classes)
+        except ValueError as error:
+            raise StoreError(f"{store.path} cannot be merged: {error}") from None
+        table = linked_rows(store.index, piece.rows, ids, first).select(INDEX_SCHEMA.names)
+        tables.append(with_numbers(table, PART_ROW, piece.rows.astype(np.int64)))
+        parts.append(
+            Part(
+                path=path_from(store.path, out),
+                sha256=manifest_digest(store),
+                commits=commits_digest(store),
+                rows=(first, end),
+            )
+        )
+        first = end
+    return tuple(parts), pa.concat_tables(tables)
+
+
+def _manifest(
+    pieces: Sequence[Piece],
+    parts: tuple[Part, ...],
+    index: pa.Table,
+    index_sum: str,
+    classes: Sequence[str],
+) -> Manifest:
+    """What all pieces have in common, and the counts of the index."""
+    manifests = [piece.store.manifest for piece in pieces]
+    identity = json_bytes([[part.sha256 for part in parts], index_sum])
+    return replace(
+        manifests[0],
+        format=LINKED,
+        rows=len(index),
+        val_rows=int(in_split(index, Split.VAL).sum()),
+        chunk_rows=max(manifest.chunk_rows for manifest in manifests),
+        classes=tuple(classes),
+        order=None,
+        parts=parts,
+        index=index_sum,
+        source=hashlib.sha256(identity).hexdigest(),
+        features=manifests[0].features if keeps_features(pieces) else None,
+        recipe=_common([manifest.recipe for manifest in manifests]),
+        versions=_common([manifest.versions for manifest in manifests]),
+        finished=True,
+        errors=int(has_status(index, ERROR).sum()),
+        unknown={},
+        sha256=None,
+    )
+
+
+def _weights(pieces: Sequence[Piece]) -> dict[str, bytes]:
+    """The weights files of the first piece; the codec only where features are kept."""
+    store, files = pieces[0].store, {}
+    for name in store.manifest.weights:
+        if name == CODEC and not keeps_features(pieces):
+            continue
+        if not store.is_intact(name):
+            raise StoreError(f"{store.path}: {name} is missing or damaged: {REPAIR}")
+        files[name] = store.read(name)
+    return files
+
+
+def _common(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The entries that all tables have alike."""
+    first, *others = tables
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in table and table[name] == value for table in others)
+    }
+
+
+def _said(value: object) -> str:
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."

@@ -1,0 +1,56 @@
+"""`nvgctl merge`: one line, one store; refusals with exit code 2."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+from tests.nvg.compose.makers import two_stores
+from tests.nvg.store.makers import chunk_file, flip
+
+
+def nvgctl(*arguments: object) -> Result:
+    """One call, in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """a.vgs, b.vgs, and both as c.vgs."""
+    stores = [store.path for store in two_stores(str(tmp_path))]
+    done = nvgctl("merge", *stores, "--out", tmp_path / "c.vgs")
+    assert done.exit_code == 0, done.output
+    assert "17 rows of 2 stores, 5 classes, no array copied" in done.stdout
+    return tmp_path
+
+
+def test_verbs_read_a_merged_store(folder: Path) -> None:
+    """verify, inspect, a sheet, export."""
+    store = folder / "c.vgs"
+    assert "intact, 17 rows" in nvgctl("verify", store).stdout
+    assert "rows of     a.vgs (10 rows)" in nvgctl("inspect", store).stdout
+    assert "plant-4" in nvgctl("inspect", store, "--key", "plant-4").stdout
+    assert nvgctl("inspect", store, "--row", 12, "--png", folder / "x.png").exit_code == 0
+    done = nvgctl("export", store, "--format", "arrow", "--out", folder / "x.arrow")
+    assert "wrote 15 images" in done.stdout
+
+
+def test_refusals_are_one_line(folder: Path) -> None:
+    """Overlapping keys, a taken place, a part that has moved; verify says where damage is."""
+    taken = nvgctl("merge", folder / "a.vgs", folder / "b.vgs", "--out", folder / "c.vgs")
+    same = nvgctl("merge", folder / "a.vgs", folder / "a.vgs", "--out", folder / "d.vgs")
+    flip(chunk_file(folder / "b.vgs", "content", 1))
+    damaged = nvgctl("verify", folder / "c.vgs")
+    assert damaged.exit_code == 1
+    assert "b.vgs, chunk 1: " in damaged.stderr
+    assert "repair the store of its rows that a line names" in damaged.stderr
+    (folder / "a.vgs").rename(folder / "moved.vgs")
+    moved = nvgctl("inspect", folder / "c.vgs")
+    for done, said in (
+        (taken, "exists"),
+        (same, "10 keys are in an earlier store too"),
+        (moved, "cannot open its part"),
+    ):
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr

@@ -1,0 +1,1 @@
+"""Tests of nvg.compose: stores of other stores' rows."""
