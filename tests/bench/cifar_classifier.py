@@ -92,6 +92,26 @@ class CifarClassifier(nn.Module):
         return features_BF, self.head(features_BF).argmax(1)
 
 
+class Reader(nn.Module):
+    """Features and logits of uint8 images: an extractor of `nvgctl evaluate generation`."""
+
+    def __init__(self, network: CifarClassifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels_BCDD: Tensor) -> tuple[Tensor, Tensor]:
+        """([B, F], [B, L]) of [B, 3, 32, 32]."""
+        features_BF = self.network.features(pixels_BCDD)
+        return features_BF, self.network.head(features_BF)
+
+
+def extractor(weights: Path | None) -> nn.Module:
+    """`--extractor tests.bench.cifar_classifier:extractor --weights PATH`, where PATH exists."""
+    if weights is None or not weights.is_file():
+        raise InputError(f"{weights} is no file: train it, python -m tests.bench.cifar_classifier")
+    return Reader(load_classifier(weights))
+
+
 def _conv(narrow: int, wide: int, stride: int) -> list[nn.Module]:
     conv = nn.Conv2d(narrow, wide, 3, stride, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]

@@ -15,6 +15,7 @@ from tests.bench.cifar_classifier import (
     ClassifierTraining,
     augmented,
     cifar_recipe,
+    extractor,
     load_classifier,
     train,
 )
@@ -82,3 +83,17 @@ def test_without_a_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("NVG_TEST_DATA", raising=False)
     with pytest.raises(InputError, match="NVG_TEST_DATA is not set"):
         cifar_recipe()
+
+
+def test_it_serves_as_an_extractor(tmp_path: Path) -> None:
+    """Features and logits of the weights of a file; without one it is refused."""
+    with pytest.raises(InputError, match="is no file"):
+        extractor(tmp_path / "none.safetensors")
+    network = CifarClassifier().eval()
+    state = dict(network.state_dict())
+    write_atomic(tmp_path / "c.safetensors", weights_bytes(state, ClassifierTraining()))
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        features, logits = extractor(tmp_path / "c.safetensors")(pixels)
+        assert torch.equal(logits, network(pixels))
+    assert features.shape == (3, 128)
