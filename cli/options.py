@@ -87,7 +87,10 @@ Settings = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Images sampled at once")]
 Compiling = Annotated[
     CompileName,
-    typer.Option("--compile", help="Compile the networks first; auto: many images on a GPU"),
+    typer.Option(
+        "--compile",
+        help="Compile networks; CUDA graphs on a GPU; auto: graphs, and compile for many images",
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the work in --out")]
 Workers = Annotated[

@@ -85,6 +85,17 @@ def encoder_numbers(
 
 
 @contextmanager
+def weights_cast_anew() -> Iterator[None]:
+    """Autocast keeps no cast of a weight for later, which would then be the memory of a graph."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
+
+
+@contextmanager
 def _switched(name: str, word: str) -> Iterator[None]:
     """No autocast, and torch's word for products and convolutions on devices of this type."""
     backends: Any = torch.backends  # declared without these members

@@ -13,16 +13,20 @@ MANY = 2048  # images from which compiling should pay on a GPU; an estimate, not
 
 
 class Compile(StrEnum):
-    """Whether the networks are compiled before they sample."""
+    """Whether the networks are compiled before they sample, and replayed as CUDA graphs."""
 
     AUTO = "auto"
-    """On a GPU, for many images."""
+    """On a GPU: graphs always, compiled for many images."""
     ON = "on"
     OFF = "off"
 
     def wants(self, device: str, images: int) -> bool:
-        """The answer for a type of device and so many images."""
+        """Whether they are compiled for so many images on a type of device."""
         return self is Compile.ON or (self is Compile.AUTO and device == "cuda" and images >= MANY)
+
+    def wants_graphs(self, device: str) -> bool:
+        """Whether a type of device replays graphs; recording takes as long as a few passes."""
+        return self is not Compile.OFF and device == "cuda"
 
 
 class Solver(StrEnum):

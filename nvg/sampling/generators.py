@@ -21,6 +21,7 @@ from nvg.generator.structure_flow import StructureGenerator
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import BATCH, Compile, SamplerConfig
 from nvg.sampling.control import Control
+from nvg.sampling.graphs import use_graphs
 from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
 from nvg.store.store import Store
@@ -51,12 +52,15 @@ class Generators:
         """These, to sample so many images, so many at once; compiled in place if that is wanted.
 
         Block by block: all of a network share one compiled function, so the first batch waits for
-        few. The decoder is compiled whole.
+        few. The decoder is compiled whole. On a GPU each generator becomes a CUDA graph.
         """
-        if compiling.wants(self.detokenizer.quantizer.codebook.device.type, images):
+        device = self.detokenizer.quantizer.codebook.device
+        if compiling.wants(device.type, images):
             blocks = (model.backbone.blocks for model in (self.content, self.structure))
             for module in (*itertools.chain(*blocks), self.detokenizer.decoder):
                 module.compile()
+        if compiling.wants_graphs(device.type):
+            use_graphs([self.content, self.structure], device)
         return replace(self, batch_size=batch_size)
 
     def names(self, labels: list[int]) -> list[str]:
