@@ -154,6 +154,16 @@ def test_every_choice_of_the_release_names_its_tests() -> None:
     assert [row[0] for row in rows if not re.fullmatch(rf"{test}(, {test})*", row[4].strip())] == []
 
 
+def test_every_fault_of_a_gpu_names_what_shows_it_gone() -> None:
+    """Ten groups, each with tests."""
+    text = (ROOT / "docs/PERFORMANCE.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| Group \| .*\|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
+    rows = [row.split("|")[1:-1] for row in table.splitlines()]
+    numbers = [int(n) for row in rows for n in re.findall(r"^ (\d+)\.", row[0])]
+    assert numbers == list(range(1, 11))
+    assert [row[0] for row in rows if "/test_" not in row[1]] == []
+
+
 def test_documents_of_code_exist() -> None:
     """A `docs/...md` that source, tests, recipes or tools name is there."""
     files = [

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nvg.structure import rounds
 from nvg.structure.lattice import lattice
@@ -90,6 +91,28 @@ def test_the_host_looks_once_in_several_rounds(
     expected = [[(i, i + 1) for i in range(0, 32, 2)]]
     assert pairs(point_BnC.as_subclass(SaysCuda)) == expected
     assert shrunk == [32 - 2 * looks * look for look in range(1, times + 1)]
+
+
+class Looks(TorchDispatchMode):
+    """Counts what makes the host wait for a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.name() in ("aten::_local_scalar_dense", "aten::nonzero")
+        return func(*args, **kwargs or {})
+
+
+def test_a_batch_of_leaves_makes_the_host_wait_few_times() -> None:
+    """On the paper's grid, of images as smooth as latents are: 14 times for a batch, 40 where it
+    looked after every round."""
+    coarse_BCDD = torch.randn(4, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    smooth_BCDD = torch.nn.functional.interpolate(coarse_BCDD, (16, 16), mode="bicubic")
+    noise_BCDD = torch.randn(smooth_BCDD.shape, generator=torch.Generator().manual_seed(1))
+    point_BNC = lattice((smooth_BCDD + 0.1 * noise_BCDD).flatten(2).mT.contiguous())
+    with Looks() as looks:
+        merge_pairs(point_BNC, gpu_pairing)
+    assert 8 <= looks.count <= 16  # a level has one at least
 
 
 def test_a_cpu_drops_finished_clusters_after_every_round(monkeypatch: pytest.MonkeyPatch) -> None:

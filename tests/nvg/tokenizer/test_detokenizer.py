@@ -1,5 +1,6 @@
 """From stored tokens back to pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import torch
 from PIL import Image
 
 from cli.demo import write_hierarchy
+from nvg.choices import PhiForm
 from nvg.errors import InputError
 from nvg.store import Store, open_store
+from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import CheckpointError, weights_bytes
+from tests.nvg.launches import Launches, fake_cuda
 from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
-from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 
 def test_a_store_decodes_as_its_tokenizer_does(store: Store) -> None:
@@ -88,3 +92,23 @@ def test_a_row_not_yet_written_is_refused(tmp_path: Path) -> None:
     write_hierarchy(unfinished, 4, tmp_path / "row.png")
     with pytest.raises(InputError, match=r"row 1 .*not committed"):
         write_hierarchy(unfinished, 1, tmp_path / "other.png")
+
+
+@pytest.mark.parametrize("phi", list(PhiForm))
+@pytest.mark.parametrize("stage", [None, 2])
+def test_a_gpu_decodes_without_waiting(phi: PhiForm, stage: int | None) -> None:
+    """Tokens that are there become pixels there: no copy from the host and no wait, whatever
+    autocast is around."""
+    config = replace(tiny_model(), phi=phi)
+    with fake_cuda():
+        with torch.device("cuda"):
+            model = Detokenizer(config).eval()
+            geometry = config.geometry
+            content_BT = torch.zeros(2, geometry.tokens, dtype=torch.int64)
+            leaves_BN = torch.arange(geometry.positions).expand(2, -1)
+        with torch.autocast("cuda", torch.bfloat16), Launches() as launches:
+            pixels = model.decode(content_BT, leaves_BN, stage)
+        assert (pixels.dtype, pixels.device.type) == (torch.uint8, "cuda")
+        assert pixels.shape == (2, 3, config.image_size, config.image_size)
+    assert (launches.copies, launches.waits) == (0, 0)
+    assert launches.count > 20
