@@ -190,7 +190,9 @@ def joined() -> Iterator[World]:
         else:
             yield World(0, 1, device)
     except RuntimeError as error:
-        if isinstance(error, WorkError) or not any(word in str(error) for word in LOST):
+        has_others = dist.is_initialized() and dist.get_world_size() > 1
+        is_lost = has_others and any(word in str(error) for word in LOST)
+        if isinstance(error, WorkError) or not is_lost:
             raise
         line = str(error).strip().splitlines()[0]
         raise WorkError(

@@ -13,6 +13,7 @@ from torch._dynamo.utils import counters
 from nvg.distributed import World
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.config import SamplerConfig
+from nvg.sampling.graphs import use_graphs
 from nvg.sampling.guidance import Noise
 from nvg.sampling.sampler import Sampler
 from nvg.store import Store
@@ -101,6 +102,10 @@ def _sampling(setting: Setting, report: Report, sizes: Sizes, store: Store) -> N
     sample()
     if setting.is_cuda:
         _report(report, "a batch of samples", waits(sample, setting.device))
+        use_graphs([content, structure], setting.device)
+        for _ in range(2):
+            sample()
+        _report(report, "a batch of samples by graphs", waits(sample, setting.device))
     else:
         report.note("waits: only CUDA counts them")
 

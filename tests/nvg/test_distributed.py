@@ -126,7 +126,12 @@ def test_a_process_that_is_gone_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     """What the library said stands at its end; other errors stay as they are."""
+    with pytest.raises(RuntimeError, match=r"Connection|Timed|NCCL") as alone, joined():
+        raise RuntimeError(line)
+    assert not isinstance(alone.value, WorkError)  # it is not of another process
     monkeypatch.setenv(MINUTES_NAME, "2")
+    for name, found in (("is_initialized", True), ("get_world_size", 2), ("get_rank", 1)):
+        monkeypatch.setattr(torch.distributed, name, lambda found=found: found)
     with (
         pytest.raises(WorkError, match=r"within 2 minutes.*--resume \(") as caught,
         joined(),
