@@ -55,7 +55,8 @@ class CudaGraph:
         with torch.cuda.stream(beside):
             work()
         current.wait_stream(beside)
-        with torch.cuda.graph(self.graph, pool=self.pool):
+        # Other threads, such as NCCL's watchdog, may go on using the device.
+        with torch.cuda.graph(self.graph, pool=self.pool, capture_error_mode="thread_local"):
             return work()
 
     def replay(self) -> None:

@@ -111,8 +111,9 @@ def test_a_graph_is_recorded_after_a_run_beside(monkeypatch: pytest.MonkeyPatch)
             notes.append("replay")
 
     @contextmanager
-    def entered(what: Any, pool: Any = None) -> Iterator[None]:
-        name = what.name if isinstance(what, Stream) else f"recording, pool {pool}"
+    def entered(what: Any, pool: Any = None, capture_error_mode: str = "") -> Iterator[None]:
+        name = f"recording, pool {pool}, {capture_error_mode}"
+        name = what.name if isinstance(what, Stream) else name
         notes.append(f"enter {name}")
         yield
         notes.append(f"leave {name}")
@@ -138,7 +139,9 @@ def test_a_graph_is_recorded_after_a_run_beside(monkeypatch: pytest.MonkeyPatch)
         "beside waits for current",
         *("enter beside", "work", "leave beside"),
         "current waits for beside",
-        *("enter recording, pool 7", "work", "leave recording, pool 7"),
+        "enter recording, pool 7, thread_local",
+        "work",
+        "leave recording, pool 7, thread_local",
         "replay",
     ]
 
