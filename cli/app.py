@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.compose import merge
+from cli.compose import merge, subset
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect, view
@@ -170,6 +170,7 @@ def tokenize(
 
 
 app.command("merge")(merge)
+app.command("subset")(subset)
 app.command("inspect")(inspect)
 app.command("view")(view)
 

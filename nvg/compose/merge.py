@@ -9,8 +9,14 @@ from enum import StrEnum
 import numpy as np
 import pyarrow as pa
 
-from nvg.compose.pieces import Piece, joined_classes, keeps_features, pieces_of, write_linked
-from nvg.parts.part import ALLOWED, place_of
+from nvg.compose.pieces import (
+    Piece,
+    joined_classes,
+    keeps_features,
+    pieces_of,
+    place_notes,
+    write_linked,
+)
 from nvg.store import Store
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.linked import open_store
@@ -48,19 +54,6 @@ def merge_stores(paths: Sequence[str], out: str, overlap: Overlap = Overlap.REFU
     if any(FEATURES in store.arrays for store in stores) and not keeps_features(left):
         lines.append("features are left out: the stores do not have the same")
     return lines + place_notes(left, out)
-
-
-def place_notes(pieces: Sequence[Piece], out: str) -> list[str]:
-    """A line where opening the store will need a word of the user's."""
-    for piece in pieces:
-        try:
-            place_of(piece.store.path, out)
-        except ValueError:
-            return [
-                f"{piece.store.path} is not below the folder of {out}: name its folder in "
-                f"{ALLOWED} to open the store"
-            ]
-    return []
 
 
 def without_repeats(pieces: Sequence[Piece], overlap: Overlap) -> tuple[list[Piece], int]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nvg.files import json_bytes, write_bytes
 from nvg.parts.joined_array import class_ids
-from nvg.parts.part import Part, path_from
+from nvg.parts.part import ALLOWED, Part, path_from, place_of
 from nvg.parts.row_map import Rows
 from nvg.store import Split, Store
 from nvg.store.format import (
@@ -107,6 +107,19 @@ def write_linked(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> i
     for name, each in files.items():
         write_bytes(fs, f"{root}/{name}", each)
     return len(index)
+
+
+def place_notes(pieces: Sequence[Piece], out: str) -> list[str]:
+    """A line where opening the store will need a word of the user's."""
+    for piece in pieces:
+        try:
+            place_of(piece.store.path, out)
+        except ValueError:
+            return [
+                f"{piece.store.path} is not below the folder of {out}: name its folder in "
+                f"{ALLOWED} to open the store"
+            ]
+    return []
 
 
 def _described(

@@ -68,7 +68,7 @@ def place_of(path: str, linked: str, allowed: Iterable[str] = ()) -> str:
 def path_from(place: str, linked: str) -> str:
     """How the store at `linked` names a part: from its own folder where the part is below it."""
     home = home_of(linked)
-    if _is_url(place) or _is_url(linked):
+    if _is_url(place):
         inside = place.startswith(f"{home}/")
         return place[len(home) + 1 :].rstrip("/") if inside else place.rstrip("/")
     real = Path(os.path.realpath(place))
@@ -83,9 +83,9 @@ def _is_below(place: str, folder: str) -> bool:
     if _is_url(place) != _is_url(folder):
         return False
     if _is_url(place):
-        scheme, _, rest = place.partition("://")
+        rest = place.partition("://")[2]
         is_plain = "::" not in place and posixpath.normpath(rest) == rest.rstrip("/")
-        return is_plain and f"{scheme}://{rest}".startswith(folder.rstrip("/") + "/")
+        return is_plain and f"{place.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
     return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
 
 

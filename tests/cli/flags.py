@@ -17,6 +17,7 @@ FLAGS = {
     "evaluate likelihood": "run --store --split -n --weights --out",
     "export": "store --out --format",
     "merge": "stores --out --overlap",
+    "subset": "store --out --class --split --key --keys --error-below --error-above --stage",
     "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments "
     "--originals",
     "view": "store --against --originals --port",

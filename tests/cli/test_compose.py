@@ -1,4 +1,4 @@
-"""`nvgctl merge`: one line, one store; refusals with exit code 2."""
+"""`nvgctl merge` and `subset`: one line, one store; refusals with exit code 2."""
 
 from pathlib import Path
 
@@ -54,3 +54,14 @@ def test_refusals_are_one_line(folder: Path) -> None:
     ):
         assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
         assert said in done.stderr
+
+
+def test_a_subset_is_a_store(folder: Path) -> None:
+    """By class and split, out of a merged store; nothing asked for is refused."""
+    out = folder / "d.vgs"
+    done = nvgctl("subset", folder / "c.vgs", "--out", out, "--class", "bee", "--split", "train")
+    assert done.exit_code == 0, done.output
+    assert "of the 17 rows of" in done.stdout
+    assert "intact" in nvgctl("verify", out).stdout
+    refused = nvgctl("subset", folder / "c.vgs", "--out", folder / "e.vgs")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)

@@ -59,6 +59,7 @@ def test_named_places_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     linked = str(tmp_path / "x" / "c.vgs")
     assert place_of("../data/a.vgs", linked, places).endswith("/data/a.vgs")
     assert place_of("s3://bucket/stores/a.vgs", linked, places) == "s3://bucket/stores/a.vgs"
+    assert place_of("s3://b/a.vgs", linked, ["s3://b/a.vgs"]) == "s3://b/a.vgs"
     for path in ("../data2/a.vgs", "s3://bucket/stores2/a.vgs", "s3://bucket/stores/../a.vgs"):
         with pytest.raises(ValueError, match="is not below"):
             place_of(path, linked, places)
@@ -70,6 +71,7 @@ def test_a_path_is_written_so_that_both_can_be_moved_together(tmp_path: Path) ->
     assert path_from(str(tmp_path / "x" / "a.vgs"), linked) == "a.vgs"
     assert path_from(str(tmp_path / "x" / "deep" / "a.vgs"), linked) == "deep/a.vgs"
     assert path_from(str(tmp_path / "a.vgs"), linked) == os.path.realpath(tmp_path / "a.vgs")
+    assert path_from(str(tmp_path), "s3://b/x/c.vgs") == os.path.realpath(tmp_path)
     assert path_from("s3://b/x/a.vgs", "s3://b/x/c.vgs") == "a.vgs"
     assert path_from("s3://b/a.vgs/", "s3://b/x/c.vgs") == "s3://b/a.vgs"
 
