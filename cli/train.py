@@ -72,10 +72,16 @@ def train_autoencoder_verb(
 @train.command("generator")
 def train_generator_verb(
     recipe: RecipePath,
-    store: Annotated[str, typer.Option(help="Finished store (path or URL)")],
+    stores: Annotated[
+        list[str], typer.Option("--store", help="Finished store (path or URL; repeat it to mix)")
+    ],
     out: Annotated[Path, typer.Option(help="Run directory")],
     start: Annotated[
         Path | None, typer.Option("--from", help="Start from the weights of a finished run")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Shares of several stores, such as 0.7,0.3 (default: by their rows)"),
     ] = None,
     only: Annotated[PartName | None, typer.Option(help="Train one of the two")] = None,
     settings: Settings = None,
@@ -89,11 +95,12 @@ def train_generator_verb(
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
     loaded = read_recipe(recipe, settings, "generator")
+    from nvg.compose.mixture import places_of
     from pipeline.ray_train import fit_on_ray
     from pipeline.train import fit_generator
     from pipeline.train_plan import plan_generator
 
-    name = only.value if only else None
+    store, name = places_of(stores, weights), only.value if only else None
     if dry_run:
         lines = plan_generator(loaded, store, name, start, workers or 1, memory, out, resume)
     elif workers:

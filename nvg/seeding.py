@@ -7,6 +7,7 @@ import numpy as np
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
+LAST_PART = 2**64 - 1  # of a stream: that of a mixture's draws, which no window reaches
 PERMUTATION, VIEWS = 0, 1  # independent streams of one (seed, epoch)
 
 
@@ -41,6 +42,11 @@ def view_choice(count: int, views: int, seed: int, epoch: int) -> Rows:
     choice = _generator(seed, epoch, VIEWS).integers(views, size=count)
     choice.flags.writeable = False
     return choice
+
+
+def draw_offsets(count: int, seed: int, block: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Random numbers in 0..1 for a block of a mixture's draws [count]."""
+    return _generator(seed, block, PERMUTATION, LAST_PART).random(count)
 
 
 def step_rows(count: int, batch_size: int, seed: int, step: int) -> Rows:

@@ -5,8 +5,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+from nvg.compose.mixture import Mixture, absolute, open_tokens
 from nvg.errors import ElsewhereError, InputError, WorkError, speaker
-from nvg.store import open_store
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.training.run_dir import Run
 from nvg.training.run_lock import RESTART_SECONDS
@@ -41,7 +41,7 @@ def fit_autoencoder_on_ray(
 
 def fit_on_ray(
     recipe: Recipe,
-    store_path: str,
+    store_path: str | Mixture,
     out: Path,
     only: str | None,
     resume: bool,
@@ -51,11 +51,11 @@ def fit_on_ray(
 ) -> list[str]:
     """Train the generators in several processes, from the weights of a run if one is given."""
     require_listener(address)
-    store = open_store(store_path)
+    store = open_tokens(store_path)
     store.require_finished()
     start_from = start_of(recipe, store, parts_named(only), out, start_from)
     Run(out, recipe, resume, ("generator",), only or "")  # refuses what cannot be continued
-    location = store_path if "://" in store_path else str(Path(store_path).absolute())
+    location = absolute(store_path)
     job = _job(recipe, out, resume, start_from) | {"store": location, "only": only}
     train_on_ray(generator_worker, job, workers, address)
     names = [out / f"{part.value}.safetensors" for part in parts_named(only)]

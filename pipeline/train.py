@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from nvg.choices import TrainingCrop
+from nvg.compose.mixture import Mixture, open_tokens
 from nvg.distributed import joined
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import class_ids, load_generators
 from nvg.sampling.guidance import untrained_null_warnings
-from nvg.store import Split, Store, open_store
+from nvg.store import Split, Store
 from nvg.store.lock import RETRY_SECONDS
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
 from nvg.training.autoencoder.config import AutoencoderTraining
@@ -103,7 +104,7 @@ def _training_images(images: RowImages, training: AutoencoderTraining) -> RowIma
 
 def fit_generator(
     recipe: Recipe,
-    store_path: str,
+    store_path: str | Mixture,
     out: Path,
     only: str | None,
     resume: bool,
@@ -120,7 +121,7 @@ def fit_generator(
         world = held.enter_context(joined())
         training = recipe.generator.train
         with world.agreed():
-            store = open_store(store_path)
+            store = open_tokens(store_path)
             store.require_finished()
             if world.is_main:
                 held.enter_context(run_lock(out, parts, lock_seconds))

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
+from nvg.compose.mixture import Mixture, open_tokens
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
-from nvg.store import Split, open_store
+from nvg.store import Split
 from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.training.autoencoder.memory import autoencoder_memory
@@ -61,7 +62,7 @@ def plan_autoencoder(
 
 def plan_generator(
     recipe: Recipe,
-    store_path: str,
+    store_path: str | Mixture,
     only: str | None,
     start_from: Path | None = None,
     processes: int = 1,
@@ -74,7 +75,7 @@ def plan_generator(
     On a GPU of `memory` GiB, or here. InputError where that training would be refused, into `out`
     if it is named.
     """
-    store = open_store(store_path)
+    store = open_tokens(store_path)
     store.require_finished()
     if out:
         start_from = start_of(recipe, store, parts_named(only), out, start_from)

@@ -42,6 +42,8 @@ class LoaderState(TypedDict):
     """LoaderMode, memory or stream: the order depends on it. Version 0.1 wrote `window` only."""
     window: NotRequired[int]
     """Chunks per window when streaming: the order depends on it. 0 in version 0.1: memory."""
+    shares: NotRequired[list[int]]
+    """Of a mixture: draws of a block from each store."""
 
 
 class SequenceLoader(IterableDataset[Sequences]):

@@ -32,14 +32,23 @@ class Tokens:
 
 
 class TokenReader:
-    """The valid rows of one split of a finished store, by chunk; with its features on demand."""
+    """The valid rows of one split of a finished store, by chunk; with its features on demand.
+
+    With `rows` only those from the first to the one before the second.
+    """
 
     def __init__(
-        self, store: Store, with_features: bool = False, split: Split = Split.TRAIN
+        self,
+        store: Store,
+        with_features: bool = False,
+        split: Split = Split.TRAIN,
+        rows: tuple[int, int] | None = None,
     ) -> None:
         store.require_finished()
         self.store, self.split = store, split
         is_own = in_split(store.index, split)
+        if rows is not None:
+            is_own[: rows[0]] = is_own[rows[1] :] = False
         self.is_valid = has_status(store.index, OK) & is_own
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}

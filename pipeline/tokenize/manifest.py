@@ -15,9 +15,9 @@ from nvg.precision import EncoderPrecision
 from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
+from nvg.store.linked import open_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import withdraw_damaged
-from nvg.store.linked import open_store
 from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter, open_writer
 from nvg.tokenizer.autoencoder import Autoencoder

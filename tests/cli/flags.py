@@ -4,7 +4,7 @@
 FLAGS = {
     "train autoencoder": "data --out --from --image-size --heldout --label-column --set "
     "--resume --workers --address --dry-run --memory",
-    "train generator": "recipe --store --out --from --only --set --resume --workers "
+    "train generator": "recipe --store --out --from --weights --only --set --resume --workers "
     "--address --dry-run --memory",
     "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "
     "--resume --extend --address --trust --break-lock --max-errors --dry-run",

@@ -56,6 +56,19 @@ def test_refusals_are_one_line(folder: Path) -> None:
         assert said in done.stderr
 
 
+def test_a_mixture_needs_a_weight_a_store(folder: Path) -> None:
+    """Before anything is read or written."""
+    start = ("train", "generator", "datasets/digits.toml", "--out", folder / "run", "--store", "a")
+    for more, said in (
+        (("--store", "b", "--weights", "1"), "1 weights for 2 stores"),
+        (("--weights", "0.7,0.3"), "give --store for each"),
+    ):
+        done = nvgctl(*start, *more)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+    assert not (folder / "run").exists()
+
+
 def test_a_subset_is_a_store(folder: Path) -> None:
     """By class and split, out of a merged store; nothing asked for is refused."""
     out = folder / "d.vgs"

@@ -29,7 +29,10 @@ def change_bytes(data: bytes, random: Random) -> Change:
 
 def flipped(data: bytes, random: Random) -> Change:
     """One to eight bits."""
-    changed, at = bytearray(data), sorted(random.sample(range(8 * len(data)), random.choice((1, 1, 2, 8))))
+    changed, at = (
+        bytearray(data),
+        sorted(random.sample(range(8 * len(data)), random.choice((1, 1, 2, 8)))),
+    )
     for bit in at:
         changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed), f"bits {at} flipped"
@@ -82,7 +85,9 @@ def change_json(data: bytes, random: Random) -> Change:
     if random.random() < 0.15:
         return change_bytes(data, random)
     if random.random() < 0.1:
-        whole = random.choice((b"[" * 100_000, b"{}", b"[]", b"null", b"1", b'""', b"\xff\xfe", b""))
+        whole = random.choice(
+            (b"[" * 100_000, b"{}", b"[]", b"null", b"1", b'""', b"\xff\xfe", b"")
+        )
         return whole, f"replaced by {whole[:8]!r}"
     table = json.loads(data)
     said = change_value(table, random)

@@ -120,7 +120,9 @@ def odd_table(name: str, images: list[bytes], random: Random) -> Change:
         labels = pa.array([random.choice((None, -1, 0, 2, 5)) for _ in images], pa.int64())
         table, said = table.set_column(1, "label", labels), f"labels {labels.to_pylist()}"
     elif way == 3:
-        kind = pa.struct([("bytes", random.choice((pa.string(), pa.int32(), pa.list_(pa.uint8()))))])
+        kind = pa.struct(
+            [("bytes", random.choice((pa.string(), pa.int32(), pa.list_(pa.uint8()))))]
+        )
         table, said = table.set_column(0, "image", pa.nulls(len(images), kind)), str(kind)
     elif way == 4:
         bad = [{"bytes": d if n % 2 else random.choice((b"", None, b"x")), "path": None}

@@ -9,7 +9,6 @@ from tests.fuzz.runs import Runs
 from tests.fuzz.stores import Stores
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (Pictures(), Stores(), Runs(), Recipes(), Lists(), Containers())
+    kind.name: kind for kind in (Pictures(), Stores(), Runs(), Recipes(), Lists(), Containers())
 }
 SHARES = {"images": 1000, "stores": 25, "runs": 15, "recipes": 30, "lists": 50, "containers": 50}

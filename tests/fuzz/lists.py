@@ -54,7 +54,11 @@ def tokenized(place: Path, tokenizer: Path, work: Path) -> list[Answer]:
     words = "tokenize", place, "--tokenizer", tokenizer, "--out", store, "--engine", "inline"
     answers = [run(*words)]
     if answers[0].code == 0:
-        answers += [run("verify", store), run("inspect", store), run("inspect", store, "--row", "0")]
+        answers += [
+            run("verify", store),
+            run("inspect", store),
+            run("inspect", store, "--row", "0"),
+        ]
         answers += [broken(answer) for answer in answers[1:] if answer.code]
     return answers
 
@@ -83,7 +87,9 @@ def odd_files(work: Path, random: Random) -> str:
     elif way == "bytes":
         os.close(os.open(os.fsencode(folder) + b"/\xff\xfe.png", os.O_CREAT))
     else:
-        path.symlink_to({"loop.png": path, "zero.png": Path("/dev/zero")}.get(way, Path("/nowhere")))
+        path.symlink_to(
+            {"loop.png": path, "zero.png": Path("/dev/zero")}.get(way, Path("/nowhere"))
+        )
     os.mkfifo(work / "pipe.png")
     (work / "loop.png").symlink_to(work / "loop.png")
     return way

@@ -12,7 +12,10 @@ from random import Random
 from tests.fuzz.changes import NUMBERS, Change, change_bytes
 
 ODD_PNG = (
-    *((b"tEXt", b"Comment\0" + b"x" * 2_000_000), (b"zTXt", b"a\0\0" + zlib.compress(bytes(9_000_000)))),
+    *(
+        (b"tEXt", b"Comment\0" + b"x" * 2_000_000),
+        (b"zTXt", b"a\0\0" + zlib.compress(bytes(9_000_000))),
+    ),
     *((b"iCCP", b"a\0\0" + zlib.compress(bytes(3_000_000))), (b"iTXt", b"a\0\1\0\0\0x")),
     *((b"gAMA", b"\0"), (b"cHRM", b"\0\1"), (b"pHYs", b""), (b"eXIf", b"MM\0*\xff\xff\xff\xff")),
     *((b"sRGB", b""), (b"tRNS", b""), (b"acTL", b"\0"), (b"fcTL", b"\0"), (b"PLTE", b"\0\1")),
@@ -92,7 +95,9 @@ def change_jpeg(data: bytes, random: Random) -> Change:
     way = random.randrange(4)
     if way == 0:
         size = _number(random, 2)
-        return data[: start + 2] + struct.pack(">H", size) + data[start + 4 :], f"{name}: size {size}"
+        return data[: start + 2] + struct.pack(">H", size) + data[
+            start + 4 :
+        ], f"{name}: size {size}"
     if way == 1:
         body, how = change_bytes(data[start + 4 : end], random)
         size = min(len(body) + 2, 0xFFFF)
@@ -109,7 +114,9 @@ def change_tiff(data: bytes, random: Random) -> Change:
     (count,) = struct.unpack(order + "H", data[place : place + 2])
     if random.random() < 0.1:
         at, value = random.choice((4, place + 2 + 12 * count)), random.choice((place, 8, *NUMBERS))
-        return data[:at] + struct.pack(order + "I", value) + data[at + 4 :], f"next directory {value}"
+        return data[:at] + struct.pack(order + "I", value) + data[
+            at + 4 :
+        ], f"next directory {value}"
     entry = place + 2 + 12 * random.randrange(count)
     (tag,) = struct.unpack(order + "H", data[entry : entry + 2])
     offset, kind = random.choice(((0, "H"), (2, "H"), (4, "I"), (8, "I"), (8, "H"), (8, "I")))

@@ -117,7 +117,9 @@ def templates() -> dict[str, bytes]:
         "clear.gif": _bytes(modes["p"], "gif", transparency=3),
         "clear.png": _bytes(modes["p"], "png", transparency=3),
         "deep.png": _bytes(deep, "png"),
-        "told.png": _bytes(smooth, "png", pnginfo=_text(), icc_profile=icc, exif=exif, dpi=(72, 72)),
+        "told.png": _bytes(
+            smooth, "png", pnginfo=_text(), icc_profile=icc, exif=exif, dpi=(72, 72)
+        ),
         "turned.jpg": _bytes(smooth, "jpeg", exif=exif, icc_profile=icc),
         "progressive.jpg": _bytes(smooth, "jpeg", progressive=True, subsampling=2),
         "deep.tif": _bytes(deep, "tiff"),

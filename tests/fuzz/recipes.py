@@ -27,7 +27,9 @@ class Recipes:
         make_store(folder / "a.vgs", 10)
         recipe = tiny_recipe(folder / "images")
         training = replace(recipe.generator.train, batch_size=2, steps=2)
-        dump(replace(recipe, generator=replace(recipe.generator, train=training)), folder / "r.toml")
+        dump(
+            replace(recipe, generator=replace(recipe.generator, train=training)), folder / "r.toml"
+        )
 
     def run(self, templates: Path, work: Path, random: Random) -> Outcome:
         """One change of the text, or one `--set`."""
@@ -39,7 +41,9 @@ class Recipes:
             recipe.write_bytes(data)
         elif way == 1:
             shutil.copyfile(templates / "r.toml", recipe)
-            key = random.choice([line.split(" = ")[0] for line in text.splitlines() if " = " in line])
+            key = random.choice(
+                [line.split(" = ")[0] for line in text.splitlines() if " = " in line]
+            )
             section = random.choice(("data", "autoencoder.train", "generator.train", "sample", "x"))
             settings = ["--set", f"{section}.{key}={random.choice(ODD_VALUES)}"]
             said = settings[1]

@@ -52,7 +52,17 @@ class Runs:
             how = random.choice(((), (), step, ("--weights", "raw")))
             sampled = run("sample", place, "-n", "1", "--png", out / "a.png", *how)
             store = "--store", templates / "a.vgs"
-            trained = "train", "generator", recipe, *store, "--out", place, "--resume", "--set", MORE
+            trained = (
+                "train",
+                "generator",
+                recipe,
+                *store,
+                "--out",
+                place,
+                "--resume",
+                "--set",
+                MORE,
+            )
         else:
             tokenize = "tokenize", templates / "images", "--engine", "inline"
             sampled = run(*tokenize, "--tokenizer", place, "--out", out / "b.vgs")
@@ -63,7 +73,9 @@ class Runs:
         fault = first_fault([sampled, resumed]) or changed
         if not fault and resumed.code == 2:
             fault = changed_by(before, place).replace("a reader", "a refused training")
-        return Outcome(f"{kind}: {mutation}", max(sampled, resumed, key=lambda a: a.code).result, fault)
+        return Outcome(
+            f"{kind}: {mutation}", max(sampled, resumed, key=lambda a: a.code).result, fault
+        )
 
 
 def mutate(place: Path, random: Random) -> str:

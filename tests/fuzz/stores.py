@@ -40,7 +40,9 @@ class Stores:
         make_store(folder / "other.vgs", 10, 2, seed=1, bad=(3,), val=(1, 8))
         recipe = tiny_recipe(folder)
         training = replace(recipe.generator.train, steps=2, batch_size=2, val_every=0)
-        dump(replace(recipe, generator=replace(recipe.generator, train=training)), folder / "r.toml")
+        dump(
+            replace(recipe, generator=replace(recipe.generator, train=training)), folder / "r.toml"
+        )
         for words in every_verb(folder / "a.vgs", folder / "out", folder / "r.toml"):
             answer = run(*words)
             if answer.code or answer.fault:
@@ -154,7 +156,11 @@ def index(store: Path, other: Path, random: Random) -> tuple[str, bool]:
     """Another index table, as a Parquet file that is right by itself."""
     file = store / "index.parquet"
     table = pq.read_table(file)
-    column, row, way = random.choice(table.column_names), random.randrange(len(table)), random.randrange(6)
+    column, row, way = (
+        random.choice(table.column_names),
+        random.randrange(len(table)),
+        random.randrange(6),
+    )
     if way == 0:
         table, said = table.drop_columns(column), f"without {column}"
     elif way == 1:
@@ -177,7 +183,21 @@ def index(store: Path, other: Path, random: Random) -> tuple[str, bool]:
 def with_cell(table: pa.Table, column: str, row: int, random: Random) -> tuple[pa.Table, str]:
     """A table with another value in one cell."""
     values = table[column].to_pylist()
-    odd: tuple[Any, ...] = (None, 0, -1, 1, 7, 1 << 30, "", "x", "\x1b[2J", "val", OK, "error", [0.5])
+    odd: tuple[Any, ...] = (
+        None,
+        0,
+        -1,
+        1,
+        7,
+        1 << 30,
+        "",
+        "x",
+        "\x1b[2J",
+        "val",
+        OK,
+        "error",
+        [0.5],
+    )
     fits = [v for v in odd if v != values[row] and type(v) is type(values[row])] or [None]
     values[row] = random.choice(fits)
     at = table.column_names.index(column)

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nvg.compose.mixture import MixedStore
 from nvg.distributed import World
 from nvg.loader import LoaderMode, SequenceLoader
+from nvg.loader.mixture import MixtureLoader
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.seeding import shard_seed
 from nvg.sequence import Sequences
@@ -48,15 +50,8 @@ class GeneratorTrainer:
         self.source = source_of(store)
         micro = micro_batch(self.training, world.size)
         # Consecutive batches of the loader are the shards of a step, whoever takes them.
-        self.loader = SequenceLoader(
-            store,
-            micro,
-            self.training.seed,
-            world.rank,
-            world.size,
-            mode=self.training.loader,
-            features=any(state.aligner for state in states),
-        )
+        features = any(state.aligner for state in states)
+        self.loader = _loader_of(store, micro, self.training, world, features)
         # Free memory differs between processes.
         if world.any(self.loader.mode is LoaderMode.STREAM):
             self.loader.stream()
@@ -127,6 +122,24 @@ class GeneratorTrainer:
             self.validation.draw()
         if self.sample_checkpoint and self.reads_checkpoint(number):
             self.sample_checkpoint(number)
+
+
+def _loader_of(
+    store: Store, micro: int, training: GeneratorTraining, world: World, features: bool
+) -> SequenceLoader | MixtureLoader:
+    """The batches of one store, or of several in their shares."""
+    place = (training.seed, world.rank, world.size)
+    if isinstance(store, MixedStore):
+        return MixtureLoader(
+            store,
+            store.spans,
+            store.weights,
+            micro,
+            *place,
+            mode=training.loader,
+            features=features,
+        )
+    return SequenceLoader(store, micro, *place, mode=training.loader, features=features)
 
 
 def micro_batch(training: GeneratorTraining, processes: int) -> int:
