@@ -29,13 +29,20 @@ def inspect(
     stats: Annotated[
         bool, typer.Option("--stats", help="Also measure the structure per stage")
     ] = False,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Show rows of equal tokens and structure")
+    ] = False,
+    stages: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last stage that --duplicates compares (default: of all)"),
+    ] = None,
     segments: Annotated[str | None, typer.Option(help="Folder of label maps, for --stats")] = None,
     originals: OriginalsPlace = None,
 ) -> None:
     """Show what a store holds, or one image's structure and tokens."""
     from nvg.store import open_store
     from nvg.view.summary import find_key
-    from pipeline.inspect import print_store
+    from pipeline.inspect import print_duplicates, print_store
 
     if segments and not stats:
         raise InputError("--segments needs --stats: add it")
@@ -47,7 +54,13 @@ def inspect(
         raise InputError("--key excludes --row: give one")
     if originals and not (html or png):
         raise InputError("--originals needs --png or --html: add one")
+    if stages is not None and not duplicates:
+        raise InputError("--stages needs --duplicates: add it")
+    if duplicates and (row is not None or key is not None or png or stats_png or html or stats):
+        raise InputError("--duplicates excludes rows, pictures and --stats: ask for one")
     opened = open_store(store)
+    if duplicates:
+        return print_duplicates(opened, stages, as_json)
     if key is not None:
         row = find_key(opened, key)
     if not (stats or png or stats_png or html):

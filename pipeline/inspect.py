@@ -9,6 +9,8 @@ from nvg.store.format import OK
 from nvg.view.summary import summarize
 from nvg.view.text import row_lines, summary_lines
 
+MOST_GROUPS, MOST_KEYS = 20, 8  # that a screen names
+
 
 def print_store(store: Store, row: int | None, as_json: bool) -> None:
     """Print a store or one image of it: in color on a terminal, plain in a pipe, or as JSON."""
@@ -27,6 +29,28 @@ def print_store(store: Store, row: int | None, as_json: bool) -> None:
         )
     else:
         print("\n".join(summary_lines(summarize(store)) if row is None else row_lines(store, row)))
+
+
+def print_duplicates(store: Store, last: int | None, as_json: bool) -> None:
+    """Print which rows are equal at stages 0..last: all groups as JSON, else the largest."""
+    from nvg.compose.duplicates import find_duplicates
+
+    found = find_duplicates(store, last)
+    keys = store.index["key"]
+    if as_json:
+        groups = [[{"row": row, "key": keys[row].as_py()} for row in g] for g in found.groups]
+        print(json.dumps({**asdict(found), "path": store.path, "groups": groups}))
+        return
+    print(f"{store.path}: {found.rows} tokenized rows, first view, equal tokens and structure")
+    print("stages   groups     rows")
+    for count in found.counts:
+        print(f"0..{count.stage:<4d}{count.groups:8d} {count.rows:8d}")
+    for group in found.groups[:MOST_GROUPS]:
+        named = [f"{row} {keys[row].as_py()!a}" for row in group[:MOST_KEYS]]
+        more = [f"{len(group) - MOST_KEYS} more"] if len(group) > MOST_KEYS else []
+        print(f"{len(group)} rows: {', '.join([*named, *more])}")
+    if len(found.groups) > MOST_GROUPS:
+        print(f"{len(found.groups) - MOST_GROUPS} more groups: --json has all")
 
 
 def _row_record(store: Store, row: int) -> dict[str, object]:

@@ -18,8 +18,8 @@ FLAGS = {
     "export": "store --out --format",
     "merge": "stores --out --overlap",
     "subset": "store --out --class --split --key --keys --error-below --error-above --stage",
-    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --segments "
-    "--originals",
+    "inspect": "store --row --key --png --stats-png --html --rows --json --stats --duplicates "
+    "--stages --segments --originals",
     "view": "store --against --originals --port",
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",

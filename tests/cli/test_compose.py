@@ -78,3 +78,17 @@ def test_a_subset_is_a_store(folder: Path) -> None:
     assert "intact" in nvgctl("verify", out).stdout
     refused = nvgctl("subset", folder / "c.vgs", "--out", folder / "e.vgs")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_duplicates_are_asked_for_alone(folder: Path) -> None:
+    """The flag prints them; beside others, or without them --stages, it is refused."""
+    done = nvgctl("inspect", folder / "c.vgs", "--duplicates", "--stages", 1)
+    assert (done.exit_code, done.stdout.splitlines()[1]) == (0, "stages   groups     rows")
+    for flags, said in (
+        (("--stages", 1), "--stages needs --duplicates"),
+        (("--duplicates", "--row", 1), "--duplicates excludes rows"),
+        (("--duplicates", "--stages", 9), "there is no stage 9"),
+    ):
+        refused = nvgctl("inspect", folder / "c.vgs", *flags)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+        assert said in refused.stderr

@@ -1,5 +1,6 @@
 """Chosen rows: those that a walk over the index chooses, as a store of their own."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.nvg.store.makers import (
 )
 
 ROWS = 12
+OLD_STORE = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,21 @@ def test_what_cannot_be_chosen_is_one_line(store: Store, wanted: RowFilter, said
     """Nothing is written."""
     with pytest.raises(InputError, match=said):
         subset_store(store.path, f"{memory()}/c.vgs", wanted)
+
+
+def test_stores_of_the_first_version_can_be_linked(tmp_path: Path) -> None:
+    """Without checksums of manifest and index rows, and without splits."""
+    old = open_store(str(OLD_STORE))
+    listed = old.index["key"].to_pylist()[1::2]
+    (tmp_path / "keys").write_text("\n".join(listed))
+    shutil.copytree(OLD_STORE, tmp_path / "old.vgs")
+    subset_store(
+        str(tmp_path / "old.vgs"), str(tmp_path / "c.vgs"), RowFilter(keys=tmp_path / "keys")
+    )
+    found = open_store(str(tmp_path / "c.vgs"))
+    assert found.verify() == []
+    assert np.array_equal(found.content[:], old.content[1::2])
+    assert next(iter(SequenceLoader(found, 2))).leaves.shape == (2, old.geometry.positions)
 
 
 def test_a_key_of_no_row_is_named(store: Store, tmp_path: Path) -> None:
