@@ -29,7 +29,7 @@ from cli.options import (
 )
 from cli.sample import sample
 from cli.train import train
-from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, speaker, stopped
+from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, printable, speaker, stopped
 from nvg.training.stop import signals_stop
 
 LEFT = {  # by a verb that a signal stops, where its work does not say more
@@ -66,7 +66,7 @@ class Verbs(TyperGroup):
                 1,
                 f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 shows where)",
             )
-        typer.echo(f"nvgctl: {speaker()}{line}", err=True)
+        typer.echo(f"nvgctl: {speaker()}{printable(line)}", err=True)
         raise typer.Exit(code)
 
 
@@ -198,7 +198,7 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
     opened = open_store(store)
     faults = opened.verify(lambda chunks: progress(chunks, desc="verify", unit="chunk"))
     for fault in faults:
-        typer.echo(f"{store}: {fault}", err=True)
+        typer.echo(printable(f"{store}: {fault}"), err=True)
     typer.echo(
         f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {len(opened)} rows"
     )

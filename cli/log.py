@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 
-from nvg.errors import rank
+from nvg.errors import printable, rank
 
 LOGGER = logging.getLogger("nvg")
 
@@ -16,7 +16,7 @@ class BarHandler(logging.Handler):
         """Print one record to the current stderr, which tests replace."""
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(printable(self.format(record)), file=sys.stderr)
 
 
 def print_on_any_terminal() -> None:

@@ -4,10 +4,14 @@ torchrun and Ray Train tell a process its place in the environment; the first on
 """
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends, changes of direction, halves of characters."""
 
 
 class InputError(ValueError):
@@ -69,6 +73,17 @@ def stop_leaves(left: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise stopped(error, left()) from None
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere as one line: what would steer a terminal is shown as \\x1b or \\n."""
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, for a message; "no reason given" where it is silent."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0]) if lines else "no reason given"
 
 
 def rank() -> int:

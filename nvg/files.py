@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,22 @@ def require_file_place(path: Path) -> None:
         raise InputError(f"{there} is a file: {path} cannot be written below it")
     if not os.access(there, os.W_OK):
         raise InputError(f"{there} may not be written to: name another place than {path}")
+
+
+def require_regular(path: str | Path) -> None:
+    """ValueError for a pipe, a device or a folder: reading it might never end.
+
+    What is not there at all is left to the reader.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:  # a link to itself, a file where a folder should be
+        raise ValueError(f"{Path(path).name} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ValueError(f"{Path(path).name} is {kind}, not a file")
 
 
 def is_local(fs: Any) -> bool:

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from nvg.errors import printable
 from nvg.store import Store
 from nvg.store.format import OK
 from nvg.view.summary import summarize
@@ -28,7 +29,8 @@ def print_store(store: Store, row: int | None, as_json: bool) -> None:
             else row_view(store, store.entry(row))
         )
     else:
-        print("\n".join(summary_lines(summarize(store)) if row is None else row_lines(store, row)))
+        lines = summary_lines(summarize(store)) if row is None else row_lines(store, row)
+        print("\n".join(map(printable, lines)))
 
 
 def print_duplicates(store: Store, last: int | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from nvg.sequence import Sequences
 from nvg.store import Store
+from nvg.store.format import ARRAYS
 
 Rows = np.ndarray[Any, Any]
 
@@ -23,8 +24,9 @@ def first_views(store: Store, rows: Rows, batch: int, device: torch.device) -> I
     """The first view of these rows, ascending, batch by batch on the device."""
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        leaves, content = (
-            torch.from_numpy(array.oindex[part, 0]) for array in (store.leaves, store.content)
-        )
-        label = torch.from_numpy(store.label.oindex[part])
-        yield Sequences(leaves, content, label, torch.from_numpy(part)).to(device)
+        with store.shown(f"row {part[0]} or one after it"):
+            leaves, content, label = (
+                torch.from_numpy(store.stored_rows(name, part)) for name in ARRAYS
+            )
+        first = leaves[:, 0], content[:, 0]
+        yield Sequences(*first, label, torch.from_numpy(part)).to(device)

@@ -47,9 +47,7 @@ class CommitRecord:
         """
         name = record_name(chunk)
         try:
-            table = json.loads(data)
-            if not isinstance(table, dict):
-                raise ValueError("it is no JSON object")
+            table = _object(data)
             known = {key: table[key] for key in CommitRecord.__dataclass_fields__ if key in table}
             record = build(CommitRecord, known)
             if record.chunk != chunk:
@@ -60,9 +58,20 @@ class CommitRecord:
                 raise ValueError(f"sha256.{extra[0][:80]} is of no array of the store")
             if lost := [array for array in arrays if array not in record.sha256]:
                 raise ValueError(f"sha256.{lost[0]} is missing")
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{name}: {str(error).removeprefix('recipe: ')}") from error
         return record
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object; ValueError for anything else."""
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(table, dict):
+        raise ValueError("it is no JSON object")
+    return table
 
 
 def record_name(chunk: int) -> str:

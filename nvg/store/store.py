@@ -6,7 +6,8 @@ A `Store` reads; `nvg.store.writer` changes one.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -113,14 +114,24 @@ class Store(StoreFiles):
     def row_tokens(self, rows: Sequence[int]) -> tuple[Tokens, Tokens]:
         """Leaves [R, X, N] and content [R, X, T] of rows, int64; StoreError if they cannot be."""
         once, place = np.unique(np.array(rows), return_inverse=True)  # a chunk is read once
-        leaves, content = (
-            getattr(self, name).oindex[once][place].astype(np.int64)
-            for name in ("leaves", "content")
-        )
+        with self.shown(f"row {rows[0]} or one shown with it"):
+            leaves, content = (
+                self.stored_rows(name, once)[place].astype(np.int64)
+                for name in ("leaves", "content")
+            )
         fault = token_fault(leaves, content, self.manifest)
         if fault:
             raise StoreError(f"{self.path}: row {rows[0]} or one shown with it: {fault}; {VERIFY}")
         return leaves, content
+
+    @contextmanager
+    def shown(self, what: str) -> Iterator[None]:
+        """While reading what is shown; StoreError, naming it, where it is damaged."""
+        try:
+            with reading(self.path):
+                yield
+        except DamageError as error:
+            raise StoreError(f"{self.path}: {what} cannot be read ({error}); {VERIFY}") from error
 
     def index_part(self, chunk: int) -> pa.Table:
         """The index rows of one committed chunk."""

@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import zarr
 
+from nvg.files import is_local, require_regular
 from nvg.geometry import Geometry
 from nvg.store.damage import DamageError
 from nvg.store.format import ARRAYS, FEATURES, Arrays, StoreError, digest
@@ -30,6 +31,8 @@ class StoreFiles:
             data = self.head("manifest.json", MOST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path} is not a store: it has no manifest.json") from None
+        except ValueError as error:
+            raise StoreError(f"{path} is not a store: {error}") from None
         self.manifest = Manifest.from_bytes(data, path)
         self.geometry = Geometry(self.manifest.grid)
 
@@ -102,12 +105,14 @@ class StoreFiles:
         return sorted(int(each[1]) for each in found if each)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file of the store."""
+        """The bytes of one file of the store; ValueError for what is no file."""
+        self._require_file(name)
         data: bytes = self.fs.cat_file(f"{self.root}/{name}")
         return data
 
     def head(self, name: str, count: int) -> bytes:
-        """The first so many bytes of one file of the store."""
+        """The first so many bytes of one file of the store; ValueError for what is no file."""
+        self._require_file(name)
         data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=0, end=count)
         return data
 
@@ -118,8 +123,8 @@ class StoreFiles:
 
     def intact_chunk(self, chunk: int, names: tuple[str, ...]) -> Arrays:
         """Some arrays of one chunk; DamageError unless they are those that were committed."""
-        rows, record = self.chunk_slice(chunk), self.commit_record(chunk)
-        found = {name: self.group[name][rows] for name in names}
+        record = self.commit_record(chunk)
+        found = {name: self.stored(name, chunk) for name in names}
         for name, values in found.items():
             if digest(values) != record.sha256[name]:
                 raise DamageError(f"{name} does not match its checksum")
@@ -127,5 +132,24 @@ class StoreFiles:
 
     def read_chunk(self, chunk: int) -> Arrays:
         """Every array of the store, the rows of one chunk."""
-        rows = self.chunk_slice(chunk)
-        return {name: self.group[name][rows] for name in self.arrays}
+        return {name: self.stored(name, chunk) for name in self.arrays}
+
+    def stored(self, name: str, chunk: int) -> np.ndarray[Any, Any]:
+        """The rows of one chunk of an array, unchecked; ValueError for what is no file."""
+        self._require_chunk(name, chunk)
+        values: np.ndarray[Any, Any] = self.group[name][self.chunk_slice(chunk)]
+        return values
+
+    def stored_rows(self, name: str, rows: Any) -> np.ndarray[Any, Any]:
+        """Some rows of an array, ascending, unchecked; ValueError for what is no file."""
+        for chunk in np.unique(np.asarray(rows) // self.manifest.chunk_rows).tolist():
+            self._require_chunk(name, chunk)
+        values: np.ndarray[Any, Any] = self.group[name].oindex[rows]
+        return values
+
+    def _require_chunk(self, name: str, chunk: int) -> None:
+        self._require_file("/".join([name, "c", str(chunk), *"0" * (self.group[name].ndim - 1)]))
+
+    def _require_file(self, name: str) -> None:
+        if is_local(self.fs):
+            require_regular(f"{self.root}/{name}")

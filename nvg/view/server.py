@@ -116,7 +116,8 @@ class Browser:
             rows = self.store.chunk_slice(chunk)
             if rows.start > MOST_SEARCHED or len(found) > MOST_SAME:
                 break
-            tokens = self.store.content[rows][:, 0, part]
+            with self.store.shown(f"chunk {chunk}"):
+                tokens = self.store.stored("content", chunk)[:, 0, part]
             hits = rows.start + np.flatnonzero((tokens == code).any(1))
             found += [int(row) for row in hits if int(row) in good]
         own = _integer(query, "row", -1)

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nvg.errors import printable
 from nvg.geometry import labels
 from nvg.store import Store
 from nvg.store.format import OK
@@ -29,27 +30,31 @@ def summary_view(found: StoreSummary, columns: int = WIDE) -> RenderableType:
     """One screen: metadata, errors, codebook usage per stage, with bars where there is room."""
     table = Table.grid(padding=(0, 2))
     state = "[green]finished" if found.finished else "[bold yellow]UNFINISHED"
-    table.add_row("store", Text(found.path, style="bold"), state)
+    table.add_row("store", Text(printable(found.path), style="bold"), state)
     images = f"{found.rows:,}{split_note(found.rows, found.val_rows)}"
     table.add_row("images", images, f"{found.committed} of {found.chunks} chunks")
     for part in found.parts:
-        table.add_row("rows of", Text(part), "")
-    table.add_row("views", ", ".join(found.views), f"{found.classes} classes")
+        table.add_row("rows of", Text(printable(part)), "")
+    table.add_row("views", Text(printable(", ".join(found.views))), f"{found.classes} classes")
     table.add_row(
         "geometry",
         f"{found.grid}x{found.grid}, stages 0..{found.last_stage}",
         f"{found.tokens} tokens, codebook {found.codebook_size} x {found.latent_dim}",
     )
     weight = "" if found.space_weight is None else f", space_weight {found.space_weight:g}"
-    table.add_row("structure", found.builder + weight, f"tokenizer {found.tokenizer[:16]}")
+    table.add_row(
+        "structure",
+        Text(printable(found.builder) + weight),
+        Text(printable(f"tokenizer {found.tokenizer[:16]}")),
+    )
     size = f"{found.bytes / 1e6:,.2f} MB"
     table.add_row("size", size, f"{found.bytes_per_image:,.0f} bytes an image")
     if found.features:
-        table.add_row("features", Text(found.features.model), "kept for REPA")
+        table.add_row("features", Text(printable(found.features.model)), "kept for REPA")
     color = "red" if found.errors else "green"
     table.add_row("errors", f"[{color}]{found.errors:,}", "")
     for reason, count in found.reasons.items():
-        table.add_row("", f"[red]{count:,} x", Text(reason))
+        table.add_row("", f"[red]{count:,} x", Text(printable(reason)))
     return Group(table, Text(""), _stages(found, columns >= WIDE))
 
 
@@ -91,11 +96,13 @@ def bar(fraction: float) -> str:
 
 def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
     """One image: its index entry, structure maps as colored blocks, tokens by stage."""
-    title = Text(f"row {entry['row']}: ", style="bold").append(entry["key"])
-    title.append(f"  class {entry['class']} ({entry['label']}), {entry['width']}x{entry['height']}")
+    title = Text(f"row {entry['row']}: ", style="bold").append(printable(entry["key"]))
+    title.append(
+        f"  class {printable(entry['class'])} ({entry['label']}), {entry['width']}x{entry['height']}"
+    )
     title.append(f", {entry['split']}")
     if entry["status"] != OK:
-        return Group(title, Text(f"{entry['status']}: {entry['reason']}", style="red"))
+        return Group(title, Text(printable(f"{entry['status']}: {entry['reason']}"), style="red"))
     leaves, content = (tokens[0, 0] for tokens in store.row_tokens([entry["row"]]))
     geometry = store.geometry
     maps = Table.grid(padding=(0, 3))

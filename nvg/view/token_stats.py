@@ -49,7 +49,8 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
         rows = store.chunk_slice(chunk)
         inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
         if len(inside):
-            content_BXT = store.content[rows][inside]
+            with store.shown(f"chunk {chunk}"):
+                content_BXT = store.stored("content", chunk)[inside]
             if content_BXT.max() >= codes:
                 raise StoreError(
                     f"{store.path}: chunk {chunk}: token {content_BXT.max()} is outside the "

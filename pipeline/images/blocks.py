@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nvg.errors import first_line
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
 from pipeline.images.crops import Crops
 from pipeline.images.decode import DEFAULT, ImageError, decode_views
@@ -16,6 +17,7 @@ from pipeline.images.pixels import Reading
 from pipeline.images.threads import decode_threads, each_in_threads
 from pipeline.recipe import View
 from pipeline.sources import Row, Source
+from pipeline.sources.base import BadImageError
 
 Block = dict[str, np.ndarray[Any, Any]]
 
@@ -74,8 +76,10 @@ def decode_rows(
 
 def readable(data: bytes | OSError) -> bytes:
     """What a source read; ImageError where it could not."""
+    if isinstance(data, BadImageError):
+        raise ImageError(str(data))
     if isinstance(data, OSError):
-        raise ImageError(f"{UNREAD}: {data.strerror or data}")
+        raise ImageError(f"{UNREAD}: {data.strerror or first_line(data)}")
     return data
 
 

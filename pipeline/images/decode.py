@@ -8,7 +8,6 @@ Legend: X view, D row or column of pixels or of the grid, C channel.
 """
 
 import io
-import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from nvg.errors import InputError
+from nvg.errors import InputError, printable
 from pipeline.images.crops import Crops, Window, halvings
 from pipeline.images.pixels import Fix, Reading
 from pipeline.images.threads import quiet
@@ -25,19 +24,8 @@ from pipeline.images.threads import quiet
 FORMER_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS = (*FORMER_FORMATS, "AVIF", "JPEG2000")  # of these, none runs a program
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
-DAMAGE = (  # what Pillow's decoders raise on damaged data
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
+SPEAKING = (OSError, SyntaxError, NotImplementedError, RuntimeError, zlib.error)
+"""What decoders raise with words for people; others speak of Python's values."""
 
 Result = TypeVar("Result")
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -96,10 +84,16 @@ def open_picture(
         raise ImageError("too many pixels") from None
     except ImageError:
         raise
-    except DAMAGE as error:
-        raise ImageError(
-            f"damaged: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+    except Exception as error:  # whatever decoders raise on damaged data
+        raise ImageError(f"damaged: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with an image, in one line of printable text."""
+    if isinstance(error, MemoryError):
+        return "it takes too much memory"
+    lines = str(error).strip().splitlines() if isinstance(error, SPEAKING) else []
+    return printable(lines[0]) if lines else "its parts contradict each other"
 
 
 def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:

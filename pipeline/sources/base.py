@@ -13,6 +13,13 @@ class SourceError(InputError):
     """A source that cannot be used; the message names the path and the remedy."""
 
 
+class BadImageError(OSError):
+    """In place of an image: what is there was read, or can never be, and is none.
+
+    Any other OSError says that storage fails just now; such rows are tried again by `--resume`.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One image of a source: a key that finds it again, its class id, its split."""
@@ -31,10 +38,18 @@ class Source(Protocol):
     """How many files are no rows, by reason."""
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
-        """The file bytes of each key in turn; an error in place of what cannot be read."""
+        """The file bytes of each key in turn; an error in place of what cannot be read.
+
+        A `BadImageError` where trying again would not help.
+        """
 
     def fingerprint(self) -> str:
         """SHA-256 over what the source holds: it changes when that does."""
+
+
+def storable(text: str) -> str:
+    """A key or a class as an index can hold it: half a character is written out, `\\ud800`."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def require_unicode(rows: Sequence[Row], path: object) -> None:

@@ -3,15 +3,19 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.base import Row, SourceError, digest
+from nvg.errors import first_line
+from pipeline.sources.base import BadImageError, Row, SourceError, digest
 from pipeline.sources.grouped import read_grouped
 from pipeline.sources.labels import label_column, label_ids, number_names
 from pipeline.sources.place import Place
 from pipeline.sources.splits import parts_of, require_images
+
+IMAGE_TYPES = tuple(f"struct<bytes: {kind}" for kind in ("binary", "large_binary", "fixed_size_b"))
 
 
 class _TableSource(ABC):
@@ -33,18 +37,19 @@ class _TableSource(ABC):
         self.rows: list[Row] = []
         self.classes: list[str] = []
         self.left_out: dict[str, int] = {}
+        self.columns: dict[str, str] = {}  # of images, by file: they may differ
         listed: list[list[int | str | None]] = []
         for part in parts:
             try:
                 schema, labels = self._list(part.place)
-                self.column = _image_column(schema)
+                self.columns[part.name] = _image_column(schema)
                 listed.append(labels)
             except SourceError:
                 raise
-            except (OSError, ValueError, KeyError) as error:
-                reason = str(error).splitlines()[0]
+            except Exception as error:  # whatever a file from elsewhere causes
                 raise SourceError(
-                    f"{part.place} is not image {self.kind} (columns image, label): {reason}"
+                    f"{part.place} is not image {self.kind} (columns image, label): "
+                    f"{first_line(error)}"
                 ) from error
             column = self._label_of(schema)
             self.classes = self.classes or _class_names(schema.metadata, column)
@@ -106,12 +111,16 @@ class ParquetSource(_TableSource):
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a file; each row group that holds some is read once, its image bytes only."""
+        column = self.columns[name]
         with parquet_bytes(self.files[name]) as reader:
             first_rows = _first_rows(reader)
 
             def read_group(group: int, own: list[str]) -> list[bytes | OSError]:
-                table = reader.read_row_group(group, columns=[f"{self.column}.bytes"])
-                return _bytes(table[self.column], [_row(key) - first_rows[group] for key in own])
+                with damage_of(own) as found:
+                    table = reader.read_row_group(group, columns=[f"{column}.bytes"])
+                    rows = [_row(key) - first_rows[group] for key in own]
+                    found[:] = _bytes(table[column], rows)
+                return found
 
             yield from read_grouped(
                 keys, lambda key: bisect_right(first_rows, _row(key)) - 1, read_group
@@ -125,15 +134,35 @@ class ArrowSource(_TableSource):
 
     def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
         table = _open_arrow(file)
+        table.validate(full=True)  # a wrong offset would be followed out of the file
         if (column := self._label_of(table.schema)) is None:
             return table.schema, [None] * len(table)
         return table.schema, _labels(table[column])
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a memory-mapped file, one at a time: a set of them may be larger than memory."""
-        column = _open_arrow(self.files[name])[self.column]
+        column = _open_arrow(self.files[name])[self.columns[name]]
         for key in keys:
-            yield from _bytes(column, [_row(key)])
+            with damage_of([key]) as found:
+                found[:] = _bytes(column, [_row(key)])
+            yield from found
+
+
+@contextmanager
+def damage_of(keys: list[str]) -> Iterator[list[bytes | OSError]]:
+    """A list for the images of some keys: of errors, where their part of a file is damaged.
+
+    What storage fails to read, which has an error number, is raised.
+    """
+    found: list[bytes | OSError] = []
+    try:
+        yield found
+    except Exception as error:  # whatever a damaged page causes
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        found[:] = [BadImageError(f"its part of the file is damaged: {first_line(error)}")] * len(
+            keys
+        )
 
 
 def _row(key: str) -> int:
@@ -200,7 +229,7 @@ def _labels(column: Any) -> list[int | str | None]:
 
 def _image_column(schema: Any) -> str:
     """`image`, or else the only column of type {bytes, path}; KeyError when there is none."""
-    found = [field.name for field in schema if str(field.type).startswith("struct<bytes: ")]
+    found = [field.name for field in schema if str(field.type).startswith(IMAGE_TYPES)]
     if "image" not in found and len(found) != 1:
         raise KeyError(f"no image column among {', '.join(schema.names)}")
     return "image" if "image" in found else str(found[0])

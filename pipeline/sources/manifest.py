@@ -1,13 +1,13 @@
 """A list of images: entries with `path` and, where there are any, `label` and `split`."""
 
-import csv
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nvg.errors import first_line
 from nvg.store import Split
-from pipeline.sources.base import Row, SourceError, digest
+from pipeline.sources.base import Row, SourceError, digest, storable
 from pipeline.sources.labels import label_column, label_ids
 from pipeline.sources.list_files import list_entries
 from pipeline.sources.place import Place
@@ -33,8 +33,10 @@ class ManifestSource:
             entries = list(_entries(listed, label))
         except SourceError:
             raise
-        except (OSError, ValueError, csv.Error) as error:
-            reason = str(error).splitlines()[0]
+        except UnicodeDecodeError as error:
+            raise SourceError(f"data.path {path} is no list of images: it is not UTF-8") from error
+        except Exception as error:  # whatever a file from elsewhere causes
+            reason = first_line(error)
             raise SourceError(f"data.path {path} is no list of images: {reason}") from error
         if not entries:
             raise SourceError(f"data.path {path} lists no images")
@@ -63,7 +65,7 @@ class ManifestSource:
             return -1
         try:
             return os.stat(os.path.join(self.root.root, os.path.expanduser(key))).st_size
-        except OSError:
+        except (OSError, ValueError):  # of a name with a NUL
             return -1
 
 
@@ -83,4 +85,5 @@ def _entries(listed: Place, wanted: str) -> Iterator[tuple[str, str | None, str]
         if word not in WORDS:
             raise ValueError(f"line {number} has split {word!r}, not {', '.join(WORDS)}")
         label = entry.get(column) if column else None
-        yield name, None if label is None else str(label).strip() or None, word
+        text = None if label is None else storable(str(label).strip()) or None
+        yield storable(name), text, word

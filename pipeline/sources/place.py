@@ -7,9 +7,12 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from nvg.files import is_local
+from nvg.errors import first_line
+from nvg.files import is_local, require_regular
+from pipeline.sources.base import BadImageError
 
 CONCURRENT = 64  # files fetched at once from remote storage
+MOST_BYTES = 1 << 30  # of a file that holds one image
 READ_AHEAD = 4 << 20  # bytes of a remote file per request
 
 
@@ -86,6 +89,8 @@ class Place:
     def head(self, key: str, count: int) -> bytes:
         """The first bytes of a file below; none where it cannot be read."""
         try:
+            if self.is_local:
+                require_regular(f"{self.root}/{key}")
             data: bytes = self.fs.cat_file(f"{self.root}/{key}", start=0, end=count)
         except Exception:  # of any storage
             return b""
@@ -99,8 +104,10 @@ class Place:
             return -1
 
     def read(self) -> bytes:
-        """The whole file. OSError, whatever the storage raises."""
+        """The whole file. OSError, whatever the storage raises, and for what is no file."""
         try:
+            if self.is_local:
+                require_regular(self.root)
             data: bytes = self.fs.cat_file(self.root)
         except Exception as error:
             raise _as_oserror(error) from error
@@ -135,9 +142,11 @@ class Place:
 
     def _read_here(self, key: str) -> bytes | OSError:
         try:
-            return Path(self.root, os.path.expanduser(key)).read_bytes()
-        except OSError as error:
-            return error
+            path = Path(self.root, os.path.expanduser(key))
+            _require_image_file(path)
+            return path.read_bytes()
+        except Exception as error:  # of a name too: a NUL in it, half a character
+            return _as_oserror(error)
 
 
 def _read_there(url: str) -> bytes | OSError:
@@ -148,7 +157,21 @@ def _read_there(url: str) -> bytes | OSError:
 
 
 def _as_oserror(error: Exception) -> OSError:
-    return error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
+    """The same as an OSError; what only Python says of a name is said plainly."""
+    if isinstance(error, OSError):
+        return error
+    if isinstance(error, UnicodeError) or "null byte" in str(error):
+        return BadImageError("no file can have that name")
+    if isinstance(error, ValueError):  # of `require_regular`, or of a URL that is none
+        return BadImageError(first_line(error))
+    return OSError(first_line(error))
+
+
+def _require_image_file(path: Path) -> None:
+    """ValueError for what is no file, or is too large for one image."""
+    require_regular(path)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"it has {size} bytes, an image at most {MOST_BYTES}")
 
 
 def _walk(root: str, below: bool) -> Iterator[tuple[str, int]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from pipeline.sources.base import Row, SourceError, digest, require_unicode
+from nvg.errors import first_line
+from pipeline.sources.base import BadImageError, Row, SourceError, digest, require_unicode
 from pipeline.sources.grouped import read_grouped
 from pipeline.sources.labels import label_ids
 from pipeline.sources.names import (
@@ -20,9 +21,11 @@ from pipeline.sources.names import (
     starts_an_image,
     why_no_image,
 )
+from pipeline.sources.place import MOST_BYTES
 from pipeline.sources.splits import Part, parts_of, require_images
 
 LISTED_AT_ONCE = 8  # shards
+MOST_LABEL = 1 << 20  # bytes that are read of a label
 
 
 class TarSource:
@@ -61,7 +64,14 @@ class TarSource:
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One member each, at its offset; each shard is opened once, in whatever order."""
-        return read_grouped(keys, lambda key: key.partition(":")[0], self._read_shard)
+        return read_grouped(keys, self._shard_of, self._read_shard)
+
+    def _shard_of(self, key: str) -> str:
+        """The shard that a key begins with; its name may have colons of its own."""
+        end = key.find(":")
+        while end >= 0 and key[:end] not in self.files:
+            end = key.find(":", end + 1)
+        return key[:end] if end >= 0 else key.partition(":")[0]
 
     def _read_shard(self, shard: str, keys: list[str]) -> Iterator[bytes | OSError]:
         try:
@@ -71,11 +81,13 @@ class TarSource:
             return
         with stream:
             for key in keys:
-                _, offset, member = key.split(":", 2)
+                offset, _, member = key[len(shard) + 1 :].partition(":")
                 try:
                     yield _read_member(stream, shard, int(offset), member)
-                except (OSError, tarfile.TarError) as error:
-                    yield error if isinstance(error, OSError) else OSError(str(error))
+                except OSError as error:
+                    yield error
+                except Exception as error:  # whatever a damaged header causes
+                    yield BadImageError(f"{shard} is damaged there: {first_line(error)}")
 
     def fingerprint(self) -> str:
         """Over shard names and sizes, and the keys."""
@@ -128,13 +140,15 @@ def _list_shard(part: Part) -> _Shard:
         with part.place.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
             for member in shard:
                 found.note(shard, member)
-    except (OSError, tarfile.TarError) as error:
-        raise SourceError(f"{part.place} is not an uncompressed tar shard: {error}") from error
+    except Exception as error:  # whatever a file from elsewhere causes
+        reason = first_line(error)
+        raise SourceError(f"{part.place} is not an uncompressed tar shard: {reason}") from error
     return found
 
 
-def _content(shard: tarfile.TarFile, member: tarfile.TarInfo, most: int = -1) -> bytes:
-    content = shard.extractfile(member)
+def _content(shard: tarfile.TarFile, member: tarfile.TarInfo, most: int = MOST_LABEL) -> bytes:
+    """The first bytes of a member; none of a sparse one, which may claim any size."""
+    content = None if member.issparse() else shard.extractfile(member)
     return content.read(most) if content else b""
 
 
@@ -156,7 +170,11 @@ def _read_member(stream: BinaryIO, shard: str, offset: int, name: str) -> bytes:
     stream.seek(offset)
     archive = tarfile.TarFile(fileobj=stream)
     member = archive.next()
-    content = archive.extractfile(member) if member and member.name == name else None
+    if member is None or member.name != name:
+        raise OSError(f"{shard} has changed: {name} is no longer at {offset}")
+    if member.issparse() or member.size > MOST_BYTES:
+        raise BadImageError(f"a member of {member.size} bytes, sparse or too large for an image")
+    content = archive.extractfile(member)
     if content is None:
         raise OSError(f"{shard} has changed: {name} is no longer at {offset}")
     return content.read()

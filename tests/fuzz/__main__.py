@@ -19,8 +19,6 @@ from tests.fuzz.cases import OUTCOMES, Kind, Outcome
 from tests.fuzz.kinds import KINDS, SHARES
 from tests.fuzz.workers import prepare, run_case, run_cases, to_stderr
 
-ROUND = 20  # cases of the dearest kinds between two looks at the clock
-
 
 def main() -> int:
     """Run cases, print the table and every fault."""

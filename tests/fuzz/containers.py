@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tests.fuzz.cases import Outcome
 from tests.fuzz.changes import Change, change_bytes
 from tests.fuzz.judge import first_fault
-from tests.fuzz.lists import result_of, tokenized
+from tests.fuzz.lists import require_sound, result_of, tokenized
 from tests.makers import write_image_folder
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.sources.makers import IMAGE, add_member
@@ -30,12 +30,13 @@ KINDS = b"01234567gxLKSVNA\0D"
 class Containers:
     """Mutated shards and tables, tokenized as they are."""
 
-    name, seconds, memory = "containers", 90.0, 1 << 30
+    name, seconds, memory = "containers", 240.0, 1 << 30
 
     def prepare(self, folder: Path) -> None:
         """A tokenizer and the images to pack."""
         write_autoencoder(folder / "tokenizer")
         write_image_folder(folder / "images", per_class=2)
+        require_sound(folder)
 
     def run(self, templates: Path, work: Path, random: Random) -> Outcome:
         """One file or two in a folder, one of them changed; read as a folder or alone."""

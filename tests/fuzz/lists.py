@@ -29,12 +29,13 @@ ODD_LABELS = (None, "", -1, 0, 1, 3, -7, 10**6, 10**30, 1.5, "ant", "\x1b[31m", 
 class Lists:
     """Mutated lists and folders, tokenized as they are."""
 
-    name, seconds, memory = "lists", 90.0, 1 << 30
+    name, seconds, memory = "lists", 240.0, 1 << 30
 
     def prepare(self, folder: Path) -> None:
-        """A tokenizer and images."""
+        """A tokenizer and images; a pass over them leaves compiled code for those to come."""
         write_autoencoder(folder / "tokenizer")
         write_image_folder(folder / "images", per_class=2)
+        require_sound(folder)
 
     def run(self, templates: Path, work: Path, random: Random) -> Outcome:
         """One list, or one folder with something odd in it."""
@@ -61,6 +62,13 @@ def tokenized(place: Path, tokenizer: Path, work: Path) -> list[Answer]:
         ]
         answers += [broken(answer) for answer in answers[1:] if answer.code]
     return answers
+
+
+def require_sound(folder: Path) -> None:
+    """RuntimeError unless a pass over sound images ends well."""
+    answers = tokenized(folder / "images", folder / "tokenizer", folder)
+    if first_fault(answers) or answers[0].code:
+        raise RuntimeError(f"sound images are refused: {answers}")
 
 
 def broken(answer: Answer) -> Answer:

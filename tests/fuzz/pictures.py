@@ -34,7 +34,7 @@ UNKNOWN = ("ppm", "ico", "tga", "eps", "pcx", "sgi", "dds", "im")  # which are n
 class Pictures:
     """Mutated images through the decoder of the product."""
 
-    name, seconds, memory = "images", 40.0, 3 << 30
+    name, seconds, memory = "images", 120.0, 3 << 30
 
     def prepare(self, folder: Path) -> None:
         """One file for each format and mode."""

@@ -18,7 +18,7 @@ from tests.nvg.tokenizer.makers import write_autoencoder
 class Recipes:
     """Mutated recipes: plans of all trainings and passes, and now and then the pass itself."""
 
-    name, seconds, memory = "recipes", 90.0, 1 << 30
+    name, seconds, memory = "recipes", 240.0, 1 << 30
 
     def prepare(self, folder: Path) -> None:
         """A recipe, and what it names."""

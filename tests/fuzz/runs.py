@@ -21,7 +21,7 @@ MORE_AUTOENCODER = "autoencoder.train.steps=6"
 class Runs:
     """Mutated runs of generators and of autoencoders: sampled, resumed, tokenized with."""
 
-    name, seconds, memory = "runs", 120.0, 1 << 30
+    name, seconds, memory = "runs", 240.0, 1 << 30
 
     def prepare(self, folder: Path) -> None:
         """A store, images, and one finished run of each kind with two checkpoints."""

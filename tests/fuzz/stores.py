@@ -32,7 +32,7 @@ STRAY = ("commits/._00000.json", "commits/00000 (1).json", ".DS_Store", "leaves/
 class Stores:
     """Mutated stores through verify, inspect, export, and training where `verify` calls one sound."""
 
-    name, seconds, memory = "stores", 90.0, 1 << 30
+    name, seconds, memory = "stores", 240.0, 1 << 30
 
     def prepare(self, folder: Path) -> None:
         """A sound store, another of the same shape, and the recipe to train on it."""
