@@ -71,6 +71,8 @@ def overridden(kind: type, table: dict[str, Any], overrides: Iterable[str]) -> d
 
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:
     """A dataclass `kind` from nested tables, as strict as `load`; former names are read."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"recipe must be a section, not {table!a:.80}")
     return typing.cast(Config, _dataclass(kind, current_names(kind, table, []), ""))
 
 

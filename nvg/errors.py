@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line ends, changes of direction, halves of characters."""
+NAMES = re.compile(r"\b[A-Z]\w*(?:Exception|Error|Invalid)\b:? ?")
+"""Of kinds of errors, which say nothing to a user."""
 
 
 class InputError(ValueError):
@@ -82,7 +84,7 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, for a message; "no reason given" where it is silent."""
-    lines = str(error).strip().splitlines()
+    lines = NAMES.sub("", str(error)).strip().splitlines()
     return printable(lines[0]) if lines else "no reason given"
 
 

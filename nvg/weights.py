@@ -25,14 +25,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
-from nvg.errors import InputError
+from nvg.errors import InputError, first_line
+from nvg.files import require_regular
 
 Config = TypeVar("Config")
 Rows = tuple[int, int]
 
 HEADER = "nvg"  # the key of our metadata in a safetensors header
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
-
 INDEX = "shards.json"
 
 
@@ -43,7 +43,7 @@ class CheckpointError(InputError):
 def fingerprint(module: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of every weight: the identity of a tokenizer.
 
-    A module's `choices`, lines of text, are what else decides what its weights mean.
+    A module's `choices`, lines of text, decide too what its weights mean.
     """
     state = hashlib.sha256()
     for choice in getattr(module, "choices", ()):
@@ -68,23 +68,24 @@ def weights_bytes(state: dict[str, Tensor], config: Any, **metadata: str) -> byt
 
 def read_header(source: Path | bytes) -> dict[str, Any]:
     """Metadata in the header of a safetensors file or blob; CheckpointError where it has none."""
+    if isinstance(source, Path) and (of_shards := header_of(source)) is not None:
+        return of_shards
     try:
         if isinstance(source, Path):
-            if (of_shards := header_of(source)) is not None:
-                return of_shards
+            require_regular(source)
             with source.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")
                 header = file.read(min(size, HEADER_LIMIT))
         else:
             size = int.from_bytes(source[:8], "little")
             header = source[8 : 8 + min(size, HEADER_LIMIT)]
-        metadata: dict[str, Any] = json.loads(json.loads(header)["__metadata__"][HEADER])
-        return metadata
+        metadata = json.loads(json.loads(header)["__metadata__"][HEADER])
+        return metadata if isinstance(metadata, dict) else {}
     except KeyError:
         raise CheckpointError(f"{_name(source)} was not written by nvgctl") from None
     except OSError as error:
         raise CheckpointError(f"cannot read {_name(source)}: {error.strerror}") from None
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         fault = fault_of_weights(source) if isinstance(source, Path) else None
         raise CheckpointError(f"{_name(source)} is {fault or 'not a safetensors file'}") from None
 
@@ -92,7 +93,7 @@ def read_header(source: Path | bytes) -> dict[str, Any]:
 def read_config(kind: type[Config], source: Path | bytes) -> Config:
     """The config stored beside the weights."""
     try:
-        return build(kind, read_header(source)["config"])
+        return build(kind, read_header(source).get("config", {}))
     except ConfigError as error:
         raise CheckpointError(f"{_name(source)} holds weights of another kind: {error}") from None
 
@@ -118,7 +119,7 @@ def why_unreadable(file: Path, error: Exception) -> str:
     is_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
     if isinstance(error, pickle.UnpicklingError) or is_opcode:
         return "it is no PyTorch file that holds weights alone"
-    return _line(error)
+    return first_line(error)
 
 
 def read_tensors(
@@ -126,17 +127,19 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """The tensors of a safetensors file, whole or in shards, or of a blob.
 
-    Of those that are sharded in `wanted` this process's rows. CheckpointError where it is none.
+    Of those sharded in `wanted` this process's rows. CheckpointError where it is none.
     """
     try:
         if isinstance(source, bytes):
             return load_tensors(source)
         with opened(source) as stored:
             return stored.read_like(wanted or {})
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError, LookupError, TypeError) as error:
         if isinstance(source, Path) and (fault := fault_of_weights(source)):
             raise CheckpointError(f"{source} is {fault}") from None
-        raise CheckpointError(f"{_name(source)} does not fit the model: {_line(error)}") from error
+        raise CheckpointError(
+            f"{_name(source)} does not fit the model: {first_line(error)}"
+        ) from error
 
 
 def require_finite(weights: Mapping[str, Tensor], name: object) -> None:
@@ -162,11 +165,7 @@ def load_weights(
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{name} does not fit the model: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{name} does not fit the model: {first_line(error)}") from error
 
 
 def _name(source: object) -> str:
@@ -266,35 +265,38 @@ def opened(path: Path) -> Iterator[StoredTensors]:
     with ExitStack() as stack:
 
         def reader(file: Path) -> Any:
+            require_regular(file)
             return stack.enter_context(safe_open(file, framework="pt"))
 
         tables = {} if path.exists() else _index(path.parent)
         if path.name not in tables:
             whole = reader(path)
-            names = list(whole.keys())
-            shapes = {name: tuple(whole.get_slice(name).get_shape()) for name in names}
+            shapes = {n: tuple(whole.get_slice(n).get_shape()) for n in list(whole.keys())}
             rows = {name: (0, shape[0] if shape else 1) for name, shape in shapes.items()}
             yield StoredTensors(shapes, {name: [(whole, rows[name])] for name in shapes})
             return
         tensors = tables[path.name]["tensors"]
         files = sorted({file for entry in tensors.values() for file in entry["rows"]})
-        readers = {file: reader(path.parent / file) for file in files}
-        yield StoredTensors(
-            {name: tuple(entry["shape"]) for name, entry in tensors.items()},
-            {
-                name: [
-                    (readers[file], (first, end))
-                    for file, (first, end) in sorted(
-                        entry["rows"].items(), key=lambda item: item[1]
-                    )
-                ]
-                for name, entry in tensors.items()
-            },
-        )
+        readers = {file: reader(path.parent / Path(file).name) for file in files}
+        pieces = {
+            name: [
+                (readers[file], (first, end))
+                for file, (first, end) in sorted(entry["rows"].items(), key=lambda item: item[1])
+            ]
+            for name, entry in tensors.items()
+        }
+        yield StoredTensors({name: tuple(t["shape"]) for name, t in tensors.items()}, pieces)
 
 
 def _index(directory: Path) -> dict[str, Any]:
-    """The index of a checkpoint, empty where no file is in shards."""
-    path = directory / INDEX
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    """The index of a checkpoint, empty where no file is in shards; CheckpointError if damaged."""
+    if not (path := directory / INDEX).exists():
+        return {}
+    try:
+        require_regular(path)
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(t, dict) for t in found.values()):
+        raise CheckpointError(f"{path} is damaged: remove {directory} and resume")
     return found

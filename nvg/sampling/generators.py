@@ -12,8 +12,8 @@ import torch
 
 from nvg.config import build
 from nvg.distributed import default_device
-from nvg.errors import InputError
-from nvg.files import write_atomic
+from nvg.errors import InputError, first_line
+from nvg.files import require_regular, write_atomic
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.content import ContentGenerator
@@ -157,7 +157,7 @@ def load_generators(
     assert isinstance(content, ContentGenerator)
     assert isinstance(structure, StructureGenerator)
     detokenizer = load_detokenizer(run / DETOKENIZER_FILE).to(device)
-    identity = read_header(run / DETOKENIZER_FILE).get("tokenizer", "")
+    identity = str(read_header(run / DETOKENIZER_FILE).get("tokenizer", ""))
     settings = read_settings(run)
     return Generators(content, structure, detokenizer, classes, identity, settings=settings)
 
@@ -166,15 +166,30 @@ def read_settings(run: Path) -> SamplerConfig:
     """The section [sample] of a run's recipe; the defaults where there is none."""
     if not (recipe := run / "config.toml").exists():
         return SamplerConfig()
-    table = tomllib.loads(recipe.read_text(encoding="utf-8"))
-    return build(SamplerConfig, table.get("sample", {}))
+    try:
+        require_regular(recipe)
+        table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        return build(SamplerConfig, table.get("sample", {}))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{recipe} is damaged ({first_line(error)}): restore it") from None
 
 
 def read_classes(run: Path) -> list[str]:
     """Names by class id of a run; InputError where it has none."""
     if not (run / CLASSES).exists():
         raise _missing(run / CLASSES, run)
-    names: list[str] = json.loads((run / CLASSES).read_text())
+    return class_list(run / CLASSES)
+
+
+def class_list(file: Path) -> list[str]:
+    """The names in a file of classes; InputError for other content."""
+    try:
+        require_regular(file)
+        names = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{file} is damaged: it must be a JSON list of names; restore it")
     return names
 
 
@@ -222,7 +237,9 @@ def _missing(path: Path, run: Path) -> InputError:
 
 
 def _check_tokenizer(generator: Path, detokenizer: Path) -> None:
-    wanted, found = (read_header(path).get("tokenizer", "") for path in (generator, detokenizer))
+    wanted, found = (
+        str(read_header(path).get("tokenizer", "")) for path in (generator, detokenizer)
+    )
     if wanted != found:
         raise InputError(
             f"{generator} was trained on tokens of tokenizer {wanted[:12]}, but {detokenizer} is "

@@ -31,6 +31,7 @@ from nvg.store.index import entries_of, has_status, in_split, numbers, with_spli
 from nvg.store.record import INDEX
 from nvg.store.schema import require_index
 from nvg.store.store_files import StoreFiles
+from nvg.store.weight_files import weights_fault
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 INDEX_DAMAGED = "index cannot be read"
@@ -190,6 +191,8 @@ class Store(StoreFiles):
         for name in sorted(self.manifest.checksums):
             try:
                 if self.is_intact(name):
+                    if name in self.manifest.weights and (fault := weights_fault(self.read(name))):
+                        faults.append(f"{name} {fault}")
                     continue
                 is_there = self.fs.exists(f"{self.root}/{name}")
                 faults.append(

@@ -20,12 +20,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nvg.distributed import World
-from nvg.errors import WorkError
-from nvg.files import write_atomic
+from nvg.errors import WorkError, first_line
+from nvg.files import require_regular, write_atomic
 from nvg.training.background import Background
+from nvg.training.saved_state import read_state
 from nvg.training.shard_files import Deadline, join_shards, write_shards
 from nvg.training.snapshot import Snapshot
-from nvg.weights import CheckpointError, opened
+from nvg.weights import CheckpointError, opened, require_finite
 
 Files = Mapping[str, bytes | Snapshot]
 
@@ -187,16 +188,32 @@ class Checkpoints:
         """The JSON state of one checkpoint."""
         path = self.path(step) / "state.json"
         try:
-            state: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
-        return state
+            require_regular(path)
+            return read_state(path.read_bytes(), step)
+        except OSError as error:
+            raise _damaged(path, error.strerror or "it cannot be read") from None
+        except ValueError as error:
+            raise _damaged(path, str(error)) from None
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged ({reason}): remove {path.parent} and resume")
 
 
 def file_of(checkpoint: Path, name: str) -> Path:
     """A file of a checkpoint, which may still have its older name."""
     older = checkpoint / OLDER_NAMES.get(name, name)
     return older if older.exists() else checkpoint / name
+
+
+def _require_moments(moments: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """ValueError where a moment has another shape than its parameter."""
+    for name, shape in shapes.items():
+        is_step = name.endswith(".step")
+        if is_step != (name not in moments) or (
+            not is_step and tuple(moments[name].shape) != tuple(shape)
+        ):
+            raise ValueError(f"{name} has the shape {list(shape)}, which its parameter has not")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -223,8 +240,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
             owners = {name: int(name.split(".", 1)[0]) for name in stored.shapes}
             moments = {n: parameters[owner] for n, owner in owners.items() if stored.shapes[n]}
             tensors = stored.read_like(moments)
-    except (OSError, SafetensorError, ValueError, KeyError):
-        raise CheckpointError(f"{path} is damaged: remove {path.parent} and resume") from None
+            _require_moments(moments, stored.shapes)
+    except OSError as error:
+        raise _damaged(path, error.strerror or first_line(error)) from None
+    except (SafetensorError, ValueError, LookupError, RuntimeError, TypeError) as error:
+        raise _damaged(path, first_line(error)) from None
+    require_finite(tensors, path)
     for name, tensor in tensors.items():
         state.setdefault(owners[name], {})[name.split(".", 1)[1]] = tensor
     groups = optimizer.state_dict()["param_groups"]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nvg.config import ConfigError, as_table, dump, load
-from nvg.errors import InputError, WorkError
-from nvg.files import write_atomic
+from nvg.config import as_table, dump, load
+from nvg.errors import InputError, WorkError, first_line
+from nvg.files import require_regular, write_atomic
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
 
@@ -80,6 +80,12 @@ class Run:
 
         Call it when all that could refuse the run has been checked.
         """
+        if start:
+            self.checkpoints.state(start)  # which may be damaged
+        try:
+            require_regular(self.metrics_path)
+        except ValueError as error:
+            raise RunError(f"{self.directory}: {error}: remove it") from None
         if not self.writes:
             return
         with self._full_disk_named():
@@ -87,9 +93,9 @@ class Run:
             if self.changes and start:
                 self._note_changes(start)
             if self.metrics_path.exists():
-                lines = self.metrics_path.read_text().splitlines(keepends=True)
-                kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= start]
-                write_atomic(self.metrics_path, "".join(kept if start else []).encode())
+                lines = self.metrics_path.read_bytes().splitlines(keepends=True)
+                kept = [line for line in lines if line.endswith(b"\n") and _step_of(line) <= start]
+                write_atomic(self.metrics_path, b"".join(kept if start else []))
 
     def _changes(
         self, saved: Path, config: Any, decisive: tuple[str, ...]
@@ -99,12 +105,13 @@ class Run:
         A key that is newer than the run counts as its default.
         """
         try:
+            require_regular(saved)
             before, now = (
                 {name: as_table(recipe).get(name) for name in decisive}
                 for recipe in (load(type(config), saved, warn=False), config)
             )
-        except ConfigError as error:
-            raise self._another(str(error)) from None
+        except ValueError as error:
+            raise self._another(first_line(error)) from None
         found = dict(_differences(before, now))
         if different := ", ".join(sorted(set(found) - FREE - LENGTH)):
             raise self._another(different)
@@ -187,13 +194,13 @@ def _scalars(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, flo
             yield f"{where}{name}", value
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     """The step of a metrics line; infinite for a line that is damaged, which is then dropped."""
     try:
-        step: int = json.loads(line)["step"]
-    except (ValueError, LookupError, TypeError):
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return math.inf
-    return step
+    return step if isinstance(step, int | float) else math.inf
 
 
 def _differences(before: Any, now: Any, where: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:

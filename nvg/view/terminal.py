@@ -97,9 +97,8 @@ def bar(fraction: float) -> str:
 def row_view(store: Store, entry: dict[str, Any]) -> RenderableType:
     """One image: its index entry, structure maps as colored blocks, tokens by stage."""
     title = Text(f"row {entry['row']}: ", style="bold").append(printable(entry["key"]))
-    title.append(
-        f"  class {printable(entry['class'])} ({entry['label']}), {entry['width']}x{entry['height']}"
-    )
+    title.append(f"  class {printable(entry['class'])} ({entry['label']})")
+    title.append(f", {entry['width']}x{entry['height']}")
     title.append(f", {entry['split']}")
     if entry["status"] != OK:
         return Group(title, Text(printable(f"{entry['status']}: {entry['reason']}"), style="red"))

@@ -44,7 +44,7 @@ class OneGroup(ParquetSource):
                 first += reader.metadata.row_group(group).num_rows
                 group += 1
             if kept != (name, group):
-                images = reader.read_row_group(group, columns=[self.column])[0].to_pylist()
+                images = reader.read_row_group(group, columns=[self.columns[name]])[0].to_pylist()
                 kept = name, group
             yield images[int(number) - first]["bytes"]
 

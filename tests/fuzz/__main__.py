@@ -89,8 +89,8 @@ def table(
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
     for kind in kinds:
         found = [counts[kind, outcome] for outcome in OUTCOMES]
-        cells = [kind, sum(found), *found, faults[kind], f"{peaks[kind] / 1e6:.0f} MB"]
-        lines.append(f"| {' | '.join(f'{c:,}' if isinstance(c, int) else c for c in cells)} |")
+        numbers = [f"{n:,}" for n in (sum(found), *found, faults[kind])]
+        lines.append(f"| {kind} | {' | '.join(numbers)} | {peaks[kind] / 1e6:.0f} MB |")
     return lines
 
 

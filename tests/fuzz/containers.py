@@ -21,7 +21,8 @@ BLOCK = 512
 SHARD_NAMES = ("a.tar", "a:1.tar", "a b.tar", "é.tar", "::.tar", "x-train-0.tar", "0:0:0.tar")
 TABLE_NAMES = ("a.parquet", "a:1.parquet", "b.arrow", "a:1.arrow", "train-00000.parquet")
 TAR_FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "mtime": (136, 12),
-              "kind": (156, 1), "link": (157, 100), "magic": (257, 8), "prefix": (345, 155)}  # fmt: skip
+              "kind": (156, 1), "link": (157, 100), "magic": (257, 8),
+              "prefix": (345, 155)}  # fmt: skip
 ODD_SIZES = (b"77777777777\0", b"00000000000\0", b"-0000000001\0", b"xxxxxxxxxxx\0",
              b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\x80" + bytes(7) + b"\x20\0\0\0")  # fmt: skip
 KINDS = b"01234567gxLKSVNA\0D"

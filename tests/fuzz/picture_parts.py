@@ -152,7 +152,8 @@ def change_riff(data: bytes, random: Random) -> Change:
 
 def change_boxes(data: bytes, random: Random) -> Change:
     """A box of AVIF or JPEG 2000, maybe inside another: its size, content, name; or not at all."""
-    places, at = [], 0
+    places: list[tuple[int, int]] = []
+    at = 0
     while at + 8 <= len(data) and len(places) < 200:
         (size,) = struct.unpack(">I", data[at : at + 4])
         name = data[at + 4 : at + 8]

@@ -1,4 +1,4 @@
-"""Images: every format that is decoded, and some that must not be, changed as their format is built.
+"""Images: every format that is decoded, and some that must not be, changed as they are built.
 
 Legend: X view, C channel, D row or column of pixels or of the grid.
 """
@@ -72,7 +72,7 @@ def decoded(data: bytes, reading: Reading) -> tuple[bytes, str]:
         reason = str(error)
         fault = fault_of_text(reason) or ("several lines" if len(reason.splitlines()) > 1 else "")
         return b"!" + reason.encode(errors="replace"), fault
-    wrong = (views.pixels.shape, views.pixels.dtype) != ((2, 3, SIDE, SIDE), np.uint8)
+    wrong = views.pixels.shape != (2, 3, SIDE, SIDE) or views.pixels.dtype.name != "uint8"
     return views.pixels.tobytes(), f"pixels are {views.pixels.shape}" if wrong else ""
 
 

@@ -33,7 +33,7 @@ class Recipes:
 
     def run(self, templates: Path, work: Path, random: Random) -> Outcome:
         """One change of the text, or one `--set`."""
-        recipe, settings = work / "r.toml", []
+        recipe, settings = work / "r.toml", list[str]()
         text, said = (templates / "r.toml").read_text(), ""
         way = random.randrange(5)
         if way == 0:
@@ -52,7 +52,7 @@ class Recipes:
             recipe.write_text(changed)
         passes = "tokenize", recipe, "--tokenizer", templates / "tokenizer", "--out", work / "a.vgs"
         store = "--store", templates / "a.vgs", "--out", work / "run"
-        verbs = [
+        verbs: list[tuple[str | Path, ...]] = [
             (*passes, "--dry-run", *settings),
             ("train", "autoencoder", recipe, "--out", work / "a", "--dry-run", *settings),
             ("train", "generator", recipe, *store, "--dry-run", *settings),

@@ -47,6 +47,7 @@ class Runs:
         shutil.copytree(templates / kind, place)
         mutation, before = mutate(place, random), state_of(place)
         out, recipe = work / "out", templates / "r.toml"
+        trained: tuple[str | Path, ...]
         if kind == "generator":
             step = "--checkpoint", random.choice(("2", "4"))
             how = random.choice(((), (), step, ("--weights", "raw")))
@@ -106,7 +107,7 @@ def mutate(place: Path, random: Random) -> str:
         elif kind == "folder":
             file.mkdir()
         else:
-            file.symlink_to({"loop": file, "nowhere": "/nowhere"}.get(kind, kind))
+            file.symlink_to({"loop": file, "nowhere": Path("/nowhere")}.get(kind, Path(kind)))
         return f"{name} is {kind}"
     if file.suffix == ".safetensors" and way < 9:
         data, said = change_weights(file.read_bytes(), random)

@@ -1,4 +1,4 @@
-"""Stores: manifest, descriptions, records, index, chunks, weights, links, extra and swapped files."""
+"""Stores: manifest, descriptions, records, index, chunks, weights; links, other files."""
 
 import json
 import os
@@ -30,7 +30,7 @@ STRAY = ("commits/._00000.json", "commits/00000 (1).json", ".DS_Store", "leaves/
 
 
 class Stores:
-    """Mutated stores through verify, inspect, export, and training where `verify` calls one sound."""
+    """Mutated stores through every reader, and training where `verify` calls one sound."""
 
     name, seconds, memory = "stores", 240.0, 1 << 30
 
@@ -265,8 +265,8 @@ def no_file(store: Path, other: Path, random: Random) -> tuple[str, bool]:
     elif way == "folder":
         path.mkdir()
     else:
-        place = {"loop": path, "nowhere": "/nowhere", "other": other / name}.get(way, way)
-        path.symlink_to(place)
+        places = {"loop": path, "nowhere": Path("/nowhere"), "other": other / name}
+        path.symlink_to(places.get(way, Path(way)))
     return f"{name} is {way}", False
 
 

@@ -68,14 +68,12 @@ def prepare(kind: Kind, folder: Path) -> None:
 
 def _batch(kind: Kind, templates: Path, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
     reading, writing = os.pipe()
-    stuck = tempfile.TemporaryFile()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _serve(kind, templates, seeds, writing, stuck)
-    os.close(writing)
     done = 0
-    with os.fdopen(reading, "rb") as answers:
+    with tempfile.TemporaryFile() as stuck, os.fdopen(reading, "rb") as answers:
+        child = os.fork()
+        if child == 0:
+            _serve(kind, templates, seeds, writing, stuck)
+        os.close(writing)
         while done < len(seeds):
             if not select.select([answers], [], [], kind.seconds + LATE)[0]:
                 os.kill(child, signal.SIGKILL)
@@ -84,13 +82,12 @@ def _batch(kind: Kind, templates: Path, seeds: Sequence[int]) -> Iterator[tuple[
                 break
             yield seeds[done], Outcome(**json.loads(line))
             done += 1
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if done < len(seeds):
-        stuck.seek(0)
-        where = " < ".join(_places(stuck.read().decode(errors="replace")))
-        said = f"hangs or dies (status {status}): {where or 'no word of where'}"
-        yield seeds[done], Outcome("run it again to see", FAILED, said)
-    stuck.close()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if done < len(seeds):
+            stuck.seek(0)
+            where = " < ".join(_places(stuck.read().decode(errors="replace")))
+            said = f"hangs or dies (status {status}): {where or 'no word of where'}"
+            yield seeds[done], Outcome("run it again to see", FAILED, said)
 
 
 def _serve(kind: Kind, templates: Path, seeds: Sequence[int], writing: int, stuck: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nvg import precision
@@ -32,7 +32,7 @@ from nvg.training.late_metrics import Metrics
 from nvg.training.loop import Task
 from nvg.training.optim import cosine, ema_update, gradients, optimizer_of, set_lr
 from nvg.training.recompute import recompute_segments
-from nvg.weights import CheckpointError, load_weights, weights_bytes
+from nvg.weights import CheckpointError, load_weights, read_tensors, weights_bytes
 
 MOST_NAMED = 8  # images of a batch that an error names
 
@@ -199,8 +199,11 @@ class AutoencoderTrainer(Task[list[ImageBatch]]):
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         load_weights(self.model, checkpoint / "model.safetensors")
         load_optimizer(self.optimizer, checkpoint / "optimizer.safetensors")
-        dead = load_file(file_of(checkpoint, "dead_codes.safetensors"))
-        self.dead.unused_steps.copy_(dead["idle"])
+        file = file_of(checkpoint, "dead_codes.safetensors")
+        unused, own = read_tensors(file).get("idle"), self.dead.unused_steps
+        if unused is None or unused.shape != own.shape:
+            raise CheckpointError(f"{file} is damaged: remove {checkpoint} and resume")
+        own.copy_(unused)
         if self.discriminator:
             self.discriminator.restore(checkpoint)
 

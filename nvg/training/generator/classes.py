@@ -3,13 +3,12 @@
 Legend: M vector of a flat list, W width.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
-from nvg.sampling.generators import CLASSES
+from nvg.sampling.generators import CLASSES, class_list
 from nvg.store import Store
 from nvg.weights import load_weights, read_tensors
 
@@ -23,7 +22,7 @@ def class_rows(run: Path, count: int, store: Store) -> list[int] | None:
     Classes agree by name. None where all stay: the same, or numbers, which stand for any names.
     """
     wanted, file = list(store.manifest.classes), run / CLASSES
-    names = json.loads(file.read_text()) if file.exists() else [str(n) for n in range(count)]
+    names = class_list(file) if file.exists() else [str(n) for n in range(count)]
     if names == wanted or (len(wanted) == count and names == [str(n) for n in range(count)]):
         return None
     known = {name: row for row, name in enumerate(names)}

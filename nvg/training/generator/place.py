@@ -1,16 +1,16 @@
 """Whether a training of generators may write into a run directory, asked before it writes."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
-from nvg.sampling.generators import CLASSES
+from nvg.sampling.generators import CLASSES, class_list
 from nvg.store import Store
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
 from nvg.training.run_dir import RunError
-from nvg.weights import CheckpointError, read_header
+from nvg.weights import read_header
 
 
 def require_place(out: Path, parts: list[GeneratorKind], store: Store) -> None:
@@ -53,8 +53,8 @@ def _require_same_decoder(out: Path, store: Store) -> None:
     decoder, classes = out / DETOKENIZER_FILE, out / CLASSES
     try:
         identity = read_header(decoder).get("tokenizer") if decoder.exists() else None
-        names = json.loads(classes.read_text()) if classes.exists() else None
-    except (CheckpointError, ValueError):
+        names = class_list(classes) if classes.exists() else None
+    except InputError:
         return  # damaged: what this training writes repairs it
     for found, wanted in (
         (identity, store.manifest.tokenizer),

@@ -47,7 +47,7 @@ def train_generator(
     start = run.start_step()
     saved = run.checkpoints.state(start) if start else None
     checkpoint = run.checkpoints.path(start) if start else None
-    if saved and saved["store"] != source_of(store):
+    if saved and saved.get("store") != source_of(store):
         raise RunError(f"{run.directory} was trained on another store than {store.path}")
 
     torch.manual_seed(step_seed(config.train.seed, -1))
