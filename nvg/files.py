@@ -1,5 +1,6 @@
 """Atomic file writes."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from nvg.errors import InputError
+
+NAMELESS = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""A link to itself, a name below a file, a name too long."""
 
 
 def require_file_place(path: Path) -> None:
@@ -30,14 +34,17 @@ def require_file_place(path: Path) -> None:
 def require_regular(path: str | Path) -> None:
     """ValueError for a pipe, a device or a folder: reading it might never end.
 
-    What is not there at all is left to the reader.
+    Also for a name that no file can have. What is not there at all is left to the reader, and what
+    the storage fails to tell is its OSError.
     """
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return
-    except OSError as error:  # a link to itself, a file where a folder should be
-        raise ValueError(f"{Path(path).name} cannot be read: {error.strerror}") from None
+    except OSError as error:
+        if error.errno not in NAMELESS:
+            raise
+        raise ValueError(f"{Path(path).name[:80]!a} is no file: {error.strerror}") from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise ValueError(f"{Path(path).name} is {kind}, not a file")

@@ -179,10 +179,7 @@ def is_stored(path: Path) -> bool:
 
 def header_of(path: Path) -> dict[str, Any] | None:
     """What the index says beside the tensors of a file in shards; None of a whole file."""
-    if path.exists():
-        return None
-    found: dict[str, Any] | None = _index(path.parent).get(path.name, {}).get("header")
-    return found
+    return None if path.exists() else _index(path.parent).get(path.name, {}).get("header")
 
 
 def is_sharded(tensor: Tensor) -> bool:

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError, printable
 from pipeline.images.crops import Crops, Window, halvings
+from pipeline.images.mend import without_metadata
 from pipeline.images.pixels import Fix, Reading
 from pipeline.images.threads import quiet
 
@@ -68,7 +69,26 @@ def decode(data: bytes, reading: Reading = DEFAULT) -> tuple[Image.Image, Fix]:
 def open_picture(
     data: bytes, use: Callable[[Image.Image], Result], formats: tuple[str, ...] = FORMATS
 ) -> Result:
-    """Open a picture from file bytes and apply `use`. ImageError when either fails."""
+    """Open a picture from file bytes and apply `use`. ImageError when either fails.
+
+    A PNG that cannot be opened is opened once more without its metadata.
+    """
+    try:
+        return _opened(data, use, formats)
+    except ImageError:
+        if formats == FORMER_FORMATS or not (mended := without_metadata(data)):
+            raise
+    pixels, profile = mended
+    return _opened(pixels, use, formats, profile)
+
+
+def _opened(
+    data: bytes,
+    use: Callable[[Image.Image], Result],
+    formats: tuple[str, ...],
+    profile: bytes | None = None,
+) -> Result:
+    """As `open_picture`, with a colour profile for a picture that has lost its own."""
     if not data:
         raise ImageError("empty file")
     try:
@@ -77,6 +97,8 @@ def open_picture(
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
             image.load()
+            if profile is not None:
+                image.info["icc_profile"] = profile
             return use(image)
     except UnidentifiedImageError:
         raise ImageError("not an image") from None

@@ -22,8 +22,8 @@ ODD_PATHS = ("a\0b.png", "\ud800.png", "", " ", ".", "..", "/", "~", "~nobody/a.
              "pipe.png", "folder", "loop.png", "http://127.0.0.1:1/a.png", "no://x/a.png", "://",
              "file://" + "x" * 300, "x" * 5000, "a\nb.png", "\x1b[2Ja.png", "images", "s3:", "::",
              "zip://a::b", "images/ant/000.png::", "*", "[")  # fmt: skip
-ODD_LABELS: tuple[Any, ...] = (None, "", -1, 0, 1, 3, -7, 10**6, 10**30, 1.5, "ant", "\x1b[31m", "a\nb",
-              "\0", [], {}, True, "x" * 5000, "nan", "\ud800")  # fmt: skip
+ODD_LABELS: tuple[Any, ...] = (None, "", -1, 0, 1, 3, -7, 10**6, 10**30, 1.5, "ant",
+              "\x1b[31m", "a\nb", "\0", [], {}, True, "x" * 5000, "nan", "\ud800")  # fmt: skip
 
 
 class Lists:

@@ -6,7 +6,17 @@ import socket
 import pytest
 
 from nvg.config import ConfigError
-from nvg.errors import InputError, Stopped, WorkError, exit_code, rank, speaker, stop_leaves
+from nvg.errors import (
+    InputError,
+    Stopped,
+    WorkError,
+    exit_code,
+    first_line,
+    printable,
+    rank,
+    speaker,
+    stop_leaves,
+)
 from nvg.store.format import StoreError
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError
@@ -56,3 +66,29 @@ def test_a_stop_says_what_it_leaves(raised: KeyboardInterrupt, said: str, code: 
         raise raised
     assert isinstance(caught.value, Stopped)
     assert (str(caught.value), caught.value.code) == (said, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "plain é \N{SNOWMAN} \N{IDEOGRAPHIC SPACE}x",
+            "plain é \N{SNOWMAN} \N{IDEOGRAPHIC SPACE}x",
+        ),
+        ("\x1b[2Ja\nb\t\x7f", r"\x1b[2Ja\nb\t\x7f"),
+        ("\x9b31m\u202egnp.\u2028", r"\x9b31m\u202egnp.\u2028"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_text_from_elsewhere_steers_no_terminal(text: str, shown: str) -> None:
+    """Escape sequences, line ends and changes of direction are written out; letters stay."""
+    assert printable(text) == shown
+
+
+def test_an_error_is_told_by_its_first_line() -> None:
+    """Without the name of a kind of error, and never as nothing."""
+    assert first_line(OSError("bad thrift: TProtocolException: Invalid data\nmore")) == (
+        "bad thrift: Invalid data"
+    )
+    assert first_line(ValueError("\x1b[1m")) == r"\x1b[1m"
+    assert first_line(ValueError()) == first_line(KeyError.__new__(KeyError)) == "no reason given"

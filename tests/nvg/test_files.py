@@ -1,12 +1,20 @@
 """Atomic writes, locally and on other filesystems."""
 
+import errno
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from nvg.errors import InputError
-from nvg.files import replacing, require_file_place, write_atomic, write_bytes
+from nvg.files import (
+    replacing,
+    require_file_place,
+    require_regular,
+    write_atomic,
+    write_bytes,
+)
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
@@ -112,3 +120,34 @@ def test_a_place_that_no_file_can_have_is_refused_before_work(tmp_path: Path) ->
     ):
         with pytest.raises(InputError, match=words):
             require_file_place(path)
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """A pipe or a device would be read for ever; what is missing is for the reader to say."""
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "link", "gone"):
+        require_regular(tmp_path / name)
+    for name, said in (
+        ("pipe", "pipe is a pipe or a device, not a file"),
+        ("/dev/zero", "zero is a pipe or a device, not a file"),
+        ("", "is a folder, not a file"),
+        ("loop", "'loop' is no file: Too many levels of symbolic links"),
+        ("file/below", "'below' is no file: Not a directory"),
+        ("x" * 999, "is no file: File name too long"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            require_regular(tmp_path / name)
+
+
+def test_a_failing_disk_is_not_taken_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is that of the storage, which may pass."""
+
+    def fail(path: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        require_regular("a.png")

@@ -1,15 +1,19 @@
 """`nvgctl inspect` in a pipe and as JSON."""
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from nvg.compose.merge import merge_stores
 from nvg.store import Store, open_store
+from nvg.view.terminal import row_view
 from nvg.view.text import row_lines
 from pipeline.inspect import print_duplicates, print_store
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_store, rewrite_index
 
 
 def test_a_pipe_gets_plain_lines(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +65,19 @@ def test_a_screen_names_the_first_groups(
     print_duplicates(open_store(str(tmp_path / "c.vgs")), None, as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["2 rows: 0 'a-0', 1 more", "2 more groups: --json has all"]
+
+
+def test_names_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key may hold escape sequences and line ends: they are shown, not sent."""
+    store = make_store(tmp_path / "a.vgs", 10, classes=("a\x1b[31m", "b\nc"))
+    entries = [{**entry, "key": f"\x1b[2J{entry['row']}"} for entry in store.index.to_pylist()]
+    rewrite_index(store, pa.Table.from_pylist(entries, store.index.schema))
+    odd = open_store(store.path)
+    print_store(odd, 1, as_json=False)
+    shown = capsys.readouterr().out
+    assert shown.startswith(r"row 1: \x1b[2J1, class ")
+    console = Console(file=io.StringIO(), force_terminal=False, width=120)
+    console.print(row_view(odd, odd.entry(1)))
+    shown += console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in shown
+    assert r"\x1b[2J1" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Originals are read where the user says, and nowhere else."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from nvg.view.html import Originals
 from pipeline.originals import OriginalImages, original_reader
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources import FolderSource, Place
-from tests.makers import smooth_image, write_image_folder
+from tests.makers import smooth_image, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import make_store
 from tests.pipeline.images.makers import center_crop, decoded
 from tests.pipeline.tokenize.makers import BAD, photos, run
@@ -135,3 +136,13 @@ def test_a_list_of_the_users_says_what_may_be_read(tmp_path: Path) -> None:
     )
     assert images.holds(str(named))
     assert not images.holds(str(tmp_path / "images/ant/001.jpg"))
+
+
+def test_a_class_folder_that_has_gone_hides_no_other(tokenizer: Path, tmp_path: Path) -> None:
+    """Its images are left out; those of the classes after it are shown."""
+    keys = write_image_folder(tmp_path / "images", per_class=2)
+    run(tiny_recipe(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
+    store = Store(str(tmp_path / "a.vgs"))
+    shutil.rmtree(tmp_path / "images" / "ant")
+    found = read(store, tmp_path / "images", list(range(len(keys))))
+    assert sorted(found) == [row for row, key in enumerate(keys) if not key.startswith("ant/")]

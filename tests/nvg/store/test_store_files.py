@@ -1,9 +1,11 @@
 """What a store is opened by: bounded reads of descriptions, the arrays, the records."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
 
@@ -28,3 +30,29 @@ def test_a_lost_array_is_said_when_it_is_asked_for(store: Store) -> None:
     assert len(opened.index) == 10
     with pytest.raises(StoreError, match=r"has lost its content/zarr\.json: repair it"):
         _ = opened.leaves
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.parquet", "leaves/zarr.json"])
+def test_what_is_no_file_is_not_read(store: Store, name: str) -> None:
+    """A pipe would be waited for without end."""
+    path = Path(store.path, name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match=f"{path.name} is a pipe or a device, not a file"):
+        _ = open_store(store.path).index
+
+
+@pytest.mark.parametrize("name", ["commits/00001.json", "content/c/1/0/0"])
+def test_a_chunk_that_is_no_file_is_damaged(store: Store, name: str) -> None:
+    """`verify` and every reader say which."""
+    path = Path(store.path, name)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    opened = open_store(store.path)
+    said = f"{path.name} is a pipe or a device, not a file"
+    assert opened.verify() == [f"chunk 1: cannot be read: {said}"]
+    with pytest.raises(StoreError, match=said):
+        TokenReader(opened).read([1])
+    if name.startswith("content"):
+        with pytest.raises(StoreError, match=f"row 5 or one shown with it cannot be read .{said}"):
+            opened.row_tokens([5])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources import ParquetSource, Row, SourceError, huggingface, open_source
+from pipeline.sources.base import BadImageError
 from tests.pipeline.sources.makers import IMAGE, write_parquet
 
 
@@ -212,3 +213,37 @@ def test_labels_of_other_types(
     pq.write_table(pa.table({"image": cells, "kind": labels}), tmp_path / "a.parquet")
     source = ParquetSource(tmp_path, "kind")
     assert (source.classes, [row.label for row in source.rows]) == (names, ids)
+
+
+def test_files_may_call_their_images_differently(tmp_path: Path) -> None:
+    """Each is read by its own column."""
+    write_parquet(tmp_path / "a.parquet", [b"one"], [0])
+    write_parquet(tmp_path / "b.parquet", [b"two"], [1], column="picture")
+    source = ParquetSource(tmp_path)
+    assert list(source.read([row.key for row in source.rows])) == [b"one", b"two"]
+
+
+def test_a_broken_page_costs_its_rows_only(tmp_path: Path) -> None:
+    """They become error rows; those of other row groups are read."""
+    file, data = tmp_path / "a.parquet", [bytes([n]) * 99 for n in range(6)]
+    write_parquet(file, data, [0] * 6, row_group_size=2, compression="none", use_dictionary=False)
+    found = pq.ParquetFile(file).metadata.row_group(1).column(0)
+    broken = bytearray(file.read_bytes())
+    start = found.data_page_offset
+    broken[start : start + 16] = b"\xff" * 16
+    file.write_bytes(bytes(broken))
+    source = ParquetSource(file)
+    read = list(source.read([row.key for row in source.rows]))
+    assert read[:2] + read[4:] == data[:2] + data[4:]
+    for bad in read[2:4]:
+        assert isinstance(bad, BadImageError)
+        assert str(bad).startswith("its part of the file is damaged: ")
+
+
+def test_text_is_no_image(tmp_path: Path) -> None:
+    """A column of {bytes, path} whose bytes are text is refused at once."""
+    kind = pa.struct([("bytes", pa.string()), ("path", pa.string())])
+    cells = pa.array([{"bytes": "a", "path": None}], kind)
+    pq.write_table(pa.table({"image": cells}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="no image column among image"):
+        ParquetSource(tmp_path / "a.parquet")

@@ -1,5 +1,7 @@
 """Lists of images in CSV and JSON lines."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pipeline.sources import (
     ManifestSource,
     SourceError,
 )
+from pipeline.sources.base import BadImageError
 
 
 def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
@@ -83,3 +86,31 @@ def test_an_entry_without_a_split_is_for_training(tmp_path: Path) -> None:
     listed.write_text('{"path": "a.png"}\n{"path": "b.png", "split": "valid"}\n')
     rows = ManifestSource(listed).rows
     assert [row.split for row in rows] == [Split.TRAIN, Split.VAL]
+
+
+def test_odd_paths_are_rows_without_an_image(tmp_path: Path) -> None:
+    """A NUL, half a character, a pipe, a device and a folder hang nothing and end nothing."""
+    (tmp_path / "a.png").write_bytes(b"one")
+    os.mkfifo(tmp_path / "pipe.png")
+    paths = ["a\0b.png", "\ud800.png", "pipe.png", "/dev/zero", ".", "file:///dev/zero", "a.png"]
+    lines = (json.dumps({"path": path, "label": "\udfff"}) + "\n" for path in paths)
+    (tmp_path / "list.jsonl").write_text("".join(lines))
+    source = ManifestSource(tmp_path / "list.jsonl")
+    assert source.rows[1].key == r"\ud800.png"
+    assert source.classes == [r"\udfff"]
+    assert len(source.fingerprint()) == 64
+    *bad, good = source.read([row.key for row in source.rows])
+    assert good == b"one"
+    assert isinstance(bad.pop(1), FileNotFoundError)
+    assert all(isinstance(each, BadImageError) for each in bad)
+    assert [str(each) for each in bad[:2]] == [
+        "no file can have that name",
+        "pipe.png is a pipe or a device, not a file",
+    ]
+
+
+def test_a_list_that_is_no_text_is_told_of_plainly(tmp_path: Path) -> None:
+    """Not in the words of a decoder."""
+    (tmp_path / "list.csv").write_bytes(b"path\n\xff.png\n")
+    with pytest.raises(SourceError, match="is no list of images: it is not UTF-8"):
+        ManifestSource(tmp_path / "list.csv")

@@ -1,6 +1,7 @@
 """Sources by URL: the same rows, bytes and fingerprints as from a disk."""
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from nvg.store import open_store
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources import FolderSource, ManifestSource, Place, Source, SourceError, open_source
+from pipeline.sources.base import BadImageError
 from pipeline.tokenize.dataset import tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
@@ -125,3 +127,25 @@ def test_a_class_may_be_a_link_to_a_folder(tmp_path: Path) -> None:
     (tmp_path / "whole" / "ant" / "again").symlink_to(tmp_path / "whole")
     source = FolderSource(tmp_path / "part")
     assert [row.key for row in source.rows] == ["ant/000.png", "ant/001.jpg"]
+
+
+def test_a_pipe_in_a_folder_is_never_read(tmp_path: Path) -> None:
+    """With a suffix it is a row without an image, without one it is no image."""
+    write_image_folder(tmp_path / "images", ("ant",), 1, 16)
+    for name in ("pipe.png", "pipe"):
+        os.mkfifo(tmp_path / "images" / "ant" / name)
+    source = FolderSource(tmp_path / "images")
+    assert [row.key for row in source.rows] == ["ant/000.png", "ant/pipe.png"]
+    assert source.left_out == {"without suffix, and no image": 1}
+    image, pipe = source.read([row.key for row in source.rows])
+    assert isinstance(image, bytes)
+    assert isinstance(pipe, BadImageError)
+
+
+def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+    """A sparse file of 100 GB takes no memory."""
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(10**11)
+    (found,) = Place(tmp_path).read_many(["a.png"])
+    assert isinstance(found, BadImageError)
+    assert str(found) == "it has 100000000000 bytes, an image at most 1073741824"

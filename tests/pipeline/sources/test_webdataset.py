@@ -12,6 +12,7 @@ from pipeline.sources import (
     SourceError,
     TarSource,
 )
+from pipeline.sources.base import BadImageError
 from tests.pipeline.sources.makers import (
     add_member,
     write_shards,
@@ -98,3 +99,33 @@ def test_a_member_that_is_no_image_is_counted(folder: FolderSource, tmp_path: Pa
         "of an unknown suffix (.txt)": 2,
         "without suffix, and no image": 1,
     }
+
+
+def test_a_shard_may_have_a_colon_in_its_name(folder: FolderSource, tmp_path: Path) -> None:
+    """Its keys find their images, beside those of a shard that has none."""
+    write_shards(folder, tmp_path / "shards")
+    first, second, *_ = sorted((tmp_path / "shards").iterdir())
+    first.rename(first.with_name("a:1.tar"))
+    second.rename(second.with_name("a:1:b.tar"))
+    source = TarSource(tmp_path / "shards")
+    wanted = [data for row in folder.rows for data in folder.read([row.key])]
+    assert sorted(map(bytes, source.read([row.key for row in source.rows]))) == sorted(wanted)  # type: ignore[arg-type]
+
+
+def test_a_member_that_claims_any_size_is_no_image(tmp_path: Path) -> None:
+    """A sparse one takes a header to say 100 GB; the images beside it are read."""
+    claim = tarfile.TarInfo("b.png")
+    claim.type, claim.size = tarfile.GNUTYPE_SPARSE, 0
+    header = bytearray(claim.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (0, 0)
+    header[483:495] = b"\x80" + (10**11).to_bytes(11, "big")
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 256)
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        add_member(shard, "a.png", b"one")
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[:1024] + bytes(header) + whole[:1024] + bytes(1024))
+    source = TarSource(tmp_path / "a.tar")
+    first, claimed, last = source.read([row.key for row in source.rows])
+    assert (first, last) == (b"one", b"one")
+    assert isinstance(claimed, BadImageError)
+    assert "sparse or too large" in str(claimed)
