@@ -3,15 +3,26 @@
 Legend: B image of a batch, X view, N position, D row or column of pixels or of the grid.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from nvg.errors import first_line
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
+from pipeline.images.apart import Apart
 from pipeline.images.crops import Crops
-from pipeline.images.decode import DEFAULT, ImageError, decode_views
+from pipeline.images.decode import (
+    DEFAULT,
+    LARGE_PIXELS,
+    MOST_PIXELS,
+    TOO_LONG,
+    ImageError,
+    LargeImageError,
+    decode_views,
+)
 from pipeline.images.label_maps import SegmentMaps
 from pipeline.images.pixels import Reading
 from pipeline.images.threads import decode_threads, each_in_threads
@@ -20,6 +31,8 @@ from pipeline.sources import Row, Source
 from pipeline.sources.base import BadImageError
 
 Block = dict[str, np.ndarray[Any, Any]]
+Item = tuple[int, bytes | OSError]
+"""The number of a row, and what was read of it."""
 
 UNREAD = "cannot be read"  # how the reason begins where storage failed, which is no bad image
 
@@ -32,46 +45,108 @@ def decode_rows(
     draw: str = "",
     threads: int = 1,
     reading: Reading = DEFAULT,
+    isolated: bool = False,
 ) -> Block:
     """Columns for `rows`: key, label, class, split, width, height, reason, done and pixels.
 
     pixels is uint8 [B, X, 3, D, D]; the reason of a good image is "", a bad one has pixels 0; done
     is what a good one needed (`Fix`). With label maps also segments, int32 [B, X, N]. Another
-    `draw` puts random crops to other places.
+    `draw` puts random crops to other places. An image that takes too long becomes a bad one, and a
+    large one is decoded in a process of its own; where `isolated`, all are.
     """
-    views, size = len(crops.names()), crops.size
-    pixels = np.zeros((len(rows), views, 3, size, size), np.uint8)
-    segments = np.zeros((len(rows), views, maps.grid**2 if maps else 0), np.int32)
-    width, height = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
-    reason, done = [""] * len(rows), np.zeros(len(rows), np.int32)
-
-    def fill(row: tuple[int, bytes | OSError]) -> None:
-        n, data = row
-        try:
-            image = decode_views(readable(data), crops, rows[n].key + draw, reading)
-            width[n], height[n] = image.size
-            if maps:
-                segments[n] = maps.on_grid(maps.read(rows[n].key, image.windows))
-            pixels[n], done[n] = image.pixels, image.done
-        except ImageError as error:
-            reason[n] = str(error)
-            if error.size:
-                width[n], height[n] = error.size
-
-    each_in_threads(fill, enumerate(source.read([row.key for row in rows])), threads)
+    filling = _Filling(rows, crops, maps, draw, reading, isolated)
+    items = enumerate(source.read([row.key for row in rows]))
+    each_in_threads(filling.fill, items, threads, filling.leave)
+    filling.fill_apart()
     names = source.classes
     block = {
         "key": np.array([row.key for row in rows], dtype=object),
         "label": np.array([row.label for row in rows], np.int32),
         "class": np.array([names[r.label] if r.label >= 0 else "" for r in rows], dtype=object),
         "split": np.array([row.split.value for row in rows], dtype=object),
-        "width": width,
-        "height": height,
-        "reason": np.array(reason, dtype=object),
-        "done": done,
-        "pixels": pixels,
+        "width": filling.width,
+        "height": filling.height,
+        "reason": np.array(filling.reason, dtype=object),
+        "done": filling.done,
+        "pixels": filling.pixels,
     }
-    return {**block, "segments": segments} if maps else block
+    return {**block, "segments": filling.segments} if maps else block
+
+
+class _Filling:
+    """The columns of a block that images fill, each row once, whichever thread or process does."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        crops: Crops,
+        maps: SegmentMaps | None,
+        draw: str,
+        reading: Reading,
+        isolated: bool,
+    ) -> None:
+        self.rows, self.crops, self.maps, self.draw = rows, crops, maps, draw
+        self.reading, self.isolated = reading, isolated
+        count, views, size = len(rows), len(crops.names()), crops.size
+        self.pixels = np.zeros((count, views, 3, size, size), np.uint8)
+        self.segments = np.zeros((count, views, maps.grid**2 if maps else 0), np.int32)
+        self.width, self.height = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        self.reason, self.done = [""] * count, np.zeros(count, np.int32)
+        self.guard, self.left = Lock(), set[int]()
+        self.large: list[Item] = []
+        """Images for a process of their own."""
+
+    def fill(self, item: Item) -> None:
+        """Decode the bytes of a row here, unless it is to be done apart."""
+        if self.isolated:
+            self.large.append(item)
+            return
+        with contextlib.suppress(LargeImageError):
+            self._fill(item, _call, LARGE_PIXELS)
+            return
+        self.large.append(item)
+
+    def fill_apart(self) -> None:
+        """Decode, in another process, what `fill` has put off."""
+        if not self.large:
+            return
+        with Apart() as apart:
+            for item in sorted(self.large, key=lambda each: each[0]):
+                self._fill(item, apart.call, MOST_PIXELS)
+
+    def leave(self, item: Item) -> None:
+        """Give up an image that a thread is stuck in."""
+        with self.guard:
+            self.left.add(item[0])
+            self.reason[item[0]] = TOO_LONG
+
+    def _fill(self, item: Item, call: Callable[..., Any], large: int) -> None:
+        n, data = item
+        key = self.rows[n].key
+        try:
+            image = call(
+                decode_views, readable(data), self.crops, key + self.draw, self.reading, large
+            )
+            if self.maps:
+                found = self.maps.on_grid(call(self.maps.read, key, image.windows))
+        except ImageError as error:
+            with self.guard:
+                if n not in self.left:
+                    self.reason[n] = str(error)
+                    self.width[n], self.height[n] = error.size or (0, 0)
+            return
+        with self.guard:
+            if n in self.left:
+                return
+            self.width[n], self.height[n] = image.size
+            self.pixels[n], self.done[n] = image.pixels, image.done
+            if self.maps:
+                self.segments[n] = found
+
+
+def _call(work: Callable[..., Any], *arguments: object) -> Any:
+    """In this process."""
+    return work(*arguments)
 
 
 def readable(data: bytes | OSError) -> bytes:

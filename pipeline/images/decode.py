@@ -20,13 +20,17 @@ from nvg.errors import InputError, printable
 from pipeline.images.crops import Crops, Window, halvings
 from pipeline.images.mend import without_metadata
 from pipeline.images.pixels import Fix, Reading
-from pipeline.images.threads import quiet
+from pipeline.images.threads import MOST_SECONDS, quiet
 
 FORMER_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS = (*FORMER_FORMATS, "AVIF", "JPEG2000")  # of these, none runs a program
+LARGE_PIXELS = 1 << 26  # more are decoded in a process of their own: of these one at a time
 MOST_PIXELS = 178_956_970  # more is refused as a decompression bomb (Pillow's own error limit)
 SPEAKING = (OSError, SyntaxError, NotImplementedError, RuntimeError, zlib.error)
 """What decoders raise with words for people; others speak of Python's values."""
+
+TOO_LONG = f"takes longer than {MOST_SECONDS:.0f} s to decode"
+TOO_MUCH_MEMORY = "takes too much memory to decode"
 
 Result = TypeVar("Result")
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -38,6 +42,10 @@ class ImageError(InputError):
 
     size: tuple[int, int] | None = None
     """Width and height of an image that decodes but cannot be cut."""
+
+
+class LargeImageError(Exception):
+    """An image of more pixels than a call may decode, which is not wrong in itself."""
 
 
 @dataclass(frozen=True)
@@ -54,38 +62,54 @@ class Views:
     """What was done to the image beyond reading it."""
 
 
-def decode_views(data: bytes, crops: Crops, key: str = "", reading: Reading = DEFAULT) -> Views:
-    """Pixels of the views of an image, from file bytes. ImageError when it cannot be used."""
-    image, done = decode(data, reading)
+def decode_views(
+    data: bytes,
+    crops: Crops,
+    key: str = "",
+    reading: Reading = DEFAULT,
+    large: int = MOST_PIXELS,
+) -> Views:
+    """Pixels of the views of an image, from file bytes. ImageError when it cannot be used.
+
+    LargeImageError, before it is decoded, for one of more than `large` pixels.
+    """
+    image, done = decode(data, reading, large)
     windows = crops.windows(*image.size, key)
     return Views(image.size, windows, cut(image, windows, crops.size), done)
 
 
-def decode(data: bytes, reading: Reading = DEFAULT) -> tuple[Image.Image, Fix]:
+def decode(
+    data: bytes, reading: Reading = DEFAULT, large: int = MOST_PIXELS
+) -> tuple[Image.Image, Fix]:
     """An upright RGB image from file bytes of any mode, and what made it so."""
-    return open_picture(data, reading.rgb, FORMER_FORMATS if reading.is_former else FORMATS)
+    formats = FORMER_FORMATS if reading.is_former else FORMATS
+    return open_picture(data, reading.rgb, formats, large)
 
 
 def open_picture(
-    data: bytes, use: Callable[[Image.Image], Result], formats: tuple[str, ...] = FORMATS
+    data: bytes,
+    use: Callable[[Image.Image], Result],
+    formats: tuple[str, ...] = FORMATS,
+    large: int = MOST_PIXELS,
 ) -> Result:
     """Open a picture from file bytes and apply `use`. ImageError when either fails.
 
     A PNG that cannot be opened is opened once more without its metadata.
     """
     try:
-        return _opened(data, use, formats)
+        return _opened(data, use, formats, large)
     except ImageError:
         if formats == FORMER_FORMATS or not (mended := without_metadata(data)):
             raise
     pixels, profile = mended
-    return _opened(pixels, use, formats, profile)
+    return _opened(pixels, use, formats, large, profile)
 
 
 def _opened(
     data: bytes,
     use: Callable[[Image.Image], Result],
     formats: tuple[str, ...],
+    large: int,
     profile: bytes | None = None,
 ) -> Result:
     """As `open_picture`, with a colour profile for a picture that has lost its own."""
@@ -96,6 +120,8 @@ def _opened(
             image = Image.open(io.BytesIO(data), formats=formats)
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
+            if image.width * image.height > large:
+                raise LargeImageError
             image.load()
             if profile is not None:
                 image.info["icc_profile"] = profile
@@ -104,16 +130,16 @@ def _opened(
         raise ImageError("not an image") from None
     except Image.DecompressionBombError:
         raise ImageError("too many pixels") from None
-    except ImageError:
+    except (ImageError, LargeImageError):
         raise
+    except MemoryError:
+        raise ImageError(TOO_MUCH_MEMORY) from None
     except Exception as error:  # whatever decoders raise on damaged data
         raise ImageError(f"damaged: {_in_words(error)}") from error
 
 
 def _in_words(error: Exception) -> str:
     """What is wrong with an image, in one line of printable text."""
-    if isinstance(error, MemoryError):
-        return "it takes too much memory"
     lines = str(error).strip().splitlines() if isinstance(error, SPEAKING) else []
     return printable(lines[0]) if lines else "its parts contradict each other"
 

@@ -5,6 +5,7 @@ Legend: D row or column of pixels or of the grid, C channel.
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import lru_cache
@@ -36,6 +37,7 @@ DAMAGED_EXIF = (
 )
 BITS, HIGHEST = 258, 281  # TIFF tags: bits of a sample, its highest value
 TWELVE_BITS = 4095
+STRIP_PIXELS = 1 << 18  # of deep levels that are scaled at once
 ROUNDING = 2  # levels; a profile that moves no colour by more is sRGB
 
 Levels = np.ndarray[Any, np.dtype[np.float64]]
@@ -80,12 +82,13 @@ class Reading:
         image, done = _eight_bits(image, self.is_former)
         alpha = None
         if image.has_transparency_data and self.background is not None:
-            alpha = image.convert("RGBA").getchannel("A")
+            has_band = "A" in image.getbands()
+            alpha = (image if has_band else image.convert("RGBA")).getchannel("A")
         image = _opaque(image)
         if self.icc is Icc.SRGB and (profile := image.info.get("icc_profile")):
             image, found = _srgb(image, profile)
             done |= found
-        image = image.convert("RGB")
+        image = image if image.mode == "RGB" else image.convert("RGB")
         if alpha is not None and alpha.getextrema()[0] != 255:
             ground = Image.new("RGB", image.size, self.background)
             ground.paste(image, mask=alpha)
@@ -116,14 +119,24 @@ def _eight_bits(image: Image.Image, is_former: bool) -> tuple[Image.Image, Fix]:
     """More than 8 bits a channel, integers or floats, scaled to 8; others as they are."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image, Fix(0)
-    level_DD = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0)
-    highest = float(level_DD.max(initial=0.0))
+    highest = max(float(level_DD.max(initial=0.0)) for _, level_DD in _strips(image))
     top = 65535.0 if image.mode.startswith("I;16") or highest > 255 else 255.0
     usual = top
     if not is_former:
         top = _top(image, highest) or top
-    scaled_DD = (level_DD * (255 / top)).clip(0, 255).astype(np.uint8)
+    scaled_DD = np.empty((image.height, image.width), np.uint8)
+    for rows, level_DD in _strips(image):
+        scaled_DD[rows] = (level_DD * (255 / top)).clip(0, 255)
     return Image.fromarray(scaled_DD), Fix(0) if top == usual else Fix.STRETCHED
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Levels]]:
+    """Levels of some rows at a time, not-a-number as 0: all at once would take 8 bytes a pixel."""
+    step = max(STRIP_PIXELS // image.width, 1)
+    for start in range(0, image.height, step):
+        rows = slice(start, min(start + step, image.height))
+        part = image.crop((0, rows.start, image.width, rows.stop))
+        yield rows, np.nan_to_num(np.asarray(part, dtype=np.float64), nan=0.0)
 
 
 def _top(image: Image.Image, highest: float) -> float | None:

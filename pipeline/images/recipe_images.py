@@ -27,9 +27,11 @@ class RecipeImages:
     reading: Reading = DEFAULT
     """How pictures become RGB."""
 
-    def block(self, rows: Sequence[Row], threads: int = 1) -> Block:
+    def block(self, rows: Sequence[Row], threads: int = 1, isolated: bool = False) -> Block:
         """The stored views of some rows as pixels, see `decode_rows`."""
-        return decode_rows(self.source, rows, self.crops, self.maps, "", threads, self.reading)
+        return decode_rows(
+            self.source, rows, self.crops, self.maps, "", threads, self.reading, isolated
+        )
 
     def center_crops(self, rows: list[Row]) -> RowImages:
         """Random access to the centre or random crops of some rows, with their label maps."""

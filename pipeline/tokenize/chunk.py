@@ -48,7 +48,7 @@ class ChunkDecoder:
         """
         began = time.perf_counter()
         try:
-            block = self.images.block(task.rows, self.threads)
+            block = self.images.block(task.rows, self.threads, task.isolated)
         except OSError as error:
             raise self._gone(str(error)) from error
         self._require_source(block)

@@ -32,6 +32,8 @@ class ChunkTask:
     chunk: int
     start: int
     rows: tuple[Row, ...]
+    isolated: bool = False
+    """Whether its images are decoded in a process of their own: one of them may end it."""
 
 
 def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:

@@ -1,7 +1,9 @@
 """Blocks of rows: what they tell of good images, and how bad ones become error rows."""
 
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from nvg.store import Split
 from nvg.tokenizer.image_batch import RandomCrop
 from pipeline.images.blocks import RowImages, decode_rows
 from pipeline.images.crops import Crops
-from pipeline.images.decode import ImageError, decode
+from pipeline.images.decode import TOO_LONG, ImageError, decode, decode_views
 from pipeline.recipe import View
 from pipeline.sources import FolderSource, Row
 from tests.makers import write_image_folder
@@ -50,6 +52,46 @@ def test_a_bad_file_is_an_error_row(name: str) -> None:
     assert words in reasons[1]
     assert not block["pixels"][1].any()
     assert block["pixels"][0].any()
+
+
+def test_an_isolated_block_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good and bad rows, decoded apart: all of a block, or what is large."""
+    good = image_bytes(picture(), "png")
+    source = Listed(good, b"odd", image_bytes(picture(40), "jpeg"), OSError(5, "lost"))
+    here = decode_rows(source, source.rows, Crops(8))
+    apart = decode_rows(source, source.rows, Crops(8), isolated=True)
+    monkeypatch.setattr("pipeline.images.blocks.LARGE_PIXELS", 1000)
+    large = decode_rows(source, source.rows, Crops(8), threads=2)
+    for name, column in here.items():
+        assert (apart[name] == column).all(), name
+        assert (large[name] == column).all(), name
+
+
+def test_a_stuck_image_is_an_error_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its decoder says in the end counts for nothing."""
+    over, ended = threading.Event(), threading.Event()
+    stuck = image_bytes(picture(9), "png")
+
+    def decode_views_slowly(data: bytes, *others: Any) -> Any:
+        if data == stuck:
+            over.wait(30)
+        try:
+            return decode_views(data, *others)
+        finally:
+            if data == stuck:
+                ended.set()
+
+    monkeypatch.setattr("pipeline.images.threads.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("pipeline.images.threads.MOST_SECONDS", 0.02)
+    monkeypatch.setattr("pipeline.images.blocks.decode_views", decode_views_slowly)
+    good = image_bytes(picture(), "png")
+    source = Listed(good, stuck, good)
+    block = decode_rows(source, source.rows, Crops(8))
+    assert block["reason"].tolist() == ["", TOO_LONG, ""]
+    over.set()
+    assert ended.wait(30)
+    assert not block["pixels"][1].any()
+    assert block["pixels"][2].any()
 
 
 def test_a_long_strip_is_an_error_row() -> None:

@@ -1,5 +1,6 @@
 """Orientation, colour profiles and transparency: pictures as a viewer shows them."""
 
+import ctypes
 import io
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from tests.pipeline.images.makers import image_bytes, picture
 
 FORMER = Reading.of(DataConfig(source=SourceKind.FOLDER, exif=None, icc=None, background=None))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+MOST_BYTES_A_PIXEL = 16
 
 
 def exchanged() -> bytes:
@@ -155,3 +159,43 @@ def test_the_datasets_library_decodes_to_the_same_pixels(tmp_path: Path) -> None
     for number, data in enumerate(files):
         decoded = datasets.Image(mode="RGB").decode_example({"bytes": data, "path": None})
         assert np.array_equal(rgb(data), np.asarray(decoded)), number
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("I;16", "png"),
+        ("F", "tiff"),
+        ("I", "tiff"),
+        ("RGBA", "png"),
+        ("P", "png"),
+        ("CMYK", "jpeg"),
+    ],
+)
+def test_a_picture_takes_a_bounded_memory(mode: str, kind: str) -> None:
+    """At most MOST_BYTES_A_PIXEL, decoder and all, for the picture and every step to RGB."""
+    side = 2500
+    image = Image.new(mode, (side, side), 1)
+    if mode == "P":
+        image.info["transparency"] = 0
+    data = image_bytes(image, kind)
+    del image
+    rgb_image(image_bytes(picture(), kind))  # loads what is not the picture's
+    ctypes.CDLL(None).malloc_trim(0)  # memory that is free, and would be used unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = peak()
+    rgb_image(data)
+    assert (peak() - before) / side**2 < MOST_BYTES_A_PIXEL
+
+
+def rgb_image(data: bytes) -> tuple[int, int]:
+    """Decode as a pass does; the size."""
+    return decode(data, Reading())[0].size
+
+
+def peak() -> int:
+    """The most bytes that the process has held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

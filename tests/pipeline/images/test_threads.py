@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.images.threads import (
     GROUP,
-    GROUPS_AHEAD,
     MOST_THREADS,
     decode_threads,
     each_in_threads,
@@ -40,7 +39,7 @@ def test_threads_work_at_the_same_time() -> None:
 
 
 def test_few_items_are_read_ahead() -> None:
-    """As many groups as the threads may have, and the one that is to be handed over."""
+    """A group for each thread."""
     most, done, begun = 0, 0, threading.Lock()
 
     def work(_: int) -> None:
@@ -57,7 +56,7 @@ def test_few_items_are_read_ahead() -> None:
 
     each_in_threads(work, items(), 2)
     assert done == 40 * GROUP
-    assert most <= (2 * GROUPS_AHEAD + 1) * GROUP
+    assert most <= 2 * GROUP
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -76,6 +75,39 @@ def test_an_error_is_raised(threads: int) -> None:
         each_in_threads(fail, range(100), threads)
     with pytest.raises(OSError, match="reading"):
         each_in_threads(fail, broken(), threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_stuck_item_is_left_and_the_others_done(
+    monkeypatch: pytest.MonkeyPatch, threads: int, is_busy: bool
+) -> None:
+    """Whether it computes or sleeps; its thread's group goes on in another."""
+    monkeypatch.setattr("pipeline.images.threads.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("pipeline.images.threads.MOST_SECONDS", 0.05 if is_busy else 0.01)
+    monkeypatch.setattr("pipeline.images.threads.PATIENCE", 1000 if is_busy else 10)
+    over, done, left = threading.Event(), list[int](), list[int]()
+
+    def work(number: int) -> None:
+        if number in (0, 3, 21):
+            while is_busy and not over.is_set():
+                sum(range(1000))
+            over.wait(30)
+        done.append(number)
+
+    each_in_threads(work, range(3 * GROUP), threads, left.append)
+    assert sorted(left) == [0, 3, 21]
+    assert sorted(done) == sorted(set(range(3 * GROUP)) - {0, 3, 21})
+    over.set()
+
+
+def test_a_slow_machine_makes_no_item_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits long, and computes little, is not left."""
+    monkeypatch.setattr("pipeline.images.threads.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("pipeline.images.threads.MOST_SECONDS", 0.1)
+    left: list[int] = []
+    each_in_threads(lambda _: time.sleep(0.4), range(2), 2, left.append)
+    assert left == []
 
 
 def test_a_process_has_a_thread_for_each_core() -> None:
