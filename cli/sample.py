@@ -53,7 +53,10 @@ Structure = Annotated[
     Path | None, _option(CONTROL, "User-drawn picture whose regions the first stages follow")
 ]
 Reference = Annotated[str | None, _option(CONTROL, "STORE.vgs:ROW or an image, to keep parts of")]
-Keep = Annotated[str | None, _option(CONTROL, "structure:M or all:M, what the first M stages keep")]
+Keep = Annotated[
+    str | None,
+    _option(CONTROL, "structure:M or all:M, what the first M stages keep; or all:2,structure:5"),
+]
 Mask = Annotated[Path | None, _option(CONTROL, "White where the reference is resampled")]
 Tokenizer = Annotated[Path | None, _option(CONTROL, "Autoencoder run, for a reference image")]
 

@@ -3,7 +3,7 @@
 Legend: B image of a batch, N position, n cluster of a stage, T token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -37,8 +37,8 @@ class Control:
     """How many first stages take their map from `leaves`."""
     content: Tensor | None = None
     """[B, 2N-1]."""
-    content_stages: int = 0
-    """How many first stages take their tokens from `content`."""
+    content_stages: frozenset[int] = frozenset()
+    """The stages that take their tokens from `content`."""
     region: Tensor | None = None
     """Positions [B, N] that keep their path and their tokens; the others are sampled."""
 
@@ -57,7 +57,7 @@ class Control:
             return sampled_Bn
         start = (1 << stage) - 1
         given_Bn = self.content[:, start : 2 * start + 1]
-        if stage < self.content_stages:
+        if stage in self.content_stages:
             return given_Bn
         if self.region is None:
             return sampled_Bn
@@ -95,10 +95,20 @@ def condition_on_stages(
 
     InputError when there are fewer stages.
     """
-    require_stages(stages, geometry)
+    return keep_stages(reference, geometry, [what] * stages, count)
+
+
+def keep_stages(
+    reference: Sequences, geometry: Geometry, kept: Sequence[Condition], count: int
+) -> Control:
+    """`count` images that share with a reference what `kept` says of each first stage.
+
+    Later stages are sampled. InputError when there are fewer stages.
+    """
+    require_stages(len(kept), geometry)
     leaves, content = _repeated(reference, geometry, count)
-    content_stages = stages if what is Condition.ALL else 0
-    return Control(leaves, stages, content, content_stages)
+    whole = frozenset(stage for stage, what in enumerate(kept) if what is Condition.ALL)
+    return Control(leaves, len(kept), content, whole)
 
 
 def edit_region(reference: Sequences, geometry: Geometry, edited_N: Tensor, count: int) -> Control:

@@ -22,7 +22,7 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.sampling.config import BATCH, Compile, SamplerConfig
 from nvg.sampling.control import Control
 from nvg.sampling.graphs import use_graphs
-from nvg.sampling.sampler import Sampler
+from nvg.sampling.sampler import Sampler, Stage
 from nvg.sequence import Sequences
 from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
@@ -95,6 +95,17 @@ class Generators:
         """Tokens and images of one range of the labels [B], as `batches` would give them."""
         made = self.sampler(config).batch(label_B, images, seed, control)
         return made.sequences, self.detokenizer.render(made.canvas)
+
+    def stages(
+        self,
+        label_B: torch.Tensor,
+        images: range,
+        seed: int,
+        config: SamplerConfig,
+        control: Control | None = None,
+    ) -> Iterator[Stage]:
+        """The same range stage by stage; what is rendered of the last canvas are its images."""
+        return self.sampler(config).batch_stages(label_B, images, seed, control)
 
     def images(
         self, labels: list[int], seed: int, config: SamplerConfig, control: Control | None = None

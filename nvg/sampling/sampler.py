@@ -4,7 +4,7 @@ Legend: B image of a batch, N position, n cluster of a stage, C channel, V code,
 channel, T token, E head channel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,13 @@ from nvg.sampling.config import (
 )
 from nvg.sampling.control import Control
 from nvg.sampling.guidance import Draw, Guidance, Noise
-from nvg.sampling.structure import balanced_split, bit_probability, sample_structure
+from nvg.sampling.structure import (
+    Flow,
+    balanced_split,
+    bit_probability,
+    evaluations,
+    sample_structure,
+)
 from nvg.sampling.top_p import sample_tokens
 from nvg.sequence import Sequences
 
@@ -38,6 +44,23 @@ class Sample:
     sequences: Sequences
     canvas: Tensor
     """Final canvas [B, N, C], the one that the tokens rebuild."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a batch, once its tokens are added to the canvas."""
+
+    stage: int
+    structure: Tensor
+    """Map [B, N], int64."""
+    content: Tensor
+    """Tokens [B, n]."""
+    canvas: Tensor
+    """[B, N, C]."""
+
+
+def nothing() -> None:
+    """What is done before a step, where nobody asks for more."""
 
 
 def batch_ranges(count: int, batch_size: int) -> list[range]:
@@ -75,55 +98,106 @@ class Sampler:
         self, label_B: Tensor, images: range, seed: int, control: Control | None = None
     ) -> Sample:
         """Some images of those that all labels [B] and `control` describe, at once."""
-        part = control.part(images.start, images.stop) if control else None
-        noise = Noise(seed, images, label_B.device, self._draws(part))
-        return self.sample(label_B[images.start : images.stop], noise, part)
+        return self.sample(*self._given(label_B, images, seed, control))
 
-    @torch.no_grad()
+    def batch_stages(
+        self,
+        label_B: Tensor,
+        images: range,
+        seed: int,
+        control: Control | None = None,
+        before_step: Callable[[], None] = nothing,
+    ) -> Iterator[Stage]:
+        """The stages of such a batch, each as soon as it is sampled."""
+        return self.stages(*self._given(label_B, images, seed, control), before_step)
+
     def sample(self, label: Tensor, noise: Noise, control: Control | None = None) -> Sample:
         """Algorithm 2 for a batch of class labels [B] (-1: no class).
 
         What `control` gives is taken as it is; the rest is sampled.
         """
-        with numbers(Part.BLOCKS, label.device):
-            return self._sample(label, noise, control)
+        return self.joined(label, self.stages(label, noise, control))
 
-    def _sample(self, label: Tensor, noise: Noise, control: Control | None) -> Sample:
+    def joined(self, label: Tensor, stages: Iterable[Stage]) -> Sample:
+        """The batch that all its stages make; its class labels are [B]."""
+        tokens = []
+        for made in stages:
+            tokens.append(made.content)
+            last = made
+        geometry = self.quantizer.geometry
+        leaves, content = last.structure.to(geometry.leaf_dtype), torch.cat(tokens, dim=1)
+        return Sample(Sequences(leaves, content, label).check(geometry), last.canvas)
+
+    def stages(
+        self,
+        label: Tensor,
+        noise: Noise,
+        control: Control | None = None,
+        before_step: Callable[[], None] = nothing,
+    ) -> Iterator[Stage]:
+        """Algorithm 2, stage by stage, as `sample` joins them.
+
+        `before_step` is called before every evaluation of a network, `Sampler.steps` times; what
+        it raises ends the sampling there.
+        """
         geometry, K = self.quantizer.geometry, self.quantizer.geometry.K
         label_B = torch.where(label < 0, self.content.backbone.null_class, label)
-        structure_BN = label.new_zeros(len(label), geometry.positions)
-        canvas_BNC = self.quantizer.empty_canvas(len(label))
-        control = control or Control(structure_BN)
+        control = control or Control(label.new_zeros(len(label), geometry.positions))
         start_BNK = None  # of the flow of every stage
         if self.config.flow_noise is FlowNoise.SHARED:
             start_BNK = noise.normal(geometry.positions, K)
-        tokens = []
+        flow = Flow(self.structure, noise, self.config, control.known, start_BNK, before_step)
+        structure_BN = label.new_zeros(len(label), geometry.positions)
+        canvas_BNC = self.quantizer.empty_canvas(len(label))
         for stage in range(geometry.stages):
-            given_BN = control.structure_map(stage, K)
-            if given_BN is not None:
-                structure_BN = given_BN
-            elif 0 < stage < K:
-                structure_BN = sample_structure(
-                    self.structure,
-                    canvas_BNC,
-                    structure_BN,
-                    stage,
-                    self._guidance(label_B, structure_guidance_at(stage, K, self.config)),
-                    noise,
-                    self.config,
-                    control.known,
-                    start_BNK,
-                    self.child_order is ChildOrder.POSITION,
+            # Around each stage alone: whoever takes one computes outside, in numbers of their own.
+            with torch.no_grad(), numbers(Part.BLOCKS, label.device):
+                structure_BN = self._structure(
+                    stage, canvas_BNC, structure_BN, label_B, control, flow
                 )
-            elif stage == K:
-                structure_BN = self._last_split(structure_BN, start_BNK, control)
-            sampled_Bn = self._content(canvas_BNC, structure_BN, stage, label_B, noise)
-            tokens.append(control.tokens(sampled_Bn, structure_BN, stage, K))
-            leaves_BN, code_BnC = structure_BN << (K - stage), self.quantizer.codes(tokens[-1])
-            canvas_BNC = self.quantizer.add_stage(canvas_BNC, code_BnC, leaves_BN, stage)
-        leaves = structure_BN.to(geometry.leaf_dtype)
-        sequences = Sequences(leaves, torch.cat(tokens, dim=1), label).check(geometry)
-        return Sample(sequences, canvas_BNC)
+                before_step()
+                sampled_Bn = self._content(canvas_BNC, structure_BN, stage, label_B, noise)
+                tokens_Bn = control.tokens(sampled_Bn, structure_BN, stage, K)
+                leaves_BN, code_BnC = structure_BN << (K - stage), self.quantizer.codes(tokens_Bn)
+                canvas_BNC = self.quantizer.add_stage(canvas_BNC, code_BnC, leaves_BN, stage)
+            yield Stage(stage, structure_BN, tokens_Bn, canvas_BNC)
+
+    def steps(self, control: Control | None = None) -> list[int]:
+        """How often the networks are evaluated in each stage."""
+        geometry, flow = self.quantizer.geometry, evaluations(self.config)
+        given = control.structure_stages if control else 0
+        is_flow = [max(given, 1) <= stage < geometry.K for stage in range(geometry.stages)]
+        return [1 + flow * each for each in is_flow]
+
+    def _given(
+        self, label_B: Tensor, images: range, seed: int, control: Control | None
+    ) -> tuple[Tensor, Noise, Control | None]:
+        """Labels, noise and control of some images."""
+        part = control.part(images.start, images.stop).to(label_B.device) if control else None
+        noise = Noise(seed, images, label_B.device, self._draws(part))
+        return label_B[images.start : images.stop], noise, part
+
+    def _structure(
+        self,
+        stage: int,
+        canvas_BNC: Tensor,
+        structure_BN: Tensor,
+        label_B: Tensor,
+        control: Control,
+        flow: Flow,
+    ) -> Tensor:
+        """The map [B, N] of a stage, given or sampled, from that of the stage before."""
+        K = self.quantizer.geometry.K
+        given_BN = control.structure_map(stage, K)
+        if given_BN is not None:
+            return given_BN
+        if stage == K:
+            return self._last_split(structure_BN, flow.start_BNK, control)
+        if stage == 0:
+            return structure_BN
+        guide = self._guidance(label_B, structure_guidance_at(stage, K, self.config))
+        in_order = self.child_order is ChildOrder.POSITION
+        return sample_structure(flow, canvas_BNC, structure_BN, stage, guide, in_order)
 
     def _last_split(
         self, structure_BN: Tensor, start_BNK: Tensor | None, control: Control

@@ -29,33 +29,46 @@ class KnownPaths:
     leaves_BN: Tensor
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What the flow of every stage of a batch shares."""
+
+    model: StructureGenerator
+    noise: Noise
+    config: SamplerConfig
+    known: KnownPaths | None = None
+    start_BNK: Tensor | None = None
+    """Where it starts; None: from noise of its own at every stage."""
+    before_step: Callable[[], None] | None = None
+    """Called before every evaluation of the network."""
+
+
 def sample_structure(
-    model: StructureGenerator,
+    flow: Flow,
     canvas_BNC: Tensor,
     parent_BN: Tensor,
     stage: int,
     guide: Guidance,
-    noise: Noise,
-    config: SamplerConfig,
-    known: KnownPaths | None = None,
-    start_BNK: Tensor | None = None,
     in_order: bool = True,
 ) -> Tensor:
     """Structure map of `stage` from its parent's: the flow with inpainting (Eq. 1, 2), then halves.
 
-    The flow starts from `start`, or noise of its own. Known positions follow their own path: the
-    flow sees it, and the halves respect it. `in_order` as in `balanced_split`.
+    Known positions follow their own path: the flow sees it, and the halves respect it. `in_order`
+    as in `balanced_split`.
     """
+    model, noise, config, known = flow.model, flow.noise, flow.config, flow.known
     K, positions = model.geometry.K, model.geometry.positions
     parent_BNK = bit_embedding(parent_BN, stage - 1, K)
     stage_B = torch.full_like(guide.label_B, stage)
-    noise_BNK = noise.normal(positions, K) if start_BNK is None else start_BNK
+    noise_BNK = noise.normal(positions, K) if flow.start_BNK is None else flow.start_BNK
     # What is the same at every step of the flow.
     known_BNK = model.values(parent_BNK)
     given = (guide.both(canvas_BNC), guide.both(parent_BNK), guide.labels, guide.both(stage_B))
     cos_BTE, sin_BTE = (guide.both(part) for part in model.angles_of(parent_BNK))
 
     def velocity(z_BNK: Tensor, time: float) -> Tensor:
+        if flow.before_step:
+            flow.before_step()
         z_BNK = model.inpaint(z_BNK, known_BNK, stage_B)
         if known:
             clean_BNK = model.values(bit_embedding(known.leaves_BN, K, K))
@@ -72,6 +85,11 @@ def sample_structure(
     if known:
         bits_BN = (known.leaves_BN >> (K - stage) & 1).where(known.mask_BN, -1)
     return balanced_split(score_BN, parent_BN, stage - 1, bits_BN, in_order)
+
+
+def evaluations(config: SamplerConfig) -> int:
+    """How often `integrate` evaluates the velocity in one stage."""
+    return config.flow_steps * (1 if config.solver is Solver.EULER else 2)
 
 
 def integrate(

@@ -5,16 +5,18 @@ Legend: B image of a batch, N position, D row or column of pixels or of the grid
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from nvg.geometry import labels
+from nvg.geometry import Geometry, labels
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.palette import Tile, structure_tile
 
 GAP = 4
 HEADER = 18
+FRAME_MILLISECONDS = 600
 WHITE = (255, 255, 255)
 INK = (40, 40, 40)
 
@@ -51,23 +53,73 @@ def image_grid(
     return canvas
 
 
+@dataclass(frozen=True)
+class Film:
+    """Structure map and rendered canvas of a batch after each stage, from the first on."""
+
+    geometry: Geometry
+    maps: list[torch.Tensor]
+    """[B, N] of each stage."""
+    canvases: list[torch.Tensor]
+    """uint8 [B, 3, D, D] of each stage."""
+
+    @staticmethod
+    def join(parts: "Sequence[Film]") -> "Film":
+        """One film of several batches."""
+        maps, canvases = (
+            [torch.cat(stage) for stage in zip(*each, strict=True)]
+            for each in ([part.maps for part in parts], [part.canvases for part in parts])
+        )
+        return Film(parts[0].geometry, maps, canvases)
+
+    def tiles(self) -> list[list[tuple[Tile, Tile]]]:
+        """Of each image, by stage, the map in colours and the canvas."""
+        grid = self.geometry.grid
+        stages = []
+        for stage, (map_BN, canvas) in enumerate(zip(self.maps, self.canvases, strict=True)):
+            colours = [structure_tile(map_N, stage, grid) for map_N in map_BN.cpu().numpy()]
+            stages.append(list(zip(colours, tiles_of(canvas), strict=True)))
+        return [list(image) for image in zip(*stages, strict=True)]
+
+
+def stored_film(detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor) -> Film:
+    """The film of sequences: leaves [B, N], content [B, 2N-1]."""
+    geometry = detokenizer.config.geometry
+    stages = range(geometry.stages)
+    maps = [labels(leaves, stage, geometry.K) for stage in stages]
+    return Film(geometry, maps, [detokenizer.decode(content, leaves, stage) for stage in stages])
+
+
+def film_figure(film: Film, side: int = 96) -> Image.Image:
+    """Structure map and canvas after each stage, two rows of every image."""
+    rows = [list(row) for image in film.tiles() for row in zip(*image, strict=True)]
+    geometry = film.geometry
+    headers = [f"stage {i}: {geometry.clusters(i)}" for i in range(geometry.stages)]
+    return image_grid(rows, side, headers, ["structure", "canvas"] * (len(rows) // 2))
+
+
+def film_frames(film: Film, side: int = 128) -> list[list[Image.Image]]:
+    """The frames of one animation per image: structure map beside canvas, stage by stage."""
+    return [
+        [image_grid([pair], side, [f"stage {stage}", ""]) for stage, pair in enumerate(image)]
+        for image in film.tiles()
+    ]
+
+
+def gif_bytes(frames: Sequence[Image.Image]) -> bytes:
+    """Frames as an endless animation, `FRAME_MILLISECONDS` each."""
+    buffer, (first, *rest) = io.BytesIO(), frames
+    first.save(
+        buffer, "gif", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0
+    )
+    return buffer.getvalue()
+
+
 def hierarchy_figure(
     detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor, side: int = 96
 ) -> Image.Image:
-    """Structure map and decoded canvas after each stage, for every image of leaves [B, N]."""
-    geometry = detokenizer.config.geometry
-    rows: list[list[Tile]] = []
-    names: list[str] = []
-    canvases = [
-        tiles_of(detokenizer.decode(content, leaves, stage)) for stage in range(geometry.stages)
-    ]
-    for image in range(len(leaves)):
-        maps = [labels(leaves[image], i, geometry.K).numpy() for i in range(geometry.stages)]
-        rows.append([structure_tile(m, i, geometry.grid) for i, m in enumerate(maps)])
-        rows.append([canvases[stage][image] for stage in range(geometry.stages)])
-        names += ["structure", "canvas"]
-    headers = [f"stage {i}: {geometry.clusters(i)}" for i in range(geometry.stages)]
-    return image_grid(rows, side, headers, names)
+    """The film of every image of leaves [B, N] as one picture."""
+    return film_figure(stored_film(detokenizer, leaves, content), side)
 
 
 def reconstruction_figure(
@@ -89,20 +141,6 @@ def stage_figure(
     columns = [tiles_of(pixels) for pixels in (originals, *stages)]
     headers = ["original", *(f"stage {stage}" for stage in range(len(stages)))]
     return image_grid(list(zip(*columns, strict=True)), side, headers)
-
-
-def stage_frames(
-    detokenizer: Detokenizer, leaves: torch.Tensor, content: torch.Tensor, side: int = 128
-) -> list[list[Image.Image]]:
-    """The frames of one animation per image: structure map beside canvas, stage by stage."""
-    geometry = detokenizer.config.geometry
-    animations: list[list[Image.Image]] = [[] for _ in range(len(leaves))]
-    for stage in range(geometry.stages):
-        canvases = tiles_of(detokenizer.decode(content, leaves, stage))
-        for frames, leaf, canvas in zip(animations, leaves, canvases, strict=True):
-            colors = structure_tile(labels(leaf, stage, geometry.K).numpy(), stage, geometry.grid)
-            frames.append(image_grid([[colors, canvas]], side, [f"stage {stage}", ""]))
-    return animations
 
 
 def shown_side(native: int, least: int = 64) -> int:

@@ -7,14 +7,13 @@ the same to the byte, however many processes share the batches.
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from nvg.sampling.config import Compile, SamplerConfig
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators
 from nvg.sampling.sampler import batch_ranges
-from nvg.sequence import Sequences
+from nvg.view.figures import Film
 from pipeline.run_weights import open_generators
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.places import MOST_STAGED, image_file, write_files
@@ -32,8 +31,8 @@ class Made:
     """Of its files."""
     pixels: Tensor | None = None
     """uint8 [B, 3, D, D], where they go into an array or a picture."""
-    sequences: Sequences | None = None
-    """Where stages are shown."""
+    film: Film | None = None
+    """Of the first images, where stages are shown."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class SampleJob:
         return self.options.npz is not None or is_shown
 
     def shows_stages(self, images: range) -> bool:
-        """Whether it needs its tokens."""
+        """Whether it needs its stages."""
         return self.options.stages is not None and images.start < MOST_STAGED
 
 
@@ -77,17 +76,22 @@ class OpenJob:
 
     def make(self, images: range) -> Made:
         """Sample a batch, and write its files."""
-        job = self.job
-        sequences, pixels = self.generators.batch(
+        job, model = self.job, self.generators.detokenizer
+        shown = MOST_STAGED - images.start if job.shows_stages(images) else 0
+        maps, canvases = [], []
+        for made in self.generators.stages(
             self.label_B, images, job.options.seed, job.config, self.control
-        )
-        pixels, digest = pixels.cpu(), ""
+        ):
+            if shown:
+                maps.append(made.structure[:shown].cpu())
+                canvases.append(model.render(made.canvas[:shown]).cpu())
+        pixels, digest = model.render(made.canvas).cpu(), ""
         if job.options.folder:
             digest = files_digest(write_files(job.files(images), pixels))
         return Made(
             digest,
             pixels if job.shows_pixels(images) else None,
-            sequences.to(torch.device("cpu")) if job.shows_stages(images) else None,
+            Film(model.config.geometry, maps, canvases) if shown else None,
         )
 
 

@@ -3,7 +3,6 @@
 Legend: B image of a batch, D row or column of pixels or of the grid.
 """
 
-import io
 import zipfile
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from nvg.files import replacing, write_atomic
-from nvg.sequence import Sequences
-from nvg.tokenizer.autoencoder import Detokenizer
-from nvg.view.figures import hierarchy_figure, png_bytes, shown_side, stage_frames, tiles_of
+from nvg.view.figures import (
+    Film,
+    film_figure,
+    film_frames,
+    gif_bytes,
+    png_bytes,
+    shown_side,
+    tiles_of,
+)
 
-FRAME_MILLISECONDS = 600
 SIDE, FRAME_SIDE = 96, 128  # at least, of images in stages.png and in animations
 MOST_STAGED = 16  # images whose stages are shown
 
@@ -48,27 +52,16 @@ def read_files(files: list[Path]) -> Tensor:
     return torch.stack(tiles)
 
 
-def write_stages(
-    folder: Path, detokenizer: Detokenizer, sequences: Sequences, tile: int | None = None
-) -> None:
-    """stages.png, and an animation NUMBER.gif of each of the first images, a frame per stage.
+def write_stages(folder: Path, film: Film, tile: int | None = None) -> None:
+    """stages.png, and an animation NUMBER.gif of each image of a film, a frame per stage.
 
     Images have the side `tile`, or their own with space for a title above each.
     """
-    native = detokenizer.config.image_size
+    native = film.canvases[0].shape[-1]
     side, frame = (tile or shown_side(native, least) for least in (SIDE, FRAME_SIDE))
-    leaves = sequences.leaves[:MOST_STAGED].long().cpu()
-    content = sequences.content[:MOST_STAGED].cpu()
-    write_atomic(
-        folder / "stages.png", png_bytes(hierarchy_figure(detokenizer, leaves, content, side))
-    )
-    for number, frames in enumerate(stage_frames(detokenizer, leaves, content, frame)):
-        buffer = io.BytesIO()
-        first, *rest = frames
-        first.save(
-            buffer, "gif", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0
-        )
-        write_atomic(folder / f"{number:04d}.gif", buffer.getvalue())
+    write_atomic(folder / "stages.png", png_bytes(film_figure(film, side)))
+    for number, frames in enumerate(film_frames(film, frame)):
+        write_atomic(folder / f"{number:04d}.gif", gif_bytes(frames))
 
 
 class ArrayFile:

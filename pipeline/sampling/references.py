@@ -4,6 +4,7 @@ Legend: N position, D row or column of pixels or of the grid.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from nvg.geometry import Geometry
 from nvg.sampling.control import (
     Condition,
     Control,
-    condition_on_stages,
     edit_region,
+    keep_stages,
     require_stages,
 )
 from nvg.sequence import Sequences
@@ -30,6 +31,7 @@ from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views, open_picture
 from pipeline.images.label_maps import label_map
 
+MOST_KEPT = 64  # stages that --keep may name; a grid has fewer
 DETAIL = 8  # samples along the side of a latent position; their majority counts
 WHITE = 127  # above: white
 
@@ -42,10 +44,11 @@ def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int
     regions_N = _on_grid(label_map_of(path), geometry.grid)
     leaves_N, stages = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
     if keep:
-        what, stages = parse_keep(keep)
-        if what is not Condition.STRUCTURE:
+        kept = parse_keep(keep)
+        if Condition.ALL in kept:
             raise InputError("a picture has structure only: --keep structure:M, not all:M")
-        require_stages(stages, geometry)
+        require_stages(len(kept), geometry)
+        stages = len(kept)
     return Control(leaves_N.expand(count, -1), stages)
 
 
@@ -60,15 +63,29 @@ def reference_control(
         return edit_region(reference, geometry, torch.from_numpy(marked_N), count)
     if not keep:
         raise InputError("--reference needs --keep structure:M or all:M, or a --mask")
-    return condition_on_stages(reference, geometry, *parse_keep(keep), count)
+    return keep_stages(reference, geometry, parse_keep(keep), count)
 
 
-def parse_keep(text: str) -> tuple[Condition, int]:
-    """`structure:M` or `all:M`, M first stages."""
-    what, _, number = text.partition(":")
-    if what not in list(Condition) or not number.isdecimal():
-        raise InputError(f"--keep {text!r} is neither structure:M nor all:M")
-    return Condition(what), int(number)
+def parse_keep(text: str) -> list[Condition]:
+    """What each first stage keeps: `structure:M` or `all:M`, or several up to ever later stages.
+
+    `all:2,structure:5` keeps all of the first two stages, and the structure of the next three.
+    """
+    kept: list[Condition] = []
+    for part in text.split(","):
+        what, _, number = part.partition(":")
+        if what not in list(Condition) or not number.isdecimal() or int(number) > MOST_KEPT:
+            raise InputError(f"--keep {text!r} is neither structure:M nor all:M")
+        if int(number) <= len(kept) and kept:
+            raise InputError(f"--keep {text!r}: let each number be larger than the one before it")
+        kept += [Condition(what)] * (int(number) - len(kept))
+    return kept
+
+
+def keep_text(kept: Sequence[Condition]) -> str:
+    """What `parse_keep` reads as that."""
+    ends = [n for n in range(1, len(kept) + 1) if n == len(kept) or kept[n] != kept[n - 1]]
+    return ",".join(f"{kept[end - 1].value}:{end}" for end in ends)
 
 
 def load_reference(

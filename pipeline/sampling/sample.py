@@ -15,10 +15,8 @@ from nvg.files import write_atomic
 from nvg.progress import progress
 from nvg.sampling.generators import class_ids, class_names, read_classes
 from nvg.sampling.guidance import untrained_null_warnings
-from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
-from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
-from nvg.view.figures import sample_figure
+from nvg.view.figures import Film, sample_figure
 from pipeline.recipe import load_recipe
 from pipeline.run_weights import split_checkpoint
 from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job
@@ -39,7 +37,7 @@ class Shown:
     """What pictures are drawn of."""
 
     pixels: list[Tensor] = field(default_factory=list)
-    sequences: list[Sequences] = field(default_factory=list)
+    films: list[Film] = field(default_factory=list)
 
 
 def never(question: str) -> bool:
@@ -89,8 +87,8 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
                 array.add(made.pixels)
             if made.pixels is not None and options.png and images.start < MOST_SHOWN:
                 shown.pixels.append(made.pixels)
-            if made.sequences:
-                shown.sequences.append(made.sequences)
+            if made.film:
+                shown.films.append(made.film)
         if not team.is_main:
             return []
     _draw(job, shown)
@@ -189,5 +187,4 @@ def _draw(job: SampleJob, shown: Shown) -> None:
         figure = sample_figure(pixels, names, options.number, options.tile)
         write_atomic(options.png, picture_bytes(figure, options.png))
     if options.stages:
-        detokenizer = load_detokenizer(job.run / DETOKENIZER_FILE)
-        write_stages(options.stages, detokenizer, Sequences.join(shown.sequences), options.tile)
+        write_stages(options.stages, Film.join(shown.films), options.tile)

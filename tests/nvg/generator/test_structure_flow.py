@@ -21,7 +21,7 @@ from nvg.generator.generator import TrainingExample
 from nvg.generator.structure_flow import StructureGenerator, time_features
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.guidance import Guidance, Noise
-from nvg.sampling.structure import sample_structure
+from nvg.sampling.structure import Flow, sample_structure
 from nvg.sequence import Sequences
 from tests.nvg.generator.makers import (
     CHANNELS,
@@ -276,7 +276,7 @@ def test_the_exact_velocity_leads_to_the_true_structure(
         torch.zeros(1, POSITIONS, CHANNELS),
         SamplerConfig(flow_steps=steps, time_grid=grid),
     )
-    got = sample_structure(oracle, canvas, maps[stage - 1], stage, guide, noise, settings)
+    got = sample_structure(Flow(oracle, noise, settings), canvas, maps[stage - 1], stage, guide)
     assert torch.equal(got, maps[stage])
 
 

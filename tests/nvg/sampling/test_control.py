@@ -9,7 +9,13 @@ from nvg.generator.content import ContentGenerator
 from nvg.generator.structure_flow import StructureGenerator
 from nvg.geometry import Geometry, canonical, labels
 from nvg.sampling.config import SamplerConfig
-from nvg.sampling.control import Condition, Control, condition_on_stages, edit_region
+from nvg.sampling.control import (
+    Condition,
+    Control,
+    condition_on_stages,
+    edit_region,
+    keep_stages,
+)
 from nvg.sampling.sampler import Sampler
 from nvg.sequence import Sequences
 from tests.nvg.generator.makers import make_shape, randomize
@@ -74,6 +80,17 @@ def test_first_stages_are_kept(case: Case, what: Condition, stages: int) -> None
             assert not all(same_maps(made, case.reference, stage))
         if what is Condition.STRUCTURE and stage > 1:
             assert not is_kept.all()
+
+
+def test_stages_keep_different_things(case: Case) -> None:
+    """Structure of the first four stages, and tokens of the second and fourth only."""
+    kept = [Condition.STRUCTURE, Condition.ALL, Condition.STRUCTURE, Condition.ALL]
+    made = case.sample(keep_stages(case.reference, GEOMETRY, kept, COUNT))
+    for stage in range(5):
+        part = GEOMETRY.stage_slice(stage)
+        is_kept = (made.content[:, part] == case.reference.content[:, part]).all(1)
+        assert bool(is_kept.all()) == (stage in (1, 3))
+        assert all(same_maps(made, case.reference, stage)) or stage == 4
 
 
 def test_the_last_map_follows_from_the_pairs(case: Case) -> None:

@@ -1,5 +1,6 @@
 """Algorithm 2 and its parts: noise per image, whole samples."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from nvg.choices import ChildOrder, FlowNoise, LastSplit, StructureGuidance, StructureValues
 from nvg.generator.config import Variant
 from nvg.geometry import canonical
-from nvg.sampling.config import SamplerConfig
+from nvg.sampling.config import SamplerConfig, Solver
+from nvg.sampling.control import Control
 from nvg.sampling.guidance import Noise
+from nvg.sampling.sampler import Stage
 from nvg.sequence import Sequences
 from tests.nvg.sampling.makers import (
     CLASSES,
@@ -152,3 +155,52 @@ def test_children_keep_their_bits_where_their_order_is_learnt(order: ChildOrder)
     assert is_canonical == (order is ChildOrder.POSITION)
     for row in made.leaves.tolist():
         assert sorted(row) == list(range(16))
+
+
+@pytest.mark.parametrize("solver", list(Solver))
+@pytest.mark.parametrize("parts", [{}, RELEASE_PARTS], ids=["paper", "release"])
+def test_stages_come_one_by_one(solver: Solver, parts: dict[str, Any]) -> None:
+    """Each refines the one before; joined they are the sample; steps are counted as announced."""
+    config = replace(parts.get("config", PAPER), solver=solver)
+    sampler = make_sampler(**{**parts, "config": config})
+    label, images = sampler.on_device([0, 2, -1]), range(3)
+    wanted, called, counts = sampler.batch(label, images, 5), [0], []
+
+    def count() -> None:
+        called[0] += 1
+
+    made: list[Stage] = []
+    for stage in sampler.batch_stages(label, images, 5, before_step=count):
+        assert torch.is_grad_enabled()  # whoever takes a stage computes as they like
+        if made:
+            assert torch.equal(stage.structure >> 1, made[-1].structure)
+        made.append(stage)
+        counts.append(called[0])
+    assert [stage.stage for stage in made] == list(range(5))
+    assert counts == list(itertools.accumulate(sampler.steps()))
+    joined = sampler.joined(label, made)
+    assert torch.equal(joined.canvas, wanted.canvas)
+    assert torch.equal(joined.sequences.leaves, wanted.sequences.leaves)
+    assert torch.equal(joined.sequences.content, wanted.sequences.content)
+    for stage in made:
+        part = sampler.quantizer.geometry.stage_slice(stage.stage)
+        assert torch.equal(stage.content, wanted.sequences.content[:, part])
+
+
+def test_a_sampling_ends_within_one_step() -> None:
+    """What `before_step` raises comes out at once; given structure needs no steps."""
+    sampler, called = make_sampler(), [0]
+
+    def stop() -> None:
+        called[0] += 1
+        if called[0] == 3:
+            raise KeyboardInterrupt
+
+    stages = sampler.batch_stages(sampler.on_device([0]), range(1), 0, before_step=stop)
+    assert next(stages).stage == 0  # one evaluation: of the content
+    with pytest.raises(KeyboardInterrupt):
+        next(stages)  # two steps of the flow were wanted, and the content
+    assert called == [3]
+    assert list(stages) == []
+    assert sampler.steps() == [1, 3, 3, 3, 1]
+    assert sampler.steps(Control(torch.zeros(1, 16), structure_stages=2)) == [1, 1, 3, 3, 1]

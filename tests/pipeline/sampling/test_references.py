@@ -13,6 +13,7 @@ from nvg.sampling.control import Condition
 from nvg.store.format import StoreError
 from nvg.weights import fingerprint
 from pipeline.sampling.references import (
+    keep_text,
     load_reference,
     mask_of,
     parse_keep,
@@ -70,11 +71,21 @@ def test_pictures_of_no_use_are_named(tmp_path: Path) -> None:
 
 
 def test_keep_is_parsed() -> None:
-    """Two words and a number."""
-    assert parse_keep("structure:3") == (Condition.STRUCTURE, 3)
-    assert parse_keep("all:1") == (Condition.ALL, 1)
-    for text in ("all", "all:", "all:-1", "tokens:2", ":2", ""):
+    """A word and a number, or several up to ever later stages; and written again."""
+    some, whole = Condition.STRUCTURE, Condition.ALL
+    for text, kept in (
+        ("structure:3", [some] * 3),
+        ("all:1", [whole]),
+        ("all:2,structure:5", [whole] * 2 + [some] * 3),
+        ("structure:1,all:2,structure:3", [some, whole, some]),
+    ):
+        assert parse_keep(text) == kept
+        assert keep_text(kept) == text
+    for text in ("all", "all:", "all:-1", "tokens:2", ":2", "", "all:2,", "all:1000000000"):
         with pytest.raises(InputError, match="neither"):
+            parse_keep(text)
+    for text in ("all:2,structure:2", "all:3,structure:1"):
+        with pytest.raises(InputError, match="larger than the one before"):
             parse_keep(text)
 
 
