@@ -52,7 +52,7 @@ Resume = Annotated[
 Structure = Annotated[
     Path | None, _option(CONTROL, "User-drawn picture whose regions the first stages follow")
 ]
-Reference = Annotated[str | None, _option(CONTROL, "STORE.vgs:ROW or an image, to keep parts of")]
+Reference = Annotated[str | None, _option(CONTROL, "STORE.vgs:ROW, tokens in .json or an image")]
 Keep = Annotated[
     str | None,
     _option(CONTROL, "structure:M or all:M, what the first M stages keep; or all:2,structure:5"),

@@ -18,7 +18,12 @@ from pipeline.run_weights import open_generators
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.places import MOST_STAGED, image_file, write_files
 from pipeline.sampling.record import files_digest
-from pipeline.sampling.references import load_reference, picture_control, reference_control
+from pipeline.sampling.references import (
+    load_reference,
+    picture_control,
+    reference_control,
+    require_codes,
+)
 
 MOST_SHOWN = 4096  # images in one picture
 
@@ -114,5 +119,6 @@ def _control(generators: Generators, options: SampleOptions, count: int) -> Cont
         reference = load_reference(
             options.reference, generators.tokenizer, options.tokenizer, options.trust
         )
+        require_codes(reference, generators.detokenizer.config.codebook_size)
         return reference_control(reference, options.keep, options.mask, geometry, count)
     return None

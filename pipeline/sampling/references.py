@@ -3,6 +3,7 @@
 Legend: N position, D row or column of pixels or of the grid.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from pipeline.images.label_maps import label_map
 MOST_KEPT = 64  # stages that --keep may name; a grid has fewer
 DETAIL = 8  # samples along the side of a latent position; their majority counts
 WHITE = 127  # above: white
+MOST_CODE = 2**31 - 1
+TOKEN_NAMES = ("leaves", "content", "tokenizer")  # of a reference in JSON
 
 
 def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int) -> Control:
@@ -41,15 +44,22 @@ def picture_control(path: Path, keep: str | None, geometry: Geometry, count: int
 
     As many stages as it determines, or as `keep` says. InputError for an unusable picture.
     """
-    regions_N = _on_grid(label_map_of(path), geometry.grid)
-    leaves_N, stages = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
-    if keep:
-        kept = parse_keep(keep)
-        if Condition.ALL in kept:
-            raise InputError("a picture has structure only: --keep structure:M, not all:M")
-        require_stages(len(kept), geometry)
-        stages = len(kept)
-    return Control(leaves_N.expand(count, -1), stages)
+    regions_N = on_grid(label_map_of(path), geometry.grid)
+    kept = parse_keep(keep) if keep else []
+    if Condition.ALL in kept:
+        raise InputError("a picture has structure only: --keep structure:M, not all:M")
+    return drawing_control(regions_N, len(kept) if keep else None, geometry, count)
+
+
+def drawing_control(regions_N: Any, stages: int | None, geometry: Geometry, count: int) -> Control:
+    """`count` images whose first stages follow regions [N] on the latent grid.
+
+    As many stages as the regions determine, unless said. InputError for unusable regions.
+    """
+    leaves_N, determined = leaves_of_regions(regions_N.reshape(geometry.grid, -1), geometry)
+    if stages is not None:
+        require_stages(stages, geometry)
+    return Control(leaves_N.expand(count, -1), determined if stages is None else stages)
 
 
 def reference_control(
@@ -59,7 +69,7 @@ def reference_control(
     if mask:
         if keep:
             raise InputError("--mask keeps all that it does not mark: leave --keep out")
-        marked_N = _on_grid(mask_of(mask), geometry.grid) > 0
+        marked_N = on_grid(mask_of(mask), geometry.grid) > 0
         return edit_region(reference, geometry, torch.from_numpy(marked_N), count)
     if not keep:
         raise InputError("--reference needs --keep structure:M or all:M, or a --mask")
@@ -91,7 +101,7 @@ def keep_text(kept: Sequence[Condition]) -> str:
 def load_reference(
     text: str, identity: str, tokenizer: Path | None, trust: bool = False
 ) -> Sequences:
-    """The first view of a row, `STORE:ROW`, or of an image file through the tokenizer.
+    """The first view of a row, `STORE:ROW`, tokens in a .json, or an image through the tokenizer.
 
     `identity` is the tokenizer the generators were trained with; InputError when the reference is
     of another, or is not there, and where the tokenizer names code as its builder without `trust`.
@@ -99,7 +109,46 @@ def load_reference(
     row = re.fullmatch(r"(.+\.vgs/?):(\d+)", text)
     if row:
         return _of_row(row[1], int(row[2]), identity)
+    if text.endswith(".json"):
+        return tokens_of(_read(Path(text), bytes), identity)
     return _of_image(text, identity, tokenizer, trust)
+
+
+def tokens_of(data: bytes, identity: str) -> Sequences:
+    """One image from a JSON object with leaves, content and tokenizer; InputError."""
+    try:
+        found = json.loads(data)
+        leaves, content, tokenizer = (found[name] for name in TOKEN_NAMES)
+        is_whole = all(type(n) is int and n >= 0 for n in (*leaves, *content))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"a reference in JSON has lists of numbers: {', '.join(TOKEN_NAMES)}")
+    return token_sequences(leaves, content, str(tokenizer), identity)
+
+
+def token_sequences(
+    leaves: Sequence[int], content: Sequence[int], tokenizer: str, identity: str
+) -> Sequences:
+    """One image of such numbers; InputError where they are no image, or another tokenizer's."""
+    if tokenizer != identity:
+        raise InputError(
+            f"the reference has tokens of tokenizer {tokenizer[:12]}, the generators were trained "
+            f"with {identity[:12]}"
+        )
+    if sorted(leaves) != list(range(len(leaves))) or len(content) != 2 * len(leaves) - 1:
+        raise InputError("the reference is no image: leaves are 0..N-1 in any order, content 2N-1")
+    if max(content) > MOST_CODE or min(content) < 0:
+        raise InputError(f"the reference has a token outside 0..{MOST_CODE}")
+    leaves_BN, content_BT = (torch.tensor([list(each)]) for each in (leaves, content))
+    return Sequences(leaves_BN, content_BT, _NO_CLASS)
+
+
+def require_codes(reference: Sequences, codes: int) -> Sequences:
+    """Itself; InputError for a token outside the codebook."""
+    if int(reference.content.max()) >= codes:
+        raise InputError(f"the reference has a token outside the codebook of {codes}")
+    return reference
 
 
 def _of_row(path: str, row: int, identity: str) -> Sequences:
@@ -159,7 +208,7 @@ def _read(path: Path, use: Any) -> Any:
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
-def _on_grid(label_DD: Any, grid: int) -> Any:
+def on_grid(label_DD: Any, grid: int) -> Any:
     """The majority label of each latent position, [N]; the picture is stretched over the image."""
     place = (np.arange(grid * DETAIL) + 0.5) / (grid * DETAIL)
     rows, columns = ((place * size).astype(np.int64).clip(max=size - 1) for size in label_DD.shape)

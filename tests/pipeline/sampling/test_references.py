@@ -1,6 +1,8 @@
 """Pictures, masks and references as users give them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,12 @@ from pipeline.sampling.references import (
     parse_keep,
     picture_control,
     reference_control,
+    require_codes,
 )
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import tiny_autoencoder, write_autoencoder
 from tests.pipeline.images.makers import picture
+from tests.pipeline.sampling.makers import tokens_reference
 
 GRID = Geometry(4)
 
@@ -121,6 +125,31 @@ def test_an_image_through_the_tokenizer(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             load_reference(str(tmp_path / text), identity, run)
+
+
+def test_tokens_in_json(tmp_path: Path) -> None:
+    """As the studio gives them; other JSON, another tokenizer and no image are refused."""
+    path, good = tmp_path / "reference.json", tokens_reference("x")
+    path.write_text(json.dumps(good))
+    found = load_reference(str(path), "x", None)
+    assert found.leaves.tolist() == [good["leaves"]]
+    assert found.content.tolist() == [good["content"]]
+    with pytest.raises(InputError, match="the generators were trained with y"):
+        load_reference(str(path), "y", None)
+    with pytest.raises(InputError, match="outside the codebook of 2"):
+        require_codes(found, 2)
+    wrong: list[Any] = [
+        [],
+        {"leaves": [0]},
+        {**good, "leaves": [True] * 16},
+        {**good, "content": 3},
+    ]
+    for table in wrong:
+        path.write_text(json.dumps(table))
+        with pytest.raises(InputError, match="lists of numbers: leaves, content, tokenizer"):
+            load_reference(str(path), "x", None)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_reference(str(tmp_path / "none.json"), "x", None)
 
 
 def test_masks_and_stages_exclude_each_other(tmp_path: Path) -> None:

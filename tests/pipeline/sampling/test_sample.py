@@ -1,7 +1,6 @@
 """`nvgctl sample`: what it writes, how it is steered, and what it refuses in one line."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,15 @@ from cli.options import confirmed
 from nvg.errors import InputError
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.sample import write_samples
-from pipeline.train import fit_generator
-from tests.makers import files_below, tiny_recipe
-from tests.nvg.store.makers import make_store
+from tests.makers import files_below
+from tests.pipeline.sampling.makers import write_far_run
 from tests.processes import run_verb
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose weights have moved far, tokens.vgs beside it, to be read only."""
-    root = tmp_path_factory.mktemp("sampling")
-    generator = tiny_recipe().generator
-    far = replace(generator, train=replace(generator.train, lr=1.5, steps=8))
-    store = make_store(root / "tokens.vgs", rows=10)
-    fit_generator(tiny_recipe(generator=far), store.path, root / "run", None, False)
-    return root / "run"
+    return write_far_run(tmp_path_factory.mktemp("sampling"))
 
 
 def sample(run: Path, *flags: object) -> tuple[int, str]:
