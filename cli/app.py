@@ -28,6 +28,7 @@ from cli.options import (
     require_recipe,
 )
 from cli.sample import sample
+from cli.studio import studio
 from cli.train import train
 from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, printable, speaker, stopped
 from nvg.training.stop import signals_stop
@@ -239,6 +240,7 @@ def init(
 
 app.command("sample")(sample)
 app.command("doctor")(doctor)
+app.command("studio")(studio)
 
 
 def main() -> None:

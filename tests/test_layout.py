@@ -57,6 +57,7 @@ PACKAGES |= {
     "pipeline": {*LIBRARY, "pipeline.recipe", "pipeline.sources", "pipeline.images"},
 }
 PACKAGES |= {"pipeline.sampling": set(PACKAGES)}
+PACKAGES |= {"pipeline.studio": set(PACKAGES)}
 PACKAGES |= {"pipeline.evaluation": set(PACKAGES)}
 PACKAGES |= {"pipeline.tokenize": set(PACKAGES)}
 PACKAGES |= {"cli": set(PACKAGES)}

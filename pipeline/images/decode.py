@@ -96,13 +96,18 @@ def open_picture(
 
     A PNG that cannot be opened is opened once more without its metadata.
     """
+
+    def loaded(image: Image.Image) -> Result:
+        image.load()
+        return use(image)
+
     try:
-        return _opened(data, use, formats, large)
+        return _opened(data, loaded, formats, large)
     except ImageError:
         if formats == FORMER_FORMATS or not (mended := without_metadata(data)):
             raise
     pixels, profile = mended
-    return _opened(pixels, use, formats, large, profile)
+    return _opened(pixels, loaded, formats, large, profile)
 
 
 def _opened(
@@ -112,7 +117,7 @@ def _opened(
     large: int,
     profile: bytes | None = None,
 ) -> Result:
-    """As `open_picture`, with a colour profile for a picture that has lost its own."""
+    """Apply `use` to a picture of which the header is read, with the profile that it has lost."""
     if not data:
         raise ImageError("empty file")
     try:
@@ -122,7 +127,6 @@ def _opened(
                 raise ImageError(f"too many pixels: {image.width}x{image.height}")
             if image.width * image.height > large:
                 raise LargeImageError
-            image.load()
             if profile is not None:
                 image.info["icc_profile"] = profile
             return use(image)
@@ -142,6 +146,16 @@ def _in_words(error: Exception) -> str:
     """What is wrong with an image, in one line of printable text."""
     lines = str(error).strip().splitlines() if isinstance(error, SPEAKING) else []
     return printable(lines[0]) if lines else "its parts contradict each other"
+
+
+def require_pixels(data: bytes, most: int) -> None:
+    """ImageError for a picture whose header says more than `most` pixels, or that has none."""
+
+    def refuse(image: Image.Image) -> None:
+        if image.width * image.height > most:
+            raise ImageError(f"too many pixels: {image.width}x{image.height}")
+
+    _opened(data, refuse, FORMATS, MOST_PIXELS)
 
 
 def cut(image: Image.Image, windows: Sequence[Window], size: int) -> Pixels:

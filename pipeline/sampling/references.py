@@ -23,10 +23,10 @@ from nvg.sampling.control import (
     require_stages,
 )
 from nvg.sequence import Sequences
-from nvg.store import open_store
+from nvg.store import Store, open_store
 from nvg.structure import grid_labels
 from nvg.structure.drawn import leaves_of_regions
-from nvg.tokenizer.autoencoder import load_autoencoder, require_trusted
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, require_trusted
 from nvg.weights import fingerprint
 from pipeline.images.crops import Crops
 from pipeline.images.decode import ImageError, decode_views, open_picture
@@ -108,7 +108,7 @@ def load_reference(
     """
     row = re.fullmatch(r"(.+\.vgs/?):(\d+)", text)
     if row:
-        return _of_row(row[1], int(row[2]), identity)
+        return row_sequences(open_store(row[1]), int(row[2]), identity)
     if text.endswith(".json"):
         return tokens_of(_read(Path(text), bytes), identity)
     return _of_image(text, identity, tokenizer, trust)
@@ -151,12 +151,27 @@ def require_codes(reference: Sequences, codes: int) -> Sequences:
     return reference
 
 
-def _of_row(path: str, row: int, identity: str) -> Sequences:
-    store = open_store(path)
+def row_sequences(store: Store, row: int, identity: str) -> Sequences:
+    """The first view of a row of a store; InputError where it has no tokens of that tokenizer."""
     store.require_tokenizer(identity)
     store.token_entries([row])
     leaves, content = (torch.from_numpy(each[0, :1]) for each in store.row_tokens([row]))
     return Sequences(leaves, content, _NO_CLASS)
+
+
+def open_tokenizer(run: Path, identity: str, trust: bool = False) -> Autoencoder:
+    """The autoencoder of a run; InputError unless it is the one of that identity.
+
+    And where it names code as its builder without `trust`.
+    """
+    model = load_autoencoder(run, trust)
+    if not trust:
+        require_trusted(model.config, run)
+    if fingerprint(model) != identity:
+        raise InputError(
+            f"{run} is not the tokenizer {identity[:12]} the generators were trained with"
+        )
+    return model
 
 
 def _of_image(text: str, identity: str, tokenizer: Path | None, trust: bool) -> Sequences:
@@ -164,13 +179,7 @@ def _of_image(text: str, identity: str, tokenizer: Path | None, trust: bool) -> 
         raise InputError(f"reference {text!r} is neither STORE.vgs:ROW nor an image file")
     if tokenizer is None:
         raise InputError("a reference image needs --tokenizer, the autoencoder's run directory")
-    model = load_autoencoder(tokenizer, trust)
-    if not trust:
-        require_trusted(model.config, tokenizer)
-    if fingerprint(model) != identity:
-        raise InputError(
-            f"{tokenizer} is not the tokenizer {identity[:12]} the generators were trained with"
-        )
+    model = open_tokenizer(tokenizer, identity, trust)
     size = model.config.image_size
     try:
         pixels = decode_views(Path(text).read_bytes(), Crops(size)).pixels
@@ -190,13 +199,14 @@ def label_map_of(path: Path) -> Any:
 
 def mask_of(path: Path) -> Any:
     """A mask file as 0 and 1, int32 [D, D']: white is 1."""
-
-    def white(data: bytes) -> Any:
-        return open_picture(
-            data, lambda image: (np.asarray(image.convert("L")) > WHITE).astype(np.int32)
-        )
-
     return _read(path, white)
+
+
+def white(data: bytes) -> Any:
+    """Where a picture is white, 0 or 1, int32 [D, D']; ImageError when it is none."""
+    return open_picture(
+        data, lambda image: (np.asarray(image.convert("L")) > WHITE).astype(np.int32)
+    )
 
 
 def _read(path: Path, use: Any) -> Any:

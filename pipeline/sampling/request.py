@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from nvg.sampling.config import BATCH, SamplerConfig
 from nvg.sampling.control import Condition, Control, edit_region, keep_stages, require_stages
 from nvg.sequence import Sequences
 from pipeline.sampling.references import drawing_control, require_codes, token_sequences
+
+Kind = TypeVar("Kind")
 
 FORMAT, VERSION = "nvg-request", 1
 MOST_IMAGES = BATCH  # of a request: one batch, so that a command samples it in the same one
@@ -208,11 +210,29 @@ def read_request(table: object, **known: Any) -> Request:
     settings = given.get("settings", {})
     if isinstance(settings, Mapping):
         given["settings"] = {**known.pop("settings", {}), **settings}
+    return _built(Request, {**known, **given}, "request")
+
+
+def read_reference(table: object) -> Reference:
+    """A reference alone, as strictly."""
+    if not isinstance(table, Mapping):
+        raise InputError("a reference is a JSON object")
+    return _built(Reference, _without_nulls(table), "reference")
+
+
+def read_drawing(table: object) -> Drawing:
+    """A drawing alone, as strictly."""
+    if not isinstance(table, Mapping):
+        raise InputError("a drawing is a JSON object")
+    return _built(Drawing, _without_nulls(table), "drawing")
+
+
+def _built(kind: type[Kind], table: Mapping[str, Any], name: str) -> Kind:
     try:
-        return build(Request, {**known, **given})
+        return build(kind, table)
     except ConfigError as error:
-        said = str(error).removeprefix("recipe: ").replace("recipe", "the request", 1)
-        raise InputError(f"request: {said}") from None
+        said = str(error).removeprefix("recipe: ").replace("recipe", f"the {name}", 1)
+        raise InputError(f"{name}: {said}") from None
 
 
 def _without_nulls(value: Any) -> Any:

@@ -24,6 +24,7 @@ FLAGS = {
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",
     "doctor": "--recipe --path --json",
+    "studio": "run --store --tokenizer --weights --device --host --port --open --trust",
     "sample": "run --label -n --seed --weights --checkpoint --yes --png --tile --folder --npz "
     "--stages --resume --structure --reference --keep --mask --tokenizer --cfg-scale "
     "--structure-cfg-scale --top-p --top-k --temperature --steps --device --batch-size --compile "
