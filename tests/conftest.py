@@ -1,6 +1,7 @@
 """Fixtures that several packages use, and the order in which worker processes take the tests."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from nvg.store import Store
 from tests.nvg.pretrained.makers import VIT
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def is_ray(item: pytest.Item | None) -> bool:
@@ -81,3 +84,16 @@ def vit_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path) -> Store:
     """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows."""
     return make_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, Debian's; tests that need it are skipped where there is none."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium: ./justw browser installs Debian's")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()

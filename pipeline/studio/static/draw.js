@@ -27,7 +27,7 @@ export function openDraw() {
   preview();
 }
 
-/** The image on the table below the drawing. */
+/** The image that is shown, below the drawing. */
 function trace() {
   const isOn = find("draw-trace").checked;
   const canvas = state.shown?.stages.at(-1)?.images[state.image]?.canvas;

@@ -1,4 +1,4 @@
-/* The table: images of a result, the film strip of one of them, and the slider of stages. */
+/* What was made: the images of a result, the film strip of one of them, the slider of stages. */
 
 import { button, find, make, picture, roving, setStop } from "./dom.js";
 import { className, filmOf, imageName, on, set, shownReference, state } from "./state.js";
@@ -24,7 +24,7 @@ export function openFilm() {
 
 const lastStage = () => (state.shown?.stages.length ?? 0) - 1;
 
-/** Take the image on the table as the reference of another part. */
+/** Take the shown image as the reference of another part. */
 function goOn(part) {
   const reference = shownReference();
   if (reference) set({ reference, part });
@@ -81,7 +81,7 @@ function markImage() {
   setStop(find("images"), all[state.image]);
 }
 
-/** The frames of the image on the table. */
+/** The frames of the shown image. */
 function showFilm() {
   const result = state.shown;
   if (!result) return;

@@ -14,7 +14,7 @@ let turn = 0;
 export function openReference() {
   for (const host of document.querySelectorAll("[data-part=reference]")) {
     const { run } = state;
-    const own = button("The image on the table", takeShown, { "data-part": "own" });
+    const own = button("The shown image", takeShown, { "data-part": "own" });
     const bar = make("div", { class: "group" }, own);
     if (run.store?.usable) bar.append(button("A row of the store", () => openRows(host), { "data-part": "row" }));
     if (run.photo) {

@@ -11,7 +11,7 @@ export const state = {
   run: null,
   part: "make",
   results: [],
-  shown: null, // the result on the table
+  shown: null, // the result that is seen
   image: 0, // of it
   stage: 0,
   following: true, // the stage slider follows what arrives
@@ -52,7 +52,7 @@ export function className(label) {
 /** The name of an image of a result. */
 export const imageName = (result, image) => `result ${result.number}, image ${image + 1}`;
 
-/** The image on the table as a reference, or null while it is not finished. */
+/** The shown image as a reference, or null while it is not finished. */
 export function shownReference() {
   const { shown, image, run } = state;
   if (!shown?.images) return null;

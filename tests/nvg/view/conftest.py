@@ -1,19 +1,10 @@
-"""A store with an odd key, and a browser.
-
-The browser tests drive Debian's Chromium, and are skipped where there is none.
-"""
-
-import shutil
-from collections.abc import Iterator
-from typing import Any
+"""A store with an odd key."""
 
 import pytest
 
 from nvg.store import Store
 from tests.nvg.store.makers import empty_store, index_table, random_arrays, write_rows
 from tests.nvg.view.makers import NASTY
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +19,3 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Store:
         write_rows(store, chunk, arrays, index)
     store.finish()
     return store
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium: ./justw browser installs Debian's")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
