@@ -6,6 +6,7 @@ Every answer comes from the store, or for original images from its source.
 import base64
 import contextlib
 import json
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,7 @@ from nvg.view.html import (
     image_records,
     page_metadata,
 )
+from nvg.view.store_map import store_map
 from nvg.view.summary import find_key
 
 HOST = "127.0.0.1"
@@ -54,11 +56,18 @@ class Browser:
     """What the page asks of a store, and of a second store of the same source to compare with."""
 
     def __init__(
-        self, store: Store, other: Store | None = None, originals: OriginalReader | None = None
+        self,
+        store: Store,
+        other: Store | None = None,
+        originals: OriginalReader | None = None,
+        studio: str | None = None,
     ) -> None:
         self.store, self.other, self.originals = store, other, originals
+        self.studio = studio
+        """Address that opens a row in the studio, once its number is appended."""
         self.index: pa.Table = store.index
-        self.lock = Lock()  # one decoder, many requests
+        self.lock, self.map_lock = Lock(), Lock()  # one decoder and one map, many requests
+        self.points: bytes | None = None
         self.decoders = {each.path: decoder_or_none(each) for each in (store, other) if each}
 
     def page(self) -> bytes:
@@ -67,17 +76,28 @@ class Browser:
         data = page_metadata(self.store, classes) | {"images": [], "remote": True}
         if self.other:
             data["other"] = self.other.path
+        if self.studio:
+            data["studio"] = self.studio
         return fill_template(data)
 
     def list_rows(self, query: Query) -> dict[str, Any]:
-        """Index entries that match class, split, status and part of the key, a slice at a time."""
+        """Index entries that match, a slice at a time.
+
+        By class, split, status, parts of key and reason, and the least residual after a stage.
+        """
         chosen = self.index
         for name in ("class", "split", "status"):
             if query.get(name):
                 chosen = chosen.filter(pc.equal(chosen[name], query[name]))
-        if query.get("search"):
-            found = pc.match_substring(chosen["key"], query["search"], ignore_case=True)
-            chosen = chosen.filter(found)
+        for name, column in (("search", "key"), ("reason", "reason")):
+            if query.get(name):
+                found = pc.match_substring(chosen[column], query[name], ignore_case=True)
+                chosen = chosen.filter(found)
+        if query.get("least"):
+            stage = _integer(query, "stage", self.store.geometry.K)
+            self._require_stage(stage)
+            error = pc.list_element(chosen["stage_error"], stage)
+            chosen = chosen.filter(pc.greater_equal(error, _decimal(query, "least")))
         offset, count = _integer(query, "offset", 0), min(_integer(query, "count", 48), MOST_LISTED)
         columns = ["row", "key", "label", "class", "split", "status"]
         items = chosen.slice(offset, count).select(columns).to_pylist()
@@ -107,8 +127,7 @@ class Browser:
     def rows_with_code(self, query: Query) -> list[dict[str, Any]]:
         """Images that use a code at a stage, among the first MOST_SEARCHED tokenized rows."""
         stage, code = _integer(query, "stage", 0), _integer(query, "code", 0)
-        if not 0 <= stage < self.store.geometry.stages:
-            raise InputError(f"there is no stage {stage}")
+        self._require_stage(stage)
         part = self.store.geometry.stage_slice(stage)
         found: list[int] = []
         good = set(self.store.ok_rows(None)[:MOST_SEARCHED].tolist())
@@ -124,6 +143,20 @@ class Browser:
         rows_ = [row for row in found if row != own][:MOST_SAME]
         entries = self.store.entries(rows_)
         return [{"row": entry["row"], "key": entry["key"]} for entry in entries]
+
+    def map(self) -> bytes:
+        """All images as points (`nvg.view.store_map`), computed when first asked for."""
+        decoder = self.decoders[self.store.path]
+        if decoder is None:
+            raise InputError(f"{self.store.path} has lost its decoder")
+        with self.map_lock:
+            if self.points is None:
+                self.points = store_map(self.store, decoder.quantizer.codebook.numpy(force=True))
+            return self.points
+
+    def _require_stage(self, stage: int) -> None:
+        if not 0 <= stage < self.store.geometry.stages:
+            raise InputError(f"there is no stage {stage}")
 
     def _record(self, store: Store, row: int) -> dict[str, Any]:
         with self.lock:
@@ -233,11 +266,21 @@ def respond(browser: Browser, path: str, query: Query) -> tuple[bytes, str]:
         return json.dumps(browser.list_rows(query)).encode(), as_json
     if verb == "same" and not rest:
         return json.dumps(browser.rows_with_code(query)).encode(), as_json
+    if verb == "map" and not rest:
+        return browser.map(), "application/octet-stream"
     if verb == "image" and rest.isdecimal():
         return json.dumps(browser.image(int(rest), "other" in query)).encode(), as_json
     if verb == "thumb" and rest.isdecimal():
         return base64.b64decode(browser.thumbnail(int(rest)).partition(",")[2]), "image/png"
     raise InputError(f"nothing is served at {path}")
+
+
+def _decimal(query: Query, name: str) -> float:
+    """A finite number of the query; InputError for anything else."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(found := float(query[name])):
+            return found
+    raise InputError(f"{name} must be a number, not {query[name]!r}")
 
 
 def _integer(query: Query, name: str, default: int) -> int:

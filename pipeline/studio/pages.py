@@ -19,7 +19,8 @@ def store_routes(models: Models) -> list[Route]:
     """Routes to the store, where one is open."""
     if models.store is None:
         return []
-    browser = Browser(models.store)
+    usable = models.store.manifest.tokenizer == models.generators.tokenizer
+    browser = Browser(models.store, studio="../#row=" if usable else None)
 
     async def answer(asked: Asked) -> Response:
         path, query = asked.path_params["path"], dict(asked.query_params)

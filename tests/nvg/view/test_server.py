@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,38 @@ def test_lists_are_filtered_and_parted(address: str, odd: Store) -> None:
     name = odd.index["class"][1].as_py()
     classed = json.loads(get(f"{address}/list?class={name}")[1])
     assert {item["class"] for item in classed["items"]} == {name}
+
+
+def test_lists_are_filtered_by_reason_and_residual(address: str, odd: Store) -> None:
+    """What went wrong, and how much a stage leaves; both in one line where they are nonsense."""
+    reason = odd.entry(5)["reason"]
+    assert reason
+    asked = urllib.parse.quote(reason[1:].upper())
+    found = json.loads(get(f"{address}/list?reason={asked}")[1])
+    assert [item["row"] for item in found["items"]] == [5]
+    errors = {row: odd.entry(row)["stage_error"][2] for row in odd.ok_rows(None).tolist()}
+    least = sorted(errors.values())[3]
+    found = json.loads(get(f"{address}/list?stage=2&least={least!r}")[1])
+    assert [item["row"] for item in found["items"]] == [r for r, e in errors.items() if e >= least]
+    for query, words in (("least=x", b"must be a number"), ("least=inf", b"must be a number")):
+        status, said, _ = get(f"{address}/list?{query}")
+        assert (status, words in said) == (404, True)
+    assert get(f"{address}/list?least=0&stage=9")[:2] == (404, b"there is no stage 9")
+
+
+def test_a_map_of_all_images(address: str, odd: Store, tmp_path: Path) -> None:
+    """Twelve bytes each; computed once; none without the decoder."""
+    status, data, kind = get(f"{address}/map")
+    assert (status, kind, len(data)) == (200, "application/octet-stream", 12 * 7)
+    shown = Browser(odd, studio="../#row=")
+    assert shown.map() is shown.map()
+    assert shown.map() == data
+    assert b'"studio": "../#row="' in shown.page()
+    assert b'"studio"' not in Browser(odd).page()
+    lost = make_store(tmp_path / "lost.vgs", 8)
+    (Path(lost.path) / "detokenizer.safetensors").unlink()
+    with pytest.raises(InputError, match="has lost its decoder"):
+        Browser(lost).map()
 
 
 def test_lists_are_filtered_by_split(tmp_path: Path) -> None:
@@ -229,6 +262,12 @@ def test_the_page_browses(address: str, browser: Any) -> None:
     page.locator("[data-part=same] span").first.wait_for()
     page.locator("#search").fill("image-6")
     page.get_by_text("1 images match; 1 to 1 shown").wait_for()
+    page.locator("#search").fill("")
+    page.locator("#map-box summary").click()
+    page.get_by_text("7 images; those with like tokens").wait_for()
+    page.locator("#compare").uncheck()
+    page.locator("#store-map").click(position={"x": 200, "y": 100})
+    assert page.locator("#panes h1").count() == 1
     assert [url for url in seen if not url.startswith((address, "data:"))] == []
     assert page.evaluate("window.hit") is None
     context.close()

@@ -19,6 +19,7 @@ def test_answers_are_those_of_the_view(page: TestClient, models: Models) -> None
     found = page.get("/store")
     assert found.url.path == "/store/"
     assert "<html" in found.text
+    assert '"studio": "../#row="' in found.text
     assert {name: found.headers[name] for name in EVERY_ANSWER} == EVERY_ANSWER
     listed = page.get("/store/list?count=2&offset=1").json()
     assert (listed["total"], [item["row"] for item in listed["items"]]) == (10, [1, 2])
