@@ -51,6 +51,7 @@ function takeShown() {
 /** A photo through the tokenizer of the run. */
 export function takePhoto(file) {
   return attempt(async () => {
+    say(`Reading ${file.name} …`);
     const found = await postFile("api/photo", file, state.run.limits.upload_bytes);
     use({ reference: found.reference, film: found.film, name: file.name, label: null, picture: found.picture });
   });

@@ -1,20 +1,42 @@
-"""Jobs, and what a page hears of them."""
+"""A running studio, jobs, and what a page hears of them."""
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
+import threading
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import uvicorn
 from PIL import Image
 
+from pipeline.studio.app import make_app
 from pipeline.studio.job import Job
 from pipeline.studio.models import Models
+from pipeline.studio.serve import QUIET, bound_socket
+from pipeline.studio.worker import Worker
 
 FREE: dict[str, Any] = {"classes": [1, 0], "number": 2, "settings": {"flow_steps": 2}}
 """Two images of each of two classes."""
+TOKEN = "token"
+
+
+@contextlib.contextmanager
+def running(models: Models) -> Iterator[tuple[int, uvicorn.Server]]:
+    """A studio and its port; at the end it stops within seconds."""
+    app = make_app(Worker(models), TOKEN, ("127.0.0.1",))
+    with bound_socket("127.0.0.1", 0) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, **QUIET, timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield listening.getsockname()[1], server
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def parse_events(text: str) -> list[tuple[str, Any]]:

@@ -1,10 +1,8 @@
 """The studio over real sockets: two visitors, streams, its end."""
 
-import contextlib
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,27 +11,9 @@ import pytest
 import uvicorn
 
 from nvg.errors import InputError
-from pipeline.studio.app import make_app
 from pipeline.studio.models import Models, StudioOptions
-from pipeline.studio.serve import QUIET, bound_socket, is_loopback, serve_studio
-from pipeline.studio.worker import Worker
-from tests.pipeline.studio.makers import FREE, names, parse_events
-
-TOKEN = "token"
-
-
-@contextlib.contextmanager
-def running(models: Models) -> Iterator[tuple[int, uvicorn.Server]]:
-    """A studio and its port; at the end it stops within seconds."""
-    app = make_app(Worker(models), TOKEN, ("127.0.0.1",))
-    with bound_socket("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, **QUIET, timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        yield listening.getsockname()[1], server
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+from pipeline.studio.serve import bound_socket, is_loopback, serve_studio
+from tests.pipeline.studio.makers import FREE, TOKEN, names, parse_events, running
 
 
 @pytest.fixture

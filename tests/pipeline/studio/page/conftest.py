@@ -1,4 +1,7 @@
-"""A studio over a tiny run, and its visitors."""
+"""A studio over a tiny run, and its visitors.
+
+With NVG_STUDIO=ADDRESS the tests visit a studio that runs already, such as one of the demo's run.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from pipeline.studio.models import Models
+from tests.pipeline.studio.makers import TOKEN, running
 from tests.pipeline.studio.page.visitor import Visitor
 
 
 @pytest.fixture(scope="module")
-def address() -> str:
-    return os.environ["NVG_FAKE"]
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a studio, with its token."""
+    if found := os.environ.get("NVG_STUDIO"):
+        yield found
+        return
+    models: Models = request.getfixturevalue("models")
+    with running(models) as (port, _):
+        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """For everyone: keyboard only, narrow and wide, touch, contrast in both schemes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,55 +12,12 @@ pytestmark = pytest.mark.browser
 Visit = Callable[..., Visitor]
 PARTS = ("make", "draw", "keep", "edit", "share")
 
-# Pairs of colours that are too close: text 4.5:1 (3:1 where large), borders of controls 3:1.
-CONTRAST = """() => {
-    const numbers = color => color.match(/[\\d.]+/g).map(Number);
-    const light = color => {
-        const part = numbers(color).slice(0, 3).map(value => value / 255)
-            .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
-    };
-    const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
-    const solid = color => (numbers(color)[3] ?? 1) === 1;
-    const below = node => {
-        for (; node; node = node.parentElement) {
-            const color = getComputedStyle(node).backgroundColor;
-            if (solid(color)) return color;
-        }
-        return "rgb(0, 0, 0)";
-    };
-    const wrong = [];
-    for (const node of document.querySelectorAll("body *")) {
-        if (!node.checkVisibility({visibilityProperty: true})) continue;
-        const style = getComputedStyle(node);
-        const text = [...node.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join("");
-        if (text || node.matches("input:not([type=range]), select")) {
-            const size = parseFloat(style.fontSize);
-            const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-            const found = ratio(style.color, below(node));
-            if (found < (large ? 3 : 4.5)) wrong.push(`${node.tagName} ${text}: ${found.toFixed(2)}`);
-        }
-        const control = node.matches("button, select, input:is([type=number], [type=search])");
-        if (control && parseFloat(style.borderTopWidth) > 0) {
-            const found = ratio(style.borderTopColor, below(node.parentElement));
-            if (found < 3) wrong.push(`border of ${node.tagName} ${text}: ${found.toFixed(2)}`);
-        }
-    }
-    return wrong;
-}"""
-WIDE_ONES = """() => [...document.querySelectorAll("body *")]
-    .filter(node => node.checkVisibility() && !node.closest(".strip")
-        && node.getBoundingClientRect().right > innerWidth + 1)
-    .map(node => node.outerHTML.slice(0, 80))"""
-SMALL_ONES = """() => [...document.querySelectorAll("button, select, input")]
-    .filter(node => node.checkVisibility() && !node.labels?.length)
-    .map(node => [node.outerHTML.slice(0, 80), node.getBoundingClientRect()])
-    .filter(([_, box]) => box.height < 24 || box.width < 24).map(([name]) => name)"""
-NAMELESS = """() => [...document.querySelectorAll("button, select, input, canvas.paint, img")]
-    .filter(node => node.checkVisibility() && !node.hasAttribute("aria-hidden"))
-    .filter(node => node.tagName === "IMG" ? !node.hasAttribute("alt")
-        : !(node.ariaLabel || node.textContent.trim() || node.labels?.length))
-    .map(node => node.outerHTML.slice(0, 80))"""
+LOOKS = Path(__file__).with_name("looks.js").read_text(encoding="utf-8")
+
+
+def seen(visitor: Visitor, what: str) -> Any:
+    """The faults of one kind (`looks.js`)."""
+    return visitor.page.evaluate(f"{LOOKS}.{what}()")
 
 
 def through_all_parts(visitor: Visitor, look: Callable[[], Any]) -> dict[str, Any]:
@@ -93,7 +51,7 @@ def test_contrast(visit: Visit, scheme: str) -> None:
     def look() -> Any:
         visitor.page.mouse.move(1, 1)
         visitor.page.wait_for_timeout(200)  # colours change in 0.12 s
-        return visitor.page.evaluate(CONTRAST), visitor.page.evaluate(NAMELESS)
+        return seen(visitor, "contrast"), seen(visitor, "nameless")
 
     found = through_all_parts(visitor, look)
     assert {part: each for part, each in found.items() if each != ([], [])} == {}
@@ -107,7 +65,7 @@ def test_widths(visit: Visit, width: int) -> None:
     def look() -> Any:
         page = visitor.page
         room = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        return room, page.evaluate(WIDE_ONES), page.evaluate(SMALL_ONES)
+        return room, seen(visitor, "wide"), seen(visitor, "small")
 
     found = through_all_parts(visitor, look)
     assert {part: each for part, each in found.items() if each != (0, [], [])} == {}

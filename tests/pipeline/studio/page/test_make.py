@@ -14,7 +14,7 @@ def test_images_grow_stage_by_stage(visit: Visit) -> None:
     """Each stage has a frame; the slider, the frames and Play show them; images differ."""
     visitor = visit()
     page = visitor.page
-    visitor.choose("1", "2")
+    visitor.choose(1, 2)
     page.fill("#number", "2")
     assert page.text_content("#make") == "Make 4 images"
     assert visitor.make().startswith("4 images in ")
@@ -61,7 +61,7 @@ def test_what_cannot_be_made_is_said(visit: Visit) -> None:
     page.click("#class-none")
     page.click("#make")
     visitor.says("Choose a class")
-    visitor.choose("0", "1")
+    visitor.choose(0, 1)
     page.fill("#number", "60")
     page.click("#make")
     visitor.says("120 images are too many at once")

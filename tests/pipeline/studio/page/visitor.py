@@ -58,12 +58,12 @@ class Visitor:
         self.page.click(f"#tab-{part}")
         self.page.locator(f"#panel-{part}").wait_for()
 
-    def choose(self, *names: str) -> None:
+    def choose(self, *ids: int) -> None:
         """Exactly these classes."""
         if self.page.locator("#class-none").is_enabled():
             self.page.click("#class-none")
-        for name in names:
-            self.page.locator("#class-list").get_by_role("button", name=name, exact=True).click()
+        for each in ids:
+            self.page.click(f"#class-list [data-class='{each}']")
 
     def make(self) -> str:
         """Press the button and wait for the end; what the page says then."""
