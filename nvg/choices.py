@@ -37,6 +37,17 @@ class ChildOrder(StrEnum):
     """2j was merged first, that is, its own two children were closer; leaves by position."""
 
 
+class EncoderPrecision(StrEnum):
+    """What the encoder computes in when images are tokenized, `tokenize.precision` of a recipe."""
+
+    FP32 = "fp32"
+    """float32 without TF32."""
+    TF32 = "tf32"
+    """Products and convolutions in TF32 on CUDA; as fp32 on a CPU."""
+    BF16 = "bf16"
+    """By autocast on any device, on most CPUs slowly; norms and sums stay float32."""
+
+
 # Training of the tokenizer
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from nvg.choices import EncoderPrecision
+
 
 class Numbers(StrEnum):
     """What a matrix product or a convolution of float32 tensors computes in on CUDA."""
@@ -23,17 +25,6 @@ class Numbers(StrEnum):
     SINGLE = "float32"
     """float32, or TF32 where torch's switch for products allows it."""
     EXACT = "float32 without TF32"
-
-
-class EncoderPrecision(StrEnum):
-    """What the encoder computes in when images are tokenized, `tokenize.precision` of a recipe."""
-
-    FP32 = "fp32"
-    """float32 without TF32."""
-    TF32 = "tf32"
-    """Products and convolutions in TF32 on CUDA; as fp32 on a CPU."""
-    BF16 = "bf16"
-    """By autocast on any device, on most CPUs slowly; norms and sums stay float32."""
 
 
 class Part(StrEnum):

@@ -5,7 +5,6 @@ There are no worker processes: every batch would cross a pipe, ten times slower.
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import NotRequired, TypedDict
 
 import torch
@@ -13,22 +12,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from nvg.errors import InputError
 from nvg.loader.epoch import Epoch, MemoryEpoch, StreamEpoch
+from nvg.loader.mode import LoaderMode
 from nvg.loader.preload import bytes_of, free_bytes, preload
 from nvg.loader.token_reader import TokenReader, Tokens
 from nvg.sequence import Sequences
 from nvg.store import Split, Store
 
 WINDOW = 16  # chunks whose rows a streamed batch mixes
-MEMORY_FRACTION = 0.5  # of the free memory, which a preloaded store may take
-
-
-class LoaderMode(StrEnum):
-    """Where rows come from."""
-
-    AUTO = "auto"
-    """Memory if the store takes at most half of what is free, else stream."""
-    MEMORY = "memory"
-    STREAM = "stream"
 
 
 class LoaderState(TypedDict):
@@ -102,10 +92,8 @@ class SequenceLoader(IterableDataset[Sequences]):
         self.drop_last = drop_last
         self.geometry = store.geometry
         self.seed, self.epoch, self.position = seed, 0, 0
-        fits = bytes_of(self.reader) <= MEMORY_FRACTION * free_bytes()
-        if mode is LoaderMode.AUTO:
-            mode = LoaderMode.MEMORY if fits else LoaderMode.STREAM
-        self.mode, self.window = mode, window
+        self.mode = mode.settled(bytes_of(self.reader), free_bytes())
+        self.window = window
         self.pin = torch.cuda.is_available() if pin is None else pin
         self._tokens: Tokens | None = None
 

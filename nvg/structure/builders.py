@@ -16,8 +16,9 @@ from nvg.geometry import canonical, leaf_dtype
 from nvg.structure.greedy import greedy, greedy_with_swaps
 from nvg.structure.lattice import LatentsError, lattice_frame
 from nvg.structure.matching import optimal
+from nvg.structure.names import GREEDY_SPACE, NAMES, require_builder_name
 from nvg.structure.regions import segments, spatial
-from nvg.structure.space import GREEDY_SPACE, greedy_with_space
+from nvg.structure.space import greedy_with_space
 
 # Finite latents [B, N, C] in float32 or float64, N a power of two, and options by name -> leaves
 Builder = Callable[..., Tensor]
@@ -61,40 +62,24 @@ def build_leaves(latents: Tensor, builder: str = "greedy", **options: Any) -> Te
         raise ValueError(f"{error}: shape {tuple(latents.shape)}") from None
 
 
-def builder_names() -> list[str]:
-    """The names of the built-in and registered builders."""
-    return list(BUILDERS)
-
-
 def register_builder(name: str, builder: Builder) -> None:
     """Register a builder under a new name. ValueError when the name is taken.
 
     Its leaves are checked to be permutations and put in canonical child order. Worker processes do
     not see this call; for them name the builder `module:function`.
     """
-    if name in BUILDERS or ":" in name or not name:
+    if name in NAMES or ":" in name or not name:
         raise ValueError(f"{name!r} cannot name a structure builder: it is taken, empty or has a :")
     BUILDERS[name] = _checked(name, builder)
+    NAMES.append(name)
 
 
 def find_builder(name: str) -> Builder:
     """The builder called `name`, or imported from `module:function`. ValueError if unknown."""
-    if name in BUILDERS:
-        return BUILDERS[name]
     if ":" in name:
         return _import(name)
-    raise ValueError(
-        f"unknown structure builder {name!r}; known: {', '.join(BUILDERS)}, or module:function"
-    )
-
-
-def require_builder_name(name: str) -> None:
-    """ValueError unless `name` is a known builder or has the form `module:function`.
-
-    It does not import the module: reading a config from a foreign file must not run code.
-    """
-    if not all(name.partition(":")):
-        find_builder(name)
+    require_builder_name(name)
+    return BUILDERS[name]
 
 
 def takes_segments(name: str) -> bool:

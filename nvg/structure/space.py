@@ -17,8 +17,7 @@ from nvg.backend import Backend
 from nvg.geometry import last_stage
 from nvg.structure.greedy import greedy
 from nvg.structure.lattice import LatentsError, lattice_frame
-
-GREEDY_SPACE = "greedy+space"  # the builder's name
+from nvg.structure.names import require_space_weight
 
 
 def greedy_with_space(
@@ -77,9 +76,3 @@ def grid_sides(positions: int) -> tuple[int, int]:
     """Rows and columns of the latent grid; for odd K it is twice as wide as high."""
     high = 1 << last_stage(positions) // 2
     return high, positions // high
-
-
-def require_space_weight(space_weight: float) -> None:
-    """ValueError unless the weight is finite and at least 0."""
-    if not 0 <= space_weight < math.inf:
-        raise ValueError(f"space_weight must be finite and at least 0, not {space_weight}")

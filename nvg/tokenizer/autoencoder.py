@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nvg.choices import ChildOrder
+from nvg.choices import ChildOrder, EncoderPrecision
 from nvg.files import write_atomic
-from nvg.precision import EncoderPrecision, encoder_numbers
+from nvg.precision import encoder_numbers
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.residual import Quantized, ResidualQuantizer
 from nvg.quantizer.scale import ScalePyramidQuantizer

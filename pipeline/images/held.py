@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from nvg.loader.loader import MEMORY_FRACTION
+from nvg.loader.mode import MEMORY_FRACTION
 from nvg.loader.preload import free_bytes
 from nvg.progress import progress
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop

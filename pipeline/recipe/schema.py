@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from nvg.choices import EncoderPrecision
 from nvg.config import ConfigError, build, read_table, require_positive
-from nvg.precision import EncoderPrecision
 from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nvg.choices import EncoderPrecision
 from nvg.host_copy import Beside, Fetch, sent
-from nvg.precision import EncoderPrecision
 from nvg.structure.builders import find_builder
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.image_batch import ImageBatch

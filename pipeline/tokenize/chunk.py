@@ -13,9 +13,9 @@ import pyarrow as pa
 import torch
 from einops import rearrange
 
+from nvg.choices import EncoderPrecision
 from nvg.distributed import default_device
 from nvg.errors import WorkError
-from nvg.precision import EncoderPrecision
 from nvg.store import open_writer
 from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder

@@ -9,9 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from nvg import __version__
-from nvg.choices import ChildOrder
+from nvg.choices import ChildOrder, EncoderPrecision
 from nvg.config import as_table
-from nvg.precision import EncoderPrecision
 from nvg.progress import progress
 from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nvg.choices import EncoderPrecision
 from nvg.distributed import default_device
 from nvg.metrics.reconstruction import psnr
-from nvg.precision import EncoderPrecision
 from nvg.tokenizer.autoencoder import Autoencoder, from_pixels, load_autoencoder
 from pipeline.images.blocks import RowImages
 from pipeline.sources import FolderSource

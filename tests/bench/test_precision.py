@@ -2,7 +2,7 @@
 
 import torch
 
-from nvg.precision import EncoderPrecision
+from nvg.choices import EncoderPrecision
 from tests.bench.precision import as_tf32, change, emulated_tf32
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 

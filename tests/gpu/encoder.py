@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from nvg.backend import Backend
-from nvg.precision import EncoderPrecision, encoder_numbers
+from nvg.choices import EncoderPrecision
+from nvg.precision import encoder_numbers
 from nvg.quantizer.codebook import start_codebook
 from nvg.quantizer.config import CodebookInit
 from nvg.quantizer.nearest import nearest_code

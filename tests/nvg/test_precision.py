@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from nvg.precision import PRECISION, EncoderPrecision, Numbers, Part, encoder_numbers, numbers
+from nvg.choices import EncoderPrecision
+from nvg.precision import PRECISION, Numbers, Part, encoder_numbers, numbers
 from tests.nvg.launches import fake_cuda
 
 ROOT = Path(__file__).resolve().parents[2]

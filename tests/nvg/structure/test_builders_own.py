@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from nvg.structure import build_leaves, builders, find_builder, register_builder
+from nvg.structure import (
+    build_leaves,
+    builder_names,
+    builders,
+    find_builder,
+    names,
+    register_builder,
+)
 from tests.nvg.structure import reference
 
 # B image, N position, C latent channel
@@ -34,7 +41,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Tensor]], str]:
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[..., Tensor]], str]]:
     """Registers a builder as `own` for one test."""
 
     def register(builder: Callable[..., Tensor]) -> str:
@@ -42,7 +49,9 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Tensor]], st
         return "own"
 
     monkeypatch.setattr(builders, "BUILDERS", dict(builders.BUILDERS))
-    return register
+    known = builder_names()
+    yield register
+    names.NAMES[:] = known
 
 
 Own = Callable[[Callable[..., Tensor]], str]

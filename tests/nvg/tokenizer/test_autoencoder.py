@@ -9,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.choices import ChildOrder, PhiCount, PhiForm
-from nvg.precision import EncoderPrecision
+from nvg.choices import ChildOrder, EncoderPrecision, PhiCount, PhiForm
 from nvg.structure import build_leaves, order_by_merging
 from nvg.tokenizer.autoencoder import (
     Detokenizer,

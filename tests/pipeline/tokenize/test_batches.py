@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import nvg.quantizer.residual
-from nvg.precision import EncoderPrecision
+from nvg.choices import EncoderPrecision
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.image_batch import ImageBatch

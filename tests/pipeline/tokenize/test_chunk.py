@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nvg.precision import EncoderPrecision
+from nvg.choices import EncoderPrecision
 from nvg.store import open_store
 from pipeline.images.blocks import Block
 from pipeline.images.decode import decode as decode_image

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nvg.choices import EncoderPrecision
 from nvg.loader import SequenceLoader
-from nvg.precision import EncoderPrecision
 from nvg.store import Split, Store, open_store, open_writer
 from nvg.store.format import StoreError
 from nvg.store.layout import declare_rows

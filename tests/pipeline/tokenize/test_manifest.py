@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nvg.choices import ChildOrder, PhiCount, PhiForm
+from nvg.choices import ChildOrder, EncoderPrecision, PhiCount, PhiForm
 from nvg.geometry import Geometry, canonical
-from nvg.precision import EncoderPrecision
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Split, Store, open_store
 from nvg.store.checks import chunk_faults
