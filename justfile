@@ -56,6 +56,10 @@ browser:
     apt-get update -q
     apt-get install -y -q --no-install-recommends chromium
 
+# docs/RECIPE.md, from the docstrings of the configs
+reference:
+    python -m pipeline.recipe.reference
+
 # The benchmarks
 bench *args:
     python -m tests.bench "$@"

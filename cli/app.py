@@ -27,6 +27,7 @@ from cli.options import (
     read_images,
     require_recipe,
 )
+from cli.recipe import recipe
 from cli.sample import sample
 from cli.studio import studio
 from cli.train import train
@@ -241,6 +242,7 @@ def init(
 app.command("sample")(sample)
 app.command("doctor")(doctor)
 app.command("studio")(studio)
+app.command("recipe")(recipe)
 
 
 def main() -> None:

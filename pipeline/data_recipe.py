@@ -124,7 +124,7 @@ def init_recipe(path: str, options: DataOptions, tokenizer: Path | None = None) 
         "  nvgctl train autoencoder THIS.toml --out runs/autoencoder",
         "  nvgctl tokenize THIS.toml --tokenizer runs/autoencoder --out runs/train.vgs",
         "  nvgctl train generator THIS.toml --store runs/train.vgs --out runs/generator",
-        "Every key and its default: datasets/README.md",
+        "Every key and its default: docs/RECIPE.md",
     ]
     return commented(head, table, {**sizes.why, "autoencoder.model.image_size": reason})
 

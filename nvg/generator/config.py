@@ -35,13 +35,18 @@ class TransformerConfig:
     """Size of one generator. The paper: width 64 d (content) or 32 d (structure), 64 a head."""
 
     depth: int
+    """Blocks."""
     width: int
+    """Channels of a token. The paper: 64 a block for content, 32 for structure. [A.4]"""
     heads: int
+    """Heads of attention, which divide the width."""
     dropout: float = 0.0
+    """In attention and MLP. [A.4]"""
     drop_path: float = 0.0
     """Probability that the last block leaves an image's tokens as they are; it rises linearly from
     0 at the first (stochastic depth)."""
     rope: Rope = Rope.STRUCTURE
+    """[Table 3]"""
 
     def __post_init__(self) -> None:
         require_positive(self, "depth", "width", "heads")
@@ -57,8 +62,11 @@ class Variant:
     """The generators' own choices; the rotary one belongs to their transformer."""
 
     content_input: ContentInput = ContentInput.CANVAS
+    """[Table 3]"""
     structure_input: StructureInput = StructureInput.PARTIAL
+    """[Table 3]"""
     prediction: Prediction = Prediction.FINAL
+    """[Table 3]"""
     canvas_scale: CanvasScale = CanvasScale.CODEBOOK
     content_start: ContentStart = ContentStart.ZEROS
     skip: Skip = Skip.CANVAS

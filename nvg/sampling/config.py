@@ -42,19 +42,22 @@ class SamplerConfig:
     """Schedules over the stages; the defaults are the paper's."""
 
     content_guidance: float = 3.5
-    """Classifier-free guidance of the content at the last stage; 1 at the first, linear between."""
+    """Classifier-free guidance of the content at the last stage; 1 at the first, linear between.
+    [A.5]"""
     structure_guidance: float = 2.5
-    """The same for the structure."""
+    """The same for the structure. [A.5]"""
     top_p: float = 0.5
-    """Top-p at the last stage; 1 at the first, falling with the logarithm of the stage."""
+    """Top-p at the last stage; 1 at the first, falling with the logarithm of the stage. [A.5]"""
     top_k: int = 0
     """Sample from the k likeliest tokens; 0 for all."""
     temperature: float = 1.0
     """Logits are divided by it."""
     flow_steps: int = 25
-    """Steps per structure stage."""
+    """Steps per structure stage. [A.5]"""
     solver: Solver = Solver.EULER
+    """[A.4]"""
     split: ParentSplit = ParentSplit.GUMBEL
+    """[Sec. 2.2.1]"""
     last_split: LastSplit = LastSplit.POSITION
     top_p_curve: TopPCurve = TopPCurve.EARLY
     time_grid: TimeGrid = TimeGrid.UNIFORM

@@ -23,23 +23,36 @@ class AutoencoderConfig:
     """Shape of the tokenizer. The defaults are the paper's (Table 2): 256x256 -> 16x16x32."""
 
     image_size: int = 256
+    """Side of an image in pixels. [A.5]"""
     base_channels: int = 128
+    """Channels at full resolution. [Table 2]"""
     multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    """Channels of each resolution, in base channels; the grid has image_size / 2^(their number -
+    1) a side. [VAR]"""
     blocks: int = 2
+    """Residual blocks of each resolution. [VAR]"""
     attention: bool = True
+    """Attention at the lowest resolution. [VAR]"""
     dropout: float = 0.0
+    """In the residual blocks. [VAR]"""
     latent_dim: int = 32
+    """Channels of a latent and of a code. [A.5]"""
     codebook_size: int = 4096
+    """Codes. [A.5]"""
     builder: str = "greedy"
+    """Structure builder: greedy, greedy+2opt, greedy+space, optimal, spatial, segments, or
+    MODULE:FUNCTION. [Alg. 1]"""
     space_weight: float | None = None
     """Weight of distance on the grid beside that of latents, for the builder `greedy+space`."""
     pyramid: Pyramid = Pyramid.GRANULARITY
     phi: PhiForm = PhiForm.BLEND
+    """[VAR]"""
     phis: PhiCount = PhiCount.FOUR
+    """[VAR]"""
     child_order: ChildOrder = ChildOrder.POSITION
     outer_convs: bool = True
     """A further 3x3 convolution after the encoder and before the decoder, as in VAR; the release
-    has none."""
+    has none. [VAR]"""
 
     def __post_init__(self) -> None:
         require_positive(self, "base_channels", "blocks", "latent_dim")

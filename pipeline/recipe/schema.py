@@ -57,15 +57,17 @@ class DataConfig:
     """Which images, and how many of them are held out for measuring."""
 
     source: SourceKind
+    """Which kind of source."""
     path: str = ""
+    """Of the source: a file, a folder, a pattern or a URL. `digits` needs none."""
     heldout: int = 0
     """How many, evenly spaced; 0 for none, and where the source has a val split of its own."""
     label: str | None = None
-    """Column of labels in Parquet, Arrow and lists; None for the first of the usual names."""
+    """Column of labels in Parquet, Arrow and lists; without, the first of the usual names."""
     segments: str = ""
     """Folder of label maps, one KEY.png per image, for the structure builder `segments`."""
+    # exif, icc and background are None of a store begun before there was a choice
     exif: Exif | None = Exif.TURN
-    """None, as `icc` and `background`: of a store begun before there was a choice."""
     icc: Icc | None = Icc.SRGB
     background: str | None = "white"
     """Colour under transparent pixels: a name, or #rrggbb."""
@@ -111,7 +113,9 @@ class TokenizeConfig:
     """How the offline pass runs. A chunk is the unit of work, of commit and of resume."""
 
     chunk_rows: int = 1024
+    """Rows of a chunk: the unit of work, of commit and of resume."""
     batch_size: int = 64
+    """Images encoded at once."""
     views: tuple[View, ...] = (View.CENTER,)
     """A row of the store has all of them; the loader picks one. Random crops may be repeated."""
     resize: float = 1.1
@@ -145,7 +149,9 @@ class AutoencoderSection:
     """The tokenizer and its training."""
 
     model: AutoencoderConfig = ABSENT
+    """Shape of the tokenizer."""
     train: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+    """How it is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

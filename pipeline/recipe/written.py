@@ -15,11 +15,16 @@ ABOUT = {
 }
 
 
-def commented(head: list[str], table: Mapping[str, Any], why: Mapping[str, str]) -> str:
-    """TOML of a recipe's table, with a line on each section and the reasons in `why` of keys."""
+def commented(
+    head: list[str],
+    table: Mapping[str, Any],
+    why: Mapping[str, str],
+    about: Mapping[str, str] = ABOUT,
+) -> str:
+    """TOML of a recipe's table, with a line on each section in `about` and the reasons of keys."""
     lines = [f"# {line}".rstrip() for line in head]
     for section, values in _sections(table, ""):
-        lines += ["", f"# {ABOUT[section]}", f"[{section}]"]
+        lines += ["", *([f"# {about[section]}"] if section in about else []), f"[{section}]"]
         for key, value in values.items():
             text = _line(key, value)
             reason = why.get(f"{section}.{key}")

@@ -23,6 +23,7 @@ FLAGS = {
     "view": "store --against --originals --port",
     "verify": "store",
     "init": "data --image-size --tokenizer --views --heldout --label-column",
+    "recipe": "path --set",
     "doctor": "--recipe --path --json",
     "studio": "run --store --tokenizer --weights --device --host --port --open --trust",
     "sample": "run --label -n --seed --weights --checkpoint --yes --png --tile --folder --npz "

@@ -22,8 +22,11 @@ class LossConfig:
     """Weight of each term; the defaults are those of VAR's tokenizer trainer, without LPIPS."""
 
     l1: float = 0.2
+    """Weight of the mean absolute error. [VAR]"""
     l2: float = 1.0
+    """Weight of the mean squared error. [VAR]"""
     quantizer: float = 1.0
+    """Weight of the commitment loss of every stage. [VAR]"""
     perceptual: float = 0.0
     """LPIPS, 1.0 in all trainers that use it."""
     vgg: str = ""
@@ -57,21 +60,26 @@ class DiscriminatorConfig:
     weights: str = ""
     """Local file with the weights of `model`, for `dino`."""
     model: str = "vit_small_patch16_224.dino"
+    """Its name in timm, for `dino`."""
     loss: DiscriminatorLoss = DiscriminatorLoss.HINGE
+    """[VAR]"""
     generator_loss: GeneratorLoss = GeneratorLoss.HINGE
+    """[VAR]"""
     weight: float = 0.4
+    """Of its loss among those of the autoencoder. [VAR]"""
     adaptive: bool = True
-    """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN)."""
+    """Scale the weight by the ratio of gradients at the decoder's last layer (VQGAN). [VAR]"""
     start: float = 0.2
-    """Fraction of the steps after which it begins."""
+    """Fraction of the steps after which it begins. [VAR]"""
     ramp: float = 0.02
-    """Fraction of the steps over which its weight grows; its images' blur fades over twice that."""
+    """Fraction of the steps over which its weight grows; its images' blur fades over twice that.
+    [VAR]"""
     blur: bool = True
-    """Blur its images at first."""
+    """Blur its images at first. [VAR]"""
     consistency: float = 8.0
-    """Weight of the difference of two augmentations' logits (bCR)."""
+    """Weight of the difference of two augmentations' logits (bCR). [VAR]"""
     augment: float = 1.0
-    """Probability that a batch is augmented."""
+    """Probability that a batch is augmented. [VAR]"""
     lecam: float = 0.0
     """Weight of LeCam's regularizer; Open-MAGVIT2 uses 0.05."""
     betas: tuple[float, ...] | None = None
@@ -97,16 +105,22 @@ class AutoencoderTraining(LoopConfig):
     """How to train; the defaults are the paper's (A.5), but for losses that need weights files."""
 
     steps: int = 500_000
+    """[A.5]"""
     batch_size: int = 256
+    """[A.5]"""
     lr: float = 1e-4
+    """[A.5]"""
     warmup: int = 1000
     cosine_every: int = 1
     """Steps after which the learning rate moves along its cosine; an epoch's, to move with it."""
     betas: tuple[float, ...] = (0.5, 0.9)
+    """[VQGAN]"""
     weight_decay: float = 0.0
+    """[VQGAN]"""
     clip: float = 10.0
+    """[VAR]"""
     ema: float = 0.999
-    """Decay of the EMA weights, which are saved and measured; 0 for the last weights."""
+    """Decay of the EMA weights, which are saved and measured; 0 for the last weights. [VAR]"""
     ema_warmup: bool = True
     """A smaller decay in the first steps, in which EMA weights then move fast."""
     crop: TrainingCrop = TrainingCrop.CENTER

@@ -18,15 +18,23 @@ class GeneratorTraining(LoopConfig):
     """
 
     steps: int = 333_000
+    """[A.5]"""
     batch_size: int = 768
+    """[A.5]"""
     lr: float = 1e-4
+    """Learning rate after the warm-up, for a batch of 256; it grows with the batch. [A.5]"""
     warmup: int = 1000
+    """[A.5]"""
     betas: tuple[float, ...] = (0.9, 0.95)
+    """[A.5]"""
     weight_decay: float = 0.05
+    """[A.5]"""
     clip: float = 2.0
+    """[A.5]"""
     decay_start: float = 0.8
+    """Fraction of the steps after which the learning rate falls. [A.5]"""
     class_dropout_prob: float = renamed(0.1, was="null_share")
-    """Probability that a label becomes the null class, for classifier-free guidance."""
+    """Probability that a label becomes the null class, for classifier-free guidance. [A.5]"""
     stages_per_image: int = 1
     """How many different stages of an image a step trains; random ones where not all. The release
     trains all nine, and the seven of structure."""
@@ -34,13 +42,13 @@ class GeneratorTraining(LoopConfig):
     """Fraction of the tokens below a canvas that are replaced by near codes, so that training sees
     canvases with errors, as sampling makes them."""
     ema: float = 0.9999
-    """Decay of the EMA weights, 0 for none."""
+    """Decay of the EMA weights, 0 for none. [A.5]"""
     ema_warmup: bool = True
     """A smaller decay in the first steps."""
     warmup_start: float = 0.0
     """Fraction of the learning rate at which warm-up starts, 0.005 in the release."""
     final_lr: float = 0.1
-    """Fraction of the learning rate at which the decay ends."""
+    """Fraction of the learning rate at which the decay ends. [A.5]"""
     sharded: bool = False
     """Shard weights and optimizer state over the processes (FSDP2) instead of replicating (DDP)."""
     shard_over: ShardOver = ShardOver.AUTO
@@ -48,7 +56,9 @@ class GeneratorTraining(LoopConfig):
     align: float = 0.0
     """Weight of the content generator's alignment with the store's features, 0.5 in REPA."""
     align_block: int = 8
+    """The block whose output is aligned."""
     loader: LoaderMode = LoaderMode.AUTO
+    """Where the rows of the store come from."""
     sample_every: int = 0
     """Steps between two sample images, 0 for none; needs both generators."""
     val_every: int = 0
@@ -89,9 +99,13 @@ class GeneratorConfig:
     """Both generators, their training, and the options of the paper's ablation."""
 
     content: TransformerConfig
+    """Size of the network that draws tokens."""
     structure: TransformerConfig
+    """Size of the network that draws structure maps."""
     train: GeneratorTraining = GeneratorTraining()
+    """How both are trained."""
     variant: Variant = field(default_factory=Variant)
+    """What they are fed and predict."""
 
     def __post_init__(self) -> None:
         if self.train.align and self.train.align_block > self.content.depth:
