@@ -13,6 +13,7 @@ from cli.evaluate import evaluate
 from cli.inspect import inspect, view
 from cli.log import print_on_any_terminal, show_log
 from cli.options import (
+    TOKENIZER,
     Address,
     DataPath,
     DryRun,
@@ -26,6 +27,7 @@ from cli.options import (
     Trust,
     read_images,
     require_recipe,
+    require_there,
 )
 from cli.recipe import recipe
 from cli.sample import sample
@@ -113,6 +115,9 @@ def import_weights(
     ] = None,
 ) -> None:
     """Convert published weights, of a tokenizer or of generators, to a run."""
+    require_there(file, "the file of the published weights")
+    if tokenizer:
+        require_there(tokenizer, TOKENIZER)
     from pipeline.import_weights import Project, write_run
 
     typer.echo(write_run(file, Project(kind), out, tokenizer))
@@ -147,17 +152,18 @@ def tokenize(
     dry_run: DryRun = False,
 ) -> None:
     """Tokenize all images, of a recipe or as they lie, into a store."""
+    if address and engine is not EngineName.RAY:
+        raise InputError("--address names a Ray cluster: use --engine ray")
     require_recipe(data)
+    require_there(tokenizer, TOKENIZER)
+    loaded = read_images(
+        data, settings, "data", views=views, heldout=heldout, label_column=label_column
+    )
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
     from pipeline.tokenize.tokenizer import with_tokenizer
 
-    if address and engine is not EngineName.RAY:
-        raise InputError("--address names a Ray cluster: use --engine ray")
-    loaded = read_images(
-        data, settings, "data", views=views, heldout=heldout, label_column=label_column
-    )
     if dry_run:
         typer.echo("\n".join(plan_lines(with_tokenizer(loaded, tokenizer, trust), out)))
         return
@@ -231,6 +237,8 @@ def init(
 ) -> None:
     """Print the commented recipe that images stand for, with sizes that suit them."""
     require_recipe(data)
+    if tokenizer:
+        require_there(tokenizer, TOKENIZER)
     from pipeline.data_recipe import DataOptions, init_recipe
 
     options = DataOptions(

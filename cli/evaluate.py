@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from cli.options import (
+    RUN,
+    TOKENIZER,
     Address,
     BatchSize,
     CompileName,
@@ -19,6 +21,8 @@ from cli.options import (
     by_name,
     read_images,
     require_recipe,
+    require_store,
+    require_there,
 )
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
@@ -55,10 +59,12 @@ def reconstruction_verb(
 ) -> None:
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
     require_recipe(data)
+    require_there(run, TOKENIZER)
+    given = locals()
+    recipe = read_images(data, settings, "data", heldout=heldout)
     from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
 
-    options = by_name(ReconstructionOptions, locals())
-    recipe = read_images(data, settings, "data", heldout=heldout)
+    options = by_name(ReconstructionOptions, given)
     lines = evaluate_reconstruction(run, recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))
 
@@ -96,11 +102,13 @@ def generation_verb(
 ) -> None:
     """Generate images balanced over the classes: FID, KID, IS, precision and recall."""
     require_recipe(data)
+    require_there(run, RUN)
+    given = locals()
+    recipe = read_images(data, data_settings, "data")
     from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
     from pipeline.evaluation.sweep import sweep_generation
 
-    options = by_name(GenerationOptions, locals())
-    recipe = read_images(data, data_settings, "data")
+    options = by_name(GenerationOptions, given)
     verb = sweep_generation if sweep else evaluate_generation
     lines = verb(run, recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))
@@ -118,7 +126,10 @@ def likelihood_verb(
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
 ) -> None:
     """Losses by stage and bits an image, on held-out rows of a store."""
+    require_there(run, RUN)
+    require_store(store)
+    given = locals()
     from pipeline.evaluation.likelihood import LikelihoodOptions, evaluate_likelihood
 
-    options = by_name(LikelihoodOptions, locals())
+    options = by_name(LikelihoodOptions, given)
     typer.echo("\n".join(evaluate_likelihood(run, store, options)))

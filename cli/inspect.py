@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import OriginalsPlace
+from cli.options import OriginalsPlace, require_store
 from nvg.errors import InputError
 
 
@@ -88,6 +88,8 @@ def view(
     port: Annotated[int, typer.Option(min=0, help="Local port; 0 picks a free one")] = 8642,
 ) -> None:
     """Browse a store in a web browser on this machine; stop with Ctrl-C."""
+    for path in (store, *([against] if against else ())):
+        require_store(path, finished=False)
     from pipeline.view import serve_store
 
     serve_store(store, against, port, originals)

@@ -1,6 +1,7 @@
 """Arguments shared by several verbs, and enums that mirror the library's without importing it."""
 
 import os
+import re
 import sys
 from dataclasses import fields
 from enum import StrEnum
@@ -14,7 +15,12 @@ from nvg.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+URL = re.compile(r"[a-z][a-z0-9]+:/")  # a Path has one of the two slashes
+
 Options = TypeVar("Options", bound="DataclassInstance")
+
+
+RUN, TOKENIZER = "a run directory of generators", "an autoencoder run or its weights file"
 
 
 class EngineName(StrEnum):
@@ -125,6 +131,31 @@ def require_recipe(path: str | Path) -> None:
     """InputError for a recipe that is not there: said before libraries are loaded for seconds."""
     if str(path).endswith(".toml") and "://" not in str(path) and not Path(path).exists():
         raise InputError(f"cannot read recipe {path}: No such file or directory")
+
+
+def require_there(path: str | Path, what: str) -> None:
+    """InputError for a local path that is not there, before libraries are loaded for seconds."""
+    if not URL.match(str(path)) and not Path(path).exists():
+        raise InputError(f"{path} does not exist: name {what}")
+
+
+def require_store(path: str, finished: bool = True) -> None:
+    """StoreError for a local path that is no store, or is to be `finished` and is not."""
+    if URL.match(path):
+        return  # opened where it is read: asking twice takes twice as long
+    from nvg.store import open_store
+
+    opened = open_store(path)
+    if finished:
+        opened.require_finished()
+
+
+def require_settings(run: Path, settings: list[str]) -> None:
+    """ConfigError for overrides of a run's recipe that cannot be, where the recipe is at hand."""
+    if (run / "config.toml").is_file():
+        from pipeline.recipe import load_recipe
+
+        load_recipe(run / "config.toml", settings, warn=False)
 
 
 def by_name(kind: type[Options], given: dict[str, Any]) -> Options:

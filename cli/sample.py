@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import (
+    RUN,
     Address,
     BatchSize,
     CompileName,
@@ -16,6 +17,8 @@ from cli.options import (
     Workers,
     by_name,
     confirmed,
+    require_settings,
+    require_there,
 )
 
 
@@ -104,7 +107,12 @@ def sample(
 ) -> None:
     """Generate images of the given classes, or of all."""
     from pipeline.sampling.options import SampleOptions
+
+    options = by_name(SampleOptions, locals())
+    options.check()
+    require_there(run, RUN)
+    require_settings(run, options.overrides)
     from pipeline.sampling.sample import write_samples
 
-    lines = write_samples(run, by_name(SampleOptions, locals()), confirmed)
+    lines = write_samples(run, options, confirmed)
     typer.echo("\n".join(lines), nl=bool(lines))

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from cli.options import (
+    RUN,
+    TOKENIZER,
     Address,
     DataPath,
     DryRun,
@@ -20,6 +22,8 @@ from cli.options import (
     Workers,
     read_images,
     read_recipe,
+    require_store,
+    require_there,
 )
 from nvg.errors import InputError
 
@@ -48,6 +52,8 @@ def train_autoencoder_verb(
     """Train the tokenizer on images, of a recipe or as they lie."""
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
+    if start:
+        require_there(start, TOKENIZER)
     loaded = read_images(
         data,
         settings,
@@ -94,19 +100,23 @@ def train_generator_verb(
     """Train the content and structure generators on a store's tokens."""
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
+    if start:
+        require_there(start, RUN)
     loaded = read_recipe(recipe, settings, "generator")
+    for store in stores:
+        require_store(store)
     from nvg.compose.mixture import places_of
     from pipeline.ray_train import fit_on_ray
     from pipeline.train import fit_generator
     from pipeline.train_plan import plan_generator
 
-    store, name = places_of(stores, weights), only.value if only else None
+    places, name = places_of(stores, weights), only.value if only else None
     if dry_run:
-        lines = plan_generator(loaded, store, name, start, workers or 1, memory, out, resume)
+        lines = plan_generator(loaded, places, name, start, workers or 1, memory, out, resume)
     elif workers:
-        lines = fit_on_ray(loaded, store, out, name, resume, workers, address, start)
+        lines = fit_on_ray(loaded, places, out, name, resume, workers, address, start)
     else:
-        lines = fit_generator(loaded, store, out, name, resume, start)
+        lines = fit_generator(loaded, places, out, name, resume, start)
     typer.echo("\n".join(lines), nl=bool(lines))
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from nvg.config import ConfigError, overridden
 from nvg.errors import InputError
-from nvg.tokenizer.autoencoder import autoencoder_config
-from pipeline.images.decode import ImageError, open_picture
 from pipeline.recipe import DataConfig, Recipe, load_recipe, resolved
 from pipeline.recipe.sizes import MULTIPLIERS, sizes_for
 from pipeline.recipe.written import commented
@@ -109,6 +107,8 @@ def init_recipe(path: str, options: DataOptions, tokenizer: Path | None = None) 
     source = open_source(resolved(table).data)
     table["data"].setdefault("heldout", 0)
     size, reason = options.image_size, "as asked for"
+    from nvg.tokenizer.autoencoder import autoencoder_config  # here: it needs torch
+
     model = autoencoder_config(tokenizer) if tokenizer else None
     if model:
         size, reason = model.image_size, f"of {tokenizer}"
@@ -131,6 +131,8 @@ def init_recipe(path: str, options: DataOptions, tokenizer: Path | None = None) 
 
 def _size_of(source: Source) -> int:
     """The largest usual size that most of a few images fill; at most 256."""
+    from pipeline.images.decode import ImageError, open_picture
+
     every = max(len(source.rows) // LOOKED_AT, 1)
     sides = []
     for data in source.read([row.key for row in source.rows[::every][:LOOKED_AT]]):

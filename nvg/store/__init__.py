@@ -1,15 +1,25 @@
 """The store on disk (docs/FORMAT.md): open, write, verify, repair, export."""
 
-from nvg.store.format import Split
-from nvg.store.linked import open_store
-from nvg.store.store import Store, store_exists
-from nvg.store.writer import StoreWriter, open_writer
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Split",
-    "Store",
-    "StoreWriter",
-    "open_store",
-    "open_writer",
-    "store_exists",
-]
+from nvg.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from nvg.store.format import Split as Split
+    from nvg.store.linked import open_store as open_store
+    from nvg.store.store import Store as Store
+    from nvg.store.store import store_exists as store_exists
+    from nvg.store.writer import StoreWriter as StoreWriter
+    from nvg.store.writer import open_writer as open_writer
+else:
+    __getattr__, __dir__, __all__ = lazy_face(
+        __name__,
+        {
+            "Split": "nvg.store.format",
+            "Store": "nvg.store.store",
+            "StoreWriter": "nvg.store.writer",
+            "open_store": "nvg.store.linked",
+            "open_writer": "nvg.store.writer",
+            "store_exists": "nvg.store.store",
+        },
+    )

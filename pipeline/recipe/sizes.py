@@ -1,14 +1,15 @@
 """Sizes for images without a recipe: what fits their number, their size and the memory in hand."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nvg.config import as_table
 from nvg.errors import InputError
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
-from nvg.training.autoencoder.memory import autoencoder_memory
-from nvg.training.memory import Device, device_of
+
+if TYPE_CHECKING:
+    from nvg.training.memory import Device
 
 MULTIPLIERS = {  # image size -> channels by resolution; the last is that of the grid
     16: (1, 2, 4),
@@ -45,7 +46,7 @@ class Sizes:
 def sizes_for(
     image_size: int,
     images: int,
-    device: Device | None = None,
+    device: "Device | None" = None,
     model: AutoencoderConfig | None = None,
 ) -> Sizes:
     """What suits so many images of a size on a device, by default the one in hand.
@@ -57,6 +58,8 @@ def sizes_for(
             f"--image-size {image_size} is none of {', '.join(map(str, MULTIPLIERS))}: choose one, "
             "or write a recipe (its grid must be a power of two)"
         )
+    from nvg.training.memory import device_of  # here: a wrong size is refused without torch
+
     device = device or device_of()
     why = {}
     if model is None:
@@ -88,8 +91,10 @@ def sizes_for(
     return Sizes(model, train, PRESETS.get(grid, LARGEST), why)
 
 
-def _batch(model: AutoencoderConfig, images: int, device: Device) -> int:
+def _batch(model: AutoencoderConfig, images: int, device: "Device") -> int:
     """The largest power of two up to BATCH that fits the device and is a tenth of the images."""
+    from nvg.training.autoencoder.memory import autoencoder_memory
+
     memory = autoencoder_memory(model, AutoencoderTraining(), device.is_mixed)
     most = min(BATCH, memory.largest(device.bytes), max(images // 10, 8))
     most = most if device.is_mixed else min(most, 32)  # a step of seconds, not of minutes

@@ -31,6 +31,9 @@ ARRAYS = {"numpy", "pyarrow", "zarr", "PIL"}
 FORBIDDEN: dict[str, set[str]] = {
     "--help": HEAVY | ARRAYS,
     "inspect --help": HEAVY | ARRAYS,
+    "recipe": HEAVY | {"pyarrow", "zarr"},
+    "recipe generator": HEAVY | {"pyarrow", "zarr"},
+    "recipe photos": HEAVY,
     "inspect tokens.vgs": HEAVY | {"PIL"},
     "inspect tokens.vgs --row 1": HEAVY | {"PIL"},
     "inspect tokens.vgs --json": HEAVY | {"PIL"},
@@ -99,6 +102,53 @@ def test_a_recipe_that_is_not_there_is_said_at_once(folder: Path, line: str) -> 
     )
     assert run.stdout.splitlines() == ["LOADED 2"]
     assert run.stderr == "nvgctl: cannot read recipe none.toml: No such file or directory\n"
+
+
+MISTAKES = {  # words of the command line -> what is said of them
+    "train autoencoder wrong.toml --out new": "unknown key autoencoder.model.image_sise",
+    "train autoencoder photos --image-size 65 --out new": "--image-size 65 is none of",
+    "train autoencoder recipe.toml --out new --set sample.topp=1": "unknown key sample.topp",
+    "train autoencoder recipe.toml --out new --from none": "none does not exist",
+    "train generator recipe.toml --store none.vgs --out new": "none.vgs is not a store",
+    "train generator wrong.toml --store tokens.vgs --out new": "unknown key",
+    "train generator recipe.toml --store tokens.vgs --out new --from none": "none does not exist",
+    "tokenize photos --tokenizer none --out new.vgs": "none does not exist",
+    "tokenize nowhere --tokenizer autoencoder --out new.vgs": "nowhere does not exist",
+    "tokenize photos --tokenizer autoencoder --out new.vgs --views side": "tokenize.views[0]",
+    "sample none": "none does not exist",
+    "sample generator --png o.txt": "o.txt names no format",
+    "sample generator --top-p 2": "top_p must be in (0, 1]",
+    "sample generator --set sample.topp=1": "unknown key sample.topp",
+    "sample generator --mask m.png": "--mask says what is done with a --reference",
+    "import-weights none.pt --from nvg --out new": "none.pt does not exist",
+    "evaluate reconstruction none --data photos": "none does not exist",
+    "evaluate generation generator --data nowhere": "nowhere does not exist",
+    "evaluate likelihood generator --store none.vgs": "none.vgs is not a store",
+    "init photos --tokenizer none": "none does not exist",
+    "view none.vgs": "none.vgs is not a store",
+    "inspect tokens.vgs --rows 1": "--rows needs --png or --html",
+    "recipe wrong.toml": "unknown key autoencoder.model.image_sise",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_said_without_torch(folder: Path, line: str) -> None:
+    """One line, exit 2, nothing written, and no library was waited for."""
+    wrong = "[data]\nsource = 'folder'\n[autoencoder.model]\nimage_sise = 64\n"
+    (folder / "wrong.toml").write_text(wrong)
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, ",".join(sorted(HEAVY)), *line.split()],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.splitlines() == ["LOADED 2"]
+    *_, said = run.stderr.splitlines()
+    assert said.startswith("nvgctl: ")
+    assert MISTAKES[line] in said
+    assert not [*folder.glob("new*")]
 
 
 def test_a_latin_1_terminal_shows_a_summary(folder: Path) -> None:
