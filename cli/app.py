@@ -25,6 +25,8 @@ from cli.options import (
     Resume,
     Settings,
     Trust,
+    local,
+    local_if,
     read_images,
     require_recipe,
     require_there,
@@ -107,11 +109,11 @@ app.add_typer(evaluate, name="evaluate")
 
 @app.command("import-weights")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="File of published weights")],
+    file: Annotated[str, typer.Argument(help="File of published weights (path or URL)")],
     kind: Annotated[ForeignName, typer.Option("--from", help="Project that published them")],
     out: Annotated[Path, typer.Option(help="Run directory to write")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Autoencoder of generators whose file holds none")
+        str | None, typer.Option(help="Autoencoder of generators whose file holds none")
     ] = None,
 ) -> None:
     """Convert published weights, of a tokenizer or of generators, to a run."""
@@ -120,13 +122,16 @@ def import_weights(
         require_there(tokenizer, TOKENIZER)
     from pipeline.import_weights import Project, write_run
 
-    typer.echo(write_run(file, Project(kind), out, tokenizer))
+    autoencoder = local_if(tokenizer, "tokenizer")
+    typer.echo(write_run(local(file, "file"), Project(kind), out, autoencoder))
 
 
 @app.command()
 def tokenize(
     data: DataPath,
-    tokenizer: Annotated[Path, typer.Option(help="Autoencoder run directory or weights file")],
+    tokenizer: Annotated[
+        str, typer.Option(help="Autoencoder run directory or weights file, path or URL")
+    ],
     out: Annotated[str, typer.Option(help="Store to write, NAME.vgs")],
     engine: Annotated[
         EngineName, typer.Option(help="Run chunks on Ray or in this process")
@@ -164,13 +169,14 @@ def tokenize(
     from pipeline.tokenize.estimate import plan_lines
     from pipeline.tokenize.tokenizer import with_tokenizer
 
+    model = local(tokenizer, "tokenizer")
     if dry_run:
-        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, tokenizer, trust), out)))
+        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out)))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     where = Engine(engine.value)
     report = tokenize_dataset(
-        loaded, tokenizer, out, where, mode, address=address, break_lock=break_lock, trust=trust
+        loaded, model, out, where, mode, address=address, break_lock=break_lock, trust=trust
     )
     typer.echo("\n".join(report.lines()))
     report.require_read()
@@ -227,7 +233,7 @@ def init(
         int | None, typer.Option(help="Side of the model's images (default: what suits them)")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Autoencoder run whose model the recipe takes")
+        str | None, typer.Option(help="Autoencoder run (path or URL) whose model the recipe takes")
     ] = None,
     views: Annotated[
         str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
@@ -244,7 +250,7 @@ def init(
     options = DataOptions(
         heldout=heldout, label_column=label_column, views=views, image_size=image_size
     )
-    typer.echo(init_recipe(data, options, tokenizer), nl=False)
+    typer.echo(init_recipe(data, options, local_if(tokenizer, "tokenizer")), nl=False)
 
 
 app.command("sample")(sample)

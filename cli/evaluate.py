@@ -19,7 +19,9 @@ from cli.options import (
     WeightsName,
     Workers,
     by_name,
+    local,
     read_images,
+    report_place,
     require_recipe,
     require_store,
     require_there,
@@ -30,7 +32,9 @@ evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or genera
 
 @evaluate.command("reconstruction")
 def reconstruction_verb(
-    run: Annotated[Path, typer.Argument(help="Autoencoder run directory or weights file")],
+    run: Annotated[
+        str, typer.Argument(help="Autoencoder run directory or weights file, path or URL")
+    ],
     data: Annotated[
         str, typer.Option(help="Recipe whose held-out images are rebuilt, or images as they lie")
     ],
@@ -64,14 +68,14 @@ def reconstruction_verb(
     recipe = read_images(data, settings, "data", heldout=heldout)
     from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
 
-    options = by_name(ReconstructionOptions, given)
-    lines = evaluate_reconstruction(run, recipe, options)
+    options = by_name(ReconstructionOptions, {**given, "out": report_place(run, out)})
+    lines = evaluate_reconstruction(local(run, "tokenizer"), recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @evaluate.command("generation")
 def generation_verb(
-    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    run: Annotated[str, typer.Argument(help="Generator run directory (path or URL)")],
     data: Annotated[str, typer.Option(help="Recipe of the real images, or these as they lie")],
     extractor: Annotated[
         str,
@@ -108,15 +112,15 @@ def generation_verb(
     from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
     from pipeline.evaluation.sweep import sweep_generation
 
-    options = by_name(GenerationOptions, given)
+    options = by_name(GenerationOptions, {**given, "out": report_place(run, out)})
     verb = sweep_generation if sweep else evaluate_generation
-    lines = verb(run, recipe, options)
+    lines = verb(local(run, "generators"), recipe, options)
     typer.echo("\n".join(lines), nl=bool(lines))
 
 
 @evaluate.command("likelihood")
 def likelihood_verb(
-    run: Annotated[Path, typer.Argument(help="Generator run directory")],
+    run: Annotated[str, typer.Argument(help="Generator run directory (path or URL)")],
     store: Annotated[str, typer.Option(help="Finished store (path or URL) of its tokenizer")],
     split: Annotated[SplitName, typer.Option(help="Rows that are measured")] = SplitName.VAL,
     most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
@@ -131,5 +135,6 @@ def likelihood_verb(
     given = locals()
     from pipeline.evaluation.likelihood import LikelihoodOptions, evaluate_likelihood
 
-    options = by_name(LikelihoodOptions, given)
-    typer.echo("\n".join(evaluate_likelihood(run, store, options)))
+    options = by_name(LikelihoodOptions, {**given, "out": report_place(run, out)})
+    found = evaluate_likelihood(local(run, "generators"), store, options)
+    typer.echo("\n".join(found))

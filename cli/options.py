@@ -127,6 +127,27 @@ def confirmed(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
+def local(place: str, use: str = "run") -> Path:
+    """Where a run or a file is on this machine: fetched first, for a `Use`, where it is a URL."""
+    if "://" not in place:
+        return Path(place)
+    from nvg.fetch import Use, fetched
+
+    return fetched(place, Use(use))
+
+
+def local_if(place: str | None, use: str = "run") -> Path | None:
+    """The same, of one that may be left out."""
+    return local(place, use) if place is not None else None
+
+
+def report_place(run: str, out: Path | None) -> Path | None:
+    """The folder of a report; InputError where it would be a run at a URL."""
+    if out is None and "://" in run:
+        raise InputError(f"{run} is read only: name a folder for the report with --out")
+    return out
+
+
 def require_recipe(path: str | Path) -> None:
     """InputError for a recipe that is not there: said before libraries are loaded for seconds."""
     if str(path).endswith(".toml") and "://" not in str(path) and not Path(path).exists():
@@ -150,12 +171,13 @@ def require_store(path: str, finished: bool = True) -> None:
         opened.require_finished()
 
 
-def require_settings(run: Path, settings: list[str]) -> None:
+def require_settings(run: str | Path, settings: list[str]) -> None:
     """ConfigError for overrides of a run's recipe that cannot be, where the recipe is at hand."""
-    if (run / "config.toml").is_file():
+    recipe = Path(run) / "config.toml"
+    if not URL.match(str(run)) and recipe.is_file():
         from pipeline.recipe import load_recipe
 
-        load_recipe(run / "config.toml", settings, warn=False)
+        load_recipe(recipe, settings, warn=False)
 
 
 def by_name(kind: type[Options], given: dict[str, Any]) -> Options:

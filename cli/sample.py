@@ -1,5 +1,6 @@
 """`nvgctl sample`: generate images, freely or steered."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from cli.options import (
     Workers,
     by_name,
     confirmed,
+    local,
+    local_if,
     require_settings,
     require_there,
 )
@@ -61,7 +64,9 @@ Keep = Annotated[
     _option(CONTROL, "structure:M or all:M, what the first M stages keep; or all:2,structure:5"),
 ]
 Mask = Annotated[Path | None, _option(CONTROL, "White where the reference is resampled")]
-Tokenizer = Annotated[Path | None, _option(CONTROL, "Autoencoder run, for a reference image")]
+Tokenizer = Annotated[
+    str | None, _option(CONTROL, "Autoencoder run (path or URL), for a reference image")
+]
 
 CfgScale = Annotated[float | None, _option(SETTINGS, "sample.content_guidance")]
 StructureCfgScale = Annotated[float | None, _option(SETTINGS, "sample.structure_guidance")]
@@ -73,7 +78,9 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: 
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="Generator run directory, or a checkpoint in one")],
+    run: Annotated[
+        str, typer.Argument(help="Generator run directory (path or URL), or a checkpoint in one")
+    ],
     label: Label = None,
     number: Number = 8,
     seed: Seed = 0,
@@ -108,11 +115,13 @@ def sample(
     """Generate images of the given classes, or of all."""
     from pipeline.sampling.options import SampleOptions
 
-    options = by_name(SampleOptions, locals())
+    options = by_name(SampleOptions, {**locals(), "tokenizer": tokenizer and Path(tokenizer)})
     options.check()
     require_there(run, RUN)
     require_settings(run, options.overrides)
     from pipeline.sampling.sample import write_samples
 
-    lines = write_samples(run, options, confirmed)
+    home = Path() if "://" in run else None
+    options = replace(options, tokenizer=local_if(tokenizer, "tokenizer"))
+    lines = write_samples(local(run, "generators"), options, confirmed, home)
     typer.echo("\n".join(lines), nl=bool(lines))

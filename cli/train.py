@@ -20,6 +20,7 @@ from cli.options import (
     Resume,
     Settings,
     Workers,
+    local_if,
     read_images,
     read_recipe,
     require_store,
@@ -35,7 +36,8 @@ def train_autoencoder_verb(
     data: DataPath,
     out: Annotated[Path, typer.Option(help="Run directory")],
     start: Annotated[
-        Path | None, typer.Option("--from", help="Start from the weights of a run or a file")
+        str | None,
+        typer.Option("--from", help="Start from the weights of a run or a file, path or URL"),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Side of the model's images, for data without a recipe")
@@ -66,12 +68,13 @@ def train_autoencoder_verb(
     from pipeline.train import fit_autoencoder
     from pipeline.train_plan import plan_autoencoder
 
+    begin = local_if(start, "tokenizer")
     if dry_run:
         lines = plan_autoencoder(loaded, memory, workers or 1, out, resume)
     elif workers:
-        lines = fit_autoencoder_on_ray(loaded, out, resume, workers, address, start)
+        lines = fit_autoencoder_on_ray(loaded, out, resume, workers, address, begin)
     else:
-        lines = fit_autoencoder(loaded, out, resume, start)
+        lines = fit_autoencoder(loaded, out, resume, begin)
     typer.echo("\n".join(lines), nl=bool(lines))
 
 
@@ -83,7 +86,8 @@ def train_generator_verb(
     ],
     out: Annotated[Path, typer.Option(help="Run directory")],
     start: Annotated[
-        Path | None, typer.Option("--from", help="Start from the weights of a finished run")
+        str | None,
+        typer.Option("--from", help="Start from the weights of a finished run, path or URL"),
     ] = None,
     weights: Annotated[
         str | None,
@@ -111,12 +115,13 @@ def train_generator_verb(
     from pipeline.train_plan import plan_generator
 
     places, name = places_of(stores, weights), only.value if only else None
+    begin = local_if(start, "generators")
     if dry_run:
-        lines = plan_generator(loaded, places, name, start, workers or 1, memory, out, resume)
+        lines = plan_generator(loaded, places, name, begin, workers or 1, memory, out, resume)
     elif workers:
-        lines = fit_on_ray(loaded, places, out, name, resume, workers, address, start)
+        lines = fit_on_ray(loaded, places, out, name, resume, workers, address, begin)
     else:
-        lines = fit_generator(loaded, places, out, name, resume, start)
+        lines = fit_generator(loaded, places, out, name, resume, begin)
     typer.echo("\n".join(lines), nl=bool(lines))
 
 

@@ -12,7 +12,8 @@ import torch
 
 from nvg.errors import InputError
 from nvg.loader.epoch import Epoch, MemoryEpoch, StreamEpoch
-from nvg.loader.loader import MEMORY_FRACTION, WINDOW, LoaderMode, LoaderState
+from nvg.loader.loader import WINDOW, LoaderState
+from nvg.loader.mode import LoaderMode
 from nvg.loader.preload import bytes_of, free_bytes, preload
 from nvg.loader.shares import Counts, Shares
 from nvg.loader.token_reader import TokenReader, Tokens
@@ -51,11 +52,8 @@ class MixtureLoader:
                 raise InputError(f"store {number + 1} of {store.path} has no row to train on")
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed, self.position, self.window = seed, 0, window
-        need = sum(bytes_of(reader) for reader in self.readers)
-        if mode is LoaderMode.AUTO:
-            fits = need <= MEMORY_FRACTION * free_bytes()
-            mode = LoaderMode.MEMORY if fits else LoaderMode.STREAM
-        self.mode = mode
+        needed = sum(bytes_of(reader) for reader in self.readers)
+        self.mode = mode.settled(needed, free_bytes())
         self.pin = torch.cuda.is_available() if pin is None else pin
         self._sources: list[_Source] = []
 

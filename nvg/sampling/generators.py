@@ -13,6 +13,7 @@ import torch
 from nvg.config import build
 from nvg.distributed import default_device
 from nvg.errors import InputError, first_line
+from nvg.fetch import Use, fetched
 from nvg.files import require_regular, write_atomic
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
@@ -139,20 +140,19 @@ def load_generators(
 ) -> Generators:
     """The generators of a finished run, or of the run's checkpoint that is named for each.
 
+    The run may be at a URL, from which it is fetched once (`nvg.fetch`).
     The EMA weights where there are some, unless `raw`. On the accelerator, if any,
     unless a device is named. InputError when a part is missing or does not belong.
     """
-    run = Path(run)
+    run = fetched(run, Use.GENERATORS)
     folders = checkpoints or dict.fromkeys(GeneratorKind, run)
-    wanted = [folders[part] / f"{part.value}.safetensors" for part in GeneratorKind]
+    wanted = [weights_file(folders[part], part, raw) for part in GeneratorKind]
     for path in (*wanted, run / DETOKENIZER_FILE):
         if not is_stored(path):
             raise _missing(path, run)
     device, classes = device or default_device(), read_classes(run)
     models = {}
-    for part, plain in zip(GeneratorKind, wanted, strict=True):
-        ema = plain.with_stem(f"{plain.stem}-ema")
-        path = ema if is_stored(ema) and not raw else plain
+    for part, path in zip(GeneratorKind, wanted, strict=True):
         shape = read_config(GeneratorShape, path)
         if shape.classes != len(classes):
             raise InputError(
@@ -171,6 +171,19 @@ def load_generators(
     identity = str(read_header(run / DETOKENIZER_FILE).get("tokenizer", ""))
     settings = read_settings(run)
     return Generators(content, structure, detokenizer, classes, identity, settings=settings)
+
+
+def weights_file(folder: Path, part: GeneratorKind, raw: bool = False) -> Path:
+    """Where the EMA weights of a generator are, or with `raw`, and where there are none, its last.
+
+    InputError for last weights where a packed run has left them out.
+    """
+    plain, ema = (folder / f"{part.value}{suffix}.safetensors" for suffix in ("", "-ema"))
+    if not raw:
+        return ema if is_stored(ema) else plain
+    if is_stored(ema) and not is_stored(plain):
+        raise InputError(f"{folder} holds EMA weights alone: leave out --weights raw")
+    return plain
 
 
 def read_settings(run: Path) -> SamplerConfig:

@@ -132,7 +132,7 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 AUTOENCODER_FILE = "autoencoder.safetensors"
-INNER = "autoencoder"  # in an imported run of generators: the autoencoder's run
+INNER = "autoencoder"  # in a run of generators that has its tokenizer in it: that run
 
 
 def save_autoencoder(model: Autoencoder, out: Path) -> None:
@@ -173,10 +173,13 @@ def autoencoder_config(path: Path) -> AutoencoderConfig:
 
 
 def autoencoder_file(path: Path) -> Path:
-    """The weights file of a run directory, or the file itself. CheckpointError without one."""
+    """The weights file of a run directory, or the file itself. CheckpointError without one.
+
+    A run of generators may have its tokenizer in it.
+    """
     file = path / AUTOENCODER_FILE if path.is_dir() else path
-    if path.is_dir() and (path / INNER / AUTOENCODER_FILE).exists():
-        raise CheckpointError(f"{path} is a run of generators: its tokenizer is {path / INNER}")
+    if path.is_dir() and not file.exists() and (path / INNER / AUTOENCODER_FILE).exists():
+        return path / INNER / AUTOENCODER_FILE
     if path.is_dir() and not file.exists():
         raise CheckpointError(
             f"{path} holds no {AUTOENCODER_FILE}: finish the run with "

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nvg.distributed import default_device
+from nvg.fetch import Use, fetched
 from nvg.sequence import Sequences
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.pictures import Kind, Pictures, as_kind, to_pixels
@@ -52,7 +53,8 @@ class Tokenizer:
 def load_tokenizer(run: str | Path, device: str | torch.device | None = None) -> Tokenizer:
     """The tokenizer of an autoencoder's run or weights file, on the accelerator where there is one.
 
-    CheckpointError where there is none.
+    The place may be a URL, from which it is fetched once (`nvg.fetch`). CheckpointError where there
+    is none.
     """
     place = torch.device(device) if device else default_device()
-    return Tokenizer(load_autoencoder(Path(run)).to(place), place)
+    return Tokenizer(load_autoencoder(fetched(run, Use.TOKENIZER)).to(place), place)

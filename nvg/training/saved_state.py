@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from nvg.loader.loader import LoaderMode
+from nvg.loader.mode import LoaderMode
 
 PLACE = ("seed", "epoch", "position")  # of a loader
 MOST_BYTES = 1 << 26

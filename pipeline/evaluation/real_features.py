@@ -1,12 +1,12 @@
 """Features of the real images that samples are compared with, taken once and cached."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save
 
+from nvg.fetch.cache import cache_folder
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features
 from nvg.precision import PRECISION, Part
@@ -64,8 +64,7 @@ def _cache(facts: Facts, heldout: int) -> Path:
         PRECISION[Part.FEATURES],
     ]
     key = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()
-    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nvg"
-    return root / f"features-{key[:32]}.safetensors"
+    return cache_folder() / f"features-{key[:32]}.safetensors"
 
 
 def _take(team: Team[Networks], facts: Facts, parts: list[bool]) -> dict[bool, list[Features]]:

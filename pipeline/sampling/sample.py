@@ -46,14 +46,18 @@ def never(question: str) -> bool:
 
 
 def write_samples(
-    run: Path, options: SampleOptions, confirm: Callable[[str], bool] = never
+    run: Path,
+    options: SampleOptions,
+    confirm: Callable[[str], bool] = never,
+    home: Path | None = None,
 ) -> list[str]:
     """Sample what the options name and write it; the lines to print, of the main process.
 
-    More images than `MOST_UNASKED` only with `options.yes`, or where `confirm` agrees.
+    More images than `MOST_UNASKED` only with `options.yes`, or where `confirm` agrees. The default
+    picture is in samples/ of `home`, or of the run.
     """
     options.check()
-    job, warnings = plan_samples(run, options)
+    job, warnings = plan_samples(run, options, home)
     _require_wanted(job, confirm)
     left = "nothing was written"
     if job.options.folder:
@@ -96,7 +100,9 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
     return [f"wrote {path}" for path in written if path]
 
 
-def plan_samples(run: Path, options: SampleOptions) -> tuple[SampleJob, list[str]]:
+def plan_samples(
+    run: Path, options: SampleOptions, home: Path | None = None
+) -> tuple[SampleJob, list[str]]:
     """What is sampled, and warnings; InputError, before any work, for what cannot be."""
     run, step = split_checkpoint(run)
     if step is not None:
@@ -113,7 +119,7 @@ def plan_samples(run: Path, options: SampleOptions) -> tuple[SampleJob, list[str
     if not options.writes:
         names = [classes[label] for label in ids if label >= 0]
         place = (names, bool(options.label), options.number, options.seed, options.others)
-        options = replace(options, png=default_picture(run, *place))
+        options = replace(options, png=default_picture(home or run, *place))
         options.check()
     dropout = recipe.generator.train.class_dropout_prob
     warnings = untrained_null_warnings(recipe.sample, dropout, len(classes))

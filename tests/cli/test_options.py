@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -45,13 +46,16 @@ def test_a_mirror_has_the_names_of_the_library(
     ],
 )
 def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: type[Any]) -> None:
-    """Every field is an option of that type and default; an enum of names counts as text."""
+    """Every field is an option of that type and default.
+
+    An enum of names counts as text, and a tokenizer, which may be a URL, as the path of its copy.
+    """
     wanted = inspect.signature(verb).parameters
     offered, fields = get_type_hints(verb), get_type_hints(kind)
     for field in dataclasses.fields(kind):
         option = offered[field.name]
         is_name = option in (options.WeightsName, options.CompileName)
-        found = str if is_name else option
+        found = str if is_name else Path | None if field.name == "tokenizer" else option
         assert found == fields[field.name], field.name
         if field.default is not dataclasses.MISSING:
             assert field.default == wanted[field.name].default, field.name

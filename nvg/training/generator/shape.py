@@ -9,6 +9,7 @@ from nvg.choices import CanvasScale
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.loader.first_views import first_views, spread
 from nvg.quantizer import MultiGranularityQuantizer
+from nvg.sampling.generators import weights_file
 from nvg.store import Store
 from nvg.training.run_dir import RunError
 from nvg.weights import read_config, read_header
@@ -45,7 +46,7 @@ def shape_to_start_from(
     It has the classes of the store, whichever the run's were (`nvg/training/generator/classes.py`).
     RunError where it is not the one that the recipe asks for, or not for this store's tokens.
     """
-    file = run / f"{part.value}.safetensors"
+    file = weights_file(run, part)
     if not file.exists():
         raise RunError(f"{run} holds no {file.name}: --from names a finished run")
     found, manifest = read_config(GeneratorShape, file), store.manifest

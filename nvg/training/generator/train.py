@@ -9,7 +9,7 @@ from nvg.distributed import World, default_device
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer.granularity import load_quantizer
-from nvg.sampling.generators import save_decoder
+from nvg.sampling.generators import save_decoder, weights_file
 from nvg.seeding import step_seed
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
@@ -63,7 +63,7 @@ def train_generator(
             shape = read_config(GeneratorShape, checkpoint / f"{part.value}.safetensors")
         elif start_from:
             shape = shape_to_start_from(start_from, part, transformer, config.variant, store)
-            known = read_config(GeneratorShape, start_from / f"{part.value}.safetensors").classes
+            known = read_config(GeneratorShape, weights_file(start_from, part)).classes
             rows = class_rows(start_from, known, store)
         else:
             shape = shape_of(transformer, store, quantizer, config.variant)
