@@ -76,6 +76,14 @@ class StoreFiles:
         return (*ARRAYS, FEATURES) if self.manifest.features else ARRAYS
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the storage says which files there are."""
+        protocols = self.fs.protocol
+        return not {"http", "https"} & {
+            *((protocols,) if isinstance(protocols, str) else protocols)
+        }
+
+    @property
     def finished(self) -> bool:
         """Whether every chunk is committed and the index is written."""
         return self.manifest.finished
@@ -96,7 +104,12 @@ class StoreFiles:
         return slice(chunk * size, min((chunk + 1) * size, len(self)))
 
     def committed(self) -> list[int]:
-        """Chunks that have a commit record, ascending."""
+        """Chunks that have a commit record, ascending; those that should have one over https.
+
+        There no folder can be listed, and only a finished store is read.
+        """
+        if not self.is_listed:
+            return list(range(self.chunks)) if self.finished else []
         try:
             names = self.fs.ls(f"{self.root}/commits", detail=False, refresh=True)
         except FileNotFoundError:
