@@ -31,6 +31,7 @@ from cli.options import (
     require_recipe,
     require_there,
 )
+from cli.pack import pack
 from cli.recipe import recipe
 from cli.sample import sample
 from cli.studio import studio
@@ -254,6 +255,7 @@ def init(
 
 
 app.command("sample")(sample)
+app.command("pack")(pack)
 app.command("doctor")(doctor)
 app.command("studio")(studio)
 app.command("recipe")(recipe)

@@ -63,6 +63,7 @@ PACKAGES |= {
     "pipeline.images": {*LIBRARY, "pipeline.recipe", "pipeline.sources"},
     "pipeline": {*LIBRARY, "pipeline.recipe", "pipeline.sources", "pipeline.images"},
 }
+PACKAGES |= {"pipeline.packing": set(PACKAGES)}
 PACKAGES |= {"pipeline.sampling": set(PACKAGES)}
 PACKAGES |= {"pipeline.studio": set(PACKAGES)}
 PACKAGES |= {"pipeline.evaluation": set(PACKAGES)}

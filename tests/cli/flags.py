@@ -15,6 +15,7 @@ FLAGS = {
     "--generator-weights --batch-size --compile --out "
     "--set-data --set --sweep --workers --address",
     "evaluate likelihood": "run --store --split -n --weights --out",
+    "pack": "run --out --tokenizer --checkpoint --licence",
     "export": "store --out --format",
     "merge": "stores --out --overlap",
     "subset": "store --out --class --split --key --keys --error-below --error-above --stage",
