@@ -8,6 +8,18 @@ import typer
 from cli.options import OriginalsPlace, require_store
 from nvg.errors import InputError
 
+Charts = Annotated[
+    Path | None, typer.Option(help="Write a PNG of usage, entropy and residual per stage")
+]
+Page = Annotated[Path | None, typer.Option(help="Write a self-contained page over several images")]
+Duplicated = Annotated[
+    bool, typer.Option("--duplicates", help="Show rows of equal tokens and structure")
+]
+LastStage = Annotated[
+    int | None,
+    typer.Option(min=0, help="Last stage that --duplicates compares (default: of all)"),
+]
+
 
 def inspect(
     store: Annotated[str, typer.Argument(help="Store (path or URL)")],
@@ -16,12 +28,8 @@ def inspect(
     png: Annotated[
         Path | None, typer.Option(help="Write a PNG of the hierarchies of that image or of --rows")
     ] = None,
-    stats_png: Annotated[
-        Path | None, typer.Option(help="Write a PNG of usage, entropy and residual per stage")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a self-contained page over several images")
-    ] = None,
+    stats_png: Charts = None,
+    html: Page = None,
     rows: Annotated[
         str | None, typer.Option(help="Rows for --png and --html, for example 0-11,40")
     ] = None,
@@ -29,13 +37,8 @@ def inspect(
     stats: Annotated[
         bool, typer.Option("--stats", help="Also measure the structure per stage")
     ] = False,
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Show rows of equal tokens and structure")
-    ] = False,
-    stages: Annotated[
-        int | None,
-        typer.Option(min=0, help="Last stage that --duplicates compares (default: of all)"),
-    ] = None,
+    duplicates: Duplicated = False,
+    stages: LastStage = None,
     segments: Annotated[str | None, typer.Option(help="Folder of label maps, for --stats")] = None,
     originals: OriginalsPlace = None,
 ) -> None:
@@ -44,20 +47,19 @@ def inspect(
     from nvg.view.summary import find_key
     from pipeline.inspect import print_duplicates, print_store
 
-    if segments and not stats:
-        raise InputError("--segments needs --stats: add it")
-    if rows and not (html or png):
-        raise InputError("--rows needs --png or --html: add one")
-    if rows and (row is not None or key is not None):
-        raise InputError("--rows excludes --row and --key: give one")
-    if key is not None and row is not None:
-        raise InputError("--key excludes --row: give one")
-    if originals and not (html or png):
-        raise InputError("--originals needs --png or --html: add one")
-    if stages is not None and not duplicates:
-        raise InputError("--stages needs --duplicates: add it")
-    if duplicates and (row is not None or key is not None or png or stats_png or html or stats):
-        raise InputError("--duplicates excludes rows, pictures and --stats: ask for one")
+    has_row, is_drawn = row is not None or key is not None, bool(png or html)
+    _refuse(
+        (segments and not stats, "--segments needs --stats: add it"),
+        (rows and not is_drawn, "--rows needs --png or --html: add one"),
+        (rows and has_row, "--rows excludes --row and --key: give one"),
+        (key is not None and row is not None, "--key excludes --row: give one"),
+        (originals and not is_drawn, "--originals needs --png or --html: add one"),
+        (stages is not None and not duplicates, "--stages needs --duplicates: add it"),
+        (
+            duplicates and (has_row or is_drawn or stats_png or stats),
+            "--duplicates excludes rows, pictures and --stats: ask for one",
+        ),
+    )
     opened = open_store(store)
     if duplicates:
         return print_duplicates(opened, stages, as_json)
@@ -77,6 +79,13 @@ def inspect(
         if path:
             write(opened, chosen, rows, path, read)
             typer.echo(f"wrote {path}")
+
+
+def _refuse(*wrong: tuple[object, str]) -> None:
+    """InputError with the line of the first that holds."""
+    for is_wrong, line in wrong:
+        if is_wrong:
+            raise InputError(line)
 
 
 def view(

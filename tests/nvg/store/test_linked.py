@@ -21,6 +21,7 @@ from nvg.store import Store, open_store, open_writer
 from nvg.store.export import ExportFormat, export_store
 from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
+from nvg.view.server import Browser
 from nvg.view.sheets import hierarchy_sheet
 from nvg.view.summary import find_key, summarize
 from nvg.view.text import store_lines
@@ -194,6 +195,8 @@ def test_every_reader_works_as_on_a_copy(merged: Store, tmp_path: Path) -> None:
     assert summarize(merged).stages == summarize(copy).stages
     assert summarize(merged).parts == ["a.vgs (10 rows)", "b.vgs (7 rows)"]
     assert "rows of     b.vgs (7 rows)" in store_lines(merged)
+    query = {"stage": "1", "code": "3"}
+    assert Browser(merged).rows_with_code(query) == Browser(copy).rows_with_code(query) != []
     assert hierarchy_sheet(merged, [0, 12], {}) == hierarchy_sheet(copy, [0, 12], {})
 
 
