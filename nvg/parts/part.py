@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ALLOWED = "NVG_PARTS"  # folders and URLs, separated by commas
+ODD = re.compile(r"::|%2e|\\", re.IGNORECASE)  # of a URL that may not lead where it seems to
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,6 +46,7 @@ def allowed_places() -> tuple[str, ...]:
 
 def home_of(linked: str) -> str:
     """The folder or prefix that holds a linked store, in which it may name parts."""
+    linked = linked.removeprefix("file://")
     if _is_url(linked):
         return linked.rstrip("/").rpartition("/")[0]
     return os.path.dirname(os.path.realpath(linked))
@@ -84,7 +86,7 @@ def _is_below(place: str, folder: str) -> bool:
         return False
     if _is_url(place):
         rest = place.partition("://")[2]
-        is_plain = "::" not in place and posixpath.normpath(rest) == rest.rstrip("/")
+        is_plain = not ODD.search(place) and posixpath.normpath(rest) == rest.rstrip("/")
         return is_plain and f"{place.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
     return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
 

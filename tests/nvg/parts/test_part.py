@@ -33,7 +33,15 @@ def test_a_part_elsewhere_is_refused_in_one_line(tmp_path: Path, path: str) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["../a.vgs", "/a.vgs", "s3://other/x/a.vgs", "s3://bucket/x/../a.vgs", "zip::s3://x/a"]
+    "path",
+    [
+        "../a.vgs",
+        "/a.vgs",
+        "s3://other/x/a.vgs",
+        "s3://bucket/x/../a.vgs",
+        "zip::s3://x/a",
+        "%2E%2e/a.vgs",
+    ],
 )
 def test_a_part_of_a_store_behind_a_url_stays_below_its_prefix(path: str) -> None:
     """Neither up, nor another bucket, nor a file of this machine."""
@@ -45,8 +53,9 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
     """A part that is a link out of the folder is refused; a store that is a link is at its end."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "a.vgs").symlink_to(tmp_path / "elsewhere.vgs")
-    with pytest.raises(ValueError, match="is not below"):
-        place_of("a.vgs", str(tmp_path / "home" / "c.vgs"))
+    for linked in (tmp_path / "home" / "c.vgs", f"file://{tmp_path}/home/c.vgs"):
+        with pytest.raises(ValueError, match="is not below"):
+            place_of("a.vgs", str(linked))
     (tmp_path / "short").symlink_to(tmp_path / "home" / "c.vgs")
     assert home_of(str(tmp_path / "short")) == os.path.realpath(tmp_path / "home")
 
