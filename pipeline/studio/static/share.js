@@ -45,8 +45,11 @@ function show() {
   );
 }
 
-const textOf = (result, key) =>
-  key === "request" ? JSON.stringify(result.request, null, 1).replace(/\n\s+(-?\d+)(?=[,\n])/g, " $1") : result[key];
+const textOf = (result, key) => (key === "request" ? inLines(result.request) : result[key]);
+
+/** JSON with a line for each field; a list of numbers or words stays in one. */
+const inLines = data =>
+  JSON.stringify(data, null, 1).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, inner) => `[${inner.replace(/\s+/g, " ")}]`);
 
 function textBox(words, text) {
   const shown = make("pre", { tabindex: 0, "aria-label": words, text });

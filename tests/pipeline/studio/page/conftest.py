@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from pipeline.studio.models import Models
 from tests.pipeline.studio.makers import TOKEN, running
@@ -21,6 +22,9 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         yield found
         return
     models: Models = request.getfixturevalue("models")
+    # The first photo of all waits for a compiler; no visitor of a test does.
+    size = models.generators.detokenizer.config.image_size
+    models.tokenized(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     with running(models) as (port, _):
         yield f"http://127.0.0.1:{port}/?token={TOKEN}"
 
