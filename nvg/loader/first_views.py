@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nvg.loader.token_reader import intact
 from nvg.sequence import Sequences
 from nvg.store import Store
 from nvg.store.format import ARRAYS
@@ -21,12 +22,21 @@ def spread(rows: Rows, most: int) -> Rows:
 
 
 def first_views(store: Store, rows: Rows, batch: int, device: torch.device) -> Iterator[Sequences]:
-    """The first view of these rows, ascending, batch by batch on the device."""
+    """The first view of these rows, ascending, batch by batch on the device.
+
+    StoreError for a chunk that is not what was written.
+    """
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        with store.shown(f"row {part[0]} or one after it"):
-            leaves, content, label = (
-                torch.from_numpy(store.stored_rows(name, part)) for name in ARRAYS
+        chunks = np.searchsorted(store.chunk_starts, part, side="right") - 1
+        found = []
+        for chunk in np.unique(chunks).tolist():
+            own = part[chunks == chunk] - store.chunk_slice(chunk).start
+            arrays = intact(store, chunk, ARRAYS)
+            found.append(
+                (arrays["leaves"][own, 0], arrays["content"][own, 0], arrays["label"][own])
             )
-        first = leaves[:, 0], content[:, 0]
-        yield Sequences(*first, label, torch.from_numpy(part)).to(device)
+        leaves, content, label = (
+            torch.from_numpy(np.concatenate(each)) for each in zip(*found, strict=True)
+        )
+        yield Sequences(leaves, content, label, torch.from_numpy(part)).to(device)

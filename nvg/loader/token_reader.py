@@ -78,11 +78,7 @@ class TokenReader:
 
     def _fill(self, tokens: Tokens, chunk: int, start: int, end: int) -> None:
         rows = self.store.chunk_slice(chunk)
-        try:
-            with reading(self.store.path):
-                found = self.store.intact_chunk(chunk, tuple(self.arrays))
-        except DamageError as error:
-            raise self._damaged(chunk, str(error)) from error
+        found = intact(self.store, chunk, tuple(self.arrays))
         valid = self.is_valid[rows]
         self._require_possible(chunk, found, valid)
         for name in self.arrays:
@@ -96,14 +92,25 @@ class TokenReader:
         sums = leaves.sum(-1, dtype=np.int64), np.square(leaves, dtype=np.int64).sum(-1)
         in_order = np.arange(size, dtype=np.int64)
         if (sums[0] != in_order.sum()).any() or (sums[1] != np.square(in_order).sum()).any():
-            raise self._damaged(chunk, "leaves are not a permutation of the positions")
+            raise damaged(self.store, chunk, "leaves are not a permutation of the positions")
         if content.max(initial=0) >= manifest.codebook_size:
-            raise self._damaged(chunk, f"token {content.max()} is outside the codebook")
+            raise damaged(self.store, chunk, f"token {content.max()} is outside the codebook")
         if len(label) and not (label.min() >= -1 and label.max() < len(manifest.classes)):
-            raise self._damaged(chunk, "a label is none of the classes")
+            raise damaged(self.store, chunk, "a label is none of the classes")
 
-    def _damaged(self, chunk: int, reason: str) -> StoreError:
-        return StoreError(
-            f"{self.store.path}: chunk {chunk} is damaged ({reason}): repair it with "
-            "`nvgctl tokenize ... --resume`"
-        )
+
+def intact(store: Store, chunk: int, names: tuple[str, ...]) -> Arrays:
+    """Some arrays of a chunk; StoreError where they are not what was written."""
+    try:
+        with reading(store.path):
+            return store.intact_chunk(chunk, names)
+    except DamageError as error:
+        raise damaged(store, chunk, str(error)) from error
+
+
+def damaged(store: Store, chunk: int, reason: str) -> StoreError:
+    """What is said of a chunk that cannot be trained on."""
+    return StoreError(
+        f"{store.path}: chunk {chunk} is damaged ({reason}): repair it with "
+        "`nvgctl tokenize ... --resume`"
+    )

@@ -3,6 +3,7 @@
 Legend: X view, N position, D row or column of pixels or of the grid.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -40,6 +41,11 @@ class SegmentMaps:
     def path(self, key: str) -> Path:
         """The file of an image's map; row 7 of a Parquet file F has `F/7.png`."""
         return self.folder / PurePosixPath(re.sub(r":(\d+)$", r"/\1", key)).with_suffix(".png")
+
+    def holds(self, key: str) -> bool:
+        """Whether the map of a key that a store tells lies below the folder, links and all."""
+        path = os.path.realpath(self.path(key)) if "\0" not in key else "/"
+        return Path(path).is_relative_to(os.path.realpath(self.folder))
 
     def fingerprint(self, keys: Sequence[str]) -> str:
         """SHA-256 over the sizes of the maps: it changes when they do."""
@@ -82,6 +88,8 @@ def store_regions(store: Store, folder: str | None) -> RegionReader | None:
     maps = SegmentMaps(folder, crops.size, store.geometry.grid)
 
     def regions(key: str, width: int, height: int) -> Regions:
+        if not maps.holds(key):
+            raise ImageError(f"no label map: the key {key!a} leads out of {folder}")
         first = crops.windows(width, height, key)[:1]
         return maps.on_grid(maps.read(key, first))[0]
 

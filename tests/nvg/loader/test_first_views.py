@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nvg.loader.first_views import first_views, spread
 from nvg.store import Split
+from nvg.store.format import StoreError
 from tests.nvg.store.makers import make_store
 
 
@@ -44,3 +47,14 @@ def test_batches_hold_the_first_view_of_the_rows(tmp_path: Path) -> None:
         7,
         8,
     ]
+
+
+def test_a_damaged_chunk_is_not_measured(tmp_path: Path) -> None:
+    """Tokens that another image has, sound as they look, are noticed by their checksum."""
+    store = make_store(tmp_path / "store.vgs", rows=9, val=(4, 5, 6, 7, 8))
+    chunk = int(6 // store.manifest.chunk_rows)
+    rows = store.chunk_slice(chunk)
+    writable = zarr.open_group(store.path, mode="a")
+    writable["content"][rows] = np.asarray(store.content[rows])[:, :, ::-1]
+    with pytest.raises(StoreError, match=f"chunk {chunk} is damaged"):
+        list(first_views(store, store.ok_rows(Split.VAL), 3, torch.device("cpu")))

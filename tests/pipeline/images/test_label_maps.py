@@ -58,6 +58,22 @@ def test_measured_against_their_maps_the_borders_agree(recipe: Recipe, tmp_path:
     assert store_regions(store, None) is None
 
 
+@pytest.mark.parametrize("key", ["../outside/a.jpg", "{}/outside/a.jpg", "link/a.jpg", "a\0b"])
+def test_a_key_of_a_store_does_not_leave_the_folder_of_maps(
+    recipe: Recipe, tmp_path: Path, key: str
+) -> None:
+    """By dots, as an absolute path, or through a link; the maps below are read."""
+    store = tokenized(recipe, tmp_path)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.png").write_bytes(image_bytes(Image.new("L", (8, 8)), "png"))
+    (tmp_path / "maps" / "link").symlink_to(tmp_path / "outside")
+    regions = store_regions(store, recipe.data.segments)
+    assert regions
+    assert len(regions("ant/001.jpg", 8, 8)) == store.geometry.positions
+    with pytest.raises(ImageError, match="leads out of"):
+        regions(key.format(tmp_path), 8, 8)
+
+
 def test_training_reads_the_maps(recipe: Recipe, tmp_path: Path) -> None:
     """An autoencoder trains, is measured and pictured on given structure."""
     data = replace(recipe.data, heldout=2)
