@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cli.app import app
-from tests.makers import ROOT
+from tests.processes import ROOT
 
 
 def test_a_run_is_packed(tmp_path: Path) -> None:

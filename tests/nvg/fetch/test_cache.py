@@ -11,8 +11,9 @@ from nvg.errors import InputError, WorkError
 from nvg.fetch import Use, fetched, is_url
 from nvg.fetch.cache import cache_folder
 from nvg.fetch.listing import FILES, list_bytes
-from tests.makers import ROOT, files_below
+from tests.makers import files_below
 from tests.nvg.fetch.makers import FileServer
+from tests.processes import ROOT
 
 
 def publish(folder: Path, **files: bytes) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.makers import ROOT
+from tests.processes import ROOT
 
 KEPT = ROOT / "tests" / "golden" / "v0.1"
 
