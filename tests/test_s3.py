@@ -12,14 +12,21 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from torch import Tensor
 from werkzeug.serving import make_server
 
+import nvg
+from nvg.errors import InputError
+from nvg.fetch import fetched
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
 from nvg.store.format import StoreError
 from nvg.store.lock import writer_lock
+from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.weights import fingerprint
+from pipeline.packing.pack import PackOptions, pack_run
 from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
+from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
 
 # moto and botocore use what newer Pythons will drop.
@@ -186,3 +193,23 @@ def test_a_bucket_has_one_writer(local: tuple[Recipe, Path], tokenizer: Path, bu
         run(local[0], tokenizer, out)
     tokenize_dataset(local[0], tokenizer, out, break_lock=True)
     assert len(open_store(out)) == ROWS
+
+
+def test_a_run_in_a_bucket_is_used_as_one_on_a_disk(
+    tokenizer: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it lies there, and packed; a newer version is fetched; a wrong key is one line."""
+    monkeypatch.setenv("NVG_CACHE", str(tmp_path / "cache"))
+    fs = fsspec.filesystem("s3")
+    fs.put(str(tokenizer / "autoencoder.safetensors"), f"{bucket}/run/autoencoder.safetensors")
+    own, found = (fingerprint(load_autoencoder(fetched(p))) for p in (tokenizer, f"{bucket}/run"))
+    assert own == found
+    pack_run(tokenizer, PackOptions(out=tmp_path / "pack"))
+    fs.put(f"{tmp_path}/pack", f"{bucket}/pack", recursive=True)
+    packed = nvg.load_tokenizer(f"{bucket}/pack").model
+    assert fingerprint(packed) == own
+    write_autoencoder(tmp_path / "other", seed=7)
+    fs.put(f"{tmp_path}/other/autoencoder.safetensors", f"{bucket}/run/autoencoder.safetensors")
+    assert fingerprint(load_autoencoder(fetched(f"{bucket}/run"))) != own
+    with pytest.raises(InputError, match=r"there is (no run|nothing) at s3://.*/none"):
+        fetched(f"{bucket}/none")
