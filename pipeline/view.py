@@ -6,6 +6,7 @@ from pathlib import Path
 from nvg.errors import InputError
 from nvg.files import require_file_place, write_atomic
 from nvg.store import Store, open_store
+from nvg.view.formats import CHART_FORMATS, picture_bytes, require_picture
 from nvg.view.html import page_html, select_rows
 from nvg.view.server import HOST, Browser, OriginalReader, make_server
 from nvg.view.sheets import hierarchy_sheet, usage_charts
@@ -37,8 +38,10 @@ def write_sheet(
 ) -> None:
     """Write a sheet of `chosen` rows, those of `text`, or the first row with tokens."""
     require_file_place(out)
+    require_picture(out)
     rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
-    write_atomic(out, hierarchy_sheet(store, rows, read(store, rows) if read else {}))
+    sheet = hierarchy_sheet(store, rows, read(store, rows) if read else {})
+    write_atomic(out, picture_bytes(sheet, out))
 
 
 def write_charts(
@@ -50,7 +53,8 @@ def write_charts(
 ) -> None:
     """Chart the usage of the whole store by stage; rows and originals do not matter."""
     require_file_place(out)
-    write_atomic(out, usage_charts(summarize(store)))
+    require_picture(out, CHART_FORMATS)
+    write_atomic(out, usage_charts(summarize(store), out.suffix.lower()))
 
 
 def serve_store(path: str, against: str | None, port: int, place: str | None = None) -> None:

@@ -33,10 +33,10 @@ def new_figure(
     return Figure(figsize=(width, height), layout=layout)
 
 
-def figure_bytes(figure: Any) -> bytes:
-    """A figure as a PNG."""
+def figure_bytes(figure: Any, suffix: str = ".png") -> bytes:
+    """A figure as PNG, PDF or SVG, by the suffix of its file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format=suffix.removeprefix("."), dpi=150)
     return buffer.getvalue()
 
 

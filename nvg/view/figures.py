@@ -163,6 +163,14 @@ def sample_figure(
     return image_grid(rows, side, names=[str(name)[:16] for name in names])
 
 
+def below(first: Image.Image, second: Image.Image) -> Image.Image:
+    """One picture above another, on white."""
+    canvas = Image.new("RGB", (max(first.width, second.width), first.height + second.height), WHITE)
+    canvas.paste(first, (0, 0))
+    canvas.paste(second, (0, first.height))
+    return canvas
+
+
 def png_bytes(image: Image.Image) -> bytes:
     """An image as the bytes of a PNG file."""
     buffer = io.BytesIO()

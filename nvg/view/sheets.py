@@ -1,4 +1,4 @@
-"""Sheets: PNGs of several images with their hierarchies, and charts of a store's tokens.
+"""Sheets: pictures of several images with their hierarchies, and charts of a store's tokens.
 
 Legend: N position, D row or column of pixels or of the grid, S stage.
 """
@@ -12,7 +12,7 @@ from nvg.geometry import labels
 from nvg.store import Store
 from nvg.view.charts import figure_bytes, new_figure
 from nvg.view.decoder import store_detokenizer
-from nvg.view.figures import INK, WHITE, image_grid, png_bytes, tiles_of
+from nvg.view.figures import INK, WHITE, image_grid, tiles_of
 from nvg.view.html import Originals
 from nvg.view.palette import Tile, structure_tile
 from nvg.view.summary import StoreSummary
@@ -22,8 +22,8 @@ MOST_ROWS = 32  # images of one sheet
 BLUE = (11, 87, 208)
 
 
-def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> bytes:
-    """A PNG with original, structure maps, canvases and residual after each stage, per image.
+def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> Image.Image:
+    """A picture with original, structure maps, canvases and residual after each stage, per image.
 
     Child clusters have hues close to their parent's. InputError for rows without tokens.
     """
@@ -48,7 +48,7 @@ def hierarchy_sheet(store: Store, rows: list[int], originals: Originals) -> byte
         names += [f"row {row}", "canvas", "residual"]
     headers = ["original" if originals else ""]
     headers += [f"stage {s}: {geometry.clusters(s)}" for s in range(geometry.stages)]
-    return png_bytes(image_grid(lines, SIDE, headers, names))
+    return image_grid(lines, SIDE, headers, names)
 
 
 def _residual_bar(value: float, most: float) -> Tile:
@@ -61,8 +61,8 @@ def _residual_bar(value: float, most: float) -> Tile:
     return np.asarray(image)
 
 
-def usage_charts(found: StoreSummary) -> bytes:
-    """A PNG of three charts by stage: codes used, entropy of tokens, residual.
+def usage_charts(found: StoreSummary, suffix: str = ".png") -> bytes:
+    """Three charts by stage: codes used, entropy of tokens, residual; PNG, PDF or SVG by suffix.
 
     InputError when no image has tokens, or matplotlib is missing.
     """
@@ -88,4 +88,4 @@ def usage_charts(found: StoreSummary) -> bytes:
     for axes in (used, entropy, error):
         axes.grid(alpha=0.3)
         axes.set_xticks(stages)
-    return figure_bytes(figure)
+    return figure_bytes(figure, suffix)

@@ -13,7 +13,10 @@ from nvg.sampling.config import Compile, SamplerConfig
 from nvg.sampling.control import Control
 from nvg.sampling.generators import Generators
 from nvg.sampling.sampler import batch_ranges
+from nvg.tokenizer.config import AutoencoderConfig
+from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer
 from nvg.view.figures import Film
+from nvg.weights import read_header
 from pipeline.run_weights import open_generators
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.places import MOST_STAGED, image_file, write_files
@@ -24,6 +27,7 @@ from pipeline.sampling.references import (
     reference_control,
     require_codes,
 )
+from pipeline.sampling.steered import Steering, steering_of
 
 MOST_SHOWN = 4096  # images in one picture
 
@@ -106,19 +110,30 @@ def open_job(job: SampleJob) -> OpenJob:
     generators = open_generators(job.run, options.weights, options.checkpoint, options.device)
     generators = generators.prepared(options.batch_size, Compile(options.compile), count)
     label_B = generators.sampler(job.config).on_device(job.labels)
-    control = _control(generators, options, count)
+    control = _control(generators.detokenizer.config, generators.tokenizer, options, count)
     return OpenJob(job, generators, label_B, control.to(label_B.device) if control else None)
 
 
-def _control(generators: Generators, options: SampleOptions, count: int) -> Control | None:
-    """What is given instead of sampled."""
-    geometry = generators.detokenizer.config.geometry
+def steering(job: SampleJob) -> Steering | None:
+    """What steers a job, as it is shown; None where nothing does."""
+    options = job.options
+    if not (options.structure or options.reference):
+        return None
+    file = job.run / DETOKENIZER_FILE
+    detokenizer = load_detokenizer(file)
+    identity = read_header(file).get("tokenizer", "")
+    return steering_of(options, _control(detokenizer.config, identity, options, 1), detokenizer)
+
+
+def _control(
+    config: AutoencoderConfig, identity: str, options: SampleOptions, count: int
+) -> Control | None:
+    """What is given instead of sampled, by generators of the tokenizer `identity`."""
+    geometry = config.geometry
     if options.structure:
         return picture_control(options.structure, options.keep, geometry, count)
     if options.reference:
-        reference = load_reference(
-            options.reference, generators.tokenizer, options.tokenizer, options.trust
-        )
-        require_codes(reference, generators.detokenizer.config.codebook_size)
+        reference = load_reference(options.reference, identity, options.tokenizer, options.trust)
+        require_codes(reference, config.codebook_size)
         return reference_control(reference, options.keep, options.mask, geometry, count)
     return None

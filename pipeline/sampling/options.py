@@ -8,7 +8,7 @@ from typing import Any
 from nvg.errors import InputError
 from nvg.files import require_file_place
 from nvg.sampling.config import BATCH, Compile
-from pipeline.sampling.picture import require_picture
+from nvg.view.formats import require_picture
 
 # Options that are short for a key of [sample].
 SHORT = {

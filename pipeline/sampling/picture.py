@@ -1,41 +1,12 @@
-"""The picture of samples: its format by its suffix, and its name where none is given."""
+"""The picture of samples: its name where none is given."""
 
 import hashlib
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from nvg.errors import InputError
-
-# Suffix -> the format as Pillow names it, and how it is saved.
-FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("png", {}),
-    ".jpg": ("jpeg", {"quality": 95}),
-    ".jpeg": ("jpeg", {"quality": 95}),
-    ".webp": ("webp", {"lossless": True}),
-    ".tif": ("tiff", {"compression": "tiff_lzw"}),
-    ".tiff": ("tiff", {"compression": "tiff_lzw"}),
-    ".bmp": ("bmp", {}),
-}
 MOST_NAMED = 4  # classes in the name of a file
-
-
-def require_picture(path: Path) -> None:
-    """InputError for a suffix that is no format of a picture."""
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} names no format of a picture: let it end in {', '.join(FORMATS)}")
-
-
-def picture_bytes(image: Image.Image, path: Path) -> bytes:
-    """An image in the format that the suffix of `path` names."""
-    kind, how = FORMATS[path.suffix.lower()]
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
-    return buffer.getvalue()
 
 
 def default_picture(

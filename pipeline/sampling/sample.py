@@ -16,19 +16,22 @@ from nvg.progress import progress
 from nvg.sampling.generators import class_ids, class_names, read_classes
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
-from nvg.view.figures import Film, sample_figure
+from nvg.view.figures import Film, below, image_grid, sample_figure, shown_side
+from nvg.view.formats import picture_bytes
 from pipeline.recipe import load_recipe
 from pipeline.run_weights import split_checkpoint
-from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job
+from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job, steering
 from pipeline.sampling.options import SampleOptions
-from pipeline.sampling.picture import default_picture, picture_bytes
+from pipeline.sampling.picture import default_picture
 from pipeline.sampling.places import ArrayFile, read_files, write_stages
 from pipeline.sampling.record import Record, open_record, sample_facts
+from pipeline.sampling.steered import Steering
 from pipeline.team import Team, open_team
 
 log = logging.getLogger("nvg")
 
 MOST_UNASKED = 10_000  # images
+TITLED = 96  # pixels of a tile at least, for the title above it
 MOST_NAMED = 8  # classes in the plan
 
 
@@ -95,9 +98,11 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
                 shown.films.append(made.film)
         if not team.is_main:
             return []
-    _draw(job, shown)
+    steered = steering(job)
+    _draw(job, shown, steered)
     written = (options.png, options.folder, options.npz, options.stages)
-    return [f"wrote {path}" for path in written if path]
+    said = [steered.said] if steered else []
+    return [*said, *(f"wrote {path}" for path in written if path)]
 
 
 def plan_samples(
@@ -184,13 +189,17 @@ def _batches(
             bar.update(len(images))
 
 
-def _draw(job: SampleJob, shown: Shown) -> None:
-    """The pictures, once all is sampled."""
+def _draw(job: SampleJob, shown: Shown, steered: Steering | None) -> None:
+    """The pictures, once all is sampled; what steered them above the samples."""
     options = job.options
     if options.png:
         names = class_names(read_classes(job.run), job.labels[:: options.number])
         pixels = torch.cat(shown.pixels)[:MOST_SHOWN]
         figure = sample_figure(pixels, names, options.number, options.tile)
+        if steered:
+            side = options.tile or shown_side(pixels.shape[-1])
+            tiles, titles = list(steered.tiles.values()), list(steered.tiles)
+            figure = below(image_grid([tiles], max(side, TITLED), titles), figure)
         write_atomic(options.png, picture_bytes(figure, options.png))
     if options.stages:
         write_stages(options.stages, Film.join(shown.films), options.tile)

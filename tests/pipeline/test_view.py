@@ -6,7 +6,7 @@ import pytest
 
 from nvg.errors import InputError
 from nvg.store import Store
-from pipeline.view import serve_store, structure_report, write_page, write_sheet
+from pipeline.view import serve_store, structure_report, write_charts, write_page, write_sheet
 from tests.nvg.store.makers import make_store
 
 
@@ -18,6 +18,16 @@ def test_files_are_written_at_once(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError):
         write_page(store, [0], None, tmp_path)
+
+
+def test_a_suffix_names_the_format(store: Store, tmp_path: Path) -> None:
+    """Of a sheet and of charts; another is refused before any work."""
+    write_sheet(store, [0], None, tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    for write, name in ((write_sheet, "a.svg"), (write_charts, "a.jpg")):
+        with pytest.raises(InputError, match="names no format of a picture"):
+            write(store, [0], None, tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_another_grid_cannot_be_shown_beside(store: Store, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from nvg.view.figures import (
+    below,
     hierarchy_figure,
     image_grid,
     png_bytes,
@@ -139,6 +140,16 @@ def test_a_hierarchy_shows_map_and_canvas_of_every_stage() -> None:
     first = model.decode(content, leaves, 0).permute(0, 2, 3, 1).numpy()
     left = right - 8 - 4 * 12
     assert np.array_equal(picture[bottom - 8 : bottom, left : left + 8], first[1])
+
+
+def test_one_picture_stands_above_another() -> None:
+    """On white, where one is narrower."""
+    first, second = Image.new("RGB", (2, 3), "red"), Image.new("RGB", (4, 1), "blue")
+    pixels = np.asarray(below(first, second))
+    assert pixels.shape == (4, 4, 3)
+    assert (pixels[:3, :2] == (255, 0, 0)).all()
+    assert (pixels[:3, 2:] == 255).all()
+    assert (pixels[3] == (0, 0, 255)).all()
 
 
 def test_a_png_reads_back() -> None:

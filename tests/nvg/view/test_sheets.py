@@ -14,9 +14,10 @@ from nvg.view.summary import summarize
 from tests.nvg.store.makers import empty_store
 
 
-def pixels(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The pixels of a PNG."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+def pixels(data: bytes | Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The pixels of a picture, or of a PNG."""
+    image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else data
+    return np.asarray(image.convert("RGB"))
 
 
 def test_three_lines_an_image_and_a_column_a_stage(store: Store) -> None:
@@ -52,5 +53,7 @@ def test_charts_are_drawn(store: Store, tmp_path: Path) -> None:
     picture = pixels(usage_charts(summarize(store)))
     assert picture.shape[:2] == (450, 1500)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    assert usage_charts(summarize(store), ".svg").startswith(b"<?xml")
+    assert usage_charts(summarize(store), ".pdf").startswith(b"%PDF")
     with pytest.raises(InputError, match="has no tokenized row to chart"):
         usage_charts(summarize(empty_store(tmp_path / "b.vgs", 4)))

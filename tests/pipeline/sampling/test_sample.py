@@ -66,6 +66,12 @@ def test_steering_by_picture_reference_and_mask(run: Path, tmp_path: Path) -> No
     half = tmp_path / "half.png"
     Image.fromarray(np.repeat([[0, 255]], 2, 0).astype(np.uint8)).save(half)
     reference = f"{run.parent / 'tokens.vgs'}:1"
+    said_of = {
+        "picture": f"{half} gives the structure of stages 0 to 1 of 4",
+        "structure": f"{reference} gives the structure of stages 0 to 2 of 4",
+        "all": "gives the structure and tokens of stages 0 to 4 of 4",
+        "region": f"{half}: 50% of the positions are sampled, the others kept",
+    }
     made = {}
     for name, flags in {
         "free": (),
@@ -78,6 +84,7 @@ def test_steering_by_picture_reference_and_mask(run: Path, tmp_path: Path) -> No
     }.items():
         code, said = sample(run, "-n", 3, "--label", "bee", "--npz", tmp_path / name, *flags)
         assert code == 0, said
+        assert said_of.get(name, "wrote") in said
         made[name] = np.load(tmp_path / name)["arr_0"]
     assert np.array_equal(made["free"], made["again"])
     for name in ("picture", "structure", "all", "region", "raw"):
