@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
+
+from nvg.tokenizer.adm import center_crop
 
 Pictures = Any
 """One picture or a batch: of Pillow, arrays or tensors uint8, channels last or first."""
@@ -30,14 +32,17 @@ class Kind(StrEnum):
 def to_pixels(pictures: Pictures, size: int) -> Tensor:
     """Pixels uint8 [B, 3, D, D] of one picture or several, `size` pixels a side.
 
-    ValueError for pictures of another size, for other than 8 bits, and for no picture.
+    Pictures of another size are resized and cut as `center_crop` does, which is the view `center`
+    of a recipe. Pillow's images are turned upright by their EXIF orientation, and transparent ones
+    are laid on white; colour profiles are ignored. ValueError for other than 8 bits or 3 channels,
+    and for no picture.
     """
     if isinstance(pictures, Sequence):
         if not pictures:
             raise ValueError("no picture is given")
         return torch.cat([to_pixels(picture, size) for picture in pictures])
     if isinstance(pictures, Image.Image):
-        pictures = np.array(pictures.convert("RGB"))
+        pictures = np.array(_upright(pictures))
     pixels = torch.as_tensor(pictures)
     if pixels.dtype is not torch.uint8:
         raise ValueError(f"pictures must be uint8, 0..255, not {pixels.dtype}")
@@ -45,12 +50,24 @@ def to_pixels(pictures: Pictures, size: int) -> Tensor:
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if pixels.ndim == 4 and pixels.shape[-1] == 3 and pixels.shape[1] != 3:
         pixels = pixels.permute(0, 3, 1, 2)
-    if tuple(pixels.shape[1:]) != (3, size, size):
-        raise ValueError(
-            f"pictures have the shape {found}, this tokenizer takes 3 channels of {size}x{size} "
-            "pixels: cut them first"
-        )
-    return pixels.contiguous()
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in found:
+        raise ValueError(f"pictures have the shape {found}: 3 channels, first or last, are needed")
+    if tuple(pixels.shape[2:]) == (size, size):
+        return pixels.contiguous()
+    squares = [
+        center_crop(Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()), size)
+        for picture in pixels.contiguous()
+    ]
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """RGB as a viewer shows it, on white where it is transparent."""
+    image = ImageOps.exif_transpose(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    shown = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
 
 
 def as_kind(pixels: Tensor, kind: str) -> Any:

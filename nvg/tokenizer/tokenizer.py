@@ -31,9 +31,10 @@ class Tokenizer:
         return self.model.config.image_size
 
     def tokenize(self, pictures: Pictures) -> Sequences:
-        """Leaves [B, N] and content [B, 2N-1] of pictures of the tokenizer's size, without a class.
+        """Leaves [B, N] and content [B, 2N-1] of pictures of any size, without a class.
 
-        The tokens are those that `nvgctl tokenize` stores of the same pixels.
+        They are cut as `to_pixels` says. The tokens are those that `nvgctl tokenize` stores of the
+        same pixels.
         """
         parts = []
         for pixels in to_pixels(pictures, self.size).split(BATCH):

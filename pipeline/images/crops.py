@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nvg.tokenizer.adm import resized
 from pipeline.recipe import TokenizeConfig, View
 
 # Corners of a ten-crop, as fractions of the largest offset right and down; then mirrored.
@@ -88,21 +89,6 @@ class Crops:
     @property
     def _larger(self) -> int:
         return round(self.size * self.resize)
-
-
-def halvings(width: int, height: int, short: int) -> Iterator[tuple[int, int]]:
-    """Sizes of ADM's halvings, rounded down, while the short side is at least twice `short`."""
-    while min(width, height) >= 2 * short:
-        width, height = width // 2, height // 2
-        yield width, height
-
-
-def resized(width: int, height: int, short: int) -> tuple[int, int]:
-    """The size of an image after ADM's resize to the short side `short`: halved, then scaled."""
-    for halved in halvings(width, height, short):
-        width, height = halved
-    scale = short / min(width, height)
-    return round(width * scale), round(height * scale)
 
 
 def _random_place(text: str) -> tuple[float, float]:

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nvg.errors import InputError, printable
-from pipeline.images.crops import Crops, Window, halvings
+from nvg.tokenizer.adm import resize
+from pipeline.images.crops import Crops, Window
 from pipeline.images.mend import without_metadata
 from pipeline.images.pixels import Fix, Reading
 from pipeline.images.threads import MOST_SECONDS, quiet
@@ -177,14 +178,6 @@ def require_cuttable(image: Image.Image, size: int) -> None:
         error = ImageError(f"too long and narrow: {image.width}x{image.height}")
         error.size = image.size
         raise error
-
-
-def resize(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """An image resized as ADM does, uint8 [D, D', 3]: halved by box while twice too large, then
-    bicubically."""
-    for halved in halvings(*image.size, min(size)):
-        image = image.resize(halved, Image.Resampling.BOX)
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
 def crop_window(resized_DDC: Pixels, window: Window, size: int) -> Pixels:

@@ -12,9 +12,10 @@ import numpy as np
 from nvg.loader.mode import MEMORY_FRACTION
 from nvg.loader.preload import free_bytes
 from nvg.progress import progress
+from nvg.tokenizer.adm import resize
 from nvg.tokenizer.image_batch import Array, ImageBatch, RandomCrop
 from pipeline.images.blocks import RowImages, decode_rows, readable
-from pipeline.images.decode import ImageError, Pixels, crop_window, decode, require_cuttable, resize
+from pipeline.images.decode import ImageError, Pixels, crop_window, decode, require_cuttable
 from pipeline.images.threads import decode_threads, each_in_threads, local_processes
 
 log = logging.getLogger("nvg")
