@@ -64,6 +64,10 @@ reference:
 bench *args:
     python -m tests.bench "$@"
 
+# Mutate all that may come from others, and count what is said to it: just fuzz --minutes 5
+fuzz *args:
+    python -m tests.fuzz "$@"
+
 # On a CUDA machine: is the code correct and fast there? At most 9 minutes; results in runs/gpu
 gpu *args:
     python -m tests.gpu "$@"

@@ -17,7 +17,7 @@ def weights_fault(data: bytes) -> str:
     That all tensors are there which a network needs is found when it is built.
     """
     try:
-        tensors = deserialize(data)
+        tensors = deserialize(data)  # type: ignore[no-untyped-call]
         size = int.from_bytes(data[:8], "little")
         table = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
     except SafetensorError:

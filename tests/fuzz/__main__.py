@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from math import ceil
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes fork: before torch is imported
@@ -47,7 +48,9 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, help="run for so long")
-    parser.add_argument("--cases", type=float, default=1.0, help="else: this many rounds of each")
+    parser.add_argument(
+        "--cases", type=float, default=1.0, help="else: this many rounds"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the first; others follow it")
     parser.add_argument("--only", help=f"of {','.join(KINDS)}")
     parser.add_argument("--replay", help="KIND:SEED: one case, in this process, with its traceback")
@@ -60,11 +63,13 @@ def cases(
     """Cases of all kinds in turn, as many of each as its share, until time or number is used up."""
     began = time.monotonic()
     for number in count():
-        if given.minutes is None and number >= given.cases:
+        part = 1.0 if given.minutes else min(given.cases - number, 1.0)
+        if part <= 0:
             return
         for name, kind in kinds.items():
             first = given.seed + number * SHARES[name]
-            for seed, outcome in run_cases(kind, folders[name], range(first, first + SHARES[name])):
+            last = first + ceil(part * SHARES[name])
+            for seed, outcome in run_cases(kind, folders[name], range(first, last)):
                 yield name, seed, outcome
                 if given.minutes and time.monotonic() - began > 60 * given.minutes:
                     return

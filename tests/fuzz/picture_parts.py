@@ -168,7 +168,7 @@ def change_boxes(data: bytes, random: Random) -> Change:
         return data[:start] + struct.pack(">I", value) + data[start + 4 :], f"{name!r} size {value}"
     if way == 1:
         body, how = change_bytes(data[start + 8 : end], random)
-        keeps = body + bytes(max(size - 8 - len(body), 0))
+        keeps = body + bytes(min(max(size - 8 - len(body), 0), len(data)))
         return data[: start + 8] + keeps[: size - 8] + data[end:], f"{name!r} {how}"
     if way == 2:
         return data[:end] + data[start:], f"{name!r} twice"

@@ -28,7 +28,7 @@ READINGS = (
     Reading(Exif.IGNORE, Icc.IGNORE, None),
     Reading(Exif.IGNORE, Icc.IGNORE, None, is_former=True),
 )
-UNKNOWN = ("ppm", "ico", "tga", "eps", "pcx", "sgi", "dds", "im")  # which are not decoded
+UNKNOWN = ("ppm", "ico", "tga", "eps", "pcx", "sgi", "dds")  # which are not decoded
 
 
 class Pictures:

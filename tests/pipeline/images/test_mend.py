@@ -36,11 +36,16 @@ def with_chunk(data: bytes, extra: bytes) -> bytes:
     return data[:head] + extra + data[head:]
 
 
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two files decode to the same pixels."""
+    return np.array_equal(np.asarray(decode(one)[0]), np.asarray(decode(other)[0]))
+
+
 def opens(data: bytes) -> bool:
     """Whether Pillow alone reads it."""
     try:
         Image.open(io.BytesIO(data)).load()
-    except (ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError):
         return False
     return True
 
@@ -51,7 +56,7 @@ def test_pixels_do_not_depend_on_metadata(name: str) -> None:
     plain = image_bytes(picture(), "png")
     odd = with_chunk(plain, chunk(*ODD[name]))
     assert not opens(odd)
-    assert np.array_equal(decode(odd)[0], decode(plain)[0])
+    assert same(odd, plain)
 
 
 def test_a_wrong_checksum_of_a_comment_is_no_damage() -> None:
@@ -59,7 +64,7 @@ def test_a_wrong_checksum_of_a_comment_is_no_damage() -> None:
     plain = image_bytes(picture(), "png")
     odd = with_chunk(plain, chunk(b"tEXt", b"a\0b", crc=7))
     assert not opens(odd)
-    assert np.array_equal(decode(odd)[0], decode(plain)[0])
+    assert same(odd, plain)
     broken = bytearray(plain)
     broken[plain.index(b"IDAT") + 9] ^= 1
     with pytest.raises(ImageError, match="damaged"):
@@ -75,7 +80,7 @@ def test_what_decides_colours_stays() -> None:
     odd = with_chunk(plain, chunk(b"gAMA", b"\0"))
     one, done = decode(odd)
     other, wanted = decode(plain)
-    assert np.array_equal(one, other)
+    assert np.array_equal(np.asarray(one), np.asarray(other))
     assert done == wanted
     assert wanted & (Fix.TURNED | Fix.LAID) == Fix.TURNED | Fix.LAID
     mended = without_metadata(odd)
@@ -102,6 +107,6 @@ def test_a_broken_profile_is_left_out() -> None:
     mended = without_metadata(odd)
     assert mended is not None
     assert mended[1] is None
-    assert np.array_equal(decode(odd)[0], decode(plain)[0])
+    assert same(odd, plain)
     with pytest.raises(ImageError, match="damaged"):
         decode(odd[: len(odd) // 2])

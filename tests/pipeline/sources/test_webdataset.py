@@ -108,8 +108,9 @@ def test_a_shard_may_have_a_colon_in_its_name(folder: FolderSource, tmp_path: Pa
     first.rename(first.with_name("a:1.tar"))
     second.rename(second.with_name("a:1:b.tar"))
     source = TarSource(tmp_path / "shards")
-    wanted = [data for row in folder.rows for data in folder.read([row.key])]
-    assert sorted(map(bytes, source.read([row.key for row in source.rows]))) == sorted(wanted)  # type: ignore[arg-type]
+    wanted = [d for d in folder.read([row.key for row in folder.rows]) if isinstance(d, bytes)]
+    read = source.read([row.key for row in source.rows])
+    assert sorted(data for data in read if isinstance(data, bytes)) == sorted(wanted)
 
 
 def test_a_member_that_claims_any_size_is_no_image(tmp_path: Path) -> None:
