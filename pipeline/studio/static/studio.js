@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { openPair } from "./compare.js";
 import { fillDrawing, importMap, openDraw, readDrawing } from "./draw.js";
-import { attempt, find, isNarrow, roving, say, setStop } from "./dom.js";
+import { attempt, find, isNarrow, make, roving, say, setStop } from "./dom.js";
 import { before, fillEdit, openEdit, readEdit } from "./edit.js";
 import { openFilm } from "./film.js";
 import { fillForm, openForm, readForm } from "./form.js";
@@ -72,7 +72,8 @@ async function open() {
   state.run = await get("api/run");
   const { run, grid, K, device, store, image_size } = state.run;
   document.title = `${run} · NVG studio`;
-  find("run-line").textContent = `${run} · ${image_size} pixels, grid ${grid}×${grid}, stages 0 to ${K} · ${device}${store ? ` · ${store.path}` : ""}`;
+  find("run-line").textContent = `${run} · ${image_size} pixels, grid ${grid}×${grid}, stages 0 to ${K} · ${device}`;
+  if (store) find("run-line").append(" · ", make("a", { href: "store/", text: store.path, title: "Browse the store" }));
   document.body.classList.toggle("small-images", image_size <= 128);
   for (const start_ of [openForm, openDraw, openReference, openKeep, openEdit, openFilm, openPair, openHistory]) start_();
   const photo = state.run.photo ? takePhoto : undefined;

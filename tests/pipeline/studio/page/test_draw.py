@@ -1,13 +1,13 @@
 """Draw: tools, the hierarchy at once, imported pictures, and what is refused."""
 
-import struct
-import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.pipeline.studio.makers import bomb
 from tests.pipeline.studio.page.visitor import Visitor, png
 
 pytestmark = pytest.mark.browser
@@ -105,21 +105,7 @@ def test_a_mask_is_imported(visit: Visit) -> None:
     visitor.page.locator("#said.error").wait_for()
 
 
-def bomb(side: int) -> bytes:
-    """A PNG of few bytes that says, and holds, side x side pixels."""
-    row = b"\0" * (1 + side // 8)
-    pack = zlib.compressobj(1)
-    data = b"".join(pack.compress(row) for _ in range(side)) + pack.flush()
-    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
-    chunks = [
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def test_a_bomb_is_refused(visit: Visit) -> None:
+def test_a_bomb_is_refused(visit: Visit, tmp_path: Path) -> None:
     """Too many pixels, too many bytes: a line says so, and the drawing stays."""
     visitor = visit()
     page = visitor.page
@@ -127,9 +113,11 @@ def test_a_bomb_is_refused(visit: Visit) -> None:
     drawn(visitor, lambda: visitor.brush((0.1, 0.1), (0.4, 0.4)))
     before = page.text_content("#draw-summary")
     with page.expect_response("**/api/map") as answer:
-        visitor.upload("Import a mask", "bomb.png", bomb(16_000))
+        visitor.upload("Import a mask", "bomb.png", bomb())
     assert answer.value.status in (400, 413, 422)
     page.locator("#said.error").wait_for()
-    visitor.upload("Import a mask", "large.png", bytes(17 * 2**20))
+    with (tmp_path / "large.png").open("wb") as large:
+        large.truncate(17 * 2**20)
+    visitor.upload("Import a mask", "large.png", tmp_path / "large.png")
     visitor.says("large.png has 17 MiB: 16 MiB are taken")
     assert page.text_content("#draw-summary") == before

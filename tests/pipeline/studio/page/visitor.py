@@ -103,12 +103,15 @@ class Visitor:
         """Choose a tool of the painter that is open."""
         self.page.locator(f"[data-tool={name}]:visible").click()
 
-    def upload(self, button: str, name: str, data: bytes) -> None:
-        """A file through the dialog behind a button."""
+    def upload(self, button: str, name: str, data: bytes | Path) -> None:
+        """A file, by its bytes or where it is, through the dialog behind a button."""
         with self.page.expect_file_chooser() as opened:
             self.page.locator("button:visible", has_text=button).click()
         kind = "image/png" if name.endswith("png") else "application/octet-stream"
-        opened.value.set_files({"name": name, "mimeType": kind, "buffer": data})
+        given: Any = data
+        if isinstance(data, bytes):
+            given = {"name": name, "mimeType": kind, "buffer": data}
+        opened.value.set_files(given)
 
     def drop(self, selector: str, name: str, data: bytes) -> None:
         """A file dropped on a part of the page."""
