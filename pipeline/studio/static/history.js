@@ -7,6 +7,7 @@ import { steering } from "./film.js";
 
 const KEY = "nvg-studio-visit";
 const MOST = 60; // results that are listed
+const MOST_KEPT = 20_000; // characters of a picture that outlives a reload: a tab stores a few MB
 const MOST_IMAGES = 512; // images of older results are let go beyond so many
 
 export function openHistory() {
@@ -38,7 +39,8 @@ function restoreVisit() {
 function keepVisit() {
   const results = state.results
     .filter(each => each.status === "done" || each.status === "kept")
-    .map(({ number, part, request, labels, before }) => ({ number, part, request, labels, before }));
+    .map(({ number, part, request, labels, before }) =>
+      ({ number, part, request, labels, before: before?.length < MOST_KEPT ? before : undefined }));
   try {
     sessionStorage.setItem(KEY, JSON.stringify({ run: state.run.run, results }));
   } catch {
