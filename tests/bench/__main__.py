@@ -19,6 +19,7 @@ from tests.bench import (
     stages,
     step,
     structure,
+    studio,
     tokenize,
     train,
     view,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "loader": loader.main,
     "view": view.main,
     "sample": sample.main,
+    "studio": studio.main,
     "scale": scale.main,
     "solvers": solvers.main,  # of the demo's digits, as the next
     "control": control.main,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.images.decode import ImageError, decode
+from pipeline.images.decode import ImageError, decode, require_pixels
 from tests.pipeline.images.makers import center_crop, exif_jpeg, image_bytes, picture
 
 light = settings(deadline=None, max_examples=60)
@@ -83,3 +83,14 @@ def test_the_middle_of_a_wide_image_is_taken() -> None:
     assert np.array_equal(
         center_crop(Image.fromarray(levels), 8), levels[:, 8:16].transpose(2, 0, 1)
     )
+
+
+def test_the_size_is_read_from_the_header() -> None:
+    """Of a picture cut short too: nothing is decoded."""
+    data = image_bytes(picture(8), "PNG")
+    require_pixels(data, 64)
+    require_pixels(data[:-20], 64)
+    with pytest.raises(ImageError, match="too many pixels: 8x8"):
+        require_pixels(data[:-20], 63)
+    with pytest.raises(ImageError, match="not an image"):
+        require_pixels(b"text", 64)
