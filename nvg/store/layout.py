@@ -52,6 +52,7 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
         store.write(name, files[name])
     group: Any = zarr.open_group(store.path, mode="a")
     for name, (dtype, shape) in array_shapes(store.manifest).items():
+        store.require_inside(f"{name}/zarr.json")
         if name in group and group[name].shape != shape:  # of a store that is being extended
             group[name].resize(shape)
         if name not in group:

@@ -3,12 +3,14 @@
 A chunk counts only when its commit record exists, and that is written last.
 """
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from nvg.files import write_bytes
+from nvg.files import is_local, write_bytes
 from nvg.store.format import (
     ERROR,
     Arrays,
@@ -40,6 +42,8 @@ class StoreWriter(Store):
             if arrays[name].shape != wanted:
                 raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
         for name in self.arrays:
+            self.require_inside("/".join([name, "c", str(chunk), *"0" * (arrays[name].ndim - 1)]))
+        for name in self.arrays:
             self.group[name][rows] = arrays[name]
         part = self.write_index_part(chunk, index)
         sums = {name: digest(arrays[name]) for name in self.arrays}
@@ -60,6 +64,7 @@ class StoreWriter(Store):
 
     def withdraw(self, chunk: int) -> None:
         """Take a chunk's commit back; its rows count as missing."""
+        self.require_inside(record_name(chunk))
         self.fs.rm_file(f"{self.root}/{record_name(chunk)}")
         self._forget_index()
 
@@ -91,11 +96,26 @@ class StoreWriter(Store):
         parts = {f"{self.root}/{part_name(n)}" for n in range(self.chunks) if self.finished}
         for path in self.fs.find(self.root):
             if path.endswith(UNFINISHED) or path in parts:
+                self.require_inside(path[len(self.root) :].lstrip("/"))
                 self.fs.rm_file(path)
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the store, atomically."""
+        self.require_inside(name)
         write_bytes(self.fs, f"{self.root}/{name}", data)
+
+    def require_inside(self, name: str) -> None:
+        """StoreError where a link in the store leads the folder of a file out of it.
+
+        Whoever made a store must not say where else its user writes. A file that is a link itself
+        is replaced.
+        """
+        if not is_local(self.fs):
+            return
+        root = os.path.realpath(self.root)
+        folder = os.path.realpath(os.path.dirname(os.path.join(root, name)))
+        if not Path(folder).is_relative_to(root):
+            raise StoreError(f"{self.path}: {name} leads to {folder} by a link: remove the link")
 
     def _write_manifest(self, manifest: Manifest) -> None:
         self.manifest = manifest.sealed()

@@ -1,9 +1,15 @@
 """The engines that drive chunks through decoding, encoding and committing: Ray Data, or inline."""
 
+import contextlib
+import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
+from types import TracebackType
+
+import fsspec
 
 from nvg.training.background import Background
 from pipeline.cluster import start_ray
@@ -17,8 +23,11 @@ from pipeline.tokenize.ray_steps import (
     ray_on_cpus,
     ray_on_gpus,
     room_of_an_encoder,
+    with_attempts,
 )
 from pipeline.tokenize.report import Work
+
+log = logging.getLogger("nvg")
 
 
 class Engine(StrEnum):
@@ -38,7 +47,7 @@ def run_chunks(
     pool, said = encoder_pool(steps, len(tasks), cpus, gpus)
     resources = f"{pool.size} encoders on {cpus} CPUs and {gpus} GPUs{said}"
     chunks = ray_on_gpus if gpus else ray_on_cpus
-    return Work(engine.value, resources), chunks(steps, tasks, pool)
+    return Work(engine.value, resources), chunks(with_attempts(steps), tasks, pool)
 
 
 def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, str]:
@@ -65,14 +74,48 @@ def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
     """One chunk after another in this process; the next is decoded while one is encoded."""
     encode, decoded = steps.encoder(), deque[Block]()
     reader = Background()  # nobody waits for it where a signal ends the pass
+    with Journal(steps.store_path) as journal:
 
-    def decode(task: ChunkTask) -> None:
-        decoded.append(steps.decode(task))
+        def decode(task: ChunkTask) -> None:
+            decoded.append(steps.decode(journal.begun(task)))
 
-    reader.start(partial(decode, tasks[0]))
-    for later in (*tasks[1:], None):
-        reader.wait()
-        block = decoded.popleft()
-        if later:
-            reader.start(partial(decode, later))
-        yield commit_chunk(encode(block), steps.store_path)
+        reader.start(partial(decode, tasks[0]))
+        for later in (*tasks[1:], None):
+            reader.wait()
+            block = decoded.popleft()
+            if later:
+                reader.start(partial(decode, later))
+            yield commit_chunk(encode(block), steps.store_path)
+
+
+class Journal:
+    """A file beside a store, `NAME.vgs.reading`, that names the chunk that is being decoded.
+
+    It stays only where the process died of that: the next one decodes the chunk's images apart.
+    """
+
+    def __init__(self, store: str) -> None:
+        self.fs, root = fsspec.core.url_to_fs(store)
+        self.path, self.fatal = f"{root}.reading", ""
+
+    def __enter__(self) -> "Journal":
+        if self.fs.exists(self.path):
+            self.fatal = self.fs.cat_file(self.path).decode(errors="replace")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path)
+
+    def begun(self, task: ChunkTask) -> ChunkTask:
+        """Note the task; the same, its images apart where it was the last process's end."""
+        is_fatal = self.fatal == str(task.chunk)
+        self.fs.pipe_file(self.path, str(task.chunk).encode())
+        if is_fatal:
+            log.warning("chunk %d: its images are decoded apart, as the last try died", task.chunk)
+        return replace(task, isolated=is_fatal)

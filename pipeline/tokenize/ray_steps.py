@@ -7,14 +7,16 @@ reads where the object store has them; the rest is pickled.
 import logging
 import pickle
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nvg.errors import WorkError
 from pipeline.cluster import Spilling, spilled_bytes
 from pipeline.images.blocks import Block
 from pipeline.recipe import TokenizeConfig
@@ -23,7 +25,10 @@ from pipeline.tokenize.encoders import Room, measured_room
 from pipeline.tokenize.features import FeatureJob
 from pipeline.tokenize.plan import ChunkTask
 
+log = logging.getLogger("nvg")
+
 CHUNK, PIXELS = "chunk", "pixels"  # the columns that Ray sees
+MOST_ATTEMPTS = 10  # of a chunk; machines are lost too, by no fault of its images
 NO_PIXELS = np.zeros(0, np.uint8)
 
 
@@ -36,6 +41,26 @@ class Steps:
     config: TokenizeConfig
     store_path: str
     features: FeatureJob | None = None
+    attempts: Any = None
+    """The actor of `Attempts`, on Ray."""
+
+    def begun(self, task: ChunkTask) -> ChunkTask:
+        """The task as a worker is to do it: images apart where it ended one before.
+
+        WorkError where it has ended MOST_ATTEMPTS.
+        """
+        if self.attempts is None:
+            return task
+        import ray
+
+        before = ray.get(self.attempts.begin.remote(task.chunk))
+        if before >= MOST_ATTEMPTS:
+            raise WorkError(
+                f"chunk {task.chunk} (from row {task.start}, {task.rows[0].key}) has lost its "
+                f"worker {before} times, and no image of it alone is the cause: give workers more "
+                "memory, then go on with --resume"
+            )
+        return replace(task, isolated=before > 0)
 
     def encoder(self, threads: int | None = None) -> ChunkTokenizer:
         """The encoder of one process."""
@@ -53,6 +78,29 @@ class Pool:
     size: int
     most: int
     per_gpu: int = 1
+
+
+class Attempts:
+    """How often each chunk was begun, whichever worker died of it; an actor of its own."""
+
+    def __init__(self) -> None:
+        self.begun = Counter[int]()
+
+    def begin(self, chunk: int) -> int:
+        """Count one more; how many there were before."""
+        self.begun[chunk] += 1
+        return self.begun[chunk] - 1
+
+    def repeated(self) -> dict[int, int]:
+        """Chunks that were begun more than once, and how many times more."""
+        return {chunk: count - 1 for chunk, count in sorted(self.begun.items()) if count > 1}
+
+
+def with_attempts(steps: Steps) -> Steps:
+    """The steps with an actor that counts attempts; Ray ends it with the last handle."""
+    import ray
+
+    return replace(steps, attempts=ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote())
 
 
 class Step(ABC):
@@ -78,7 +126,7 @@ class Step(ABC):
 class Decode(Step):
     def work(self, chunk: ChunkTask) -> Block:
         """The pixels of a task."""
-        return self.steps.decode(chunk)
+        return self.steps.decode(self.steps.begun(chunk))
 
 
 class Encode(Step):
@@ -105,7 +153,9 @@ class WholeChunk(Encode):
 
     def work(self, chunk: Any) -> Block:
         """All three."""
-        return commit_chunk(self.encode(self.steps.decode(chunk)), self.steps.store_path)
+        return commit_chunk(
+            self.encode(self.steps.decode(self.steps.begun(chunk))), self.steps.store_path
+        )
 
 
 def packed(chunk: Any) -> dict[str, Any]:
@@ -157,7 +207,7 @@ def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Bl
         compute=encoder_actors(pool),
         num_cpus=1,
     )
-    return _results(counts)
+    return _results(counts, steps)
 
 
 def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Block]:
@@ -177,7 +227,7 @@ def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Bl
         .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, **encoder)
         .map_batches(Commit(steps), batch_size=1, num_cpus=1, compute=committers)
     )
-    return _results(counts)
+    return _results(counts, steps)
 
 
 def encoder_actors(pool: Pool) -> Any:
@@ -196,8 +246,10 @@ def _task_rows(tasks: list[ChunkTask]) -> Any:
     return ray.data.from_items(items, override_num_blocks=len(items))
 
 
-def _results(counts: Any) -> Iterator[Block]:
+def _results(counts: Any, steps: Steps) -> Iterator[Block]:
     """The counts as they arrive; an error of a worker is raised here."""
+    import ray
+
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray has set up its own
     spilling = Spilling(spilled_bytes)
     for row in counts.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
@@ -207,3 +259,9 @@ def _results(counts: Any) -> Iterator[Block]:
         spilling.look()
         yield found
     spilling.look(now=True)
+    for chunk, times in ray.get(steps.attempts.repeated.remote()).items():
+        log.warning(
+            "chunk %d lost its worker%s: its images were decoded one by one in a process apart",
+            chunk,
+            f" {times} times" * (times > 1),
+        )

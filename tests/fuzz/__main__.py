@@ -48,9 +48,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, help="run for so long")
-    parser.add_argument(
-        "--cases", type=float, default=1.0, help="else: this many rounds"
-    )
+    parser.add_argument("--cases", type=float, default=1.0, help="else: this many rounds")
     parser.add_argument("--seed", type=int, default=0, help="the first; others follow it")
     parser.add_argument("--only", help=f"of {','.join(KINDS)}")
     parser.add_argument("--replay", help="KIND:SEED: one case, in this process, with its traceback")

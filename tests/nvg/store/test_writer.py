@@ -1,5 +1,6 @@
 """Writing a store: only finished work counts, and a pass that was cut off leaves no trace."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,24 @@ def test_a_store_may_gain_held_out_rows(tmp_path: Path) -> None:
     opened = open_store(store.path)
     assert opened.ok_rows(Split.VAL).tolist() == [9, 10]
     assert opened.verify() == []
+
+
+@pytest.mark.parametrize("linked", ["content/c", "content/c/1", "commits", "commits", "leaves"])
+def test_a_link_does_not_lead_a_writer_out(tmp_path: Path, linked: str) -> None:
+    """Nothing is written beyond the store; links to places within it are as good as folders."""
+    store, outside = empty_store(tmp_path / "a.vgs", 10), tmp_path / "outside"
+    arrays = random_arrays(store)
+    place = Path(store.path) / linked
+    inside = place.with_name("elsewhere")
+    if place.exists():
+        place.rename(inside)
+    inside.mkdir(exist_ok=True, parents=True)
+    shutil.copytree(inside, outside)
+    before = files_below(outside)
+    place.symlink_to(inside)
+    write_rows(open_writer(store.path), 0, arrays, index_table(store, arrays))
+    place.unlink()
+    place.symlink_to(outside)
+    with pytest.raises(StoreError, match="by a link: remove the link"):
+        write_rows(open_writer(store.path), 1, arrays, index_table(store, arrays))
+    assert files_below(outside) == before

@@ -1,16 +1,29 @@
 """The Ray engine against the inline one, and a store whose making was cut short."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from nvg.errors import WorkError
 from nvg.store.format import StoreError
+from pipeline.sources import Row
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.ray_steps import Pool, encoder_actors, packed, unpacked
+from pipeline.tokenize.plan import ChunkTask
+from pipeline.tokenize.ray_steps import (
+    MOST_ATTEMPTS,
+    Attempts,
+    Pool,
+    Steps,
+    encoder_actors,
+    packed,
+    unpacked,
+)
 from tests.makers import files_below
 from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run, stopped
 
@@ -36,6 +49,31 @@ def test_chunks_survive_the_way_to_a_worker() -> None:
     assert unpacked(packed(counts)) == counts
     assert str(unpacked(packed(StoreError("no")))) == "no"
     assert [packed(each)["pixels"].shape for each in (counts, block)] == [(1, 0), (1, 48)]
+
+
+class Counted:
+    """`Attempts` as its actor would answer, in this process."""
+
+    def __init__(self) -> None:
+        self.attempts = Attempts()
+        self.begin = SimpleNamespace(remote=self.attempts.begin)
+
+
+def test_a_chunk_that_lost_its_worker_is_decoded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second attempt on; without end it is not tried, and the image is named."""
+    monkeypatch.setattr("ray.get", lambda value: value)
+    counted = Counted()
+    steps = Steps(None, Path(), None, "", attempts=counted)  # type: ignore[arg-type]
+    first, second = (ChunkTask(n, 4 * n, (Row(f"{n}.png", 0),)) for n in (1, 2))
+    assert steps.begun(first) == first
+    assert steps.begun(second) == second
+    assert counted.attempts.repeated() == {}
+    for _ in range(MOST_ATTEMPTS - 1):
+        assert steps.begun(second).isolated
+    assert counted.attempts.repeated() == {2: MOST_ATTEMPTS - 1}
+    with pytest.raises(WorkError, match=r"chunk 2 .*2\.png.* 10 times"):
+        steps.begun(second)
+    assert replace(steps, attempts=None).begun(second) == second
 
 
 @pytest.mark.ray

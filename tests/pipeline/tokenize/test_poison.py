@@ -1,0 +1,99 @@
+"""An image whose decoder ends its process, or never ends, is an error row in both engines."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nvg.config import dump
+from nvg.store import open_store
+from tests.makers import tiny_recipe, write_image_folder
+from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.pipeline.images.makers import image_bytes, picture
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# Read by every process that finds it on its path, before anything else: a decoder with a fault.
+FAULTY = """
+import os, signal
+from PIL import Image
+sound = Image.open
+def faulty(file, *others, **named):
+    if b"DEADLY" in file.getvalue():
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while b"ENDLESS" in file.getvalue():
+        pass
+    return sound(file, *others, **named)
+Image.open = faulty
+import pipeline.images.threads as threads
+threads.MOST_SECONDS = 3.0
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A recipe over images of which two are more than their decoder can take, and a tokenizer."""
+    write_image_folder(tmp_path / "images")
+    folder = next(each for each in sorted((tmp_path / "images").iterdir()) if each.is_dir())
+    for name in ("DEADLY", "ENDLESS"):
+        data = image_bytes(picture(), "png") + name.encode()
+        (folder / f"{name.lower()}.png").write_bytes(data)
+    dump(tiny_recipe(tmp_path / "images"), tmp_path / "recipe.toml")
+    write_autoencoder(tmp_path / "run")
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "sitecustomize.py").write_text(FAULTY)
+    return tmp_path
+
+
+def tokenize(place: Path, engine: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """A pass in a process of its own, whose decoder has the fault."""
+    path = os.pathsep.join([str(place / "path"), str(ROOT)])
+    command = ["tokenize", place / "recipe.toml", "--tokenizer", place / "run"]
+    command += ["--out", place / "a.vgs", "--engine", engine, *flags]
+    return subprocess.run(
+        [sys.executable, "-m", "cli.app", *map(str, command)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def errors(place: Path) -> dict[str, str]:
+    """The error rows of the finished store, by file name."""
+    store = open_store(str(place / "a.vgs"))
+    assert (store.finished, store.verify()) == (True, [])
+    rows = store.index.to_pylist()
+    return {Path(row["key"]).name: row["reason"] for row in rows if row["status"] == "error"}
+
+
+@pytest.mark.slow
+def test_inline_goes_on_after_a_deadly_image(place: Path) -> None:
+    """The process dies once; --resume decodes the images of that chunk apart, and ends."""
+    first = tokenize(place, "inline")
+    assert first.returncode == -signal.SIGSEGV, first.stderr
+    again = tokenize(place, "inline", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "decoded apart" in again.stderr
+    found = errors(place)
+    assert found.keys() == {"deadly.png", "endless.png"}
+    assert found["deadly.png"] == "its decoder ends the process (SIGSEGV)"
+    assert found["endless.png"].startswith("takes longer than")
+    assert not list(place.glob("*.reading"))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_goes_on_after_a_deadly_image(place: Path) -> None:
+    """A worker dies of it once, and is named with its chunk; nothing is to be resumed."""
+    done = tokenize(place, "ray")
+    assert done.returncode == 0, done.stderr
+    assert "lost its worker" in done.stderr
+    assert "DEADLY" not in done.stderr
+    found = errors(place)
+    assert found.keys() == {"deadly.png", "endless.png"}
+    assert found["deadly.png"] == "its decoder ends the process (SIGSEGV)"
