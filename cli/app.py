@@ -214,9 +214,11 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
     faults = opened.verify(lambda chunks: progress(chunks, desc="verify", unit="chunk"))
     for fault in faults:
         typer.echo(printable(f"{store}: {fault}"), err=True)
-    typer.echo(
-        f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {len(opened)} rows"
-    )
+    rows, errors = len(opened), opened.manifest.errors
+    said = f"{rows} rows" + f", {errors} of them without tokens (bad images)" * bool(errors)
+    if rows and errors == rows:
+        said = f"but none of its {rows} rows has tokens: no image could be read"
+    typer.echo(f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {said}")
     if faults:
         remedy = "repair it with `nvgctl tokenize ... --resume`"
         if opened.manifest.parts:

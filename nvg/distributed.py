@@ -22,6 +22,7 @@ Value = TypeVar("Value")
 
 MINUTES = 30.0  # a store that is preloaded by one process keeps the others waiting
 MINUTES_NAME = "NVG_TIMEOUT_MINUTES"
+JOIN_SECONDS = 180.0  # for processes that a user or Slurm starts one by one
 LOST = ("Connection closed by peer", "Connection reset by peer", "Timed out", "timed out", "NCCL")
 BUCKET_BYTES = 64 << 20  # of one message: large enough for the wire, small beside the gradients
 
@@ -208,9 +209,21 @@ def _enter(backend: str) -> None:
     """Make the process group that the environment describes.
 
     Under a name of its own after each restart by torchrun, whose store still has the addresses of
-    the processes before: one that is restarted early would call those.
+    the processes before: one that is restarted early would call those. InputError where the others
+    do not come within JOIN_SECONDS and torchrun has not started them.
     """
-    store, rank, size = next(rendezvous("env://", timeout=timeout()))
+    is_launched = "TORCHELASTIC_RUN_ID" in os.environ
+    patience = timeout() if is_launched else timedelta(seconds=JOIN_SECONDS)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=patience))
+    except RuntimeError:
+        if is_launched:
+            raise
+        given = " ".join(f"{name}={value}" for name, value in process_variables().items())
+        raise InputError(
+            f"the other processes did not come within {JOIN_SECONDS:g} s ({given} in the "
+            "environment): unset WORLD_SIZE for one process, or start all of them"
+        ) from None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     named = PrefixStore(f"attempt-{attempt}", store)
     dist.init_process_group(backend, timeout=timeout(), store=named, rank=rank, world_size=size)

@@ -12,7 +12,7 @@ from nvg.config import dump
 from tests.cli.flags import FLAGS
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.sampling.makers import write_run
-from tests.nvg.store.makers import empty_store
+from tests.nvg.store.makers import empty_store, make_store
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +105,20 @@ def test_good_input_succeeds(own: Path, text: str, said: str) -> None:
     result = nvgctl(text, own)
     assert result.exit_code == 0, result.stderr
     assert said in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ((1,), "intact, 2 rows, 1 of them without tokens"),
+        ((0, 1), "intact, but none of its 2 rows"),
+    ],
+)
+def test_verify_says_what_has_no_tokens(tmp_path: Path, bad: tuple[int, ...], said: str) -> None:
+    """A store of error rows alone is sound, and of no use."""
+    store = make_store(tmp_path / "tokens.vgs", 2, bad=bad)
+    result = nvgctl(f"verify {store.path}", tmp_path)
+    assert (result.exit_code, said in result.stdout) == (0, True), result.stdout
 
 
 @pytest.mark.parametrize("verb", [verb for verb, names in FLAGS.items() if "--dry-run" in names])

@@ -1,6 +1,8 @@
 """Several processes: DDP and FSDP2 against one process, another number of them, and Ray Train."""
 
 import shutil
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,21 @@ def test_leftovers_of_a_launcher_are_named(
     with joined() as world:
         assert world.size == 1  # nobody was joined: the group is a stand-in
     assert "process 0 of 2 (WORLD_SIZE) waits for the others at here:1" in caplog.text
+
+
+def test_left_over_variables_do_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole set of them, and nobody else: one line that names them, soon."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    given = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("nvg.distributed.JOIN_SECONDS", 1.0)
+    began = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"within 1 s \(WORLD_SIZE=2 RANK=0 MASTER_ADDR=.* MASTER_PORT=.*unset"
+    ):
+        joined().__enter__()
+    assert time.monotonic() - began < 60

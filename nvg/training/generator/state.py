@@ -132,7 +132,8 @@ class GeneratorState:
         plain, ema = (directory / f"{self.part.value}{s}.safetensors" for s in ("", "-ema"))
         load_for_classes(self.model, ema if is_stored(ema) else plain, class_rows)
         self.ema = _copy_of(self.model)
-        load_for_classes(self.model, plain, class_rows)
+        if is_stored(plain):  # a packed run has EMA weights alone
+            load_for_classes(self.model, plain, class_rows)
 
 
 def _copy_of(model: Generator) -> dict[str, Tensor]:

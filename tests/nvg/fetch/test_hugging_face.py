@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.makers import ROOT, files_below
+from tests.makers import files_below
+from tests.processes import ROOT
 
 COMMIT = "0123456789" * 4
 WEIGHTS = b"weights" * 1000

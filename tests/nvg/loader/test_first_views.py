@@ -1,6 +1,7 @@
 """Rows that are measured: from all over a split, their first view."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_damaged_chunk_is_not_measured(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store.vgs", rows=9, val=(4, 5, 6, 7, 8))
     chunk = int(6 // store.manifest.chunk_rows)
     rows = store.chunk_slice(chunk)
-    writable = zarr.open_group(store.path, mode="a")
+    writable: Any = zarr.open_group(store.path, mode="a")
     writable["content"][rows] = np.asarray(store.content[rows])[:, :, ::-1]
     with pytest.raises(StoreError, match=f"chunk {chunk} is damaged"):
         list(first_views(store, store.ok_rows(Split.VAL), 3, torch.device("cpu")))

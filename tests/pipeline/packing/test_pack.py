@@ -14,9 +14,14 @@ from cli.app import app
 from nvg.errors import InputError
 from nvg.fetch.listing import FILES
 from pipeline.packing.pack import PackOptions, pack_run
+from pipeline.recipe import load_recipe
+from pipeline.train import fit_generator
 from tests.makers import files_below
 from tests.nvg.fetch.makers import serving
 from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.processes import ROOT
+
+KEPT = ROOT / "tests" / "golden" / "v0.1"
 
 
 def nvgctl(*words: object) -> tuple[int, str]:
@@ -128,3 +133,16 @@ def test_an_autoencoder_inside_is_taken_along(
     pack_run(generators, PackOptions(out=tmp_path / "pack"))
     inner = files_below(tmp_path / "pack" / "autoencoder")
     assert set(inner) == {"autoencoder.safetensors", "config.toml", FILES}
+
+
+def test_generators_are_trained_on_from_a_pack(generators: Path, tmp_path: Path) -> None:
+    """By its EMA weights: as from a run whose last weights are these."""
+    recipe = load_recipe(generators / "config.toml", (), warn=False)
+    store = str(KEPT / "tokens.vgs")
+    pack_run(generators, PackOptions(out=tmp_path / "pack"))
+    for ema in generators.glob("*-ema.safetensors"):
+        shutil.copyfile(ema, ema.with_name(ema.name.replace("-ema", "")))
+    for start in (generators, tmp_path / "pack"):
+        fit_generator(recipe, store, tmp_path / f"on-{start.name}", None, False, start)
+    one, other = (tmp_path / f"on-{name}/content.safetensors" for name in ("generator", "pack"))
+    assert one.read_bytes() == other.read_bytes()

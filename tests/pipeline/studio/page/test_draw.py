@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Request
 
 from tests.pipeline.studio.makers import bomb
 from tests.pipeline.studio.page.visitor import Visitor, png
@@ -52,7 +53,12 @@ def test_tools_and_undo(visit: Visit) -> None:
     page = visitor.page
     visitor.open("draw")
     steps: list[list[int]] = []
-    page.on("request", lambda sent: "drawing" in sent.url and steps.append(cells(sent)))
+
+    def keep(sent: Request) -> None:
+        if "drawing" in sent.url:
+            steps.append(cells(sent))
+
+    page.on("request", keep)
 
     def act(name: str, *places: tuple[float, float]) -> list[int]:
         visitor.tool(name)
