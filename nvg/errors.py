@@ -84,6 +84,8 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, for a message; "no reason given" where it is silent."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
     lines = NAMES.sub("", str(error)).strip().splitlines()
     return printable(lines[0]) if lines else "no reason given"
 

@@ -7,7 +7,7 @@ withdrawing its commit would discard finished work.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nvg.errors import WorkError
+from nvg.errors import WorkError, first_line
 from nvg.store.format import StoreError
 
 DAMAGE = (ValueError, LookupError, TypeError, FileNotFoundError)
@@ -45,7 +45,7 @@ def _failing(path: str, error: Exception) -> WorkError:
 
 def _in_words(error: Exception) -> str:
     """What is wrong with bytes, in one line and not in Python's words."""
-    first = (str(error).strip().splitlines() or ["it cannot be decoded"])[0]
+    first = first_line(error) if str(error).strip() else "it cannot be decoded"
     if isinstance(error, FileNotFoundError):
         return f"{error.filename or first} is missing"
     return f"{first} is missing" if isinstance(error, KeyError) else first

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nvg.errors import InputError
+from nvg.errors import InputError, first_line
 
 FORMAT = "nvg-store"
 LINKED = "nvg-store-links"  # of a store whose arrays are those of its parts
@@ -98,7 +98,7 @@ def read_parquet(data: bytes, most: int | None = None) -> pa.Table:
             raise ValueError(f"it has {file.metadata.num_rows} rows, not at most {most}")
         return file.read()
     except OSError as error:  # pyarrow's name for most kinds of damage, though nothing is read here
-        raise ValueError(f"not a valid Parquet file: {error}") from error
+        raise ValueError(f"not a valid Parquet file: {first_line(error)}") from error
 
 
 def part_name(chunk: int) -> str:

@@ -21,7 +21,7 @@ PYTHON = re.compile(
     r"|has no attribute|not enough values|too many values|0x[0-9a-f]{9,}"
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-MOST_LINES, LONGEST = 40, 2000
+MOST_LINES, LONGEST = 40, 10_000  # a key or a class may be long
 RESULTS = {0: READ, 1: FAILED, 2: REFUSED}
 
 

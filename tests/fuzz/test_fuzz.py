@@ -48,7 +48,7 @@ def test_a_png_is_taken_apart_and_put_together() -> None:
         "failed: KeyError: 'rows'",
         "a.png: damaged: 'NoneType' object has no attribute 'size'",
         "key \x1b[2J",
-        "x" * 3000,
+        "x" * 10_001,
         "line\n" * 50,
     ],
 )

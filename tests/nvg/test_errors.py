@@ -90,5 +90,8 @@ def test_an_error_is_told_by_its_first_line() -> None:
     assert first_line(OSError("bad thrift: TProtocolException: Invalid data\nmore")) == (
         "bad thrift: Invalid data"
     )
+    with pytest.raises(UnicodeDecodeError) as caught:
+        b"\xff".decode()
+    assert first_line(caught.value) == "it is not UTF-8 text"
     assert first_line(ValueError("\x1b[1m")) == r"\x1b[1m"
     assert first_line(ValueError()) == first_line(KeyError.__new__(KeyError)) == "no reason given"
