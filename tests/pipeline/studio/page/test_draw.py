@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Request
 
 from tests.pipeline.studio.makers import bomb
 from tests.pipeline.studio.page.visitor import Visitor, png
@@ -54,11 +53,11 @@ def test_tools_and_undo(visit: Visit) -> None:
     visitor.open("draw")
     steps: list[list[int]] = []
 
-    def keep(sent: Request) -> None:
+    def note(sent: Any) -> None:
         if "drawing" in sent.url:
-            steps.append(cells(sent))
+            steps.append(sent.post_data_json["regions"])
 
-    page.on("request", keep)
+    page.on("request", note)
 
     def act(name: str, *places: tuple[float, float]) -> list[int]:
         visitor.tool(name)
@@ -87,12 +86,6 @@ def test_tools_and_undo(visit: Visit) -> None:
     assert steps[-1] == erased
     page.locator("button:visible", has_text="Clear").click()
     page.locator("#draw-summary", has_text="Paint a region").wait_for()
-
-
-def cells(request: Any) -> list[int]:
-    """The regions that a request asks about."""
-    found: list[int] = request.post_data_json["regions"]
-    return found
 
 
 def test_a_mask_is_imported(visit: Visit) -> None:
