@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -28,7 +29,7 @@ def write_pictures(root: Path) -> None:
     turned[0x0112] = 6
     clear = smooth_image(rng, 16).convert("RGBA")
     clear.putalpha(Image.fromarray(np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))))
-    files = {
+    files: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "turned.jpg": (smooth_image(rng, 16), {"exif": turned}),
         "clear.png": (clear, {}),
         "wide.png": (smooth_image(rng, 16), {"icc_profile": EXCHANGED}),
