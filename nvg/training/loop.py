@@ -118,9 +118,8 @@ class _Loop(Generic[Item]):
         self, run: Run, config: LoopConfig, start: int, task: Task[Item], world: World
     ) -> None:
         self.run, self.config, self.task, self.world = run, config, task, world
-        fresh: dict[str, Any] = {"window": {"count": 0}}
-        self.before = run.checkpoints.state(start) if start else fresh
-        self.window = Window(self.before["window"])
+        self.before: dict[str, Any] = run.checkpoints.state(start) if start else {}
+        self.window = Window(self.before.get("window", {"count": 0}))
         self.timer = _StepTimer(config.batch_size)
         self.late = LateMetrics(run, task.rows, self.window)
         self.loss = self.before.get("scores", {}).get(LOSS, math.inf)

@@ -25,7 +25,7 @@ def read_state(data: bytes, step: int) -> dict[str, Any]:
         raise ValueError("it is no JSON object")
     if state.get("step", step) != step:
         raise ValueError(f"step is {state['step']!a:.40}, not {step}")
-    _require_window(state.get("window"))
+    _require_window(state.get("window", {"count": 0}))
     for name in ("scores", "loader", "store"):
         if not isinstance(state.get(name, {}), dict):
             raise ValueError(f"{name} is no JSON object")

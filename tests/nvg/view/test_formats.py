@@ -13,7 +13,7 @@ from nvg.view.formats import CHART_FORMATS, FORMATS, picture_bytes, require_pict
 PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
 
-@pytest.mark.parametrize("suffix", [*(set(FORMATS) - {".pdf"}), ".JPG"])
+@pytest.mark.parametrize("suffix", [*sorted(set(FORMATS) - {".pdf"}), ".JPG"])
 def test_a_suffix_is_a_format(suffix: str) -> None:
     """What is written is what the name says; only JPEG may lose a little."""
     path = Path(f"a{suffix}")
