@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from cli.compose import merge, subset
 from cli.doctor import doctor
 from cli.evaluate import evaluate
+from cli.failure import failure_line
 from cli.inspect import inspect, view
 from cli.log import print_on_any_terminal, show_log
 from cli.options import (
@@ -68,11 +69,7 @@ class Verbs(TyperGroup):
                 ("click", "typer")
             ):
                 raise
-            reason = str(error).strip().splitlines() or [""]
-            code, line = (
-                1,
-                f"failed: {type(error).__name__}: {reason[0]} (NVG_TRACEBACK=1 shows where)",
-            )
+            code, line = 1, failure_line(error)
         typer.echo(f"nvgctl: {speaker()}{printable(line)}", err=True)
         raise typer.Exit(code)
 

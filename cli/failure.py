@@ -1,0 +1,31 @@
+"""What an error that no verb foresaw says, in one line without Python's words where they can go."""
+
+import errno
+
+REMEDIES = {
+    errno.ENOSPC: "free some space and go on with --resume",
+    errno.EDQUOT: "free some of your quota and go on with --resume",
+    errno.EACCES: "change its permissions, or name another place",
+    errno.EPERM: "change its permissions, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENOENT: "name another place",
+    errno.EMFILE: "raise the limit of open files with `ulimit -n`",
+}
+FULL = "lower batch_size, or raise accumulate (docs/guides/train-tokenizer.md)"
+    "lower batch_size or the images at once, or raise accumulate (docs/guides/train-tokenizer.md)"
+)
+
+
+def failure_line(error: Exception) -> str:
+    """The line for the user; of a fault of this program with the way to see where it is."""
+    name = type(error).__name__
+    reason = (str(error).strip().splitlines() or [""])[0]
+    if name == "OutOfMemoryError":  # torch's, which is not imported for its name
+        return f"the memory of the device is full: {FULL}"
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine is full: {FULL}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = REMEDIES.get(error.errno or 0)
+        return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")
+    return f"failed: {name}: {reason} (NVG_TRACEBACK=1 shows where)"

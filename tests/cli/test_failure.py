@@ -1,0 +1,36 @@
+"""Errors that no verb foresaw."""
+
+import errno
+import os
+
+import pytest
+
+from cli.failure import REMEDIES, failure_line
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
+@pytest.mark.parametrize("number", [*REMEDIES, errno.EIO])
+def test_the_system_is_quoted_with_the_file(number: int) -> None:
+    """And what can be done, where that is known; no class of Python's."""
+    line = failure_line(OSError(number, os.strerror(number), "a/b.png"))
+    assert line.startswith(f"a/b.png: {os.strerror(number)}")
+    assert line.endswith(REMEDIES.get(number, os.strerror(number)))
+    assert "Error:" not in line
+    assert "Errno" not in line
+
+
+def test_full_memory_names_the_remedy() -> None:
+    """Of a device or of the machine."""
+    assert "of the device is full: lower batch_size" in failure_line(OutOfMemoryError("CUDA"))
+    assert "of this machine is full: lower batch_size" in failure_line(MemoryError())
+
+
+def test_a_fault_of_the_program_says_how_to_see_it() -> None:
+    """Its first line only."""
+    line = failure_line(KeyError("x\ny"))
+    assert line == "failed: KeyError: 'x\\ny' (NVG_TRACEBACK=1 shows where)"
+    assert failure_line(RuntimeError("a\nb")).startswith("failed: RuntimeError: a (")
+    assert failure_line(OSError("odd")).startswith("failed: OSError: odd")
