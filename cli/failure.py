@@ -11,7 +11,7 @@ REMEDIES = {
     errno.ENOENT: "name another place",
     errno.EMFILE: "raise the limit of open files with `ulimit -n`",
 }
-FULL = "lower batch_size, or raise accumulate (docs/guides/train-tokenizer.md)"
+FULL = (
     "lower batch_size or the images at once, or raise accumulate (docs/guides/train-tokenizer.md)"
 )
 
