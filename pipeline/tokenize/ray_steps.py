@@ -100,7 +100,9 @@ def with_attempts(steps: Steps) -> Steps:
     """The steps with an actor that counts attempts; Ray ends it with the last handle."""
     import ray
 
-    return replace(steps, attempts=ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote())
+    # A lost node loses the counts, and no chunk for it.
+    remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts)
+    return replace(steps, attempts=remote.remote())
 
 
 class Step(ABC):
