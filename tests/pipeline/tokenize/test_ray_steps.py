@@ -1,5 +1,7 @@
 """The Ray engine against the inline one, and a store whose making was cut short."""
 
+import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,15 +13,21 @@ import torch
 
 from nvg.errors import WorkError
 from nvg.store.format import StoreError
+from pipeline.images.recipe_images import open_images
 from pipeline.sources import Row
+from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.plan import ChunkTask
+from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
 from pipeline.tokenize.ray_steps import (
     MOST_ATTEMPTS,
     Attempts,
+    Commit,
+    Decode,
+    Encode,
     Pool,
     Steps,
+    WholeChunk,
     encoder_actors,
     packed,
     unpacked,
@@ -74,6 +82,35 @@ def test_a_chunk_that_lost_its_worker_is_decoded_apart(monkeypatch: pytest.Monke
     with pytest.raises(WorkError, match=r"chunk 2 .*2\.png.* 10 times"):
         steps.begun(second)
     assert replace(steps, attempts=None).begun(second) == second
+
+
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """As workers have: the last bit of a residual depends on them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_steps_travel_to_a_worker(tokenizer: Path, tmp_path: Path) -> None:
+    """Pickled, they do chunks wholly or one after another; what they wrote is the engine's."""
+    recipe = photos(tmp_path / "images")
+    stopped(recipe, tokenizer, tmp_path / "a.vgs", ())
+    images = open_images(recipe)
+    plan = plan_rows(recipe.data.heldout, images.source)
+    decode = ChunkDecoder(images, plan.classes)
+    steps = Steps(decode, tokenizer, recipe.tokenize, str(tmp_path / "a.vgs"))
+    sent = pickle.loads(pickle.dumps(steps))
+    encoder = Encode(sent)
+    for task in plan_chunks(plan.rows, recipe.tokenize.chunk_rows):
+        row = packed(task)
+        row = Commit(sent)(encoder(Decode(sent)(row))) if task.chunk else WholeChunk(sent)(row)
+        assert int(unpacked(row)["rows"][0]) == len(task.rows)
+    run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
+    run(recipe, tokenizer, tmp_path / "b.vgs")
+    assert files_below(tmp_path / "a.vgs") == files_below(tmp_path / "b.vgs")
 
 
 @pytest.mark.ray
