@@ -107,14 +107,15 @@ def train_generator_verb(
     if start:
         require_there(start, RUN)
     loaded = read_recipe(recipe, settings, "generator")
+    from nvg.compose.mixture import places_of
+
+    places, name = places_of(stores, weights), only.value if only else None
     for store in stores:
         require_store(store)
-    from nvg.compose.mixture import places_of
     from pipeline.ray_train import fit_on_ray
     from pipeline.train import fit_generator
     from pipeline.train_plan import plan_generator
 
-    places, name = places_of(stores, weights), only.value if only else None
     begin = local_if(start, "generators")
     if dry_run:
         lines = plan_generator(loaded, places, name, begin, workers or 1, memory, out, resume)

@@ -1,4 +1,4 @@
-"""What can be wrong with a store, as pure functions over arrays, index rows and commit records.
+"""What can be wrong with a store, as pure functions over arrays, index rows, records and weights.
 
 Legend: R row of the store, X view, N position, T token.
 
@@ -6,11 +6,13 @@ Each returns one line per fault. `Store.verify` reports them; `nvg.store.repair`
 that have any.
 """
 
+import json
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError, deserialize
 
 from nvg.choices import ChildOrder
 from nvg.store.format import ERROR, OK, Arrays, Split, digest
@@ -20,6 +22,9 @@ from nvg.store.record import INDEX, CommitRecord
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 20  # chunks in a line
+HEADER = "nvg"  # the key of the metadata
+FLOATS = {"F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80), "F32": (np.uint32, 0x7F800000)}
+"""Types of numbers: as what their bits are read, and the exponent of NaN and Inf."""
 
 
 def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
@@ -126,6 +131,27 @@ def is_canonical(leaves: np.ndarray[Any, Any], only_pairs: bool = False) -> bool
     return True
 
 
+def weights_fault(data: bytes) -> str:
+    """Why bytes cannot be weights of a store; "" where they can.
+
+    That all tensors are there which a network needs is found when it is built.
+    """
+    try:
+        tensors = deserialize(data)  # type: ignore[no-untyped-call]
+        size = int.from_bytes(data[:8], "little")
+        table = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+    except SafetensorError:
+        return "is not a safetensors file"
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "was not written by nvgctl"
+    if not isinstance(table, dict) or not isinstance(table.get("config", {}), dict):
+        return "does not say which network it is of"
+    for name, tensor in tensors:
+        if not _is_finite(tensor):
+            return f"holds NaN or Inf, in {name}"
+    return ""
+
+
 def _value_faults(arrays: Arrays, is_ok: np.ndarray[Any, Any], manifest: Manifest) -> list[str]:
     faults = []
     leaves, content = arrays["leaves"][is_ok], arrays["content"][is_ok]
@@ -138,3 +164,11 @@ def _value_faults(arrays: Arrays, is_ok: np.ndarray[Any, Any], manifest: Manifes
     if arrays["leaves"][~is_ok].any() or arrays["content"][~is_ok].any():
         faults.append("an error row holds tokens")
     return faults
+
+
+def _is_finite(tensor: dict[str, Any]) -> bool:
+    kind, exponent = FLOATS.get(tensor["dtype"], (np.uint8, 0))
+    if not exponent:
+        return True
+    bits = np.frombuffer(tensor["data"], kind)
+    return not bool(((bits & exponent) == exponent).any())

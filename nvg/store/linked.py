@@ -127,6 +127,11 @@ class LinkedStore(Store):
             taken["label"] = renumbered(taken["label"], ids)
         return taken
 
+    def require_chunk(self, name: str, chunk: int) -> None:
+        """ValueError where the part's chunk of an array is no file."""
+        part, number, _ = self.map.origin(chunk)
+        self.stores[part].require_chunk(name, number)
+
     def chunk_faults(self, chunk: int) -> list[str]:
         """What is wrong with the part's chunk, and whether the index rows here are those there."""
         part, number, rows = self.map.origin(chunk)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
-from nvg.store.checks import chunk_faults, index_faults, missing_chunks, token_fault
+from nvg.store.checks import chunk_faults, index_faults, missing_chunks, token_fault, weights_fault
 from nvg.store.damage import DamageError, reading
 from nvg.store.format import (
     INDEX_FILE,
@@ -31,7 +31,6 @@ from nvg.store.index import entries_of, has_status, in_split, numbers, with_spli
 from nvg.store.record import INDEX
 from nvg.store.schema import require_index
 from nvg.store.store_files import StoreFiles
-from nvg.store.weight_files import weights_fault
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 INDEX_DAMAGED = "index cannot be read"

@@ -149,18 +149,20 @@ class StoreFiles:
 
     def stored(self, name: str, chunk: int) -> np.ndarray[Any, Any]:
         """The rows of one chunk of an array, unchecked; ValueError for what is no file."""
-        self._require_chunk(name, chunk)
+        self.require_chunk(name, chunk)
         values: np.ndarray[Any, Any] = self.group[name][self.chunk_slice(chunk)]
         return values
 
     def stored_rows(self, name: str, rows: Any) -> np.ndarray[Any, Any]:
         """Some rows of an array, ascending, unchecked; ValueError for what is no file."""
-        for chunk in np.unique(np.asarray(rows) // self.manifest.chunk_rows).tolist():
-            self._require_chunk(name, chunk)
+        chunks = np.searchsorted(self.chunk_starts, np.asarray(rows), side="right") - 1
+        for chunk in np.unique(chunks).tolist():
+            self.require_chunk(name, chunk)
         values: np.ndarray[Any, Any] = self.group[name].oindex[rows]
         return values
 
-    def _require_chunk(self, name: str, chunk: int) -> None:
+    def require_chunk(self, name: str, chunk: int) -> None:
+        """ValueError where a chunk of an array is no file."""
         self._require_file("/".join([name, "c", str(chunk), *"0" * (self.group[name].ndim - 1)]))
 
     def _require_file(self, name: str) -> None:

@@ -238,7 +238,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     try:
         with opened(path) as stored:
             owners = {name: int(name.split(".", 1)[0]) for name in stored.shapes}
-            moments = {n: parameters[owner] for n, owner in owners.items() if stored.shapes[n]}
+            moments = {n: parameters[i] for n, i in owners.items() if not n.endswith(".step")}
             tensors = stored.read_like(moments)
             _require_moments(moments, stored.shapes)
     except OSError as error:

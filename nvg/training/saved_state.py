@@ -38,8 +38,11 @@ def read_state(data: bytes, step: int) -> dict[str, Any]:
     history = state.get("heldout", [])
     if not isinstance(history, list) or not all(isinstance(line, dict) for line in history):
         raise ValueError("heldout is no list of losses")
-    for line in history:
-        _require_numbers("heldout", line)
+    for line in history:  # the step, and for each split the losses by name
+        tables = [value for value in line.values() if isinstance(value, dict)]
+        rest = {name: value for name, value in line.items() if not isinstance(value, dict)}
+        for table in (rest, *tables):
+            _require_numbers("heldout", table)
     return state
 
 

@@ -244,9 +244,11 @@ def test_a_failure_is_one_line_unless_the_traceback_is_wanted(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 1 for a failure that is not the user's; NVG_TRACEBACK=1 shows the traceback."""
-    for chunk in (own / "tokens.vgs" / "leaves" / "c").rglob("*"):
-        if chunk.is_file():
-            chunk.write_bytes(b"damaged")
+
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("a fault of the program")
+
+    monkeypatch.setattr("pipeline.inspect.print_store", broken)
     monkeypatch.delenv("NVG_TRACEBACK", raising=False)
     result = nvgctl("inspect @tokens.vgs --row 0", own)
     assert (result.exit_code, result.stderr.count("nvgctl: failed: ")) == (1, 1)

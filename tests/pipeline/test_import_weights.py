@@ -94,8 +94,8 @@ def test_an_imported_run_tokenizes_and_is_trained_on(run: Path, tmp_path: Path) 
     )
     foreign = make_store(tmp_path / "foreign.vgs", rows=4, grid=16).path
     for wrong, tokens, start, words in (
-        (other, store, run, r"content\.safetensors cannot be trained on .* transformer differ"),
-        (scales, store, run, r"content\.safetensors cannot be trained on .* variant differ"),
+        (other, store, run, r"content-ema\.safetensors cannot be trained on .* transformer differ"),
+        (scales, store, run, r"content-ema\.safetensors cannot be trained on .* variant differ"),
         (recipe, foreign, run, "was trained on tokens of another tokenizer"),
         (recipe, store, tmp_path / "none", r"holds no content\.safetensors"),
     ):

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save
 
 from nvg.store import Store
-from nvg.store.weight_files import weights_fault
+from nvg.store.checks import weights_fault
 
 SOUND = {"nvg": json.dumps({"config": {}})}
 

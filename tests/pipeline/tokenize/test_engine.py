@@ -18,8 +18,7 @@ from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import open_source
 from pipeline.tokenize import engine
 from pipeline.tokenize.encoders import Room
-from pipeline.tokenize.engine import Journal, encoder_pool
-from pipeline.tokenize.plan import ChunkTask
+from pipeline.tokenize.engine import encoder_pool
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 from tests.pipeline.images.makers import picture
@@ -49,19 +48,6 @@ def test_a_pass_tokenizes_what_it_can(recipe: Recipe, tokenizer: Path, tmp_path:
     assert set(errors) == set(BAD)
     assert all(errors.values())
     assert store.content.shape == (ROWS, 2, 31)
-
-
-def test_the_chunk_that_a_process_died_of_is_decoded_apart(tmp_path: Path) -> None:
-    """The next one knows which; what ends without dying leaves no such note, on a disk or a URL."""
-    one, other = (ChunkTask(n, 4 * n, ()) for n in (1, 2))
-    for store in (str(tmp_path / "a.vgs"), f"memory://{tmp_path.name}/j.vgs"):
-        died = Journal(store).__enter__()
-        assert [died.begun(task).isolated for task in (one, other)] == [False, False]
-        with Journal(store) as journal:
-            assert [journal.begun(task).isolated for task in (one, other)] == [False, True]
-        with Journal(store) as journal:
-            assert not journal.begun(other).isolated
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pass_works_in_memory(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:

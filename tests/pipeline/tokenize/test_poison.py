@@ -10,6 +10,8 @@ import pytest
 
 from nvg.config import dump
 from nvg.store import open_store
+from pipeline.tokenize.engine import Journal
+from pipeline.tokenize.plan import ChunkTask
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.images.makers import image_bytes, picture
@@ -97,3 +99,16 @@ def test_ray_goes_on_after_a_deadly_image(place: Path) -> None:
     found = errors(place)
     assert found.keys() == {"deadly.png", "endless.png"}
     assert found["deadly.png"] == "its decoder ends the process (SIGSEGV)"
+
+
+def test_the_chunk_that_a_process_died_of_is_decoded_apart(tmp_path: Path) -> None:
+    """The next one knows which; what ends without dying leaves no such note, on a disk or a URL."""
+    one, other = (ChunkTask(n, 4 * n, ()) for n in (1, 2))
+    for store in (str(tmp_path / "a.vgs"), f"memory://{tmp_path.name}/j.vgs"):
+        died = Journal(store).__enter__()
+        assert [died.begun(task).isolated for task in (one, other)] == [False, False]
+        with Journal(store) as journal:
+            assert [journal.begun(task).isolated for task in (one, other)] == [False, True]
+        with Journal(store) as journal:
+            assert not journal.begun(other).isolated
+    assert list(tmp_path.iterdir()) == []
