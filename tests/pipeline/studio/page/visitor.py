@@ -67,9 +67,17 @@ class Visitor:
 
     def make(self) -> str:
         """Press the button and wait for the end; what the page says then."""
-        made = self.page.locator("#history button").count()
+        return self.made(self.begin())
+
+    def begin(self) -> int:
+        """Press the button; how many results there were."""
+        before = self.page.locator("#history button").count()
         self.page.click("#make")
-        self.page.locator("#history button").nth(made).wait_for(timeout=WAIT)
+        return before
+
+    def made(self, before: int) -> str:
+        """Wait for the end of what `begin` began, however soon; what the page says then."""
+        self.page.locator("#history button").nth(before).wait_for(timeout=WAIT)
         return self.wait()
 
     def wait(self) -> str:
