@@ -1,20 +1,20 @@
 """`nvgctl studio`: draw, sample, keep and edit in a browser."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import Trust, WeightsName
+from cli.options import RUN, TOKENIZER, Trust, WeightsName, local, local_if, require_there
 
 LOOPBACK = "127.0.0.1"
 
 
 def studio(
-    run: Annotated[Path, typer.Argument(help="Generator run directory, or a checkpoint in one")],
+    run: Annotated[str, typer.Argument(help="Generator run (path or URL), or a checkpoint in one")],
     store: Annotated[str | None, typer.Option(help="Store whose rows can be kept parts of")] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Autoencoder run, so that photos can be kept parts of")
+        str | None,
+        typer.Option(help="Autoencoder run (path or URL), so that photos can be kept parts of"),
     ] = None,
     weights: Annotated[
         WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
@@ -28,13 +28,16 @@ def studio(
     trust: Trust = False,
 ) -> None:
     """Draw, sample, keep and edit in a web browser on this machine; stop with Ctrl-C."""
+    require_there(run, RUN)
+    if tokenizer:
+        require_there(tokenizer, TOKENIZER)
     from pipeline.studio.models import StudioOptions
     from pipeline.studio.serve import serve_studio
 
     options = StudioOptions(
-        run=run,
+        run=local(run, "generators"),
         store=store,
-        tokenizer=tokenizer,
+        tokenizer=local_if(tokenizer, "tokenizer"),
         weights=weights.value,
         device=device,
         trust=trust,

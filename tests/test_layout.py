@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -159,6 +160,14 @@ def test_ray_stays_in_two_files() -> None:
         if package == "ray" and file not in RAY_FILES
     ]
     assert wrong == []
+
+
+def test_every_package_is_installed() -> None:
+    """An install that is not editable has them all."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    files = (file for top in ("cli", "nvg", "pipeline") for file in (ROOT / top).rglob("*.py"))
+    found = {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+    assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(found)
 
 
 def test_packages_stay_small() -> None:

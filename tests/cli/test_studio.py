@@ -10,8 +10,12 @@ from cli.app import app
 from pipeline.studio.models import StudioOptions
 
 
-def test_options_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them."""
+def test_options_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them; what is not there is told first."""
+    monkeypatch.chdir(tmp_path)
+    assert "run does not exist" in CliRunner().invoke(app, ["studio", "run"]).output
+    Path("run").mkdir()
+    Path("t").mkdir()
     called: list[Any] = []
     monkeypatch.setattr("pipeline.studio.serve.serve_studio", lambda *given: called.append(given))
     flags = "--store a.vgs --tokenizer t --weights raw --device cpu --host 0.0.0.0 --port 7 --open"
