@@ -1,7 +1,6 @@
 """Arguments shared by several verbs, and enums that mirror the library's without importing it."""
 
 import os
-import re
 import sys
 from dataclasses import fields
 from enum import StrEnum
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from nvg.errors import InputError
+from nvg.files import is_url, local_place
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-URL = re.compile(r"[a-z][a-z0-9]+:/")  # a Path has one of the two slashes
 
 Options = TypeVar("Options", bound="DataclassInstance")
 
@@ -129,8 +127,8 @@ def confirmed(question: str) -> bool:
 
 def local(place: str, use: str = "run") -> Path:
     """Where a run or a file is on this machine: fetched first, for a `Use`, where it is a URL."""
-    if "://" not in place:
-        return Path(place)
+    if not is_url(place):
+        return local_place(place)
     from nvg.fetch import Use, fetched
 
     return fetched(place, Use(use))
@@ -143,7 +141,7 @@ def local_if(place: str | None, use: str = "run") -> Path | None:
 
 def report_place(run: str, out: Path | None) -> Path | None:
     """The folder of a report; InputError where it would be a run at a URL."""
-    if out is None and "://" in run:
+    if out is None and is_url(run):
         raise InputError(f"{run} is read only: name a folder for the report with --out")
     return out
 
@@ -154,15 +152,15 @@ def require_recipe(path: str | Path) -> None:
         raise InputError(f"cannot read recipe {path}: No such file or directory")
 
 
-def require_there(path: str | Path, what: str) -> None:
+def require_there(place: str, what: str) -> None:
     """InputError for a local path that is not there, before libraries are loaded for seconds."""
-    if not URL.match(str(path)) and not Path(path).exists():
-        raise InputError(f"{path} does not exist: name {what}")
+    if not is_url(place) and not local_place(place).exists():
+        raise InputError(f"{place} does not exist: name {what}")
 
 
 def require_store(path: str, finished: bool = True) -> None:
     """StoreError for a local path that is no store, or is to be `finished` and is not."""
-    if URL.match(path):
+    if is_url(path):
         return  # opened where it is read: asking twice takes twice as long
     from nvg.store import open_store
 
@@ -171,10 +169,10 @@ def require_store(path: str, finished: bool = True) -> None:
         opened.require_finished()
 
 
-def require_settings(run: str | Path, settings: list[str]) -> None:
+def require_settings(run: str, settings: list[str]) -> None:
     """ConfigError for overrides of a run's recipe that cannot be, where the recipe is at hand."""
-    recipe = Path(run) / "config.toml"
-    if not URL.match(str(run)) and recipe.is_file():
+    recipe = local_place(run) / "config.toml"
+    if not is_url(run) and recipe.is_file():
         from pipeline.recipe import load_recipe
 
         load_recipe(recipe, settings, warn=False)

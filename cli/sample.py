@@ -23,6 +23,7 @@ from cli.options import (
     require_settings,
     require_there,
 )
+from nvg.files import is_url
 
 
 def _option(group: str, help: str, *names: str, **limits: Any) -> Any:
@@ -121,7 +122,7 @@ def sample(
     require_settings(run, options.overrides)
     from pipeline.sampling.sample import write_samples
 
-    home = Path() if "://" in run else None
+    home = Path() if is_url(run) else None
     options = replace(options, tokenizer=local_if(tokenizer, "tokenizer"))
     lines = write_samples(local(run, "generators"), options, confirmed, home)
     typer.echo("\n".join(lines), nl=bool(lines))

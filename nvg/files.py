@@ -50,6 +50,16 @@ def require_regular(path: str | Path) -> None:
         raise ValueError(f"{Path(path).name} is {kind}, not a file")
 
 
+def is_url(place: str | Path) -> bool:
+    """Whether a place is named by URL, and not on this machine's disk (file://)."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def local_place(place: str | Path) -> Path:
+    """The path of a place on this machine's disk, which may be a file:// URL."""
+    return Path(str(place).removeprefix("file://"))
+
+
 def is_local(fs: Any) -> bool:
     """Whether an fsspec filesystem is the local disk."""
     return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))

@@ -2,4 +2,3 @@
 
 from nvg.fetch.cache import Use as Use
 from nvg.fetch.cache import fetched as fetched
-from nvg.fetch.cache import is_url as is_url

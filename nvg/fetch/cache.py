@@ -24,7 +24,7 @@ from nvg.errors import WorkError
 from nvg.fetch.download import download
 from nvg.fetch.listing import Entry, version_of
 from nvg.fetch.remote import Remote, UnreachableError
-from nvg.files import json_bytes, write_atomic
+from nvg.files import is_url, json_bytes, local_place, write_atomic
 from nvg.progress import progress
 
 log = logging.getLogger("nvg")
@@ -54,11 +54,6 @@ LEFT_OUT = {
 LATEST = "latest.json"  # beside the versions: the URL, and the files of the one fetched last
 
 
-def is_url(place: str | Path) -> bool:
-    """Whether a place is named by URL, and not on this machine's disk (file://)."""
-    return "://" in str(place) and not str(place).startswith("file://")
-
-
 def cache_folder() -> Path:
     """Where this project keeps what it can get again: `NVG_CACHE`, or nvg/ in the user's cache."""
     if own := os.environ.get("NVG_CACHE"):
@@ -73,7 +68,7 @@ def fetched(place: str | Path, use: Use = Use.RUN) -> Path:
     network fails.
     """
     if not is_url(place):
-        return Path(str(place).removeprefix("file://"))
+        return local_place(place)
     remote = Remote(str(place))
     home = cache_folder() / "fetched" / f"{_safe(remote.name)}-{_key(remote.url)}"
     is_single = use is Use.FILE or remote.is_weights_file

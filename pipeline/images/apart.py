@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
-from types import TracebackType
 from typing import Any, TypeVar
 
 from nvg.errors import WorkError
@@ -37,12 +36,7 @@ class Apart:
     def __enter__(self) -> "Apart":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def call(self, work: Callable[..., Result], *arguments: object) -> Result:

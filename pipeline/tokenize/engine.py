@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
-from types import TracebackType
 
 import fsspec
 
@@ -103,12 +102,7 @@ class Journal:
             self.fatal = self.fs.cat_file(self.path).decode(errors="replace")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path)
 

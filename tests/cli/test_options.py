@@ -12,6 +12,7 @@ import pytest
 from cli import options
 from cli.evaluate import generation_verb, reconstruction_verb
 from cli.sample import sample
+from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.config import Compile
 from nvg.store.export import ExportFormat
@@ -60,3 +61,17 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
         if field.default is not dataclasses.MISSING:
             assert field.default == wanted[field.name].default, field.name
     assert set(wanted) - set(fields) <= {"run", "data", "data_settings", "heldout", "settings"}
+
+
+def test_a_file_url_is_a_place_on_this_disk(tmp_path: Path) -> None:
+    """Looked at before anything is loaded, and written to as its path would be."""
+    (tmp_path / "run").mkdir()
+    there, gone = f"file://{tmp_path}/run", f"file://{tmp_path}/gone"
+    options.require_there(there, options.RUN)
+    assert options.local(there) == tmp_path / "run"
+    assert options.report_place(there, None) is None
+    with pytest.raises(InputError, match="gone does not exist: name a run directory"):
+        options.require_there(gone, options.RUN)
+    options.require_there("s3://bucket/run", options.RUN)
+    with pytest.raises(InputError, match="name a folder for the report with --out"):
+        options.report_place("s3://bucket/run", None)

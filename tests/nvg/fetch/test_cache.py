@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from nvg.errors import InputError, WorkError
-from nvg.fetch import Use, fetched, is_url
+from nvg.fetch import Use, fetched
 from nvg.fetch.cache import cache_folder
 from nvg.fetch.listing import FILES, list_bytes
+from nvg.files import is_url
 from tests.makers import files_below
 from tests.nvg.fetch.makers import FileServer
 from tests.processes import ROOT
