@@ -118,11 +118,15 @@ def _address() -> dict[str, str]:
 
 
 def _server() -> ForkServerContext:
-    """One for each process of pytest. It keeps the variables it was started with."""
+    """One for each process of pytest. It keeps the variables it was started with.
+
+    Without the path it would import the package `tests` of its working directory, which a test may
+    have changed, or the one that some library installs.
+    """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, *IMPORTED])
     before = dict(os.environ)
-    os.environ.update(VARIABLES)
+    os.environ.update(VARIABLES, PYTHONPATH=str(ROOT), PYTHONSAFEPATH="1")
     forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(before)
