@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import logging
 import math
 import tomllib
@@ -157,17 +158,23 @@ def _field(kind: Any, key: str) -> tuple[str, Any]:
         return key, None
     for field in dataclasses.fields(kind):
         if key in (field.name, field.metadata.get(FORMER_NAME)):
-            hint = typing.get_type_hints(kind)[field.name]
+            hint = _hints(kind)[field.name]
             parts = (hint, *typing.get_args(hint))  # X, or X | None
             return field.name, next(filter(dataclasses.is_dataclass, parts), None)
     return key, None
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Types of the fields of a dataclass. To find them takes most of the time to open a store."""
+    return typing.get_type_hints(kind)
 
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where or 'recipe'} must be a section, not {value!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in fields:

@@ -24,7 +24,7 @@ from nvg.store.format import CODEC, INDEX_FILE, PART_ROW, Arrays, StoreError, re
 from nvg.store.index import chosen, numbers, rows_digest, with_numbers, with_split
 from nvg.store.manifest import Manifest
 from nvg.store.record import CommitRecord, record_name
-from nvg.store.schema import require_arrays, require_index, require_weights
+from nvg.store.schema import require_index, require_weights
 from nvg.store.store import Store
 
 AGAIN = "make it again with nvgctl merge or subset"
@@ -254,6 +254,6 @@ def _plain_store(path: str) -> Store:
 
 def _checked(store: Store) -> Store:
     with reading(store.path):
-        require_arrays(store.head, store.manifest, store.path)
+        store.require_described()
         require_weights(store.head, store.manifest, store.path)
     return store

@@ -35,6 +35,7 @@ class StoreFiles:
             raise StoreError(f"{path} is not a store: {error}") from None
         self.manifest = Manifest.from_bytes(data, path)
         self.geometry = Geometry(self.manifest.grid)
+        self._is_described = False
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -42,18 +43,24 @@ class StoreFiles:
     @cached_property
     def group(self) -> Any:
         """The Zarr group that holds the arrays; StoreError unless they are those of the schema."""
-        require_arrays(self.head, self.manifest, self.path)
+        self.require_described()
         try:
             group = zarr.open_group(self.path, mode=self.ZARR_MODE, zarr_format=3)
         except FileNotFoundError:
             raise StoreError(f"{self.path} has lost its zarr.json; tokenize again") from None
         for name in self.arrays:
-            if name not in group:
+            if not self.fs.exists(f"{self.root}/{name}/zarr.json"):
                 raise StoreError(
                     f"{self.path} has lost its {name}/zarr.json: repair it with "
                     "`nvgctl tokenize ... --resume`"
                 )
         return group
+
+    def require_described(self) -> None:
+        """StoreError unless Zarr's description of each array is as the manifest says; read once."""
+        if not self._is_described:
+            require_arrays(self.head, self.manifest, self.path)
+            self._is_described = True
 
     @property
     def leaves(self) -> Any:

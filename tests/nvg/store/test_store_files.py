@@ -1,6 +1,7 @@
 """What a store is opened by: bounded reads of descriptions, the arrays, the records."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_a_chunk_that_is_no_file_is_damaged(store: Store, name: str) -> None:
     if name.startswith("content"):
         with pytest.raises(StoreError, match=f"row 5 or one shown with it cannot be read .{said}"):
             opened.row_tokens([5])
+
+
+def test_opening_reads_each_description_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, head = Counter[str](), Store.head
+
+    def counted(self: Store, name: str, count: int) -> bytes:
+        read[name] += 1
+        return head(self, name, count)
+
+    monkeypatch.setattr(Store, "head", counted)
+    assert open_store(store.path).leaves.shape[0] == len(store)
+    described = {"manifest.json", "tokenizer.safetensors", "zarr.json"}
+    assert read == Counter(described | {f"{name}/zarr.json" for name in store.arrays})
