@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from nvg.store import Store
-from tests.nvg.pretrained.makers import VIT
+from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
 
@@ -87,6 +87,24 @@ def vit_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         torch.save(timm_library().create_model(VIT).state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def efficientnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of EfficientNet-Lite0, under foreign names as the package has them."""
+    path = tmp_path_factory.mktemp("efficientnet") / "lite0.pth"
+    state = random_efficientnet().state_dict()
+    torch.save({f"_{n}": tensor for n, tensor in enumerate(state.values())}, path)
+    return path
+
+
+@pytest.fixture
+def efficientnet_package(efficientnet_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, in place of what the package brings."""
+    monkeypatch.setattr(
+        "nvg.pretrained.efficientnet.packaged_weights", lambda: efficientnet_weights
+    )
+    return efficientnet_weights
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 of an installed package, as an extractor of features and class logits.
+"""EfficientNet-Lite0 of an installed package: features and class logits, or maps on the way there.
 
 The package holds weights of ImageNet's 1000 classes under names of its own; its tensors stand in
 the order of timm's network.
@@ -45,6 +45,51 @@ class EfficientNetLite0(nn.Module):
         return features_BF, self.network.classifier(features_BF)
 
 
+class FeatureMaps(nn.Module):
+    """Images [B, 3, D, D] in [-1, 1] -> five maps [B, F, D, D] at strides 2, 4, 8, 16 and 32.
+
+    Images are seen at their own size. Gradients reach them; the network is frozen.
+    """
+
+    def __init__(self, weights: Path | None = None) -> None:
+        """Of the file, or of the installed package."""
+        super().__init__()
+        self.network = _filled(weights or packaged_weights())
+        self.widths: list[int] = [info["num_chs"] for info in self.network.feature_info]
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "FeatureMaps":
+        """Stays in evaluation whatever holds it."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        found: list[Tensor] = self.network.forward_intermediates(images, intermediates_only=True)
+        return found
+
+
+class FeatureDistance(nn.Module):
+    """Distance of two images in the maps of EfficientNet-Lite0, as LPIPS without its trained heads.
+
+    Each position's features are scaled to length one; squared differences are averaged over
+    positions, then over the maps.
+    """
+
+    name = f"{EFFICIENTNET} feature distance"
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        self.maps = FeatureMaps(weights)
+
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        """Distance of each pair [B], from images [B, 3, D, D] in [-1, 1]."""
+        pairs = zip(self.maps(images), self.maps(others), strict=True)
+        distances = [
+            (F.normalize(one, dim=1) - F.normalize(other, dim=1)).square().sum(1).mean((1, 2))
+            for one, other in pairs
+        ]
+        return torch.stack(distances).mean(0)
+
+
 def packaged_weights() -> Path:
     """The file of the installed package; InputError when it is not installed."""
     try:
@@ -57,7 +102,12 @@ def packaged_weights() -> Path:
 
 
 def efficientnet_lite0(weights: Path) -> EfficientNetLite0:
-    """The network, filled tensor by tensor in the order of the file.
+    """The extractor with the weights of a file. InputError for another file, or without timm."""
+    return EfficientNetLite0(_filled(weights))
+
+
+def _filled(weights: Path) -> Any:
+    """timm's network, filled tensor by tensor in the order of the file.
 
     InputError when timm is missing, or number or shapes of the tensors differ.
     """
@@ -83,4 +133,4 @@ def efficientnet_lite0(weights: Path) -> EfficientNetLite0:
                 f"{shape}, {own} of {tuple(place.shape)}"
             )
     network.load_state_dict(dict(zip(wanted, given.values(), strict=True)))
-    return EfficientNetLite0(network)
+    return network

@@ -91,12 +91,12 @@ def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOp
 
 
 def _compared(facts: Facts, batches: Sequence[Compared]) -> dict[str, Any]:
-    """SSIM, LPIPS and Frechet distance over all batches, with the names of their networks."""
+    """SSIM, perceptual and Frechet distances over all batches, with the names of their networks."""
     count = sum(each.sums.images for each in batches)
     found: dict[str, Any] = {"ssim": sum(each.ssim for each in batches) / count}
-    if facts.perceptual:
-        mean = sum(each.lpips for each in batches) / count
-        found["lpips"] = {"value": mean, "network": facts.perceptual}
+    for key, name in facts.perceptual.items():
+        mean = sum(each.perceptual[key] for each in batches) / count
+        found[key] = {"value": mean, "network": name}
     if facts.extractor:
         real, rebuilt = Moments(), Moments()
         for each in batches:
@@ -118,8 +118,9 @@ def _lines(measures: Reconstruction, found: dict[str, Any]) -> list[str]:
         f"{measures.images} images: PSNR {measures.psnr:.2f} dB, MSE {measures.mse:.5f}, "
         f"SSIM {found['ssim']:.4f}",
     ]
-    if "lpips" in found:
-        lines.append(f"{found['lpips']['network']}: {found['lpips']['value']:.4f}")
+    for key in ("lpips", "feature_distance"):
+        if key in found:
+            lines.append(f"{found[key]['network']}: {found[key]['value']:.4f}")
     if "frechet" in found:
         distance = found["frechet"]
         lines.append(f"r{distance['name']}: {rounded(distance['value'], measures.images)}")

@@ -19,6 +19,7 @@ from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.metrics.reconstruction import Rebuilt, Sums, rebuild
 from nvg.precision import Part, numbers
+from nvg.pretrained.efficientnet import EFFICIENTNET, FeatureDistance
 from nvg.pretrained.inception import Extractor, NamedExtractor, brings_weights, load_extractor
 from nvg.pretrained.lpips import Perceptual
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, require_trusted
@@ -58,8 +59,8 @@ class Facts:
     pyramid: str
     tokens: int
     extractor: NamedExtractor | None
-    perceptual: str | None
-    """Name of the network of LPIPS."""
+    perceptual: dict[str, str]
+    """Names of the networks of perceptual distances, by their keys in the report."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Compared:
     sums: Sums
     skipped: int
     ssim: float
-    """Sum over the images, as `lpips`."""
-    lpips: float
+    """Sum over the images."""
+    perceptual: dict[str, float]
+    """The same of each perceptual distance."""
     real: Tensor | None
     """Features [B, F] of the images and of their reconstructions."""
     rebuilt: Tensor | None
@@ -83,7 +85,7 @@ class Rebuilder:
     model: Autoencoder
     images: RowImages
     extractor: Extractor | None
-    perceptual: Perceptual | None
+    perceptual: dict[str, Perceptual | FeatureDistance]
 
     @cached_property
     def similarity(self) -> Any:
@@ -102,32 +104,33 @@ class Rebuilder:
             self.model.config.pyramid.value,
             self.model.quantizer.layout.tokens,
             self.extractor.named if self.extractor else None,
-            self.perceptual.name if self.perceptual else None,
+            {key: network.name for key, network in self.perceptual.items()},
         )
 
     @torch.no_grad()
     def compare(self, images: range) -> Compared:
         """Rebuild some images."""
         made = rebuild(self.model, self.images, np.array(images))
-        ssim, lpips = self.distances(made)
+        ssim, perceptual = self.distances(made)
         network = self.extractor
         return Compared(
             made.sums,
             len(images) - len(made.pixels),
             ssim,
-            lpips,
+            perceptual,
             network(made.pixels).cpu() if network else None,
             network(made.rebuilt).cpu() if network else None,
         )
 
-    def distances(self, made: Rebuilt) -> tuple[float, float]:
-        """Sums of SSIM and LPIPS over a batch, in exact float32."""
+    def distances(self, made: Rebuilt) -> tuple[float, dict[str, float]]:
+        """Sums of SSIM and of the perceptual distances over a batch, in exact float32."""
         with numbers(Part.FEATURES, made.pixels.device):
             one, other = (each.float() / 255 for each in (made.pixels, made.rebuilt))
             each_B = self.similarity(other, one, data_range=1.0, reduction="none")
-            if not self.perceptual:
-                return float(each_B.sum()), 0.0
-            return float(each_B.sum()), float(self.perceptual(2 * other - 1, 2 * one - 1).sum())
+            return float(each_B.sum()), {
+                key: float(network(2 * other - 1, 2 * one - 1).sum())
+                for key, network in self.perceptual.items()
+            }
 
     @torch.no_grad()
     def picture(self, _task: int) -> bytes:
@@ -141,7 +144,8 @@ class Rebuilder:
 
 def open_rebuilder(job: RebuildJob) -> Rebuilder:
     """Load what a process needs; InputError when anything is missing."""
-    device, extractor, perceptual = default_device(), None, None
+    device, extractor = default_device(), None
+    perceptual: dict[str, Perceptual | FeatureDistance] = {}
     model = load_autoencoder(job.run, trust=True).to(device)
     if not job.trust:
         given = job.recipe.autoencoder
@@ -151,7 +155,9 @@ def open_rebuilder(job: RebuildJob) -> Rebuilder:
     if job.weights or brings_weights(job.extractor):
         extractor = load_extractor(job.extractor, job.weights, device)
     if job.vgg:
-        perceptual = Perceptual(job.vgg, model.config.image_size).to(device)
+        perceptual["lpips"] = Perceptual(job.vgg, model.config.image_size).to(device)
+    if job.extractor == EFFICIENTNET:
+        perceptual["feature_distance"] = FeatureDistance(job.weights).to(device)
     return Rebuilder(model, images, extractor, perceptual)
 
 

@@ -17,6 +17,15 @@ class AutoencoderPart(StrEnum):
     DECODER = "decoder"
 
 
+class PerceptualNetwork(StrEnum):
+    """In whose features the perceptual loss compares images."""
+
+    VGG16 = "vgg16"
+    """LPIPS; needs a file of weights."""
+    EFFICIENTNET = "efficientnet-lite0"
+    """A distance that is not LPIPS; its weights come with the extra `studies`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """Weight of each term; the defaults are those of VAR's tokenizer trainer, without LPIPS."""
@@ -29,6 +38,7 @@ class LossConfig:
     """Weight of the commitment loss of every stage. [VAR]"""
     perceptual: float = 0.0
     """LPIPS, 1.0 in all trainers that use it."""
+    network: PerceptualNetwork = PerceptualNetwork.VGG16
     vgg: str = ""
     """Local file of torchvision's VGG16 weights for LPIPS, or "random" for a trial without."""
     entropy: float = 0.0
@@ -38,8 +48,11 @@ class LossConfig:
         for name in ("l1", "l2", "quantizer", "perceptual", "entropy"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.perceptual and not self.vgg:
-            raise ValueError('perceptual needs vgg: a file of VGG16 weights, or "random"')
+        if self.perceptual and self.network is PerceptualNetwork.VGG16 and not self.vgg:
+            raise ValueError(
+                'perceptual needs vgg: a file of VGG16 weights, or "random"; or network = '
+                f'"{PerceptualNetwork.EFFICIENTNET}"'
+            )
 
 
 class DiscriminatorKind(StrEnum):
@@ -50,6 +63,8 @@ class DiscriminatorKind(StrEnum):
     """Heads on a frozen vision transformer, as for VAR's tokenizer; needs its weights."""
     PATCH = "patch"
     """PatchGAN, as in Open-MAGVIT2; needs no weights."""
+    EFFICIENTNET = "efficientnet-lite0"
+    """Heads on the maps of a frozen network, as in projected GANs; the extra `studies` has it."""
 
 
 @dataclass(frozen=True, kw_only=True)

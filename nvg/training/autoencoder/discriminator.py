@@ -1,4 +1,5 @@
-"""Discriminators of the autoencoder's adversarial loss (A.5): on DINO's features, or on patches.
+"""Discriminators of the autoencoder's adversarial loss (A.5): on DINO's features, on patches, or
+on the maps of a convolutional network.
 
 Legend: B image of a batch, D row or column of pixels or of the grid, N position, F feature
 channel, L logit.
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from nvg.pretrained.efficientnet import SIZE, FeatureMaps
 from nvg.pretrained.vit import VisionTransformer
 from nvg.training.autoencoder.config import DiscriminatorKind
 
@@ -104,10 +106,40 @@ def _start(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
+class MapDiscriminator(nn.Module):
+    """A head on each map of a frozen EfficientNet-Lite0 (Sauer et al. 2021): images [B, 3, D, D] in
+    [-1, 1] -> logits [B, L].
+
+    The network is not registered: it is neither trained nor saved.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen = (FeatureMaps(),)
+        self.heads = nn.ModuleList(_map_head(width) for width in self._frozen[0].widths)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self._frozen[0].to(images.device)(_framed(images, SIZE))
+        logits = [head(each) for head, each in zip(self.heads, maps, strict=True)]
+        return torch.cat([each.flatten(1) for each in logits], dim=1)
+
+
+def _map_head(width: int) -> nn.Sequential:
+    """Features [B, F, D, D] -> logits [B, 1, D, D]."""
+
+    def block(inputs: int, kernel: int) -> nn.Sequential:
+        conv = nn.Conv2d(inputs, PATCH_WIDTH, kernel, padding=kernel // 2)
+        return nn.Sequential(spectral_norm(conv), nn.BatchNorm2d(PATCH_WIDTH), nn.LeakyReLU(0.2))
+
+    last = spectral_norm(nn.Conv2d(PATCH_WIDTH, 1, 1))
+    return nn.Sequential(block(width, 1), _Residual(block(PATCH_WIDTH, 3)), last)
+
+
 def build_discriminator(kind: DiscriminatorKind, model: str, weights: str) -> nn.Module:
     """The discriminator of that kind; InputError where its weights cannot be used."""
     makers: dict[DiscriminatorKind, Callable[[], nn.Module]] = {
         DiscriminatorKind.DINO: lambda: FeatureDiscriminator(model, Path(weights)),
         DiscriminatorKind.PATCH: PatchDiscriminator,
+        DiscriminatorKind.EFFICIENTNET: MapDiscriminator,
     }
     return makers[kind]()

@@ -4,9 +4,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nvg.pretrained.efficientnet import FeatureDistance
 from nvg.pretrained.lpips import Perceptual
 from nvg.quantizer.residual import Quantized
-from nvg.training.autoencoder.config import LossConfig
+from nvg.training.autoencoder.config import LossConfig, PerceptualNetwork
+
+
+def perceptual_of(
+    config: LossConfig, side: int, device: torch.device
+) -> Perceptual | FeatureDistance | None:
+    """The network of the perceptual term for images of `side` pixels, where it has a weight."""
+    if not config.perceptual:
+        return None
+    if config.network is PerceptualNetwork.EFFICIENTNET:
+        return FeatureDistance().to(device)
+    return Perceptual(config.vgg, side).to(device)
 
 
 def autoencoder_loss(
@@ -14,7 +26,7 @@ def autoencoder_loss(
     images: Tensor,
     reconstruction: Tensor,
     quantized: Quantized,
-    perceptual: Perceptual | None = None,
+    perceptual: Perceptual | FeatureDistance | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """(weighted sum, its part on pixels, every unweighted term by name).
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from nvg.pretrained.efficientnet import SIZE
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import Downsample, ResidualBlock, SpatialAttention, Upsample
@@ -12,6 +13,7 @@ from nvg.training.autoencoder.config import (
     AutoencoderPart,
     AutoencoderTraining,
     DiscriminatorKind,
+    PerceptualNetwork,
 )
 from nvg.training.autoencoder.discriminator import PatchDiscriminator
 from nvg.training.memory import FLOAT, HALF, Memory, count, trained_memory
@@ -28,6 +30,10 @@ VGG_PARAMETERS = 14_716_160
 DINO_GENERATOR = {False: 49_000_000, True: 27_500_000}
 DINO_STEP = {False: 10_600_000, True: 5_300_000}
 DINO_FROZEN, DINO_HEADS = 21_665_664, 7_386_245
+# EfficientNet-Lite0, bytes of a pixel: two images compared; judged, as for DINO.
+MAPS = {False: 1640, True: 820}
+MAPS_GENERATOR, MAPS_STEP = {False: 2120, True: 1060}, {False: 540, True: 270}
+MAPS_FROZEN, MAPS_HEADS = 4_652_008, 219_333
 
 
 def autoencoder_memory(
@@ -40,13 +46,17 @@ def autoencoder_memory(
     for part in training.frozen:
         getattr(model, part.value).requires_grad_(False)
     kind = training.discriminator.kind
-    frozen = VGG_PARAMETERS if training.loss.perceptual else 0
-    frozen += DINO_FROZEN if kind is DiscriminatorKind.DINO else 0
+    frozen = _perceptual(training, VGG_PARAMETERS, MAPS_FROZEN)
+    frozen += {
+        DiscriminatorKind.DINO: DINO_FROZEN,
+        DiscriminatorKind.EFFICIENTNET: MAPS_FROZEN,
+    }.get(kind, 0)
     found = trained_memory(model, is_mixed, _activation_bytes(model, training, is_mixed), frozen)
     judge = {
         DiscriminatorKind.NONE: 0,
         DiscriminatorKind.PATCH: count(patches.parameters()),
         DiscriminatorKind.DINO: DINO_HEADS,
+        DiscriminatorKind.EFFICIENTNET: MAPS_HEADS,
     }[kind]
     return found.with_trained(judge, is_mixed)
 
@@ -58,7 +68,7 @@ def _activation_bytes(model: Autoencoder, training: AutoencoderTraining, is_mixe
     terms on the reconstruction.
     """
     config, kind = model.config, training.discriminator.kind
-    pixels = config.image_size**2
+    pixels, seen = config.image_size**2, min(config.image_size, SIZE) ** 2
     own = quantizer_bytes(config, training) + 2 * 3 * FLOAT * pixels
     recomputes = training.checkpoint_activations
     own += network_bytes(model.decoder.layers, config.geometry.grid, is_mixed, recomputes)
@@ -68,10 +78,21 @@ def _activation_bytes(model: Autoencoder, training: AutoencoderTraining, is_mixe
         DiscriminatorKind.NONE: (0, 0),
         DiscriminatorKind.PATCH: (PATCH[is_mixed] * pixels, PATCH[is_mixed] * pixels),
         DiscriminatorKind.DINO: (DINO_GENERATOR[is_mixed], DINO_STEP[is_mixed]),
+        DiscriminatorKind.EFFICIENTNET: (
+            MAPS_GENERATOR[is_mixed] * seen,
+            MAPS_STEP[is_mixed] * seen,
+        ),
     }[kind]
     looks = 2 * (2 if training.discriminator.consistency else 1)  # real and fake, each augmented
-    perceptual = LPIPS[is_mixed] * pixels if training.loss.perceptual else 0
+    perceptual = _perceptual(training, LPIPS[is_mixed], MAPS[is_mixed]) * pixels
     return own + max(looks * both, one + perceptual)
+
+
+def _perceptual(training: AutoencoderTraining, vgg16: int, efficientnet: int) -> int:
+    """The figure of the network of the perceptual term; 0 without one."""
+    if not training.loss.perceptual:
+        return 0
+    return vgg16 if training.loss.network is PerceptualNetwork.VGG16 else efficientnet
 
 
 def network_bytes(

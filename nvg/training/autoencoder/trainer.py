@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from nvg import precision
 from nvg.distributed import World, default_device
 from nvg.errors import WorkError
-from nvg.pretrained.lpips import Perceptual
 from nvg.quantizer.codebook import DeadCodes, start_codebook
 from nvg.quantizer.residual import Quantized
 from nvg.quantizer.usage import stage_hits, stage_usage
@@ -24,7 +23,7 @@ from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.adversarial import DiscriminatorTrainer, Schedule
 from nvg.training.autoencoder.buffers import MeanBuffers
 from nvg.training.autoencoder.config import AutoencoderTraining, DiscriminatorKind
-from nvg.training.autoencoder.losses import add_terms, autoencoder_loss
+from nvg.training.autoencoder.losses import add_terms, autoencoder_loss, perceptual_of
 from nvg.training.autoencoder.parts import Draws, Part, parts_of
 from nvg.training.autoencoder.validation import Validation
 from nvg.training.checkpoint import file_of, load_optimizer, optimizer_bytes
@@ -63,10 +62,7 @@ class AutoencoderTrainer(Task[list[ImageBatch]]):
         self.optimizer = optimizer_of(self.model, training)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.dead = DeadCodes(config.codebook_size, training.dead_code_after, self.device)
-        self.perceptual = None
-        if training.loss.perceptual:
-            measure = Perceptual(training.loss.vgg, config.image_size)
-            self.perceptual = measure.to(self.device)
+        self.perceptual = perceptual_of(training.loss, config.image_size, self.device)
         self.discriminator = None
         if training.discriminator.kind is not DiscriminatorKind.NONE:
             schedule = Schedule(

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nvg.pretrained.efficientnet import MODEL
+from nvg.pretrained.vit import timm_library
+
 
 class Shrink(nn.Module):
     """The image at 2x2 pixels as 12 features; remembers what a product of float32 gives."""
@@ -22,6 +25,19 @@ class Shrink(nn.Module):
 def shrink(weights: Path | None) -> nn.Module:
     """An extractor as a user writes one."""
     return Shrink()
+
+
+def random_efficientnet() -> Any:
+    """timm's network with random weights, always the same, and statistics that are no identity."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = timm_library().create_model(MODEL).eval()
+        for name, buffer in made.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(std=0.1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return made
 
 
 VIT = "test_vit"  # what it sees means nothing, how it travels does

@@ -8,6 +8,7 @@ import torch
 
 from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
+from nvg.pretrained.efficientnet import EFFICIENTNET
 from nvg.pretrained.lpips import Perceptual
 from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
 from tests.makers import tiny_recipe, write_image_folder
@@ -46,7 +47,7 @@ def test_distances_are_exact_float32(folder: Path) -> None:
     """SSIM and LPIPS, whatever autocast is around."""
     job = RebuildJob(folder / "run", tiny_recipe(folder / "images"), OWN, None, None, None)
     small = open_rebuilder(job)
-    rebuilder = replace(small, perceptual=Perceptual("random", 16))
+    rebuilder = replace(small, perceptual={"lpips": Perceptual("random", 16)})
     generator, size = torch.Generator().manual_seed(0), (2, 3, 16, 16)
     pixels, rebuilt = (torch.randint(0, 256, size, generator=generator).byte() for _ in range(2))
     sums, found = small.compare(range(2)).sums, []
@@ -54,7 +55,20 @@ def test_distances_are_exact_float32(folder: Path) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
             found.append(rebuilder.distances(Rebuilt(pixels, rebuilt, sums)))
     assert found[0] == found[1]
-    assert found[0][1] > 0
+    assert found[0][1]["lpips"] > 0
+
+
+def test_its_extractor_measures_each_image_too(folder: Path, efficientnet_package: Path) -> None:
+    """EfficientNet's maps, by the name of what they are."""
+    recipe = tiny_recipe(folder / "images")
+    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, EFFICIENTNET, None, None, 8))
+    assert rebuilder.facts(0).perceptual == {
+        "feature_distance": "efficientnet-lite0 feature distance"
+    }
+    first, rest, whole = (rebuilder.compare(range(*part)) for part in ((3,), (3, 8), (8,)))
+    sums = [each.perceptual["feature_distance"] for each in (first, rest, whole)]
+    assert sums[0] + sums[1] == pytest.approx(sums[2], rel=1e-4)
+    assert sums[2] > 0
 
 
 @pytest.mark.slow

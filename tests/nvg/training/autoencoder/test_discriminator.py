@@ -13,6 +13,7 @@ from nvg.errors import InputError
 from nvg.training.autoencoder.config import DiscriminatorKind
 from nvg.training.autoencoder.discriminator import (
     FeatureDiscriminator,
+    MapDiscriminator,
     PatchDiscriminator,
     build_discriminator,
 )
@@ -59,6 +60,20 @@ def test_all_filters_of_the_heads_are_normalised(vit_weights: Path) -> None:
         if isinstance(module, nn.Conv1d):
             matrix = module.weight.detach().flatten(1)
             assert float(torch.linalg.matrix_norm(matrix, 2)) == pytest.approx(1, abs=0.1)
+
+
+def test_a_head_judges_each_map_of_a_frozen_network(efficientnet_package: Path) -> None:
+    """A logit a position of the five maps; the network is neither trained nor saved."""
+    model = build_discriminator(DiscriminatorKind.EFFICIENTNET, "", "")
+    assert isinstance(model, MapDiscriminator)
+    images = torch.rand(2, 3, 32, 32).mul(2).sub(1).requires_grad_()
+    logits = model(images)
+    assert logits.shape == (2, 16**2 + 8**2 + 4**2 + 2**2 + 1)
+    logits.sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert {name.split(".")[0] for name in model.state_dict()} == {"heads"}
+    assert model(torch.rand(2, 3, 256, 256)).shape == (2, 112**2 + 56**2 + 28**2 + 14**2 + 7**2)
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

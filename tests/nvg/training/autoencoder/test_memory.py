@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nvg.distributed import World
+from nvg.pretrained.efficientnet import FeatureDistance
 from nvg.pretrained.lpips import RANDOM, Perceptual
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.tokenizer.autoencoder import Autoencoder
@@ -19,8 +20,13 @@ from nvg.training.autoencoder.config import (
     DiscriminatorConfig,
     DiscriminatorKind,
     LossConfig,
+    PerceptualNetwork,
 )
-from nvg.training.autoencoder.discriminator import FeatureDiscriminator, PatchDiscriminator
+from nvg.training.autoencoder.discriminator import (
+    FeatureDiscriminator,
+    MapDiscriminator,
+    PatchDiscriminator,
+)
 from nvg.training.autoencoder.losses import autoencoder_loss
 from nvg.training.autoencoder.memory import (
     DINO_FROZEN,
@@ -28,6 +34,11 @@ from nvg.training.autoencoder.memory import (
     DINO_HEADS,
     DINO_STEP,
     LPIPS,
+    MAPS,
+    MAPS_FROZEN,
+    MAPS_GENERATOR,
+    MAPS_HEADS,
+    MAPS_STEP,
     PATCH,
     VGG_PARAMETERS,
     autoencoder_memory,
@@ -224,3 +235,45 @@ def test_dino_keeps_so_much_an_image(tmp_path: Path, is_mixed: bool) -> None:
 
     assert DINO_GENERATOR[is_mixed] == pytest.approx(kept(True), rel=TOLERANCE)
     assert DINO_STEP[is_mixed] == pytest.approx(kept(False), rel=TOLERANCE)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("is_mixed", [False, True])
+@pytest.mark.parametrize("side", [32, 96])
+def test_maps_keep_so_much_a_pixel(efficientnet_package: Path, side: int, is_mixed: bool) -> None:
+    """Compared, or judged: for a gradient to the image, or to the heads."""
+    distance, judge = FeatureDistance(), MapDiscriminator()
+    frozen, real = judge._frozen[0], torch.rand(4, 3, side, side)
+    assert sum(p.numel() for p in judge.parameters()) == MAPS_HEADS
+    assert sum(p.numel() for p in frozen.parameters()) == MAPS_FROZEN
+
+    def kept(model: torch.nn.Module, to_image: bool, *others: torch.Tensor) -> float:
+        judge.requires_grad_(not to_image)
+
+        def forward(count: int) -> object:
+            fake = torch.rand(count, 3, side, side, requires_grad=to_image)
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+                return model(fake, *(each[:count] for each in others))
+
+        return kept_of_one(torch.nn.ModuleList([model, frozen]), forward) / side**2
+
+    for constant, found in (
+        (MAPS, kept(distance, True, real)),
+        (MAPS_GENERATOR, kept(judge, True)),
+        (MAPS_STEP, kept(judge, False)),
+    ):
+        assert constant[is_mixed] == pytest.approx(found, rel=TOLERANCE)
+
+
+def test_maps_count_with_the_losses() -> None:
+    """In the perceptual term and in the discriminator, a network each."""
+    config = CONFIGS[0]
+    loss = LossConfig(perceptual=1.0, network=PerceptualNetwork.EFFICIENTNET)
+    judge = DiscriminatorConfig(kind=DiscriminatorKind.EFFICIENTNET)
+    plain = autoencoder_memory(config, PLAIN, False)
+    compared = autoencoder_memory(config, AutoencoderTraining(loss=loss), False)
+    both = AutoencoderTraining(loss=loss, discriminator=judge)
+    seen = autoencoder_memory(config, both, False)
+    assert compared.parameters - plain.parameters == 4 * MAPS_FROZEN
+    assert compared.activations - plain.activations == MAPS[False] * config.image_size**2
+    assert seen.parameters - plain.parameters == 4 * (2 * MAPS_FROZEN + MAPS_HEADS)

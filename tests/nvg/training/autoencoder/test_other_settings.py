@@ -5,6 +5,7 @@ Legend: C channel, L logit.
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from nvg.training.autoencoder.config import (
     DiscriminatorConfig,
     DiscriminatorKind,
     LossConfig,
+    PerceptualNetwork,
 )
 from nvg.training.autoencoder.trainer import AutoencoderTrainer
 from tests.nvg.tokenizer.makers import tiny_model
@@ -135,3 +137,23 @@ def test_its_discriminator_may_follow_the_autoencoder() -> None:
     assert trainer.discriminator is not None
     groups = trainer.discriminator.optimizer.param_groups
     assert [(g["betas"], g["weight_decay"]) for g in groups] == [(BETAS, 0.25), (BETAS, 0)]
+
+
+def test_a_training_on_efficientnet(efficientnet_package: Path) -> None:
+    """As perceptual network and as discriminator: both terms act, and its weights are not saved."""
+    training = replace(
+        TRAINING,
+        ibq_steps=0,
+        loss=LossConfig(perceptual=1.0, network=PerceptualNetwork.EFFICIENTNET),
+        discriminator=DiscriminatorConfig(kind=DiscriminatorKind.EFFICIENTNET, start=0.0),
+    )
+    torch.manual_seed(0)
+    trainer = AutoencoderTrainer(tiny_model(16, CODES), training)
+    batch = Pictures(4, 32).batch(torch.arange(4).numpy())
+    trainer.initialize([batch])
+    told = [trainer.step(step, [batch]) for step in range(2)]
+    assert all(math.isfinite(float(value)) for each in told for value in each.values())
+    assert float(told[0]["perceptual"]) > 0
+    assert float(told[1]["d_norm"]) > 0
+    assert trainer.discriminator is not None
+    assert {n.split(".")[1] for n in trainer.discriminator.state_dict() if "." in n} == {"heads"}
