@@ -151,16 +151,6 @@ def test_former_stores_read_as_they_did() -> None:
         decode(image_bytes(picture(), "avif"), FORMER)
 
 
-@pytest.mark.filterwarnings("ignore")  # of its imports
-def test_the_datasets_library_decodes_to_the_same_pixels(tmp_path: Path) -> None:
-    """Orientation included, for every mode that it turns into RGB without loss."""
-    datasets = pytest.importorskip("datasets")
-    files = [oriented(picture(), n, "jpeg", quality=95) for n in (1, 3, 6, 8)]
-    for number, data in enumerate(files):
-        decoded = datasets.Image(mode="RGB").decode_example({"bytes": data, "path": None})
-        assert np.array_equal(rgb(data), np.asarray(decoded)), number
-
-
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     ("mode", "kind"),
