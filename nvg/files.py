@@ -1,5 +1,6 @@
-"""Atomic file writes."""
+"""Atomic file writes, and what a file is that was taken for weights."""
 
+import codecs
 import errno
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shutil
 import stat
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from nvg.errors import InputError
 
 NAMELESS = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 """A link to itself, a name below a file, a name too long."""
+START = 256  # bytes that tell what a file is
+HEADER_LIMIT = 100_000_000  # bytes of the header of a safetensors file; the format's own limit
 
 
 def require_file_place(path: Path) -> None:
@@ -48,6 +52,59 @@ def require_regular(path: str | Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise ValueError(f"{Path(path).name} is {kind}, not a file")
+
+
+def fault_of_weights(file: Path) -> str | None:
+    """What a file is that was taken for weights and holds none or not all, with the remedy.
+
+    None where it may hold some.
+    """
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(START)
+        if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(file):
+            return "cut short, an archive without its end: download it again"
+        return _fault_of_text(start) or _missing_end(file)
+    except OSError:
+        return None
+
+
+def _fault_of_text(start: bytes) -> str | None:
+    """The same of a file that starts as text."""
+    words = start.lstrip()
+    if words.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the weights: run `git lfs pull` where it comes from"
+    if words[:1] == b"<":
+        return "a web page, not the weights: download the file itself"
+    if not words:
+        return "an empty file: download it again"
+    try:
+        shown = codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut
+    except UnicodeDecodeError:
+        return None
+    if not all(character.isprintable() or character.isspace() for character in shown):
+        return None
+    kind = "JSON text" if words[:1] in b"{[" else "a text file"
+    return f"{kind}, not the weights: download the file itself"
+
+
+def _missing_end(file: Path) -> str | None:
+    """The same of a safetensors file that is shorter than its header says."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")
+        if opened.read(1) != b"{" or header > HEADER_LIMIT:
+            return None
+        opened.seek(8)
+        try:
+            table = json.loads(opened.read(header))
+            ends = [each["data_offsets"][1] for key, each in table.items() if key[:2] != "__"]
+            whole = 8 + header + max(ends, default=0)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            whole = 8 + header
+    if size >= whole:
+        return None
+    return f"cut short, {size} bytes of at least {whole}: download it again"
 
 
 def is_url(place: str | Path) -> bool:

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nvg.weights import CheckpointError, fault_of_weights, why_unreadable
+from nvg.errors import first_line
+from nvg.files import fault_of_weights
+from nvg.weights import CheckpointError
 
 PICKLE_LIMIT = 1 << 28  # bytes of the pickle beside the tensors; a large checkpoint's has some MB
 MOST_SHOWN = 80  # characters of a foreign name in a message
@@ -71,6 +73,31 @@ class _Unpickler(pickle.Unpickler):
         return _Inert
 
 
+def why_unreadable(file: Path, error: Exception) -> str:
+    """Why a foreign file of weights cannot be read, in one line of our words."""
+    if fault := fault_of_weights(file):
+        return f"it is {fault}"
+    if isinstance(error, OSError):
+        return error.strerror or first_line(error)
+    return "it is no file of weights alone, as PyTorch or safetensors write them, or is damaged"
+
+
+def read_plain(file: Path, wanted: str) -> dict[str, Any]:
+    """What a file of weights alone holds by name, on the CPU; no code in it is run.
+
+    CheckpointError saying that it does not hold what is `wanted`.
+    """
+    try:
+        found: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a foreign file causes
+        reason = why_unreadable(file, error)
+        raise CheckpointError(f"{file} does not hold {wanted}: {reason}") from error
+    if not isinstance(found, dict):
+        kind = type(found).__name__
+        raise CheckpointError(f"{file} does not hold {wanted}: it holds a {kind}, no named tensors")
+    return found
+
+
 def read_tensors(file: Path) -> State:
     """Every tensor of a checkpoint's `state_dict` by name, mapped from the file, not copied.
 
@@ -117,8 +144,10 @@ def _check_archive(file: Path) -> None:
 
     TorchScript, which is run when it is loaded, is refused.
     """
-    with file.open("rb"):
-        pass
+    with file.open("rb") as opened:
+        is_safetensors = opened.read(9)[8:] == b"{"
+    if is_safetensors:
+        raise CheckpointError("it is a safetensors file: name the checkpoint that was published")
     if not zipfile.is_zipfile(file):
         raise CheckpointError(
             "it is no zip archive, as torch.save writes, or it is cut short; a file of before "

@@ -10,7 +10,6 @@ them, each the rows it needs.
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,13 +25,12 @@ from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
 from nvg.errors import InputError, first_line
-from nvg.files import require_regular
+from nvg.files import HEADER_LIMIT, fault_of_weights, require_regular
 
 Config = TypeVar("Config")
 Rows = tuple[int, int]
 
 HEADER = "nvg"  # the key of our metadata in a safetensors header
-HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 INDEX = "shards.json"
 
 
@@ -98,28 +96,23 @@ def read_config(kind: type[Config], source: Path | bytes) -> Config:
         raise CheckpointError(f"{_name(source)} holds weights of another kind: {error}") from None
 
 
-def fault_of_weights(file: Path) -> str | None:
-    """What a file is that was taken for weights and was never downloaded, with the remedy."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(256).lstrip()
-    except OSError:
-        return None
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the weights: run `git lfs pull` where it comes from"
-    if start[:1] == b"<":
-        return "a web page, not the weights: download the file itself"
-    return None if start else "an empty file: download it again"
+def why_damaged(file: Path | None, error: Exception) -> str:
+    """Why a safetensors file, or a blob, of ours cannot be read, in one line of our words."""
+    if isinstance(error, SafetensorError):
+        return (fault_of_weights(file) if file else None) or "not a sound safetensors file"
+    if isinstance(error, LookupError):
+        return f"without {error.args[0] if error.args else 'a part'}"
+    return getattr(error, "strerror", None) or first_line(error)
 
 
-def why_unreadable(file: Path, error: Exception) -> str:
-    """Why a foreign file of weights cannot be read, in one line."""
-    if fault := fault_of_weights(file):
-        return f"it is {fault}"
-    is_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
-    if isinstance(error, pickle.UnpicklingError) or is_opcode:
-        return "it is no PyTorch file that holds weights alone"
-    return first_line(error)
+def misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """The first name or shape in which given tensors are not those of a network; "" if none."""
+    for name, value in own.items():
+        if name not in given:
+            return f"{name} is missing"
+        if given[name].shape != value.shape:
+            return f"{name} is {tuple(given[name].shape)}, not {tuple(value.shape)}"
+    return next((f"it knows no {name}" for name in given if name not in own), "")
 
 
 def read_tensors(
@@ -135,11 +128,10 @@ def read_tensors(
         with opened(source) as stored:
             return stored.read_like(wanted or {})
     except (OSError, SafetensorError, RuntimeError, ValueError, LookupError, TypeError) as error:
-        if isinstance(source, Path) and (fault := fault_of_weights(source)):
-            raise CheckpointError(f"{source} is {fault}") from None
-        raise CheckpointError(
-            f"{_name(source)} does not fit the model: {first_line(error)}"
-        ) from error
+        reason = why_damaged(source if isinstance(source, Path) else None, error)
+        if isinstance(error, SafetensorError):
+            raise CheckpointError(f"{_name(source)} is {reason}") from None
+        raise CheckpointError(f"{_name(source)} does not fit the model: {reason}") from error
 
 
 def require_finite(weights: Mapping[str, Tensor], name: object) -> None:
@@ -165,7 +157,8 @@ def load_weights(
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{name} does not fit the model: {first_line(error)}") from error
+        reason = misfit(module.state_dict(), tensors) or first_line(error)
+        raise CheckpointError(f"{name} does not fit the model: {reason}") from error
 
 
 def _name(source: object) -> str:

@@ -16,8 +16,8 @@ from nvg import __version__
 from nvg.config import as_table
 from nvg.distributed import process_variables
 from nvg.errors import InputError
+from nvg.files import fault_of_weights
 from nvg.loader.preload import free_bytes
-from nvg.weights import fault_of_weights
 from pipeline.recipe import Recipe
 
 Found = dict[str, dict[str, str]]

@@ -10,13 +10,12 @@ L logit.
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.foreign import read_plain
 from nvg.pretrained.vit import timm_library
-from nvg.weights import why_unreadable
 
 EFFICIENTNET = "efficientnet-lite0"
 MODEL = "tf_efficientnet_lite0"  # timm's name of the same network
@@ -113,13 +112,7 @@ def _filled(weights: Path) -> Any:
     """
     network = timm_library(EFFICIENTNET, EXTRA).create_model(MODEL)
     wanted = network.state_dict()
-    try:
-        given = dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever a foreign file causes
-        reason = why_unreadable(weights, error)
-        raise InputError(f"{weights} does not hold the weights of {EFFICIENTNET}: {reason}") from (
-            error
-        )
+    given = read_plain(weights, f"the weights of {EFFICIENTNET}")
     if len(given) != len(wanted):
         raise InputError(
             f"{weights} does not hold the weights of {EFFICIENTNET}: {len(given)} tensors, "

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.foreign import read_plain
 from nvg.precision import Part, numbers
 from nvg.pretrained.efficientnet import EFFICIENTNET, efficientnet_lite0, packaged_weights
-from nvg.weights import why_unreadable
 
 INCEPTION = "inception-v3-compat"
 # Layers of the features that are compared, and of class logits where there are some.
@@ -115,14 +115,15 @@ def _known(name: str, weights: Path | None, registry: Any) -> nn.Module:
         raise InputError(f"unknown extractor {name!r}: {known}, or your own MODULE:FUNCTION")
     if weights is None:
         raise InputError(f"{name} needs --weights: a local file, nothing is downloaded")
+    read_plain(weights, f"the weights of {name}")  # torch-fidelity would unpickle
     try:
-        torch.load(weights, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle
         made: nn.Module = registry[name](
             name, list(LAYERS[name]), feature_extractor_weights_path=str(weights)
         )
-    except Exception as error:  # whatever a foreign file causes
-        reason = why_unreadable(weights, error)
-        raise InputError(f"{weights} does not hold the weights of {name}: {reason}") from error
+    except Exception as error:  # whatever foreign names and shapes cause
+        raise InputError(
+            f"{weights} does not hold the weights of {name}: it holds those of another network"
+        ) from error
     return made
 
 

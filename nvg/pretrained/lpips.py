@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nvg.errors import InputError
-from nvg.weights import why_unreadable
+from nvg.foreign import read_plain
+from nvg.weights import misfit
 
 RANDOM = "random"  # instead of a weights file: an untrained VGG16, for trials without weights
 LEAST_SIDE = 16  # pixels that are left something of by VGG16's four poolings
@@ -65,10 +66,10 @@ def _fill(network: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path} is no file: it should hold torchvision's VGG16 weights (or say {RANDOM!r})"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        names = network.state_dict().keys()  # slice3.14.weight is features.14.weight
-        network.load_state_dict({n: state[f"features.{n.partition('.')[2]}"] for n in names})
-    except Exception as error:  # whatever a foreign file causes
-        reason = why_unreadable(path, error)
-        raise InputError(f"{path} does not hold torchvision's VGG16 weights: {reason}") from error
+    wanted = "torchvision's VGG16 weights"
+    state, own = read_plain(path, wanted), network.state_dict()
+    names = {f"features.{n.partition('.')[2]}": n for n in own}  # slice3.14.weight is features.14's
+    given = {name: state[name] for name in names if isinstance(state.get(name), Tensor)}
+    if fault := misfit({name: own[n] for name, n in names.items()}, given):
+        raise InputError(f"{path} does not hold {wanted}: {fault}")
+    network.load_state_dict({names[name]: value for name, value in given.items()})

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nvg.errors import InputError
+from nvg.foreign import why_unreadable
 
 
 class VisionTransformer(nn.Module):
@@ -87,12 +88,13 @@ def _filled(model: str, weights: Path, grid: int) -> Any:
         raise InputError(f"{weights} is no file: it should hold the weights of {model}")
     plain = timm.create_model(model, num_classes=0)
     vit = timm.create_model(model, num_classes=0, img_size=grid * plain.patch_embed.patch_size[0])
+    state = None
     try:
         state = timm.models.load_state_dict(str(weights))
         fitting = timm.models.vision_transformer.checkpoint_filter_fn(state, vit)
         missing = vit.load_state_dict(fitting, strict=False).missing_keys
     except Exception as error:  # timm lets through whatever a file's contents cause
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "it holds those of another network" if state else why_unreadable(weights, error)
         raise InputError(f"{weights} does not hold the weights of {model}: {reason}") from error
     if missing:
         raise InputError(

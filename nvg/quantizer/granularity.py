@@ -12,7 +12,7 @@ from torch import Tensor
 from nvg.choices import PhiCount, PhiForm
 from nvg.geometry import Geometry, labels, leaf_order
 from nvg.quantizer.residual import ResidualQuantizer
-from nvg.weights import CheckpointError, read_header, require_finite
+from nvg.weights import CheckpointError, read_header, require_finite, why_damaged
 
 
 class MultiGranularityQuantizer(ResidualQuantizer):
@@ -73,10 +73,9 @@ def load_quantizer(data: bytes, geometry: Geometry) -> MultiGranularityQuantizer
     except (SafetensorError, RuntimeError, LookupError, ValueError, TypeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        first = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"the codebook of the store cannot be read: {first}; repair it with "
-            "`nvgctl tokenize ... --resume`"
+            f"the codebook of the store cannot be read ({why_damaged(None, error)}): repair it "
+            "with `nvgctl tokenize ... --resume`"
         ) from error
 
 

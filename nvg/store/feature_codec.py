@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from nvg.config import require_positive
 from nvg.errors import InputError
-from nvg.weights import read_config, weights_bytes
+from nvg.weights import load_weights, read_config, weights_bytes
 
 LEVELS = 255  # steps of a component between its least and greatest sample
 SAMPLES_A_COMPONENT = 40  # what FAISS asks for at least, to fit without a warning
@@ -70,7 +69,7 @@ class FeatureCodec(nn.Module):
     def from_bytes(data: bytes) -> "FeatureCodec":
         """The codec that `to_bytes` wrote; CheckpointError if it is none."""
         codec = FeatureCodec(read_config(CodecShape, data))
-        codec.load_state_dict(load_tensors(data))
+        load_weights(codec, data, "the codec of the store's features")
         return codec
 
 

@@ -6,16 +6,15 @@ between them differs, and is then fine-tuned to granularity.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from nvg.foreign import read_plain
 from nvg.quantizer.residual import PHIS
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.encoder_decoder import Decoder, Encoder
-from nvg.weights import CheckpointError, why_unreadable
+from nvg.weights import CheckpointError
 
 GRID = 16  # what the published weights were trained for: 256 pixels
 SUB_NAMES = {"shortcut": "nin_shortcut", "out": "proj_out"}  # ours -> theirs, where they differ
@@ -25,12 +24,8 @@ State = dict[str, Tensor]
 
 def import_var(file: Path) -> Autoencoder:
     """The autoencoder of a checkpoint of VAR's; CheckpointError when the file is none."""
-    try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a foreign file causes
-        reason = why_unreadable(file, error)
-        raise CheckpointError(f"{file} cannot be read as weights: {reason}") from error
-    if not isinstance(state, dict) or "quantize.embedding.weight" not in state:
+    state = read_plain(file, "VAR's tokenizer")
+    if "quantize.embedding.weight" not in state:
         raise CheckpointError(f"{file} is not VAR's tokenizer: it has no quantize.embedding.weight")
     return convert(state)
 

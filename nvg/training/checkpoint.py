@@ -20,13 +20,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nvg.distributed import World
-from nvg.errors import WorkError, first_line
+from nvg.errors import WorkError
 from nvg.files import require_regular, write_atomic
 from nvg.training.background import Background
 from nvg.training.saved_state import read_state
 from nvg.training.shard_files import Deadline, join_shards, write_shards
 from nvg.training.snapshot import Snapshot
-from nvg.weights import CheckpointError, opened, require_finite
+from nvg.weights import CheckpointError, opened, require_finite, why_damaged
 
 Files = Mapping[str, bytes | Snapshot]
 
@@ -241,10 +241,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
             moments = {n: parameters[i] for n, i in owners.items() if not n.endswith(".step")}
             tensors = stored.read_like(moments)
             _require_moments(moments, stored.shapes)
-    except OSError as error:
-        raise _damaged(path, error.strerror or first_line(error)) from None
-    except (SafetensorError, ValueError, LookupError, RuntimeError, TypeError) as error:
-        raise _damaged(path, first_line(error)) from None
+    except (OSError, SafetensorError, ValueError, LookupError, RuntimeError, TypeError) as error:
+        raise _damaged(path, why_damaged(path, error)) from None
     require_finite(tensors, path)
     for name, tensor in tensors.items():
         state.setdefault(owners[name], {})[name.split(".", 1)[1]] = tensor

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from nvg.fetch.cache import cache_folder
 from nvg.files import write_atomic
@@ -12,6 +12,7 @@ from nvg.metrics.generation import Features
 from nvg.precision import PRECISION, Part
 from nvg.progress import progress
 from nvg.sampling.sampler import batch_ranges
+from nvg.weights import CheckpointError, read_tensors
 from pipeline.evaluation.generation_tasks import Facts, Networks, RealBatch
 from pipeline.team import Team
 
@@ -35,21 +36,29 @@ def real_features(team: Team[Networks], facts: Facts, heldout: int) -> RealFeatu
     """
     path = _cache(facts, heldout)
     own = ":" in facts.extractor.name
-    is_cached = team.agree(path.exists() and not own)
+    kept = _kept(path) if team.is_main and not own else None
+    is_cached = team.agree(kept is not None)
     parts = [part for part in (False, True) if facts.real[part] and (part or not is_cached)]
     taken = _take(team, facts, parts)
     if not team.is_main:
         return None
-    if is_cached:
-        kept = load_file(path)
-        images = Features(kept["values"], kept.get("logits"))
-    else:
+    images = kept
+    if images is None:
         images = Features.join(taken[False])
         if not own:
             tensors = {"values": images.values}
             tensors |= {} if images.logits is None else {"logits": images.logits}
             write_atomic(path, save(tensors))
     return RealFeatures(images, Features.join(taken[True]) if facts.real[True] else None)
+
+
+def _kept(path: Path) -> Features | None:
+    """What an earlier call has cached; None where there is nothing, or nothing sound."""
+    try:
+        found = read_tensors(path)
+        return Features(found["values"], found.get("logits"))
+    except (CheckpointError, KeyError):
+        return None
 
 
 def _cache(facts: Facts, heldout: int) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from nvg.foreign import quoted, read_tensors, take, weight
 from nvg.weights import CheckpointError
@@ -105,6 +106,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.ones(1000)}}, tmp_path / "whole.ckpt")
     whole = (tmp_path / "whole.ckpt").read_bytes()
     (tmp_path / "folder.ckpt").mkdir()
+    save_file({"a": torch.ones(1)}, tmp_path / "other.ckpt")
     (tmp_path / "text.ckpt").write_text("no weights")
     (tmp_path / "bare.ckpt").write_bytes(pickle.dumps({"a": 1}))
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
@@ -120,9 +122,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     for name, words in (
         ("none", "cannot be read: No such file"),
         ("folder", "cannot be read: Is a directory"),
-        ("text", "no zip archive, as torch.save writes, or it is cut short"),
+        ("text", "is a text file, not the weights"),
         ("bare", "no zip archive, as torch.save writes, or it is cut short"),
-        ("cut", "no zip archive, as torch.save writes, or it is cut short"),
+        ("cut", "is cut short, an archive without its end"),
+        ("other", "it is a safetensors file: name the checkpoint that was published"),
         ("old", "a file of before PyTorch 1.6 must be saved anew"),
         ("small", "entries are compressed"),
         ("empty", "no state_dict with tensors"),

@@ -57,7 +57,8 @@ def test_one_screen_and_the_same_as_json(tmp_path: Path, monkeypatch: pytest.Mon
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"<!doctype html>", "a web page"),
         (b"", "an empty file"),
-        (b"PK\x03\x04", "0.00 GiB"),
+        (b"PK\x03\x04", "cut short, an archive without its end"),
+        (b"PK\x05\x06" + bytes(18), "0.00 GiB"),
     ],
 )
 def test_weights_files_of_a_recipe(tmp_path: Path, content: bytes | None, words: str) -> None:

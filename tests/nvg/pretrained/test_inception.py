@@ -68,11 +68,17 @@ def test_features_are_exact_float32() -> None:
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     """Unknown names, missing and foreign weights, functions that give no network."""
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    (tmp_path / "text.pth").write_text("no weights")
     for name, weights, words in (
         ("resnet", tmp_path / "other.pth", "unknown extractor 'resnet'"),
         (INCEPTION, None, "needs --weights: a local file"),
         (INCEPTION, tmp_path / "none.pth", "is no file"),
-        (INCEPTION, tmp_path / "other.pth", "does not hold the weights of inception"),
+        (
+            INCEPTION,
+            tmp_path / "other.pth",
+            f"{INCEPTION}: it holds those of another",
+        ),
+        (INCEPTION, tmp_path / "text.pth", "inception-v3-compat: it is a text file"),
         ("no.such:thing", None, "cannot be imported"),
         (f"{__name__}:nothing", None, "returned no torch module"),
     ):

@@ -71,10 +71,12 @@ def test_bad_weights_are_named(
     monkeypatch.setattr("nvg.pretrained.lpips._untrained", lambda: untrained.distance)
     (tmp_path / "text.pth").write_text("no")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "bent.pth")
     for name, words in (
         ("none.pth", "is no file"),
-        ("text.pth", "does not hold torchvision's VGG16 weights"),
-        ("other.pth", "does not hold torchvision's VGG16 weights"),
+        ("text.pth", "does not hold torchvision's VGG16 weights: it is a text file"),
+        ("other.pth", r"VGG16 weights: features\.0\.weight is missing"),
+        ("bent.pth", r"VGG16 weights: features\.0\.weight is \(1,\), not \(64, 3, 3, 3\)"),
     ):
         with pytest.raises(InputError, match=words):
             Perceptual(str(tmp_path / name), 32)

@@ -29,8 +29,16 @@ def test_bad_weights_are_named(tmp_path: Path, vit_weights: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     for model, path, words in (
         (VIT, tmp_path / "none.pth", "is no file"),
-        (VIT, tmp_path / "text.pth", f"text.pth does not hold the weights of {VIT}"),
-        (VIT, tmp_path / "other.pth", f"other.pth does not hold the weights of {VIT}"),
+        (
+            VIT,
+            tmp_path / "text.pth",
+            f"weights of {VIT}: it is a text file",
+        ),
+        (
+            VIT,
+            tmp_path / "other.pth",
+            f"weights of {VIT}: it lacks ",
+        ),
         ("vit_none", vit_weights, "timm knows no model 'vit_none'"),
     ):
         with pytest.raises(InputError, match=words):

@@ -95,11 +95,13 @@ def test_the_verb_leaves_a_run_directory(tmp_path: Path) -> None:
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     """Nothing there, text, other weights, a weight lost, a weight of another shape."""
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
     for name, words in (
-        ("none.pth", "cannot be read as weights"),
-        ("text.pth", "cannot be read as weights"),
+        ("none.pth", "does not hold VAR's tokenizer: No such file or directory"),
+        ("text.pth", "it is a text file, not the weights"),
         ("other.pth", "is not VAR's tokenizer"),
+        ("list.pth", "it holds a list, no named tensors"),
     ):
         with pytest.raises(CheckpointError, match=words):
             import_var(tmp_path / name)

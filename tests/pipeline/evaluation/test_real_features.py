@@ -74,7 +74,7 @@ def test_parts_are_apart_and_limited(run: Path) -> None:
 
 
 def test_known_networks_are_asked_once(run: Path, cache: Path) -> None:
-    """A user's own every time: its code may change under one name."""
+    """A user's own every time: its code may change under one name. What is damaged is not used."""
     (first, read), (again, read_again) = (taken(run, 0, known="0" * 64) for _ in range(2))
     assert torch.equal(first.images.values, again.images.values)
     assert first.images.logits is not None
@@ -86,6 +86,9 @@ def test_known_networks_are_asked_once(run: Path, cache: Path) -> None:
     assert taken(run, 4, known="0" * 64)[1] == [range(8), range(4)]
     assert taken(run, 4, known="0" * 64)[1] == [range(4)]
     assert len(list(cache.iterdir())) == 4
+    for kept in cache.iterdir():
+        kept.write_bytes(b"damaged")
+    assert [taken(run, 0, known="0" * 64)[1] for _ in range(2)] == [[range(12)], []]
     for _ in range(2):
         assert taken(run, 0)[1] == [range(12)]
     assert len(list(cache.iterdir())) == 4
