@@ -26,6 +26,7 @@ from cli.options import (
     require_store,
     require_there,
 )
+from nvg.pretrained.names import INCEPTION, require_extractor, require_vgg
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
@@ -47,7 +48,7 @@ def reconstruction_verb(
             help="Features of the Frechet distance: inception-v3-compat, vgg16, "
             "efficientnet-lite0 or MODULE:FUNCTION"
         ),
-    ] = "inception-v3-compat",
+    ] = INCEPTION,
     weights: Annotated[
         Path | None, typer.Option(help="Local weights of the extractor, where it needs some")
     ] = None,
@@ -64,6 +65,10 @@ def reconstruction_verb(
     """Rebuild images: PSNR, SSIM, LPIPS, rFID, codebook use and PSNR after each stage."""
     require_recipe(data)
     require_there(run, TOKENIZER)
+    if weights or extractor != INCEPTION:
+        require_extractor(extractor, weights)
+    if vgg:
+        require_vgg(vgg)
     given = locals()
     recipe = read_images(data, settings, "data", heldout=heldout)
     from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
@@ -82,7 +87,7 @@ def generation_verb(
         typer.Option(
             help="Features: inception-v3-compat, vgg16, efficientnet-lite0 or MODULE:FUNCTION"
         ),
-    ] = "inception-v3-compat",
+    ] = INCEPTION,
     weights: Annotated[Path | None, typer.Option(help="Local weights of the extractor")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
@@ -109,6 +114,7 @@ def generation_verb(
     require_there(run, RUN)
     given = locals()
     recipe = read_images(data, data_settings, "data")
+    require_extractor(extractor, weights)
     from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
     from pipeline.evaluation.sweep import sweep_generation
 

@@ -60,6 +60,8 @@ def inspect(
             "--duplicates excludes rows, pictures and --stats: ask for one",
         ),
     )
+    if is_drawn or stats_png:
+        _require_drawings(png, stats_png, html)
     opened = open_store(store)
     if duplicates:
         return print_duplicates(opened, stages, as_json)
@@ -79,6 +81,15 @@ def inspect(
         if path:
             write(opened, chosen, rows, path, read)
             typer.echo(f"wrote {path}")
+
+
+def _require_drawings(png: Path | None, stats_png: Path | None, html: Path | None) -> None:
+    """InputError for a file that could not be written, before anything is read."""
+    from nvg.view.formats import CHART_FORMATS, FORMATS, PAGE_FORMATS, require_drawing
+
+    for path, formats in ((png, FORMATS), (stats_png, CHART_FORMATS), (html, PAGE_FORMATS)):
+        if path:
+            require_drawing(path, formats)
 
 
 def _refuse(*wrong: tuple[object, str]) -> None:

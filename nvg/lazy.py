@@ -1,8 +1,12 @@
-"""Public names of a package, imported on first use (PEP 562)."""
+"""What is imported late: public names of a package (PEP 562), functions that a user names."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
+
+from nvg.errors import InputError, first_line
 
 
 def lazy_face(
@@ -17,3 +21,22 @@ def lazy_face(
 
     names = sorted(homes)
     return get, lambda: names, names
+
+
+def own_function(name: str, kind: str) -> Any:
+    """What a user's `module:function` names, of an installed module or the current folder.
+
+    InputError, which calls it a `kind` of thing, where it cannot be imported.
+    """
+    module, _, function = name.partition(":")
+    if (here := os.getcwd()) not in sys.path:  # an installed command looks beside itself alone
+        sys.path.append(here)
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        reason = f"there is no module {error.name} in {here}, and none is installed"
+    except AttributeError as error:
+        reason = f"{error.name} is not in it" if error.name == function else first_line(error)
+    except Exception as error:  # a module may raise anything
+        reason = first_line(error)
+    raise InputError(f"{kind} {name!r} cannot be imported: {reason}")

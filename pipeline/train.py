@@ -10,12 +10,15 @@ from nvg.compose.mixture import Mixture, open_tokens
 from nvg.distributed import joined
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
+from nvg.pretrained.names import require_vgg
+from nvg.pretrained.vit import require_vit
 from nvg.sampling.generators import class_ids, load_generators
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.store import Split, Store
 from nvg.store.lock import RETRY_SECONDS
+from nvg.structure.builders import find_builder
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, load_autoencoder
-from nvg.training.autoencoder.config import AutoencoderTraining
+from nvg.training.autoencoder.config import AutoencoderTraining, DiscriminatorKind
 from nvg.training.autoencoder.train import train_autoencoder
 from nvg.training.autoencoder.validation import reconstruction_picture
 from nvg.training.generator.place import require_place
@@ -87,7 +90,16 @@ def fit_autoencoder(
 
 
 def autoencoder_run(recipe: Recipe, out: Path, resume: bool, writes: bool = True) -> Run:
-    """The run directory; RunError where it cannot take this training."""
+    """The run directory; RunError where it cannot take this training.
+
+    InputError, before anything is written, for a builder or networks that are not to be had.
+    """
+    find_builder(recipe.autoencoder.model.builder)
+    loss, judge = recipe.autoencoder.train.loss, recipe.autoencoder.train.discriminator
+    if loss.perceptual:
+        require_vgg(loss.vgg)
+    if judge.kind is DiscriminatorKind.DINO:
+        require_vit(judge.model, Path(judge.weights))
     run = Run(out, recipe, resume, ("data", "autoencoder"), writes=writes)
     if (out / AUTOENCODER_FILE).exists() and not run.checkpoints.steps():
         raise RunError(f"{out} holds finished weights and no checkpoint: choose another --out")

@@ -4,9 +4,9 @@ import contextlib
 from pathlib import Path
 
 from nvg.errors import InputError
-from nvg.files import require_file_place, write_atomic
+from nvg.files import write_atomic
 from nvg.store import Store, open_store
-from nvg.view.formats import CHART_FORMATS, picture_bytes, require_picture
+from nvg.view.formats import CHART_FORMATS, PAGE_FORMATS, picture_bytes, require_drawing
 from nvg.view.html import page_html, select_rows
 from nvg.view.server import HOST, Browser, OriginalReader, make_server
 from nvg.view.sheets import hierarchy_sheet, usage_charts
@@ -24,7 +24,7 @@ def write_page(
     read: OriginalReader | None = None,
 ) -> None:
     """Write a page over `chosen` rows or those of `text`, with the originals that `read` finds."""
-    require_file_place(out)
+    require_drawing(out, PAGE_FORMATS)
     rows = chosen or select_rows(store, text)
     write_atomic(out, page_html(store, rows, read(store, rows) if read else {}))
 
@@ -37,8 +37,7 @@ def write_sheet(
     read: OriginalReader | None = None,
 ) -> None:
     """Write a sheet of `chosen` rows, those of `text`, or the first row with tokens."""
-    require_file_place(out)
-    require_picture(out)
+    require_drawing(out)
     rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
     sheet = hierarchy_sheet(store, rows, read(store, rows) if read else {})
     write_atomic(out, picture_bytes(sheet, out))
@@ -52,8 +51,7 @@ def write_charts(
     read: OriginalReader | None = None,
 ) -> None:
     """Chart the usage of the whole store by stage; rows and originals do not matter."""
-    require_file_place(out)
-    require_picture(out, CHART_FORMATS)
+    require_drawing(out, CHART_FORMATS)
     write_atomic(out, usage_charts(summarize(store), out.suffix.lower()))
 
 

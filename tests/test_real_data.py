@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nvg.pretrained.efficientnet import EFFICIENTNET
 from nvg.pretrained.inception import load_extractor
+from nvg.pretrained.names import EFFICIENTNET
 from nvg.pretrained.vit import timm_library
 from pipeline.images.blocks import decode_rows
 from pipeline.images.crops import Crops

@@ -52,6 +52,12 @@ class Features:
         )
 
 
+def require_enough(images: int) -> None:
+    """InputError for sets of so few images that no measure is of any."""
+    if images <= NEIGHBOURS + 1:
+        raise InputError(f"{images} images are too few to compare: use more than {NEIGHBOURS + 1}")
+
+
 def fidelity(made: Features, real: Features, extractor: NamedExtractor) -> dict[str, Any]:
     """Every measure by name; those of classes only where the network gives logits.
 
@@ -65,8 +71,7 @@ def fidelity(made: Features, real: Features, extractor: NamedExtractor) -> dict[
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     fewest = min(len(made.values), len(real.values))
-    if fewest <= NEIGHBOURS + 1:
-        raise InputError(f"{fewest} images are too few to compare: use more than {NEIGHBOURS + 1}")
+    require_enough(fewest)
     found: dict[str, Any] = {
         "frechet": frechet_distance(_moments(made), _moments(real)),
         "frechet_name": extractor.distance_name,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.foreign import read_plain
+from nvg.pretrained.names import EFFICIENTNET
 from nvg.pretrained.vit import timm_library
 
-EFFICIENTNET = "efficientnet-lite0"
 MODEL = "tf_efficientnet_lite0"  # timm's name of the same network
 EXTRA = "studies"
 SIZE = 224  # pixels it was trained on

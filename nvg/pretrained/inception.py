@@ -4,7 +4,6 @@ Legend: B image of a batch, F feature channel, D row or column of pixels or of t
 """
 
 import hashlib
-import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.foreign import read_plain
+from nvg.lazy import own_function
 from nvg.precision import Part, numbers
-from nvg.pretrained.efficientnet import EFFICIENTNET, efficientnet_lite0, packaged_weights
-
-INCEPTION = "inception-v3-compat"
-# Layers of the features that are compared, and of class logits where there are some.
-LAYERS = {INCEPTION: ["2048", "logits_unbiased"], "vgg16": ["fc2_relu"]}
+from nvg.pretrained.efficientnet import efficientnet_lite0, packaged_weights
+from nvg.pretrained.names import EFFICIENTNET, INCEPTION, LAYERS, require_extractor
 
 
 @dataclass(frozen=True)
@@ -71,28 +68,22 @@ class Extractor(NamedExtractor):
         return NamedExtractor(self.name, self.weights)
 
 
-def brings_weights(name: str) -> bool:
-    """Whether an extractor needs no weights file: a packaged one, or a user's own."""
-    return name == EFFICIENTNET or ":" in name
-
-
 def load_extractor(name: str, weights: Path | None, device: torch.device) -> Extractor:
     """A network by name with local or packaged weights, or what MODULE:FUNCTION(weights) returns.
 
     Nothing is downloaded. InputError when the name is unknown or the weights cannot be used.
     """
+    require_extractor(name, weights)
     registry = _registry()
     if name == EFFICIENTNET:
         weights = weights or packaged_weights()
-    if weights is not None and not weights.is_file():
-        raise InputError(f"{weights} is no file: it should hold the weights of {name}")
     identity = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
     if ":" in name:
         network = _own(name, weights)
-    elif name == EFFICIENTNET and weights:
-        network = efficientnet_lite0(weights)
     else:
-        network = _known(name, weights, registry)
+        assert weights  # required of all others
+        is_lite = name == EFFICIENTNET
+        network = efficientnet_lite0(weights) if is_lite else _known(name, weights, registry)
     return Extractor(name, identity, network.to(device).eval())
 
 
@@ -109,12 +100,7 @@ def _registry() -> Any:
     return REGISTRY
 
 
-def _known(name: str, weights: Path | None, registry: Any) -> nn.Module:
-    if name not in registry or name not in LAYERS:
-        known = ", ".join((*LAYERS, EFFICIENTNET))
-        raise InputError(f"unknown extractor {name!r}: {known}, or your own MODULE:FUNCTION")
-    if weights is None:
-        raise InputError(f"{name} needs --weights: a local file, nothing is downloaded")
+def _known(name: str, weights: Path, registry: Any) -> nn.Module:
     read_plain(weights, f"the weights of {name}")  # torch-fidelity would unpickle
     try:
         made: nn.Module = registry[name](
@@ -129,11 +115,7 @@ def _known(name: str, weights: Path | None, registry: Any) -> nn.Module:
 
 def _own(name: str, weights: Path | None) -> nn.Module:
     """What a user's function returns."""
-    module, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), function)(weights)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"extractor {name} cannot be imported: {error}") from error
+    made = own_function(name, "extractor")(weights)
     if not isinstance(made, nn.Module):
         raise InputError(f"extractor {name} returned no torch module")
     return made

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.foreign import read_plain
+from nvg.pretrained.names import RANDOM, VGG_WEIGHTS, require_vgg
 from nvg.weights import misfit
 
-RANDOM = "random"  # instead of a weights file: an untrained VGG16, for trials without weights
 LEAST_SIDE = 16  # pixels that are left something of by VGG16's four poolings
 
 
@@ -31,6 +31,7 @@ class Perceptual(nn.Module):
             raise InputError(
                 f"images of {side} pixels are too small for LPIPS: it needs {LEAST_SIDE}"
             )
+        require_vgg(vgg)
         self.distance = _untrained()
         if vgg != RANDOM:
             _fill(self.distance.net, Path(vgg))
@@ -62,14 +63,9 @@ def _untrained() -> Any:
 
 def _fill(network: nn.Module, path: Path) -> None:
     """Put a file's convolutions where LPIPS, which cuts VGG16 in slices, has them."""
-    if not path.is_file():
-        raise InputError(
-            f"{path} is no file: it should hold torchvision's VGG16 weights (or say {RANDOM!r})"
-        )
-    wanted = "torchvision's VGG16 weights"
-    state, own = read_plain(path, wanted), network.state_dict()
+    state, own = read_plain(path, VGG_WEIGHTS), network.state_dict()
     names = {f"features.{n.partition('.')[2]}": n for n in own}  # slice3.14.weight is features.14's
     given = {name: state[name] for name in names if isinstance(state.get(name), Tensor)}
     if fault := misfit({name: own[n] for name, n in names.items()}, given):
-        raise InputError(f"{path} does not hold {wanted}: {fault}")
+        raise InputError(f"{path} does not hold {VGG_WEIGHTS}: {fault}")
     network.load_state_dict({names[name]: value for name, value in given.items()})

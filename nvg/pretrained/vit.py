@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nvg.errors import InputError
 from nvg.foreign import why_unreadable
+from nvg.pretrained.names import require_weights
 
 
 class VisionTransformer(nn.Module):
@@ -79,13 +80,17 @@ def timm_library(needed_by: str = "features of a vision transformer", extra: str
             raise InputError(f'{needed_by}: timm is missing: pip install -e ".[{extra}]"') from None
 
 
+def require_vit(model: str, weights: Path) -> None:
+    """InputError when timm is missing or knows no such model, or the file cannot be its weights."""
+    if not timm_library().is_model(model):
+        raise InputError(f"timm knows no model {model!r}: see timm.list_models()")
+    require_weights(weights, f"the weights of {model}")
+
+
 def _filled(model: str, weights: Path, grid: int) -> Any:
     """The model at its grid, positions resampled to it by timm."""
+    require_vit(model, weights)
     timm = timm_library()
-    if not timm.is_model(model):
-        raise InputError(f"timm knows no model {model!r}: see timm.list_models()")
-    if not weights.is_file():
-        raise InputError(f"{weights} is no file: it should hold the weights of {model}")
     plain = timm.create_model(model, num_classes=0)
     vit = timm.create_model(model, num_classes=0, img_size=grid * plain.patch_embed.patch_size[0])
     state = None

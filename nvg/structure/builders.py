@@ -3,7 +3,6 @@
 Legend: B image of a batch, N position, C channel.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable
 from functools import cache, wraps
@@ -12,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nvg.errors import InputError
 from nvg.geometry import canonical, leaf_dtype
+from nvg.lazy import own_function
 from nvg.structure.greedy import greedy, greedy_with_swaps
 from nvg.structure.lattice import LatentsError, lattice_frame
 from nvg.structure.matching import optimal
@@ -89,13 +90,9 @@ def takes_segments(name: str) -> bool:
 
 @cache
 def _import(name: str) -> Builder:
-    module, _, function = name.partition(":")
-    try:
-        builder = getattr(importlib.import_module(module), function)
-    except Exception as error:  # a module may raise anything
-        raise ValueError(f"structure builder {name!r} cannot be imported: {error}") from error
+    builder = own_function(name, "structure builder")
     if not inspect.isroutine(builder):
-        raise ValueError(f"structure builder {name!r} is not a function")
+        raise InputError(f"structure builder {name!r} is not a function")
     return _checked(name, builder)
 
 

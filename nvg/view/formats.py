@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from nvg.errors import InputError
+from nvg.files import require_file_place
 
 # Suffix -> the format as Pillow names it, and how it is saved.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -22,12 +23,21 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 CHART_FORMATS = (".png", ".pdf", ".svg")
 """Of what matplotlib draws, the last two as lines."""
+PAGE_FORMATS = (".html", ".htm")
 
 
 def require_picture(path: Path, formats: Iterable[str] = FORMATS) -> None:
     """InputError for a suffix that is no format of a picture."""
     if path.suffix.lower() not in formats:
-        raise InputError(f"{path} names no format of a picture: let it end in {', '.join(formats)}")
+        raise InputError(
+            f"{path} names no format that is written: let it end in {', '.join(formats)}"
+        )
+
+
+def require_drawing(path: Path, formats: Iterable[str] = FORMATS) -> None:
+    """The same, and InputError for a place where no file can be written; call it before work."""
+    require_file_place(path)
+    require_picture(path, formats)
 
 
 def picture_bytes(image: Image.Image, path: Path) -> bytes:

@@ -15,7 +15,7 @@ from nvg import __version__
 from nvg.config import as_table
 from nvg.errors import InputError
 from nvg.files import write_atomic
-from nvg.metrics.generation import Features, fidelity, fidelity_line
+from nvg.metrics.generation import Features, fidelity, fidelity_line, require_enough
 from nvg.progress import progress
 from nvg.sampling.config import BATCH as SAMPLED
 from nvg.sampling.config import Compile, SamplerConfig
@@ -159,6 +159,7 @@ def open_evaluation(
     run: Path, data: Recipe, recipe: Recipe, options: GenerationOptions
 ) -> Iterator[Evaluation]:
     """Load the networks of a run and take the features of the real images; InputError."""
+    require_enough(options.number)
     classes = read_classes(run)
     labels = balanced(len(classes), options.number)
     weights = options.weights.absolute() if options.weights else None
@@ -177,6 +178,7 @@ def open_evaluation(
     with open_team(partial(open_networks, job), options.workers, options.address) as team:
         team.prepare()
         (facts,) = team.agree(list(team.map(Networks.facts, [0])))
+        require_enough(facts.real[0])
         real = real_features(team, facts, data.data.heldout)
         report = {
             "tokenizer": facts.tokenizer,

@@ -19,9 +19,10 @@ from nvg.distributed import default_device
 from nvg.errors import InputError
 from nvg.metrics.reconstruction import Rebuilt, Sums, rebuild
 from nvg.precision import Part, numbers
-from nvg.pretrained.efficientnet import EFFICIENTNET, FeatureDistance
-from nvg.pretrained.inception import Extractor, NamedExtractor, brings_weights, load_extractor
+from nvg.pretrained.efficientnet import FeatureDistance
+from nvg.pretrained.inception import Extractor, NamedExtractor, load_extractor
 from nvg.pretrained.lpips import Perceptual
+from nvg.pretrained.names import EFFICIENTNET, brings_weights
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder, require_trusted
 from nvg.view.figures import png_bytes, stage_figure
 from nvg.weights import fingerprint

@@ -3,7 +3,7 @@
 import torch
 
 from nvg.errors import InputError
-from nvg.pretrained.lpips import RANDOM
+from nvg.pretrained.names import RANDOM
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.image_batch import ImageBatch
 from nvg.training.autoencoder.config import (

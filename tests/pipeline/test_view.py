@@ -24,8 +24,8 @@ def test_a_suffix_names_the_format(store: Store, tmp_path: Path) -> None:
     """Of a sheet and of charts; another is refused before any work."""
     write_sheet(store, [0], None, tmp_path / "a.pdf")
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
-    for write, name in ((write_sheet, "a.svg"), (write_charts, "a.jpg")):
-        with pytest.raises(InputError, match="names no format of a picture"):
+    for write, name in ((write_sheet, "a.svg"), (write_charts, "a.jpg"), (write_page, "a.md")):
+        with pytest.raises(InputError, match="names no format that is written"):
             write(store, [0], None, tmp_path / name)
         assert not (tmp_path / name).exists()
 

@@ -13,13 +13,13 @@ import torch
 from nvg.errors import InputError
 from nvg.pretrained import efficientnet
 from nvg.pretrained.efficientnet import (
-    EFFICIENTNET,
     FeatureDistance,
     FeatureMaps,
     efficientnet_lite0,
     packaged_weights,
 )
 from nvg.pretrained.inception import load_extractor
+from nvg.pretrained.names import EFFICIENTNET
 from tests.nvg.pretrained.makers import random_efficientnet
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nvg.errors import InputError
-from nvg.pretrained.inception import INCEPTION, load_extractor
+from nvg.pretrained.inception import load_extractor
+from nvg.pretrained.names import INCEPTION
 from tests.nvg.pretrained.makers import OWN, Shrink
 
 CPU = torch.device("cpu")

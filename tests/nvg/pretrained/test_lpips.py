@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nvg.errors import InputError
-from nvg.pretrained.lpips import RANDOM, Perceptual
+from nvg.pretrained.lpips import Perceptual
+from nvg.pretrained.names import RANDOM
 
 
 @pytest.fixture(scope="module")

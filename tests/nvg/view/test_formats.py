@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from nvg.errors import InputError
-from nvg.view.formats import CHART_FORMATS, FORMATS, picture_bytes, require_picture
+from nvg.view.formats import (
+    CHART_FORMATS,
+    FORMATS,
+    PAGE_FORMATS,
+    picture_bytes,
+    require_drawing,
+    require_picture,
+)
 
 PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
@@ -35,6 +42,18 @@ def test_another_suffix_is_refused(name: str) -> None:
     """One line with what a name may end in."""
     with pytest.raises(InputError, match=r"let it end in \.png, \.jpg"):
         require_picture(Path(name))
+
+
+def test_a_drawing_is_refused_before_work(tmp_path: Path) -> None:
+    """By its suffix, or by its place."""
+    require_drawing(tmp_path / "new" / "a.html", PAGE_FORMATS)
+    for path, formats, words in (
+        (tmp_path / "a.txt", PAGE_FORMATS, r"let it end in \.html, \.htm"),
+        (tmp_path / "a.html", FORMATS, r"let it end in \.png"),
+        (tmp_path, PAGE_FORMATS, "is a directory"),
+    ):
+        with pytest.raises(InputError, match=words):
+            require_drawing(path, formats)
 
 
 def test_a_chart_has_formats_of_its_own() -> None:

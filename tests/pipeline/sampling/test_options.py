@@ -17,7 +17,7 @@ def test_what_belongs_together(tmp_path: Path) -> None:
         SampleOptions(checkpoint=4, weights="best").check()
     with pytest.raises(InputError, match="--device is for one process"):
         SampleOptions(device="cpu", workers=2).check()
-    with pytest.raises(InputError, match="names no format of a picture"):
+    with pytest.raises(InputError, match="names no format that is written"):
         SampleOptions(png=tmp_path / "a.txt").check()
 
 

@@ -117,7 +117,7 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
     out = ("--png", tmp_path / "out.png")
     reference = f"{run.parent / 'tokens.vgs'}:1"
     for flags, words in (
-        (("--png", tmp_path / "a.txt"), "names no format of a picture"),
+        (("--png", tmp_path / "a.txt"), "names no format that is written"),
         (("--png", "s3://bucket/a.png"), "is a URL: name a file of this machine"),
         (("--png", tmp_path / "file" / "a.png"), "is a file"),
         ((*out, "--top-p", 2), "top_p must be in (0, 1], not 2"),

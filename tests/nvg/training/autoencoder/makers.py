@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nvg.pretrained.lpips import RANDOM
+from nvg.pretrained.names import RANDOM
 from nvg.training.autoencoder.config import (
     AutoencoderTraining,
     DiscriminatorConfig,

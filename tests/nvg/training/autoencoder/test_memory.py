@@ -8,7 +8,8 @@ import torch
 
 from nvg.distributed import World
 from nvg.pretrained.efficientnet import FeatureDistance
-from nvg.pretrained.lpips import RANDOM, Perceptual
+from nvg.pretrained.lpips import Perceptual
+from nvg.pretrained.names import RANDOM
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
