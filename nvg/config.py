@@ -106,6 +106,23 @@ def require_fraction(config: Any, *names: str) -> None:
             raise ValueError(f"{name} must be between 0 and 1, not {getattr(config, name)}")
 
 
+def require_not_negative(config: Any, *names: str) -> None:
+    """ValueError unless each named field is a finite number from 0 on, or None."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < math.inf:
+            wanted = "not be negative" if value < 0 else "be a finite number"
+            raise ValueError(f"{name} must {wanted}, not {value}")
+
+
+def require_betas(betas: tuple[float, ...]) -> None:
+    """ValueError unless they are those of Adam's two moments, from 0 to less than 1."""
+    if len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, not {list(betas)}")
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must be at least 0 and less than 1, not {list(betas)}")
+
+
 def _plain_items(items: list[tuple[str, Any]]) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, enum.Enum):

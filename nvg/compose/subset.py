@@ -3,6 +3,7 @@
 Legend: R row of the store.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from fnmatch import translate
@@ -64,6 +65,10 @@ def chosen_rows(store: Store, wanted: RowFilter) -> Rows:
     """The rows that meet the filter, ascending. InputError for a class or a key that is unknown."""
     if wanted.stage is not None and not wanted.asks_error:
         raise InputError("--stage needs --error-below or --error-above: add one")
+    for name in ("error_below", "error_above"):
+        bound = getattr(wanted, name)
+        if bound is not None and not math.isfinite(bound):
+            raise InputError(f"--{name.replace('_', '-')} must be a finite number, not {bound}")
     if wanted == RowFilter():
         raise InputError("nothing is asked for: say which rows, for example --class or --split")
     is_chosen = np.ones(len(store), bool)

@@ -1,5 +1,6 @@
 """Names, sizes and shape of the two generators; imports no torch."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -120,6 +121,9 @@ class GeneratorShape:
     variant: Variant = field(default_factory=Variant)
 
     def __post_init__(self) -> None:
+        for scale in (self.latent_scale, *self.canvas_rms):
+            if not 0 < scale < math.inf:
+                raise ValueError(f"latent_scale and canvas_rms must be positive, not {scale}")
         stages = Geometry(self.grid).stages
         per_stage = self.variant.canvas_scale is CanvasScale.STAGE
         if len(self.canvas_rms) != (stages + 1 if per_stage else 0):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nvg.choices import FlowNoise, LastSplit, ParentSplit, StructureGuidance, TimeGrid, TopPCurve
+from nvg.config import require_not_negative, require_positive
 
 SHIFT_256, SHIFT_4096 = 0.5, 1.15  # of the shifted time grid, at so many positions
 BATCH = 64  # images sampled at once, where nothing is said
@@ -65,19 +66,15 @@ class SamplerConfig:
     structure_guidance_of: StructureGuidance = StructureGuidance.OWN
 
     def __post_init__(self) -> None:
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be at least 0, not {self.top_k}")
-        if self.temperature <= 0:
+        require_not_negative(self, "top_k", "content_guidance", "structure_guidance")
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
-        if self.content_guidance < 0 or self.structure_guidance < 0:
-            raise ValueError("guidance must not be negative")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
         is_shared = self.flow_noise is FlowNoise.SHARED
         if self.last_split is LastSplit.NOISE and not is_shared:
             raise ValueError('last_split "noise" needs flow_noise "shared": it is that noise')
-        if self.flow_steps < 1:
-            raise ValueError(f"flow_steps must be at least 1, not {self.flow_steps}")
+        require_positive(self, "flow_steps")
 
 
 def guidance_at(stage: int, K: int, last: float) -> float:

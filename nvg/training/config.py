@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nvg.config import require_positive
+from nvg.config import require_betas, require_not_negative, require_positive
 
 
 class ShardOver(StrEnum):
@@ -49,8 +49,5 @@ class LoopConfig:
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch_size", "log_every", "checkpoint_every", "keep")
         require_positive(self, "accumulate")
-        for name in ("lr", "warmup", "weight_decay", "clip", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if len(self.betas) != 2:
-            raise ValueError(f"betas must be two numbers, not {list(self.betas)}")
+        require_not_negative(self, "lr", "warmup", "weight_decay", "clip", "seed")
+        require_betas(self.betas)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nvg.choices import EncoderPrecision
-from nvg.config import ConfigError, build, read_table, require_positive
+from nvg.config import ConfigError, build, read_table, require_not_negative, require_positive
 from nvg.sampling.config import SamplerConfig
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
@@ -75,6 +75,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         from PIL import ImageColor  # here: a recipe of generators needs no pictures
 
+        require_not_negative(self, "heldout")
         if self.background is not None:
             try:
                 ImageColor.getrgb(self.background)
@@ -135,9 +136,7 @@ class TokenizeConfig:
             raise ValueError("views must name at least one view, each once (random crops excepted)")
         if not 1 <= self.resize <= 4:
             raise ValueError(f"resize must be between 1 and 4, not {self.resize}")
-        for name in ("encoders", "encoders_per_gpu"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        require_not_negative(self, "encoders", "encoders_per_gpu")
 
 
 ABSENT: Any = None

@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nvg.choices import DiscriminatorLoss, GeneratorLoss, TrainingCrop
-from nvg.config import renamed, require_fraction, require_positive
+from nvg.config import (
+    renamed,
+    require_betas,
+    require_fraction,
+    require_not_negative,
+    require_positive,
+)
 from nvg.quantizer.config import CodebookInit
 from nvg.training.config import LoopConfig
 
@@ -45,9 +51,7 @@ class LossConfig:
     """Entropy of a token minus that of all; 0.05 in IBQ, 0.1 in Open-MAGVIT2."""
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2", "quantizer", "perceptual", "entropy"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        require_not_negative(self, "l1", "l2", "quantizer", "perceptual", "entropy")
         if self.perceptual and self.network is PerceptualNetwork.VGG16 and not self.vgg:
             raise ValueError(
                 'perceptual needs vgg: a file of VGG16 weights, or "random"; or network = '
@@ -106,11 +110,9 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         require_fraction(self, "start", "ramp", "augment")
-        for name in ("weight", "consistency", "lecam", "weight_decay", "warmup"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.betas is not None and len(self.betas) != 2:
-            raise ValueError(f"betas must be two numbers, not {list(self.betas)}")
+        require_not_negative(self, "weight", "consistency", "lecam", "weight_decay", "warmup")
+        if self.betas is not None:
+            require_betas(self.betas)
         if self.kind is DiscriminatorKind.DINO and not self.weights:
             raise ValueError("kind dino needs weights: a local file; patch needs none")
 
@@ -161,9 +163,7 @@ class AutoencoderTraining(LoopConfig):
             raise ValueError(f"crop_resize must be between 1 and 4, not {self.crop_resize}")
         if set(self.frozen) == set(AutoencoderPart):
             raise ValueError("frozen names every part: nothing is left to train")
-        for name in ("ibq_steps", "dead_code_after", "sample_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        require_not_negative(self, "ibq_steps", "dead_code_after", "sample_every")
         if self.sample_every % self.checkpoint_every:
             raise ValueError(
                 f"sample_every {self.sample_every} must be a multiple of checkpoint_every "

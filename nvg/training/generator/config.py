@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from nvg.config import renamed, require_fraction, require_positive
+from nvg.config import renamed, require_fraction, require_not_negative, require_positive
 from nvg.generator.config import TransformerConfig, Variant
 from nvg.loader import LoaderMode
 from nvg.training.config import LoopConfig, ShardOver
@@ -76,17 +76,13 @@ class GeneratorTraining(LoopConfig):
         require_fraction(self, "warmup_start", "final_lr", "corruption")
         require_positive(self, "align_block", "stages_per_image")
         require_positive(self, "val_images")
-        for name in ("val_every", "patience"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        require_not_negative(self, "val_every", "patience", "align")
         every = self.val_every or self.checkpoint_every
         if every % self.checkpoint_every and self.checkpoint_every % every:
             raise ValueError(
                 f"val_every {self.val_every} must divide checkpoint_every {self.checkpoint_every} "
                 "or be a multiple of it: the best checkpoint is one that was measured"
             )
-        if self.align < 0:
-            raise ValueError(f"align must be at least 0, not {self.align}")
         if self.sample_every < 0 or self.sample_every % self.checkpoint_every:
             raise ValueError(
                 f"sample_every {self.sample_every} must be a multiple of checkpoint_every "

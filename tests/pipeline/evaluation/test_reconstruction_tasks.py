@@ -8,7 +8,7 @@ import torch
 
 from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
-from nvg.pretrained.efficientnet import EFFICIENTNET
+from nvg.pretrained.names import EFFICIENTNET
 from nvg.pretrained.lpips import Perceptual
 from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
 from tests.makers import tiny_recipe, write_image_folder

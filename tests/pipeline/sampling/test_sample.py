@@ -139,7 +139,7 @@ def test_bad_requests_are_one_line_and_leave_nothing(run: Path, tmp_path: Path) 
         ((*out, "--set", "sample.content_guidance=-1"), "guidance must not be negative"),
         ((*out, "--set", "sample.content_guidance=inf"), "must be a finite number, not inf"),
         ((*out, "--set", "sample.temperature=0"), "temperature must be positive"),
-        ((*out, "--set", "sample.top_k=-1"), "top_k must be at least 0"),
+        ((*out, "--set", "sample.top_k=-1"), "top_k must not be negative"),
         ((*out, "--set", "sample.solver=rk4"), "sample.solver must be one of"),
         (("--folder", tmp_path / "file"), "is a file: name a folder"),
         (("--png", tmp_path), "is a directory"),
