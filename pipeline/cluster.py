@@ -19,6 +19,7 @@ import nvg
 import pipeline
 from nvg.distributed import timeout
 from nvg.errors import InputError, WorkError
+from pipeline.sources.counts import in_threads
 
 log = logging.getLogger("nvg")
 
@@ -26,7 +27,8 @@ LISTENER_SECONDS = 10.0
 SPILLING_SECONDS = 30.0  # between two looks whether the object store spills
 NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's error message in it
 RESTARTS = 3  # of all workers of a training run, and of an actor
-WAITING = 2  # tasks of each actor that are begun or done, and not yet asked for
+WAITING = 2  # tasks of each actor or core that are begun or done, and not yet asked for
+FEW = 64  # tasks that threads do as quickly as a cluster
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -153,6 +155,41 @@ def train_on_ray(
         raise InputError(refused[0]) from failed
     if failed:  # Ray wraps what a worker raised, and keeps its last line
         raise WorkError(_last_line(failed)) from failed
+
+
+class OnRay:
+    """Something done to each of many tasks by workers of a cluster, see `Spread`.
+
+    A few tasks are not worth one: threads of this process do them.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+
+    def __call__(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """Results in the order of the tasks; errors of the input in words of ours."""
+        if len(tasks) < FEW:
+            yield from in_threads(work, tasks)
+            return
+        cpus, _ = start_ray(self.address)
+        import ray
+
+        remote: Any = ray.remote(num_cpus=1)(_answer)
+        waiting: deque[Any] = deque()
+        for task in tasks:
+            if len(waiting) == WAITING * cpus:
+                yield _result(waiting.popleft())
+            waiting.append(remote.remote(work, task))
+        while waiting:
+            yield _result(waiting.popleft())
+
+
+def _answer(work: Callable[[Task], Result], task: Task) -> Result | InputError:
+    """What a worker sends back: Ray would wrap an error that is raised."""
+    try:
+        return work(task)
+    except InputError as error:
+        return error
 
 
 class Worker:

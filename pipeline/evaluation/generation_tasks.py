@@ -20,7 +20,7 @@ from pipeline.images.blocks import RowImages
 from pipeline.images.pixels import Reading
 from pipeline.recipe import Recipe
 from pipeline.run_weights import open_generators
-from pipeline.sources import Row, open_source, split_rows
+from pipeline.sources import Rows, open_source, split_rows
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def open_networks(job: EvaluationJob) -> Networks:
     return Networks(job, generators, extractor, label_B)
 
 
-def _evenly(rows: list[Row], most: int | None) -> list[Row]:
+def _evenly(rows: Rows, most: int | None) -> Rows:
     """At most `most` rows, evenly spaced."""
     if most is None or len(rows) <= most:
         return rows
-    return [rows[n * len(rows) // most] for n in range(most)]
+    return rows.take(np.arange(most) * len(rows) // most)

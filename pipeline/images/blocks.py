@@ -27,7 +27,7 @@ from pipeline.images.label_maps import SegmentMaps
 from pipeline.images.pixels import Reading
 from pipeline.images.threads import decode_threads, each_in_threads
 from pipeline.recipe import View
-from pipeline.sources import Row, Source
+from pipeline.sources import Row, Rows, Source
 from pipeline.sources.base import BadImageError
 
 Block = dict[str, np.ndarray[Any, Any]]
@@ -54,6 +54,7 @@ def decode_rows(
     `draw` puts random crops to other places. An image that takes too long becomes a bad one, and a
     large one is decoded in a process of its own; where `isolated`, all are.
     """
+    rows = list(rows)  # listed once
     filling = _Filling(rows, crops, maps, draw, reading, isolated)
     items = enumerate(source.read([row.key for row in rows]))
     each_in_threads(filling.fill, items, threads, filling.leave)
@@ -164,12 +165,13 @@ class RowImages:
     def __init__(
         self,
         source: Source,
-        rows: list[Row],
+        rows: Sequence[Row],
         size: int,
         maps: SegmentMaps | None = None,
         reading: Reading = DEFAULT,
     ) -> None:
-        self.source, self.rows, self.crops, self.maps = source, rows, Crops(size), maps
+        self.source, self.crops, self.maps = source, Crops(size), maps
+        self.rows = Rows.of(rows).loaded()
         self.reading = reading
         self.skipped: dict[str, str] = {}
 
@@ -178,7 +180,7 @@ class RowImages:
 
     def batch(self, rows: Array, crop: RandomCrop | None = None) -> ImageBatch:
         """The readable images among `rows`; the others go to `skipped`. ImageError if none is."""
-        picked, (crops, draw) = [self.rows[n] for n in rows], self.placed(crop)
+        picked, (crops, draw) = self.rows.take(rows), self.placed(crop)
         block = decode_rows(
             self.source, picked, crops, self.maps, draw, decode_threads(), self.reading
         )
@@ -198,7 +200,7 @@ class RowImages:
 
         ImageError if none is without.
         """
-        key = np.array([self.rows[n].key for n in rows], dtype=object)
+        key = np.array([row.key for row in self.rows.take(rows)], dtype=object)
         good = reason == ""
         self.skipped |= dict(zip(key[~good], reason[~good], strict=True))
         if not good.any():

@@ -5,7 +5,7 @@ Legend: X view, N position, D row or column of pixels or of the grid.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,7 +47,7 @@ class SegmentMaps:
         path = os.path.realpath(self.path(key)) if "\0" not in key else "/"
         return Path(path).is_relative_to(os.path.realpath(self.folder))
 
-    def fingerprint(self, keys: Sequence[str]) -> str:
+    def fingerprint(self, keys: Iterable[str]) -> str:
         """SHA-256 over the sizes of the maps: it changes when they do."""
         return digest(f"{key}\t{Place(self.path(key)).size()}" for key in keys)
 

@@ -12,7 +12,7 @@ from pipeline.images.decode import DEFAULT
 from pipeline.images.label_maps import SegmentMaps
 from pipeline.images.pixels import Reading
 from pipeline.recipe import Recipe
-from pipeline.sources import Row, Source, digest, open_source
+from pipeline.sources import Counting, Row, Source, digest, open_source
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RecipeImages:
             self.source, rows, self.crops, self.maps, "", threads, self.reading, isolated
         )
 
-    def center_crops(self, rows: list[Row]) -> RowImages:
+    def center_crops(self, rows: Sequence[Row]) -> RowImages:
         """Random access to the centre or random crops of some rows, with their label maps."""
         return RowImages(self.source, rows, self.crops.size, self.maps, self.reading)
 
@@ -42,7 +42,7 @@ class RecipeImages:
         found = self.source.fingerprint()
         if self.maps is None:
             return found
-        return digest([found, self.maps.fingerprint([row.key for row in self.source.rows])])
+        return digest([found, self.maps.fingerprint(row.key for row in self.source.rows)])
 
     def without_rows(self, classes: list[str]) -> "RecipeImages":
         """The same with these class names and without the list of all rows, for workers."""
@@ -51,8 +51,8 @@ class RecipeImages:
         return replace(self, source=source)
 
 
-def open_images(recipe: Recipe) -> RecipeImages:
-    """Open what `data` names. InputError when images or label maps are missing."""
+def open_images(recipe: Recipe, counting: Counting | None = None) -> RecipeImages:
+    """Open what `data` names, see `open_source`. InputError when images or maps are missing."""
     model, tokenize = recipe.autoencoder.model, recipe.tokenize
     maps = None
     if takes_segments(model.builder):
@@ -63,4 +63,4 @@ def open_images(recipe: Recipe) -> RecipeImages:
             )
         maps = SegmentMaps(recipe.data.segments, model.image_size, model.geometry.grid)
     crops = Crops(model.image_size, tokenize.views, tokenize.resize)
-    return RecipeImages(open_source(recipe.data), crops, maps, Reading.of(recipe.data))
+    return RecipeImages(open_source(recipe.data, counting), crops, maps, Reading.of(recipe.data))

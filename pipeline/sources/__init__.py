@@ -1,9 +1,8 @@
 """Where images come from: list rows deterministically, read the bytes of some."""
 
-from collections.abc import Callable
-
 from pipeline.recipe import DataConfig, SourceKind
-from pipeline.sources.base import Row, Source, SourceError, digest, split_rows
+from pipeline.sources.base import Row, Source, SourceError, digest
+from pipeline.sources.counts import Counting
 from pipeline.sources.digits import DigitsSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.found import find_data
@@ -11,16 +10,19 @@ from pipeline.sources.huggingface import ArrowSource, ParquetSource
 from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.names import left_out_lines
 from pipeline.sources.place import Place
+from pipeline.sources.rows import Rows, split_rows
 from pipeline.sources.webdataset import TarSource
 
 __all__ = [
     "ArrowSource",
+    "Counting",
     "DigitsSource",
     "FolderSource",
     "ManifestSource",
     "ParquetSource",
     "Place",
     "Row",
+    "Rows",
     "Source",
     "SourceError",
     "TarSource",
@@ -31,23 +33,17 @@ __all__ = [
     "split_rows",
 ]
 
-OPENERS: dict[SourceKind, Callable[[str], Source]] = {
-    SourceKind.FOLDER: FolderSource,
+TABLES: dict[SourceKind, type[ParquetSource] | type[ArrowSource]] = {
     SourceKind.PARQUET: ParquetSource,
     SourceKind.ARROW: ArrowSource,
-    SourceKind.WEBDATASET: TarSource,
-    SourceKind.MANIFEST: ManifestSource,
-}
-
-LABELLED: dict[SourceKind, Callable[[str, str], Source]] = {
-    SourceKind.PARQUET: ParquetSource,
-    SourceKind.ARROW: ArrowSource,
-    SourceKind.MANIFEST: ManifestSource,
 }
 
 
-def open_source(config: DataConfig) -> Source:
-    """The source a recipe names. SourceError when it is missing or empty."""
+def open_source(config: DataConfig, counting: Counting | None = None) -> Source:
+    """The source a recipe names, whose files are counted in one way or another where it has parts.
+
+    SourceError when it is missing or empty.
+    """
     if config.source is SourceKind.DIGITS:
         return DigitsSource()
     if not config.path:
@@ -59,8 +55,11 @@ def open_source(config: DataConfig) -> Source:
         raise SourceError(f"data.path {config.path} cannot be reached: {reason}") from error
     if not exists:
         raise SourceError(f"data.path {config.path} does not exist")
-    if not config.label:
-        return OPENERS[config.source](config.path)
-    if config.source not in LABELLED:
-        raise SourceError(f"data.label names a column, and a {config.source.value} source has none")
-    return LABELLED[config.source](config.path, config.label)
+    kind, path, label = config.source, config.path, config.label or ""
+    if kind is SourceKind.MANIFEST:
+        return ManifestSource(path, label)
+    if kind in TABLES:
+        return TABLES[kind](path, label, counting)
+    if label:
+        raise SourceError(f"data.label names a column, and a {kind.value} source has none")
+    return FolderSource(path) if kind is SourceKind.FOLDER else TarSource(path, counting)

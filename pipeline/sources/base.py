@@ -30,10 +30,10 @@ class Row:
 
 
 class Source(Protocol):
-    """Images with class names; `rows` is the same list every time for the same files."""
+    """Images with class names; `rows` are the same every time for the same files."""
 
     classes: list[str]
-    rows: list[Row]
+    rows: Sequence[Row]
     left_out: dict[str, int]
     """How many files are no rows, by reason."""
 
@@ -52,29 +52,11 @@ def storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def require_unicode(rows: Sequence[Row], path: object) -> None:
+def require_unicode(keys: Iterable[str], path: object) -> None:
     """SourceError for a name that is no text: an index could not hold it."""
-    for row in rows:
-        if not row.key.isascii() and row.key.encode(errors="replace").decode() != row.key:
-            raise SourceError(f"{path}: the name {row.key!a} is not UTF-8: rename it")
-
-
-def split_rows(rows: list[Row], heldout: int) -> tuple[list[Row], list[Row]]:
-    """(rows to train on, rows held out): the val split of the source, or else every n-th row."""
-    if own := [row for row in rows if row.split is Split.VAL]:
-        if heldout:
-            raise SourceError(
-                f"data.heldout is {heldout}, but the source has a val split of its own with "
-                f"{len(own)} images: set data.heldout = 0"
-            )
-        return [row for row in rows if row.split is Split.TRAIN], own
-    if heldout == 0:
-        return rows, []
-    if not 0 < heldout <= len(rows) // 2:
-        raise SourceError(f"data.heldout {heldout} must be 0..{len(rows) // 2}, half of the images")
-    kept = {n * len(rows) // heldout for n in range(heldout)}
-    train = [row for n, row in enumerate(rows) if n not in kept]
-    return train, [rows[n] for n in sorted(kept)]
+    for key in keys:
+        if not key.isascii() and key.encode(errors="replace").decode() != key:
+            raise SourceError(f"{path}: the name {key!a} is not UTF-8: rename it")
 
 
 def digest(lines: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from pipeline.sources.base import Row, SourceError
+from pipeline.sources.rows import Rows
 
 
 class DigitsSource:
@@ -21,7 +22,8 @@ class DigitsSource:
         self.left_out: dict[str, int] = {}
         self.images = bunch.images
         self.classes = [str(n) for n in range(10)]
-        self.rows = [Row(f"digit-{n:04d}", int(label)) for n, label in enumerate(bunch.target)]
+        rows = (Row(f"digit-{n:04d}", int(label)) for n, label in enumerate(bunch.target))
+        self.rows: Sequence[Row] = Rows.of(rows)
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """Grey levels 0..16 stretched to 0..255."""

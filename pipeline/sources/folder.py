@@ -20,6 +20,7 @@ from pipeline.sources.names import (
     why_no_image,
 )
 from pipeline.sources.place import Place
+from pipeline.sources.rows import Rows
 from pipeline.sources.splits import OWN, WORDS, are_splits, require_images
 
 log = logging.getLogger("nvg")
@@ -53,7 +54,7 @@ class FolderSource:
         )
         ids = {name: label for label, name in enumerate(self.classes)}
         reasons: list[str] = []
-        found: list[tuple[Row, int]] = []
+        found: list[tuple[int, str, int, Split]] = []
         for name, split in splits.items():
             prefix = f"{name}/" if name else ""
             for key, size, reason in files[name]:
@@ -61,23 +62,24 @@ class FolderSource:
                 reason = reason or ("" if bool(slash) == bool(ids) else OUTSIDE)
                 reasons.append(reason)
                 if not reason:
-                    found.append((Row(prefix + key, ids[top] if slash else -1, split), size))
+                    found.append((ids[top] if slash else -1, prefix + key, size, split))
         if "" not in splits:
             beside = (key for key, _ in self.root.files(below=False))
             reasons += [why_no_image(key) or OUTSIDE_SPLITS for key in beside]
         self.left_out = add_up(reasons)
-        found.sort(key=lambda entry: (entry[0].label, entry[0].key))
-        self.rows = [row for row, _ in found]
-        require_unicode(self.rows, self.root)
-        if not self.rows:
+        found.sort()
+        require_unicode((key for _, key, _, _ in found), self.root)
+        if not found:
             raise SourceError(
                 f"data.path {root} holds no images: expected <class>/<image> with one of "
                 f"{', '.join(sorted(SUFFIXES))}"
                 + "".join(f"; {line}" for line in left_out_lines(self.left_out))
             )
-        require_images(self.rows, splits.values(), self.root)
+        rows = Rows.of(Row(key, label, split) for label, key, _, split in found)
+        self.rows: Sequence[Row] = rows
+        require_images(rows.splits(), splits.values(), self.root)
         self._say_empty(places.values())
-        self._digest = digest(f"{row.key}\t{size}" for row, size in found)
+        self._digest = digest(f"{key}\t{size}" for _, key, size, _ in found)
 
     def _say_empty(self, places: Collection[Place]) -> None:
         """A line that names directories which hold no image."""

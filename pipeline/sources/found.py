@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from nvg.config import ConfigError
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources.base import SourceError
-from pipeline.sources.huggingface import parquet_bytes
 from pipeline.sources.list_files import is_list
 from pipeline.sources.names import SUFFIXES
 from pipeline.sources.place import Place
 from pipeline.sources.splits import WORDS
+from pipeline.sources.tables import parquet_bytes
 
 FILES = {
     ".parquet": (SourceKind.PARQUET, "Hugging Face Parquet"),

@@ -4,18 +4,28 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nvg.errors import first_line
+from nvg.store import Split
 from pipeline.sources.base import BadImageError, Row, SourceError, digest
+from pipeline.sources.counts import Counting, Counts, Spread
 from pipeline.sources.grouped import read_grouped
-from pipeline.sources.labels import label_column, label_ids, number_names
-from pipeline.sources.place import Place
-from pipeline.sources.splits import parts_of, require_images
-
-IMAGE_TYPES = tuple(f"struct<bytes: {kind}" for kind in ("binary", "large_binary", "fixed_size_b"))
+from pipeline.sources.labels import Classes, classes_of, number_names
+from pipeline.sources.rows import Entry, PartListing, Rows, has_changed
+from pipeline.sources.splits import Part, parts_of, require_images
+from pipeline.sources.tables import (
+    Arrow,
+    Labels,
+    Parquet,
+    TableFormat,
+    count_table,
+    first_rows,
+    open_arrow,
+    parquet_bytes,
+)
 
 
 class _TableSource(ABC):
@@ -26,62 +36,25 @@ class _TableSource(ABC):
     folders may tell splits apart (`parts_of`).
     """
 
-    kind: str
-    suffix: str
+    kind: TableFormat
 
-    def __init__(self, path: str | Path, label: str = "") -> None:
-        self.path, self.label, parts = str(path), label, parts_of(path, self.suffix)
+    def __init__(self, path: str | Path, label: str = "", counting: Counting | None = None) -> None:
+        parts = parts_of(path, self.kind.suffix)
         self.files = {part.name: part.place for part in parts}
         if not parts:
-            raise SourceError(f"data.path {path} holds no *{self.suffix} files")
-        self.rows: list[Row] = []
-        self.classes: list[str] = []
-        self.left_out: dict[str, int] = {}
-        self.columns: dict[str, str] = {}  # of images, by file: they may differ
-        listed: list[list[int | str | None]] = []
-        for part in parts:
-            try:
-                schema, labels = self._list(part.place)
-                self.columns[part.name] = _image_column(schema)
-                listed.append(labels)
-            except SourceError:
-                raise
-            except Exception as error:  # whatever a file from elsewhere causes
-                raise SourceError(
-                    f"{part.place} is not image {self.kind} (columns image, label): "
-                    f"{first_line(error)}"
-                ) from error
-            column = self._label_of(schema)
-            self.classes = self.classes or _class_names(schema.metadata, column)
-        for part, ids in zip(parts, self._ids(listed, path), strict=True):
-            self.rows += [Row(f"{part.name}:{n}", i, part.split) for n, i in enumerate(ids)]
-        if not self.rows:
-            raise SourceError(f"data.path {path} holds no images")
-        require_images(self.rows, (part.split for part in parts), path)
-        top = max(row.label for row in self.rows)
-        if top >= len(self.classes):
-            raise SourceError(f"{path} has label {top} but {len(self.classes)} class names")
-
-    def _ids(self, listed: list[list[int | str | None]], path: object) -> list[list[int]]:
-        """Class ids of the labels of each file; sets the names of classes without names."""
-        every = [label for labels in listed for label in labels]
-        if any(isinstance(label, str) for label in every):
-            texts = [None if label is None else str(label) for label in every]
-            self.classes, ids = label_ids(texts, path)
-        else:
-            ids = [-1 if label is None else int(label) for label in every]
-            names = number_names(ids, path)
-            self.classes = self.classes or names
-        rest = iter(ids)
-        return [[next(rest) for _ in labels] for labels in listed]
-
-    def _label_of(self, schema: Any) -> str | None:
-        """The column of labels."""
-        return label_column(schema.names, self.label, self.path)
-
-    @abstractmethod
-    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
-        """The schema of a file and its labels."""
+            raise SourceError(f"data.path {path} holds no *{self.kind.suffix} files")
+        count = partial(_counts, self.kind, label, str(path), parts)
+        counts = (counting or Counting()).of(parts, f"{self.kind.name} {label}", count)
+        self.classes, self.left_out = list(counts.classes), dict[str, int]()
+        self.columns = dict(zip(self.files, counts.columns[::2], strict=True))
+        rows = Rows.split(
+            _Tables(self.kind, parts, counts),
+            [part.split is Split.VAL for part in parts],
+            counts.rows,
+        )
+        self.rows: Sequence[Row] = rows
+        require_images(rows.splits(), (part.split for part in parts), path)
+        self._fingerprint = counts.fingerprint
 
     @abstractmethod
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
@@ -92,56 +65,92 @@ class _TableSource(ABC):
         return read_grouped(keys, lambda key: key.rpartition(":")[0], self._read_file)
 
     def fingerprint(self) -> str:
-        """Over file names and sizes and the number of rows."""
-        sizes = [f"{name}\t{file.size()}" for name, file in self.files.items()]
-        return digest([*sizes, str(len(self.rows))])
+        """Over file names and sizes and the number of rows, as they were when it was opened."""
+        return self._fingerprint
+
+
+class _Tables(PartListing):
+    """The rows of files: their labels are read again, and nothing else."""
+
+    def __init__(self, kind: TableFormat, parts: Sequence[Part], counts: Counts) -> None:
+        super().__init__(counts.rows)
+        self.kind, self.parts, self.classes = kind, parts, counts.classified()
+        self.columns = counts.columns[1::2]
+
+    def part(self, part: int, first: int, stop: int) -> list[Entry]:
+        """Rows of one file."""
+        labels: Labels = [None] * (stop - first)
+        if column := self.columns[part]:
+            labels = self.kind.labels(self.parts[part].place, column, first, stop)
+        if len(labels) < stop - first:
+            raise has_changed(self.parts[part].place)
+        ids, name = self.classes.ids(labels), self.parts[part].name
+        return [(f"{name}:{n}", label) for n, label in zip(range(first, stop), ids, strict=True)]
+
+
+def _counts(
+    kind: TableFormat, label: str, path: str, parts: Sequence[Part], spread: Spread
+) -> Counts:
+    """The sum over all files. SourceError where they hold no image, or odd labels."""
+    found = list(spread(partial(count_table, kind, label, path), parts))
+    rows = [each.rows for each in found]
+    if not any(rows):
+        raise SourceError(f"data.path {path} holds no images")
+    texts = {text for each in found for text in each.texts}
+    if texts:  # numbers in other files are texts too
+        numbered = [n for n, each in enumerate(found) if each.label and not each.texts]
+        for n in numbered:
+            labels = kind.labels(parts[n].place, found[n].label, 0, rows[n])
+            texts.update(str(value) for value in labels if value is not None)
+        classes = classes_of(texts, path)
+    else:
+        highest = max(each.highest for each in found)
+        names = number_names([min(each.lowest for each in found), highest], path)
+        names = next((list(each.names) for each in found if each.names), names)
+        if highest >= len(names):
+            raise SourceError(f"{path} has label {highest} but {len(names)} class names")
+        classes = Classes(names, True)
+    sizes = [f"{part.name}\t{part.place.size()}" for part in parts]
+    return Counts(
+        rows=tuple(rows),
+        classes=tuple(classes.names),
+        by_number=classes.by_number,
+        columns=tuple(column for each in found for column in (each.image, each.label)),
+        fingerprint=digest([*sizes, str(sum(rows))]),
+    )
 
 
 class ParquetSource(_TableSource):
     """Hugging Face image Parquet, file or folder."""
 
-    kind, suffix = "Parquet", ".parquet"
-
-    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
-        with parquet_bytes(file) as reader:
-            schema = reader.schema_arrow
-            if (column := self._label_of(schema)) is None:
-                return schema, [None] * int(reader.metadata.num_rows)
-            return schema, _labels(reader.read(columns=[column])[column])
+    kind = Parquet()
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a file; each row group that holds some is read once, its image bytes only."""
         column = self.columns[name]
         with parquet_bytes(self.files[name]) as reader:
-            first_rows = _first_rows(reader)
+            starts = first_rows(reader)
 
             def read_group(group: int, own: list[str]) -> list[bytes | OSError]:
                 with damage_of(own) as found:
                     table = reader.read_row_group(group, columns=[f"{column}.bytes"])
-                    rows = [_row(key) - first_rows[group] for key in own]
+                    rows = [_row(key) - starts[group] for key in own]
                     found[:] = _bytes(table[column], rows)
                 return found
 
             yield from read_grouped(
-                keys, lambda key: bisect_right(first_rows, _row(key)) - 1, read_group
+                keys, lambda key: bisect_right(starts, _row(key)) - 1, read_group
             )
 
 
 class ArrowSource(_TableSource):
     """Arrow files as `datasets` saves them (`save_to_disk`, its cache), file or folder."""
 
-    kind, suffix = "Arrow", ".arrow"
-
-    def _list(self, file: Place) -> tuple[Any, list[int | str | None]]:
-        table = _open_arrow(file)
-        table.validate(full=True)  # a wrong offset would be followed out of the file
-        if (column := self._label_of(table.schema)) is None:
-            return table.schema, [None] * len(table)
-        return table.schema, _labels(table[column])
+    kind = Arrow()
 
     def _read_file(self, name: str, keys: list[str]) -> Iterator[bytes | OSError]:
         """Rows of a memory-mapped file, one at a time: a set of them may be larger than memory."""
-        column = _open_arrow(self.files[name])[self.columns[name]]
+        column = open_arrow(self.files[name])[self.columns[name]]
         for key in keys:
             with damage_of([key]) as found:
                 found[:] = _bytes(column, [_row(key)])
@@ -174,69 +183,3 @@ def _bytes(column: Any, rows: list[int]) -> list[bytes | OSError]:
     images = column.take(rows).to_pylist()
     found = [(image or {}).get("bytes") for image in images]
     return [OSError("the row holds no image bytes") if data is None else data for data in found]
-
-
-def parquet_bytes(file: Place) -> Any:
-    """A reader of a Parquet file, which closes what it opened."""
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(file.root) if file.is_local else pq.ParquetFile(file.open())
-
-
-def _open_arrow(file: Place) -> Any:
-    """The table of an Arrow file of either kind, stream or random access.
-
-    A file on a disk is mapped, not copied; a remote one is read whole.
-    """
-    import pyarrow as pa
-
-    with pa.memory_map(file.root) if file.is_local else pa.BufferReader(file.read()) as source:
-        if source.read(6) == b"ARROW1":
-            return pa.ipc.open_file(source).read_all()
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
-
-
-def _class_names(metadata: dict[bytes, bytes] | None, column: str | None) -> list[str]:
-    """Names of the classes from the Hugging Face features in a Parquet schema, if any."""
-    import json
-
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[column]["names"]]
-    except (KeyError, ValueError, TypeError):
-        return []
-
-
-def _labels(column: Any) -> list[int | str | None]:
-    """A column of integers (floats without fraction among them) or of names.
-
-    None where there is none, NaN and an empty name included; ValueError for other types.
-    """
-    import pyarrow as pa
-
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return [(text or "").strip() or None for text in column.to_pylist()]
-    if pa.types.is_floating(kind):
-        values = [None if v is None or v != v else v for v in column.to_pylist()]
-        if all(value is None or float(value).is_integer() for value in values):
-            return [None if value is None else int(value) for value in values]
-    elif pa.types.is_integer(kind):
-        return list(column.to_pylist())
-    raise ValueError(f"labels have type {column.type}, neither whole numbers nor names")
-
-
-def _image_column(schema: Any) -> str:
-    """`image`, or else the only column of type {bytes, path}; KeyError when there is none."""
-    found = [field.name for field in schema if str(field.type).startswith(IMAGE_TYPES)]
-    if "image" not in found and len(found) != 1:
-        raise KeyError(f"no image column among {', '.join(schema.names)}")
-    return "image" if "image" in found else str(found[0])
-
-
-def _first_rows(reader: Any) -> list[int]:
-    """The first row of each row group."""
-    metadata = reader.metadata
-    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    return list(accumulate(counts[:-1], initial=0))

@@ -3,7 +3,8 @@
 import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 
 from pipeline.sources.base import SourceError
 
@@ -38,21 +39,47 @@ def say_guess(column: str, path: str) -> None:
     log.info("%s: labels are those of column %s (data.label names another)", path, column)
 
 
-def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
-    """Class names and the id of each label text; -1 for None.
+@dataclass(frozen=True)
+class Classes:
+    """Names of classes, and which of them a label is."""
+
+    names: list[str]
+    by_number: bool
+    """Whether a label is the number of its class; else it is the name."""
+
+    def ids(self, labels: Iterable[int | str | None]) -> list[int]:
+        """The class id of each label; -1 for None."""
+        return [self._id(label) for label in labels]
+
+    def _id(self, label: int | str | None) -> int:
+        if label is None or (self.by_number and isinstance(label, int)):
+            return -1 if label is None else int(label)
+        if not self.by_number:
+            return self._numbers.get(str(label), -1)
+        match = WHOLE.fullmatch(str(label))
+        return int(match[1]) if match else -1
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+
+def classes_of(given: Collection[str], path: object) -> Classes:
+    """The classes that different label texts stand for.
 
     All numbers: ids as they are (10.0 is 10, and -1 none), named by their number. Otherwise names
     in alphabetical order.
     """
-    given = {label for label in labels if label is not None}
-    whole = {label: WHOLE.fullmatch(label) for label in given if not NONE.fullmatch(label)}
-    if all(whole.values()):
-        ids = {label: int(match[1]) for label, match in whole.items() if match}
-        names = number_names(ids.values(), path)
-    else:
-        names = sorted(given)
-        ids = {name: n for n, name in enumerate(names)}
-    return names, [-1 if label is None else ids.get(label, -1) for label in labels]
+    whole = [WHOLE.fullmatch(label) for label in given if not NONE.fullmatch(label)]
+    if all(whole):
+        return Classes(number_names((int(match[1]) for match in whole if match), path), True)
+    return Classes(sorted(given), False)
+
+
+def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
+    """Class names (`classes_of`) and the id of each label text; -1 for None."""
+    classes = classes_of({label for label in labels if label is not None}, path)
+    return classes.names, classes.ids(labels)
 
 
 def number_names(ids: Iterable[int], path: object) -> list[str]:

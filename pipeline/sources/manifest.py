@@ -11,6 +11,7 @@ from pipeline.sources.base import Row, SourceError, digest, storable
 from pipeline.sources.labels import label_column, label_ids
 from pipeline.sources.list_files import list_entries
 from pipeline.sources.place import Place
+from pipeline.sources.rows import Rows
 from pipeline.sources.splits import OWN, TEST, WORDS, are_splits
 
 PATHS = ("path", "file", "file_name", "filename", "filepath", "image", "image_path")
@@ -43,10 +44,10 @@ class ManifestSource:
         if are_splits((word for _, _, word in entries), path):
             entries = [entry for entry in entries if entry[2] != TEST]
         self.classes, labels = label_ids([label for _, label, _ in entries], path)
-        self.rows = [
+        self.rows: Sequence[Row] = Rows.of(
             Row(key, label, OWN.get(word, Split.TRAIN))
             for (key, _, word), label in zip(entries, labels, strict=True)
-        ]
+        )
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""

@@ -103,6 +103,18 @@ class Place:
         except OSError:
             return -1
 
+    def stamp(self) -> str:
+        """Size, and time or tag of the last change, as far as the storage tells them."""
+        try:
+            if self.is_local:
+                found = os.stat(self.root)
+                return f"{found.st_size} {found.st_mtime_ns}"
+            info = self.fs.info(self.root)
+        except OSError:
+            return ""
+        tags = [info.get(name, "") for name in ("ETag", "etag", "LastModified", "mtime", "created")]
+        return " ".join(map(str, [info.get("size"), *filter(None, tags)]))
+
     def read(self) -> bytes:
         """The whole file. OSError, whatever the storage raises, and for what is no file."""
         try:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from nvg.store import Split
-from pipeline.sources.base import Row, SourceError
+from pipeline.sources.base import SourceError
 from pipeline.sources.place import Place
 
 log = logging.getLogger("nvg")
@@ -87,9 +87,9 @@ def say_left_out(path: str) -> None:
     log.info("%s: its test split is left out", path)
 
 
-def require_images(rows: Collection[Row], splits: Iterable[Split], path: object) -> None:
-    """SourceError for a split that has no image."""
-    for split in sorted(set(splits) - {row.split for row in rows}):
+def require_images(found: Collection[Split], splits: Iterable[Split], path: object) -> None:
+    """SourceError for one of `splits` that has no image; `found` are those that have some."""
+    for split in sorted(set(splits) - {*found}):
         raise SourceError(
             f"data.path {path} has a {split} split without images: add images as in the other "
             "split, or remove it"

@@ -2,16 +2,19 @@
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nvg.errors import first_line
+from nvg.store import Split
 from pipeline.sources.base import BadImageError, Row, SourceError, digest, require_unicode
+from pipeline.sources.counts import Counting, Counts, Spread
 from pipeline.sources.grouped import read_grouped
-from pipeline.sources.labels import label_ids
+from pipeline.sources.labels import classes_of
 from pipeline.sources.names import (
     HEAD,
     JUNK,
@@ -22,9 +25,9 @@ from pipeline.sources.names import (
     why_no_image,
 )
 from pipeline.sources.place import MOST_BYTES
+from pipeline.sources.rows import Entry, PartListing, Rows, has_changed
 from pipeline.sources.splits import Part, parts_of, require_images
 
-LISTED_AT_ONCE = 8  # shards
 MOST_LABEL = 1 << 20  # bytes that are read of a label
 
 
@@ -37,30 +40,20 @@ class TarSource:
     may tell splits apart (`parts_of`).
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, counting: Counting | None = None) -> None:
         parts = parts_of(path, ".tar")
         self.files = {part.name: part.place for part in parts}
         if not parts:
             raise SourceError(f"data.path {path} holds no *.tar shards")
-        with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
-            listed = list(zip(parts, pool.map(_list_shard, parts), strict=True))
-        found = [
-            (key, shard.label_of(image), part.split)
-            for part, shard in listed
-            for key, image in shard.images
-        ]
-        self.left_out = add_up(reason for _, shard in listed for reason in shard.left_out)
-        if not found:
-            raise SourceError(
-                f"data.path {path} holds no images: expected members with one of "
-                f"{', '.join(sorted(SUFFIXES))}"
-            )
-        self.classes, labels = label_ids([label for _, label, _ in found], path)
-        self.rows = [
-            Row(key, label, split) for (key, _, split), label in zip(found, labels, strict=True)
-        ]
-        require_unicode(self.rows, path)
-        require_images(self.rows, (part.split for part in parts), path)
+        counting = counting or Counting()
+        counts = counting.of(parts, "tar", lambda spread: _counts(parts, spread, path))
+        self.classes, self.left_out = list(counts.classes), dict(counts.left_out)
+        rows = Rows.split(
+            _Shards(parts, counts), [part.split is Split.VAL for part in parts], counts.rows
+        )
+        self.rows: Sequence[Row] = rows
+        require_images(rows.splits(), (part.split for part in parts), path)
+        self._fingerprint = counts.fingerprint
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One member each, at its offset; each shard is opened once, in whatever order."""
@@ -90,9 +83,80 @@ class TarSource:
                     yield BadImageError(f"{shard} is damaged there: {first_line(error)}")
 
     def fingerprint(self) -> str:
-        """Over shard names and sizes, and the keys."""
-        sizes = [f"{name}\t{file.size()}" for name, file in self.files.items()]
-        return digest([*sizes, *(row.key for row in self.rows)])
+        """Over shard names and sizes, and the keys, as they were when the shards were listed."""
+        return self._fingerprint
+
+
+class _Shards(PartListing):
+    """The images of shards, which are listed anew; the last shard stays listed."""
+
+    def __init__(self, parts: Sequence[Part], counts: Counts) -> None:
+        super().__init__(counts.rows)
+        self.parts, self.counts, self.classes = parts, counts.rows, counts.classified()
+        self.last: tuple[int, list[Entry]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"last": None}
+
+    def part(self, part: int, first: int, stop: int) -> list[Entry]:
+        """A shard is listed whole: the label of an image may come after it."""
+        last = self.last
+        if last is None or last[0] != part:
+            shard = _list_shard(self.parts[part])
+            if len(shard.images) != self.counts[part]:
+                raise has_changed(self.parts[part].place)
+            ids = self.classes.ids(shard.label_of(image) for _, image in shard.images)
+            keys = (key for key, _ in shard.images)
+            self.last = last = part, list(zip(keys, ids, strict=True))
+        return last[1][first:stop]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What counting a shard finds."""
+
+    rows: int
+    keys: str
+    """A line each."""
+    labels: frozenset[str]
+    left_out: dict[str, int]
+
+
+def _count_shard(part: Part) -> _Counted:
+    shard = _list_shard(part)
+    keys = [key for key, _ in shard.images]
+    require_unicode(keys, part.place)
+    labels = {shard.label_of(image) for _, image in shard.images} - {None}
+    return _Counted(len(keys), "\n".join(keys), frozenset(map(str, labels)), add_up(shard.left_out))
+
+
+def _counts(parts: Sequence[Part], spread: Spread, path: object) -> Counts:
+    """The sum over all shards. SourceError where they hold no image, or odd labels."""
+    rows, labels, left_out = list[int](), set[str](), Counter[str]()
+
+    def keys() -> Iterator[str]:
+        for found in spread(_count_shard, parts):
+            rows.append(found.rows)
+            labels.update(found.labels)
+            left_out.update(found.left_out)
+            if found.rows:
+                yield found.keys
+
+    sizes = [f"{part.name}\t{part.place.size()}" for part in parts]
+    fingerprint = digest(chain(sizes, keys()))
+    if not any(rows):
+        raise SourceError(
+            f"data.path {path} holds no images: expected members with one of "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    classes = classes_of(labels, path)
+    return Counts(
+        rows=tuple(rows),
+        classes=tuple(classes.names),
+        by_number=classes.by_number,
+        left_out=dict(left_out),
+        fingerprint=fingerprint,
+    )
 
 
 @dataclass

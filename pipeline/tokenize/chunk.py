@@ -23,7 +23,7 @@ from nvg.tokenizer.image_batch import ImageBatch
 from pipeline.images.blocks import UNREAD, Block
 from pipeline.images.pixels import Fix
 from pipeline.images.recipe_images import RecipeImages
-from pipeline.sources import Place
+from pipeline.sources import Place, Row, SourceError
 from pipeline.tokenize.batches import batch_encoder
 from pipeline.tokenize.features import FeatureEncoder, FeatureJob
 from pipeline.tokenize.plan import ChunkTask
@@ -47,18 +47,30 @@ class ChunkDecoder:
         away: what storage fails to read is no bad image.
         """
         began = time.perf_counter()
+        listed = self._listed(task)
         try:
-            block = self.images.block(task.rows, self.threads, task.isolated)
+            block = self.images.block(listed, self.threads, task.isolated)
         except OSError as error:
             raise self._gone(str(error)) from error
         self._require_source(block)
-        rows = np.arange(task.start, task.start + len(task.rows))
+        rows = np.arange(task.start, task.start + len(listed))
         seconds = _per_row(began, len(rows))
         return {
             "chunk": np.full(len(rows), task.chunk),
             "row": rows,
             "decode_seconds": seconds,
         } | block
+
+    def _listed(self, task: ChunkTask) -> list[Row]:
+        """The rows of a task; WorkError where their file cannot be listed just now."""
+        try:
+            return list(task.rows)
+        except SourceError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+                raise self._gone(str(error)) from error
+            raise
+        except OSError as error:
+            raise self._gone(str(error)) from error
 
     def _require_source(self, block: Block) -> None:
         """WorkError where no image of a chunk could be read, or some and the source is not there.

@@ -14,17 +14,19 @@ from nvg.progress import progress
 from nvg.store import Store
 from nvg.store.lock import writer_lock
 from nvg.tokenizer.autoencoder import load_autoencoder
-from pipeline.cluster import require_listener
+from pipeline.cluster import OnRay, require_listener
 from pipeline.images.recipe_images import open_images
 from pipeline.images.threads import decode_threads
 from pipeline.recipe import Recipe
+from pipeline.sources import Counting
+from pipeline.sources.counts import in_threads
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
 from pipeline.tokenize.features import prepare_features
 from pipeline.tokenize.manifest import as_begun, make_manifest, prepare_store
-from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows, restore_order
+from pipeline.tokenize.plan import plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.tokenizer import with_tokenizer
@@ -70,7 +72,8 @@ def tokenize_dataset(
         require_listener(address)
     recipe = with_tokenizer(recipe, tokenizer, trust)
     recipe = as_begun(recipe, out) if mode is not PassMode.NEW else recipe
-    images = open_images(recipe)
+    counting = Counting(OnRay(address) if engine is Engine.RAY else in_threads, counts_file(out))
+    images = open_images(recipe, counting)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
     model = load_autoencoder(tokenizer)
     with _full_disk_named(out), writer_lock(out, break_lock):
@@ -81,6 +84,7 @@ def tokenize_dataset(
         info, files = (features.info, features.files()) if features else (None, {})
         manifest = make_manifest(recipe, images, model, plan, info)
         store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
+        counting.keep()
         restore_order(store, plan)
         if mode is PassMode.RESUME:
             withdraw_unread(store, images.source)
@@ -90,13 +94,18 @@ def tokenize_dataset(
                 log.info(BEGUN_BEFORE, out)
             threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
             decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
-            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize, out, features)
-            tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
-            work = _run_tasks(steps, store, tasks, engine, address)
+            chunks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
+            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize, out, chunks, features)
+            work = _run_steps(steps, store, engine, address)
             store.finish()
         report = make_report(store, work, images.source.left_out)
     report.write()
     return report
+
+
+def counts_file(out: str) -> str:
+    """Where what was counted of a source is kept, so that `--resume` need not count again."""
+    return f"{out.rstrip('/')}.counts.json"
 
 
 @contextmanager
@@ -112,17 +121,15 @@ def _full_disk_named(out: str) -> Iterator[None]:
         ) from error
 
 
-def _run_tasks(
-    steps: Steps, store: Store, tasks: list[ChunkTask], engine: Engine, address: str | None
-) -> Work:
+def _run_steps(steps: Steps, store: Store, engine: Engine, address: str | None) -> Work:
     """Process the chunks that have no commit record yet, in whatever order they finish."""
-    done = set(store.committed())
-    todo = [task for task in tasks if task.chunk not in done]
+    chunks, done, errors = steps.chunks, set(store.committed()), 0
+    todo = [chunk for chunk in range(len(chunks)) if chunk not in done]
     if not todo:
         return Work(engine.value)
-    total, errors = sum(len(task.rows) for task in tasks), 0
+    total = len(chunks.rows)
     with progress(total=total, desc="tokenize", unit="image", smoothing=0.05) as bar:
-        bar.update(total - sum(len(task.rows) for task in todo))
+        bar.update(total - sum(map(chunks.size, todo)))
         began = time.monotonic()
         work, counted = run_chunks(steps, todo, engine, address)
         for counts in counted:

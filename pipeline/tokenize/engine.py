@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -37,16 +37,16 @@ class Engine(StrEnum):
 
 
 def run_chunks(
-    steps: Steps, tasks: list[ChunkTask], engine: Engine, address: str | None
+    steps: Steps, todo: Sequence[int], engine: Engine, address: str | None
 ) -> tuple[Work, Iterator[Block]]:
     """The record of the work, and the counts of each chunk as it is committed, in any order."""
     if engine is Engine.INLINE:
-        return Work(engine.value, "1 process"), _inline(steps, tasks)
+        return Work(engine.value, "1 process"), _inline(steps, todo)
     cpus, gpus = start_ray(address)
-    pool, said = encoder_pool(steps, len(tasks), cpus, gpus)
+    pool, said = encoder_pool(steps, len(todo), cpus, gpus)
     resources = f"{pool.size} encoders on {cpus} CPUs and {gpus} GPUs{said}"
     chunks = ray_on_gpus if gpus else ray_on_cpus
-    return Work(engine.value, resources), chunks(with_attempts(steps), tasks, pool)
+    return Work(engine.value, resources), chunks(with_attempts(steps), todo, pool)
 
 
 def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, str]:
@@ -69,20 +69,20 @@ def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, 
     return Pool(cpus, min(gpus * each or cpus, most), most, each), said
 
 
-def _inline(steps: Steps, tasks: list[ChunkTask]) -> Iterator[Block]:
+def _inline(steps: Steps, todo: Sequence[int]) -> Iterator[Block]:
     """One chunk after another in this process; the next is decoded while one is encoded."""
     encode, decoded = steps.encoder(), deque[Block]()
     reader = Background()  # nobody waits for it where a signal ends the pass
     with Journal(steps.store_path) as journal:
 
-        def decode(task: ChunkTask) -> None:
-            decoded.append(steps.decode(journal.begun(task)))
+        def decode(chunk: int) -> None:
+            decoded.append(steps.decode(journal.begun(steps.chunks[chunk])))
 
-        reader.start(partial(decode, tasks[0]))
-        for later in (*tasks[1:], None):
+        reader.start(partial(decode, todo[0]))
+        for later in (*todo[1:], None):
             reader.wait()
             block = decoded.popleft()
-            if later:
+            if later is not None:
                 reader.start(partial(decode, later))
             yield commit_chunk(encode(block), steps.store_path)
 

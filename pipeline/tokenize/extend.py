@@ -9,7 +9,7 @@ from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
-from pipeline.sources import Source, split_rows
+from pipeline.sources import Rows, Source, split_rows
 from pipeline.tokenize.manifest import make_manifest
 from pipeline.tokenize.plan import Plan, order_bytes, rows_of
 
@@ -52,7 +52,8 @@ def _longer_plan(store: Store, source: Source) -> Plan:
     """
     old = rows_of(store.index)
     known = {row.key for row in old}
-    lost = known - {row.key for row in source.rows}
+    lost = known.copy()
+    lost.difference_update(row.key for row in source.rows)
     if lost:
         raise StoreError(
             f"{store.path} holds {len(lost)} images that the source has lost, such as {min(lost)}: "
@@ -62,10 +63,10 @@ def _longer_plan(store: Store, source: Source) -> Plan:
     classes += [name for name in source.classes if name not in set(classes)]
     ids = {name: label for label, name in enumerate(classes)}
     names = source.classes
-    new = [
+    new = Rows.of(
         replace(row, label=ids[names[row.label]] if row.label >= 0 else -1)
         for row in source.rows
         if row.key not in known
-    ]
+    )
     train, val = split_rows(new, 0)
     return Plan(old + train + val, classes, is_extended=True)

@@ -24,7 +24,7 @@ from pipeline.images.blocks import RowImages
 from pipeline.images.decode import ImageError
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
-from pipeline.sources import Row
+from pipeline.sources import Rows
 
 SAMPLED_IMAGES = 1024  # that the codec is fitted to, evenly over the rows
 PATCHES_AN_IMAGE = 64
@@ -62,7 +62,7 @@ class FeatureEncoder:
 
 
 def prepare_features(
-    recipe: Recipe, images: RecipeImages, rows: list[Row], out: str
+    recipe: Recipe, images: RecipeImages, rows: Rows, out: str
 ) -> FeatureJob | None:
     """The job of a recipe that keeps features, with the codec of the store at `out`.
 
@@ -78,7 +78,7 @@ def prepare_features(
     wanted: dict[str, Any] = {"model": config.model, "sha256": identity, "dims": config.dims}
     if stored := _stored_codec(out, wanted):
         return FeatureJob(config.model, weights, grid, *stored)
-    samples = _sample(transformer, images, [row for row in rows if row.split is Split.TRAIN])
+    samples = _sample(transformer, images, rows.of_split(Split.TRAIN))
     codec = fit_codec(samples, config.dims)
     kept = round(codec.kept(samples), 6)
     info = FeatureInfo(**wanted, width=transformer.width, kept=kept)
@@ -101,7 +101,7 @@ def _stored_codec(out: str, wanted: dict[str, Any]) -> tuple[bytes, FeatureInfo]
 
 
 @torch.no_grad()
-def _sample(transformer: VisionTransformer, images: RecipeImages, rows: list[Row]) -> Tensor:
+def _sample(transformer: VisionTransformer, images: RecipeImages, rows: Rows) -> Tensor:
     """Patches [M, F] of images spread evenly over the rows; unreadable ones are left out."""
     every = max(1, len(rows) // SAMPLED_IMAGES)
     crops = RowImages(

@@ -1,28 +1,32 @@
 """Recipe -> deterministic list of chunk tasks, and the manifest they fill. Pure but for listing."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import pyarrow as pa
 
 from nvg.store import Split, Store, StoreWriter, open_store, store_exists
 from nvg.store.format import ORDER, StoreError, parquet_bytes, read_parquet
 from nvg.store.index import with_split
-from pipeline.sources import Row, Source, split_rows
+from pipeline.sources import Row, Rows, Source, split_rows
+
+ORDER_BATCH = 1 << 16  # rows that are Python objects at once
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which images become the rows of a store, in which order, and the names of their classes."""
 
-    rows: list[Row]
+    rows: Rows
     classes: list[str]
     is_extended: bool = False
 
     @property
     def val_rows(self) -> int:
         """How many of the rows are held out."""
-        return sum(row.split is Split.VAL for row in self.rows)
+        return len(self.rows.of_split(Split.VAL))
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,41 @@ class ChunkTask:
 
     chunk: int
     start: int
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
+    """Listed by who goes through them."""
     isolated: bool = False
     """Whether its images are decoded in a process of their own: one of them may end it."""
 
 
-def plan_chunks(rows: list[Row], chunk_rows: int) -> list[ChunkTask]:
+@dataclass(frozen=True)
+class Chunks(Sequence[ChunkTask]):
+    """The tasks of a plan by their numbers; a task is made when it is asked for."""
+
+    rows: Rows
+    chunk_rows: int
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.chunk_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> ChunkTask: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ChunkTask]: ...
+    def __getitem__(self, index: int | slice) -> ChunkTask | list[ChunkTask]:
+        if isinstance(index, slice):
+            return [self[chunk] for chunk in range(len(self))[index]]
+        chunk = range(len(self))[index]
+        start = chunk * self.chunk_rows
+        return ChunkTask(chunk, start, self.rows[start : start + self.chunk_rows])
+
+    def size(self, chunk: int) -> int:
+        """Rows of a chunk."""
+        return min(self.chunk_rows, len(self.rows) - chunk * self.chunk_rows)
+
+
+def plan_chunks(rows: Sequence[Row], chunk_rows: int) -> Chunks:
     """Consecutive runs of `chunk_rows` rows, in order; the last may be shorter."""
-    return [
-        ChunkTask(chunk, start, tuple(rows[start : start + chunk_rows]))
-        for chunk, start in enumerate(range(0, len(rows), chunk_rows))
-    ]
+    return Chunks(Rows.of(rows), chunk_rows)
 
 
 def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
@@ -55,11 +83,11 @@ def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
         if store.manifest.order:
             return Plan(_stored_order(store), list(store.manifest.classes), is_extended=True)
         if heldout and not store.manifest.val_rows:
-            val = []
-    return Plan(train + [replace(row, split=Split.VAL) for row in val], source.classes)
+            val = val[:0]
+    return Plan(train + val.held_out(), source.classes)
 
 
-def order_bytes(rows: list[Row]) -> bytes:
+def order_bytes(rows: Sequence[Row]) -> bytes:
     """The file that keeps the order of an extended store's rows."""
     columns = {
         "key": [row.key for row in rows],
@@ -77,7 +105,7 @@ def restore_order(store: StoreWriter, plan: Plan) -> None:
         store.write(ORDER, order_bytes(plan.rows))
 
 
-def _stored_order(store: Store) -> list[Row]:
+def _stored_order(store: Store) -> Rows:
     """The rows of an extended store; a lost list is found in the index of a finished one."""
     if store.is_intact(ORDER):
         return rows_of(read_parquet(store.read(ORDER)))
@@ -88,8 +116,8 @@ def _stored_order(store: Store) -> list[Row]:
     raise StoreError(f"{store.path} has lost its {ORDER}, the order of its rows: tokenize again")
 
 
-def rows_of(table: pa.Table) -> list[Row]:
+def rows_of(table: pa.Table) -> Rows:
     """The rows that an index, or the order of an extended store, lists."""
-    names = ("key", "label", "split")
-    columns = (with_split(table)[name].to_pylist() for name in names)
-    return [Row(key, label, Split(split)) for key, label, split in zip(*columns, strict=True)]
+    batches = with_split(table).select(("key", "label", "split")).to_batches(ORDER_BATCH)
+    entries = (entry for batch in batches for entry in batch.to_pylist())
+    return Rows.of(Row(entry["key"], entry["label"], Split(entry["split"])) for entry in entries)

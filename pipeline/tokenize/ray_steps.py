@@ -8,7 +8,7 @@ import logging
 import pickle
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.recipe import TokenizeConfig
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.encoders import Room, measured_room
 from pipeline.tokenize.features import FeatureJob
-from pipeline.tokenize.plan import ChunkTask
+from pipeline.tokenize.plan import Chunks, ChunkTask
 
 log = logging.getLogger("nvg")
 
@@ -40,12 +40,14 @@ class Steps:
     tokenizer: Path
     config: TokenizeConfig
     store_path: str
+    chunks: Chunks
+    """The tasks by their numbers: a worker gets a number, and lists the rows itself."""
     features: FeatureJob | None = None
     attempts: Any = None
     """The actor of `Attempts`, on Ray."""
 
     def begun(self, task: ChunkTask) -> ChunkTask:
-        """The task as a worker is to do it: images apart where it ended one before.
+        """A task as a worker is to do it: images apart where it ended one before.
 
         WorkError where it has ended MOST_ATTEMPTS.
         """
@@ -126,9 +128,9 @@ class Step(ABC):
 
 
 class Decode(Step):
-    def work(self, chunk: ChunkTask) -> Block:
-        """The pixels of a task."""
-        return self.steps.decode(self.steps.begun(chunk))
+    def work(self, chunk: int) -> Block:
+        """The pixels of a chunk by its number."""
+        return self.steps.decode(self.steps.begun(self.steps.chunks[chunk]))
 
 
 class Encode(Step):
@@ -155,13 +157,12 @@ class WholeChunk(Encode):
 
     def work(self, chunk: Any) -> Block:
         """All three."""
-        return commit_chunk(
-            self.encode(self.steps.decode(self.steps.begun(chunk))), self.steps.store_path
-        )
+        task = self.steps.begun(self.steps.chunks[chunk])
+        return commit_chunk(self.encode(self.steps.decode(task)), self.steps.store_path)
 
 
 def packed(chunk: Any) -> dict[str, Any]:
-    """The row of a chunk in some state: a task, a block, counts or an error."""
+    """The row of a chunk in some state: a number, a block, counts or an error."""
     pixels, shape = NO_PIXELS, None
     if isinstance(chunk, dict) and PIXELS in chunk:
         pixels, shape = chunk[PIXELS].reshape(-1), chunk[PIXELS].shape
@@ -200,9 +201,9 @@ def room_of_an_encoder(steps: Steps) -> Room | None:
     return found
 
 
-def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Block]:
+def ray_on_cpus(steps: Steps, todo: Sequence[int], pool: Pool) -> Iterator[Block]:
     """One actor per core does all steps of a chunk: pixels and tokens stay in its process."""
-    counts = _task_rows(tasks).map_batches(
+    counts = _task_rows(todo).map_batches(
         WholeChunk,
         fn_constructor_args=(steps,),
         batch_size=1,
@@ -212,7 +213,7 @@ def ray_on_cpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Bl
     return _results(counts, steps)
 
 
-def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Block]:
+def ray_on_gpus(steps: Steps, todo: Sequence[int], pool: Pool) -> Iterator[Block]:
     """Decode tasks -> encoder actors -> commit tasks; a block stays one chunk.
 
     Ray holds decoding back while its object store is full of pixels that no encoder has taken, and
@@ -224,7 +225,7 @@ def ray_on_gpus(steps: Steps, tasks: list[ChunkTask], pool: Pool) -> Iterator[Bl
     share = int(10_000 / pool.per_gpu) / 10_000  # Ray counts in such parts
     encoder: dict[str, Any] = {"compute": encoder_actors(pool), "num_gpus": share}
     counts = (
-        _task_rows(tasks)
+        _task_rows(todo)
         .map_batches(Decode(steps), batch_size=1, num_cpus=1)
         .map_batches(Encode, fn_constructor_args=(steps,), batch_size=1, **encoder)
         .map_batches(Commit(steps), batch_size=1, num_cpus=1, compute=committers)
@@ -239,12 +240,12 @@ def encoder_actors(pool: Pool) -> Any:
     return ray.data.ActorPoolStrategy(min_size=1, initial_size=pool.size, max_size=pool.most)
 
 
-def _task_rows(tasks: list[ChunkTask]) -> Any:
+def _task_rows(todo: Sequence[int]) -> Any:
     """A dataset of one chunk a row, each in its own block, so that Ray splits or joins none."""
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    items = [{CHUNK: packed(task)[CHUNK][0], PIXELS: NO_PIXELS} for task in tasks]
+    items = [{CHUNK: packed(chunk)[CHUNK][0], PIXELS: NO_PIXELS} for chunk in todo]
     return ray.data.from_items(items, override_num_blocks=len(items))
 
 

@@ -5,7 +5,7 @@ both of `tests/bench/cifar_classifier.py`, whose held-out images no other part h
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def judge_digits(recipe: Recipe, pixels: Pixels, labels: Pixels) -> Judgement:
     return Judgement(accuracy, features[1], features[0])
 
 
-def _digit_features(real: Pixels, rows: list[Row], made: Pixels) -> list[Pixels]:
+def _digit_features(real: Pixels, rows: Sequence[Row], made: Pixels) -> list[Pixels]:
     from sklearn.neural_network import MLPClassifier
 
     grey = [each.mean(axis=1).reshape(len(each), -1) / 255 for each in (real, made)]

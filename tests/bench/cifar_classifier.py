@@ -11,6 +11,7 @@ L logit.
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -125,7 +126,7 @@ def cifar_recipe(settings: list[str] | None = None) -> Recipe:
     return load_recipe(RECIPE, [f'data.path="{folder}"', *(settings or [])])
 
 
-def read_images(recipe: Recipe, rows: list[Row]) -> tuple[np.ndarray[Any, Any], Tensor]:
+def read_images(recipe: Recipe, rows: Sequence[Row]) -> tuple[np.ndarray[Any, Any], Tensor]:
     """(pixels uint8 [B, 3, 32, 32], labels [B]) of some rows of the recipe's source."""
     pixels = open_images(recipe).center_crops(rows).batch(np.arange(len(rows))).pixels
     return pixels, torch.tensor([row.label for row in rows])

@@ -113,9 +113,9 @@ def _steady(recipe: Recipe, tokenizer: Path, out: str, engine: Engine) -> float:
     plan = plan_rows(recipe.data.heldout, images.source)
     prepare_store(out, make_manifest(recipe, images, model, plan), model, resume=False)
     decode = ChunkDecoder(images, plan.classes)
-    steps = Steps(decode, tokenizer, recipe.tokenize, out)
-    tasks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
-    _, counted = run_chunks(steps, tasks, engine, None)
+    chunks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
+    steps = Steps(decode, tokenizer, recipe.tokenize, out, chunks)
+    _, counted = run_chunks(steps, range(len(chunks)), engine, None)
     done = [(time.perf_counter(), int(counts["rows"].sum())) for counts in counted]
     skipped = 1 if engine is Engine.INLINE else os.cpu_count() or 1
     count = sum(rows for _, rows in done[skipped:])

@@ -1,11 +1,13 @@
 """Tasks shared out: in order, each done once, the state opened once, whoever does them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from nvg.distributed import World, default_device
 from nvg.errors import InputError
+from pipeline.cluster import OnRay
 from pipeline.team import Processes, Team, open_team
 
 OPENED: list[int] = []
@@ -81,6 +83,26 @@ def test_actors_of_ray() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tasks_are_spread_over_a_cluster() -> None:
+    """In order, in other processes from 64 tasks on; an input error in its own words."""
+    assert {process for _, process in OnRay(None)(halved, [2] * 63)} == {os.getpid()}
+    found = list(OnRay(None)(halved, range(0, 200, 2)))
+    assert [half for half, _ in found] == list(range(100))
+    assert os.getpid() not in {process for _, process in found}
+    with pytest.raises(InputError, match=r"^3 is odd$"):
+        list(OnRay(None)(halved, [*range(0, 200, 2), 3]))
+
+
+def halved(number: int) -> tuple[int, int]:
+    """Half of an even number, and the process that found it."""
+    if number % 2:
+        raise InputError(f"{number} is odd")
+    return number // 2, os.getpid()
+
+
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -184,8 +184,8 @@ def test_threads_change_nothing() -> None:
 def test_training_reads_around_bad_images() -> None:
     """The readable ones of a batch come in order; the others are remembered with their reason."""
     files = [image_bytes(picture(seed=n), "png") for n in range(3)]
-    images = RowImages(Listed(files[0], b"text", files[1], b"", files[2]), [], 8)
-    images.rows = [Row(str(number), 0) for number in range(5)]
+    source = Listed(files[0], b"text", files[1], b"", files[2])
+    images = RowImages(source, source.rows, 8)
     found = images.batch(np.array([4, 3, 0, 1])).pixels
     assert np.array_equal(found[0], center_crop(decode(files[2])[0], 8))
     assert np.array_equal(found[1], center_crop(decode(files[0])[0], 8))

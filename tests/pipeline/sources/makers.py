@@ -27,7 +27,7 @@ class Listed:
         self.files = files
         self.classes = ["only"]
         self.left_out: dict[str, int] = {}
-        self.rows = [Row(str(number), 0) for number in range(len(files))]
+        self.rows: Sequence[Row] = [Row(str(number), 0) for number in range(len(files))]
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """The given bytes."""

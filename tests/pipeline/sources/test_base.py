@@ -1,42 +1,16 @@
-"""What every source has: class names, digests, and rows held out."""
+"""What every source has: digests, and names that an index can hold."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pipeline.sources import (
-    Row,
-    SourceError,
-    split_rows,
-)
-from pipeline.sources.base import digest
+from pipeline.sources import SourceError
+from pipeline.sources.base import digest, require_unicode
 
 
-@settings(deadline=None, max_examples=60)
-@given(data=st.data(), count=st.integers(2, 300))
-def test_a_split_parts_the_rows(data: st.DataObject, count: int) -> None:
-    """Held out are exactly as many as asked for; both parts keep the order and share no row."""
-    heldout = data.draw(st.integers(0, count // 2))
-    rows = [Row(str(n), 0) for n in range(count)]
-    train, kept = split_rows(rows, heldout)
-    assert (len(train), len(kept)) == (count - heldout, heldout)
-    assert sorted(train + kept, key=rows.index) == rows
-    assert [part == sorted(part, key=rows.index) for part in (train, kept)] == [True, True]
-    assert split_rows(rows, heldout) == (train, kept)
-
-
-def test_a_split_is_spread_over_the_rows() -> None:
-    """Every class of a sorted list is held out in its share: here each tenth row."""
-    rows = [Row(str(n), n // 100) for n in range(1000)]
-    _, kept = split_rows(rows, 100)
-    assert [sum(row.label == label for row in kept) for label in range(10)] == [10] * 10
-
-
-@pytest.mark.parametrize("heldout", [-1, 6, 11])
-def test_a_split_leaves_most_rows_to_train_on(heldout: int) -> None:
-    """A negative number, or more than half of ten rows, is refused by the name of the key."""
-    with pytest.raises(SourceError, match=rf"data\.heldout {heldout}\b.*0\.\.5"):
-        split_rows([Row(str(n), 0) for n in range(10)], heldout)
+def test_half_a_character_is_refused() -> None:
+    """Before a pass begins, by the name; any other text is fine."""
+    require_unicode(["a", "é", "日本"], "folder")
+    with pytest.raises(SourceError, match=r"folder: the name .*ud800.* is not UTF-8"):
+        require_unicode(["a", "\ud800"], "folder")
 
 
 def test_a_digest_tells_lines_apart() -> None:

@@ -49,6 +49,7 @@ def test_a_shard_is_opened_once_a_batch(
     """However its members are mixed with those of other shards."""
     write_shards(folder, tmp_path / "shards", per_shard=3)
     source, opened = TarSource(tmp_path / "shards"), list[str]()
+    keys = [source.rows[n].key for n in (5, 0, 4, 1, 3, 2)]
     open_shard = Place.open
 
     def note(place: Place) -> BinaryIO:
@@ -56,7 +57,6 @@ def test_a_shard_is_opened_once_a_batch(
         return open_shard(place)
 
     monkeypatch.setattr(Place, "open", note)
-    keys = [source.rows[n].key for n in (5, 0, 4, 1, 3, 2)]
     expected = [data for n in (5, 0, 4, 1, 3, 2) for data in folder.read([folder.rows[n].key])]
     assert list(source.read(keys)) == expected
     assert sorted(opened) == ["part-000.tar", "part-003.tar"]
@@ -66,8 +66,9 @@ def test_a_lost_shard_costs_its_own_images(folder: FolderSource, tmp_path: Path)
     """Each is an error in its place, those of other shards are read."""
     write_shards(folder, tmp_path / "shards", per_shard=3)
     source = TarSource(tmp_path / "shards")
+    keys = [source.rows[n].key for n in (5, 0, 4, 1)]
     (tmp_path / "shards" / "part-000.tar").unlink()
-    found = list(source.read([source.rows[n].key for n in (5, 0, 4, 1)]))
+    found = list(source.read(keys))
     assert [isinstance(each, OSError) for each in found] == [False, True, False, True]
 
 

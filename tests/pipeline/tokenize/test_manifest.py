@@ -19,7 +19,7 @@ from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import fingerprint, read_header
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe, View
-from pipeline.sources import FolderSource, split_rows
+from pipeline.sources import FolderSource, Rows, split_rows
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.manifest import make_manifest, prepare_store
 from pipeline.tokenize.plan import Plan, plan_chunks, plan_rows
@@ -267,7 +267,8 @@ def test_a_store_from_before_its_source_had_splits_is_not_resumed(
     write_image_folder(tmp_path / "images" / "val")
     recipe, out = tiny_recipe(tmp_path / "images"), str(tmp_path / "a.vgs")
     images, model = open_images(recipe), load_autoencoder(tokenizer)
-    old = Plan([replace(row, split=Split.TRAIN) for row in images.source.rows], ["train", "val"])
+    rows = Rows.of(replace(row, split=Split.TRAIN) for row in images.source.rows)
+    old = Plan(rows, ["train", "val"])
     prepare_store(out, make_manifest(recipe, images, model, old), model, resume=False)
     with pytest.raises(StoreError, match=r"a\.vgs cannot be resumed: .* did not tell the splits"):
         run(recipe, tokenizer, out, resume=True)

@@ -1,5 +1,6 @@
 """Planning: the same tasks every time, and a manifest that identifies what they make."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,15 @@ from hypothesis import strategies as st
 
 from nvg.store import Split
 from nvg.store.format import read_parquet
-from pipeline.recipe import Recipe
-from pipeline.sources import FolderSource, Row, split_rows
+from pipeline.recipe import DataConfig, Recipe, SourceKind
+from pipeline.sources import FolderSource, Row, Rows, split_rows, webdataset
+from pipeline.sources.rows import Entry, PartListing
+from pipeline.sources.splits import Part
 from pipeline.tokenize.plan import order_bytes, plan_chunks, plan_rows, rows_of
-from tests.makers import tiny_recipe, write_image_folder
+from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import empty_store
+from tests.pipeline.sources.makers import write_shards
+from tests.pipeline.tokenize.makers import run, stopped
 
 
 @pytest.fixture
@@ -70,3 +75,48 @@ def test_a_plan_is_the_same_every_time(recipe: Recipe) -> None:
     """Listing the folder again gives equal tasks."""
     plans = [plan_rows(0, FolderSource(Path(recipe.data.path))) for _ in range(2)]
     assert plans[0] == plans[1]
+
+
+def test_resuming_counts_no_shard_again(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted lies beside the store; the store comes out the same without it."""
+    write_image_folder(tmp_path / "two", ("ant", "bee"), per_class=6)
+    write_shards(FolderSource(tmp_path / "two"), tmp_path / "shards", per_shard=3, label="none")
+    data = DataConfig(source=SourceKind.WEBDATASET, path=str(tmp_path / "shards"), heldout=2)
+    packed, counted = replace(recipe, data=data), list[str]()
+    count = webdataset._count_shard
+
+    def note(part: Part) -> object:
+        counted.append(part.name)
+        return count(part)
+
+    monkeypatch.setattr(webdataset, "_count_shard", note)
+    stopped(packed, tokenizer, tmp_path / "a.vgs", (1,))
+    run(packed, tokenizer, tmp_path / "b.vgs")
+    shards = ["part-000.tar", "part-003.tar", "part-006.tar", "part-009.tar"]
+    assert sorted(counted) == sorted(shards * 2)
+    (tmp_path / "b.vgs" / "commits" / "00000.json").unlink()
+    run(packed, tokenizer, tmp_path / "b.vgs", resume=True)
+    assert len(counted) == 8
+    run(packed, tokenizer, tmp_path / "a.vgs", resume=True)
+    assert files_below(tmp_path / "a.vgs") == files_below(tmp_path / "b.vgs")
+
+
+def test_a_task_travels_as_a_number(recipe: Recipe) -> None:
+    """A plan over parts is pickled in a few bytes an image; its tasks are those of before."""
+    listing = Rows.split(Thousand([1000] * 50), [False] * 50, [1000] * 50)
+    chunks = plan_chunks(listing, 128)
+    data = pickle.dumps(chunks)
+    assert len(data) < 2000 + 16 * 50
+    assert [row.key for row in pickle.loads(data)[390].rows] == [
+        f"49:{n}" for n in range(920, 1000)
+    ]
+    assert sum(map(chunks.size, range(len(chunks)))) == 50_000
+
+
+class Thousand(PartListing):
+    """Keys are part and number."""
+
+    def part(self, part: int, first: int, stop: int) -> list[Entry]:
+        return [(f"{part}:{number}", 0) for number in range(first, stop)]

@@ -71,7 +71,7 @@ def test_a_chunk_that_lost_its_worker_is_decoded_apart(monkeypatch: pytest.Monke
     """From the second attempt on; without end it is not tried, and the image is named."""
     monkeypatch.setattr("ray.get", lambda value: value)
     counted = Counted()
-    steps = Steps(None, Path(), None, "", attempts=counted)  # type: ignore[arg-type]
+    steps = Steps(None, Path(), None, "", None, attempts=counted)  # type: ignore[arg-type]
     first, second = (ChunkTask(n, 4 * n, (Row(f"{n}.png", 0),)) for n in (1, 2))
     assert steps.begun(first) == first
     assert steps.begun(second) == second
@@ -101,11 +101,12 @@ def test_steps_travel_to_a_worker(tokenizer: Path, tmp_path: Path) -> None:
     images = open_images(recipe)
     plan = plan_rows(recipe.data.heldout, images.source)
     decode = ChunkDecoder(images, plan.classes)
-    steps = Steps(decode, tokenizer, recipe.tokenize, str(tmp_path / "a.vgs"))
+    chunks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
+    steps = Steps(decode, tokenizer, recipe.tokenize, str(tmp_path / "a.vgs"), chunks)
     sent = pickle.loads(pickle.dumps(steps))
     encoder = Encode(sent)
-    for task in plan_chunks(plan.rows, recipe.tokenize.chunk_rows):
-        row = packed(task)
+    for task in chunks:
+        row = packed(task.chunk)
         row = Commit(sent)(encoder(Decode(sent)(row))) if task.chunk else WholeChunk(sent)(row)
         assert int(unpacked(row)["rows"][0]) == len(task.rows)
     run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
