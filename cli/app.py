@@ -144,6 +144,9 @@ def tokenize(
     extend: Annotated[
         bool, typer.Option("--extend", help="Append images that were added to the source")
     ] = False,
+    part: Annotated[
+        str | None, typer.Option(help="Write one of N shares, 3/64; jobs run independently")
+    ] = None,
     address: Address = None,
     trust: Trust = False,
     break_lock: Annotated[
@@ -157,6 +160,8 @@ def tokenize(
     """Tokenize all images, of a recipe or as they lie, into a store."""
     if address and engine is not EngineName.RAY:
         raise InputError("--address names a Ray cluster: use --engine ray")
+    if part and (extend or break_lock):
+        raise InputError("--part takes neither --extend nor --break-lock: leave --part out")
     require_recipe(data)
     require_there(tokenizer, TOKENIZER)
     loaded = read_images(
@@ -165,20 +170,28 @@ def tokenize(
     from pipeline.tokenize.dataset import PassMode, tokenize_dataset
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
+    from pipeline.tokenize.part_pass import tokenize_share
+    from pipeline.tokenize.report import Report
+    from pipeline.tokenize.share import Share
     from pipeline.tokenize.tokenizer import with_tokenizer
 
-    model = local(tokenizer, "tokenizer")
+    model, share = local(tokenizer, "tokenizer"), Share.parse(part) if part else None
     if dry_run:
-        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out)))
+        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out, share)))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     where = Engine(engine.value)
-    report = tokenize_dataset(
-        loaded, model, out, where, mode, address=address, break_lock=break_lock, trust=trust
+    report = (
+        tokenize_share(loaded, model, out, share, where, resume, address=address, trust=trust)
+        if share
+        else tokenize_dataset(
+            loaded, model, out, where, mode, address=address, break_lock=break_lock, trust=trust
+        )
     )
     typer.echo("\n".join(report.lines()))
-    report.require_read()
-    report.require_images(max_errors)
+    if isinstance(report, Report):  # not of a share of a store that others write
+        report.require_read()
+        report.require_images(max_errors)
 
 
 app.command("merge")(merge)

@@ -1,12 +1,14 @@
 """Lay out an empty store: manifest, weights and empty arrays (docs/FORMAT.md)."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import fsspec
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ContainsArrayError
 
 from nvg.files import write_bytes
 from nvg.store.format import ORDER, StoreError
@@ -55,7 +57,9 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
         store.require_inside(f"{name}/zarr.json")
         if name in group and group[name].shape != shape:  # of a store that is being extended
             group[name].resize(shape)
-        if name not in group:
+        if name in group:
+            continue
+        with suppress(ContainsArrayError):  # another job has just made the same
             group.create_array(
                 name,
                 shape=shape,

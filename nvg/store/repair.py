@@ -1,6 +1,6 @@
 """Withdraw the commits of chunks that are damaged, so that the next pass writes them again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from nvg.store.damage import DamageError
 from nvg.store.store import Store
@@ -8,15 +8,19 @@ from nvg.store.writer import StoreWriter
 
 
 def withdraw_damaged(
-    store: StoreWriter, progress: Callable[[Iterable[int]], Iterable[int]] = iter
+    store: StoreWriter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    own: Container[int] | None = None,
 ) -> list[int]:
     """Re-read every committed chunk and withdraw those that `verify` would name; their numbers.
+
+    Only those of its `own`, where other writers see to the others.
 
     WorkError, and nothing is withdrawn, when storage fails while reading.
 
     This makes a finished store unfinished, see `withdraw_chunks`.
     """
-    committed = store.committed()
+    committed = [chunk for chunk in store.committed() if own is None or chunk in own]
     damaged = [chunk for chunk in progress(committed) if _has_faults(store, chunk)]
     withdraw_chunks(store, damaged)
     return damaged

@@ -6,16 +6,17 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from nvg.errors import WorkError
 from nvg.progress import progress
-from nvg.store import Store
+from nvg.store import Store, StoreWriter
 from nvg.store.lock import writer_lock
-from nvg.tokenizer.autoencoder import load_autoencoder
+from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from pipeline.cluster import OnRay, require_listener
-from pipeline.images.recipe_images import open_images
+from pipeline.images.recipe_images import RecipeImages, open_images
 from pipeline.images.threads import decode_threads
 from pipeline.recipe import Recipe
 from pipeline.sources import Counting
@@ -24,11 +25,12 @@ from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.engine import Engine, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
-from pipeline.tokenize.features import prepare_features
+from pipeline.tokenize.features import FeatureJob, prepare_features
 from pipeline.tokenize.manifest import as_begun, make_manifest, prepare_store
-from pipeline.tokenize.plan import plan_chunks, plan_rows, restore_order
+from pipeline.tokenize.plan import Plan, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
+from pipeline.tokenize.share import Share, forget_shares, require_no_jobs
 from pipeline.tokenize.tokenizer import with_tokenizer
 from pipeline.tokenize.unread import withdraw_unread
 
@@ -67,7 +69,97 @@ def tokenize_dataset(
     that the tokenizer's file alone names. Raises SourceError, StoreError or
     CheckpointError on unusable input; a bad image is counted and becomes an error row.
     """
-    out = out if "://" in out else os.path.abspath(out)  # workers may run in another folder
+    job = open_pass(recipe, tokenizer, out, engine, mode, address=address, trust=trust)
+    with full_disk_named(job.out), writer_lock(job.out, break_lock):
+        require_no_jobs(job.out)
+        if mode is PassMode.EXTEND:
+            extend_store(job.out, job.recipe, job.images, job.model)
+        store = job.begin(mode is not PassMode.NEW)
+        if mode is PassMode.RESUME:
+            withdraw_unread(store, job.images.source)
+        else:
+            forget_shares(job.out)
+        work = Work(engine.value)
+        if not store.finished:
+            work = job.run(store, range(store.chunks))
+            store.finish()
+            forget_shares(job.out)
+        report = make_report(store, work, job.images.source.left_out)
+    report.write()
+    return report
+
+
+@dataclass
+class Pass:
+    """A pass whose images are listed and whose tokenizer is loaded."""
+
+    recipe: Recipe
+    tokenizer: Path
+    out: str
+    engine: Engine
+    address: str | None
+    images: RecipeImages
+    model: Autoencoder
+    counting: Counting
+    plan: Plan | None = None
+    features: FeatureJob | None = None
+
+    def begin(self, goes_on: bool, own: Share | None = None) -> StoreWriter:
+        """The store, ready for its missing chunks; `goes_on` takes one that is there.
+
+        See `prepare_store`.
+        """
+        self.plan = plan_rows(self.recipe.data.heldout, self.images.source, self.out)
+        self.features = prepare_features(self.recipe, self.images, self.plan.rows, self.out)
+        info, files = (self.features.info, self.features.files()) if self.features else (None, {})
+        manifest = make_manifest(self.recipe, self.images, self.model, self.plan, info)
+        store = prepare_store(self.out, manifest, self.model, goes_on, files, own)
+        self.counting.keep()
+        restore_order(store, self.plan)
+        return store
+
+    def run(self, store: Store, own: range, name: str = "") -> Work:
+        """Write those of its `own` chunks that have no commit record yet, in any order.
+
+        `name` is that of a share, where there are several.
+        """
+        assert self.plan is not None, "begin comes first"
+        done = set(store.committed())
+        if not (todo := [chunk for chunk in own if chunk not in done]):
+            return Work(self.engine.value)
+        if self.recipe.data.exif is None:
+            log.info(BEGUN_BEFORE, self.out)
+        threads = decode_threads() if self.engine is Engine.INLINE else 1  # a worker has a core
+        decode = ChunkDecoder(self.images, self.plan.classes, threads, self.recipe.data.path)
+        tokenize, tokenizer = self.recipe.tokenize, self.tokenizer.absolute()
+        chunks = plan_chunks(self.plan.rows, tokenize.chunk_rows)
+        steps = Steps(decode, tokenizer, tokenize, self.out, chunks, self.features)
+        began, errors = time.monotonic(), 0
+        total, left = (sum(map(chunks.size, part)) for part in (own, todo))
+        with progress(total=total, desc="tokenize", unit="image", smoothing=0.05) as bar:
+            bar.update(total - left)
+            work, counted = run_chunks(steps, todo, self.engine, self.address, name)
+            for counts in counted:
+                work.add(counts)
+                errors += int(counts["errors"].sum())
+                bar.set_postfix(errors=errors)
+                bar.update(int(counts["rows"].sum()))
+            work.elapsed = time.monotonic() - began
+        return work
+
+
+def open_pass(
+    recipe: Recipe,
+    tokenizer: Path,
+    out: str,
+    engine: Engine,
+    mode: PassMode,
+    *,
+    address: str | None = None,
+    trust: bool = False,
+) -> Pass:
+    """List the images and load the tokenizer; errors as of `tokenize_dataset`."""
+    out = absolute(out)
     if engine is Engine.RAY:
         require_listener(address)
     recipe = with_tokenizer(recipe, tokenizer, trust)
@@ -76,31 +168,12 @@ def tokenize_dataset(
     images = open_images(recipe, counting)
     chunk_bytes(images.crops, recipe.tokenize.chunk_rows)  # refuses chunks that are too large
     model = load_autoencoder(tokenizer)
-    with _full_disk_named(out), writer_lock(out, break_lock):
-        if mode is PassMode.EXTEND:
-            extend_store(out, recipe, images, model)
-        plan = plan_rows(recipe.data.heldout, images.source, out)
-        features = prepare_features(recipe, images, plan.rows, out)
-        info, files = (features.info, features.files()) if features else (None, {})
-        manifest = make_manifest(recipe, images, model, plan, info)
-        store = prepare_store(out, manifest, model, mode is not PassMode.NEW, files)
-        counting.keep()
-        restore_order(store, plan)
-        if mode is PassMode.RESUME:
-            withdraw_unread(store, images.source)
-        work = Work(engine.value)
-        if not store.finished:
-            if recipe.data.exif is None:
-                log.info(BEGUN_BEFORE, out)
-            threads = decode_threads() if engine is Engine.INLINE else 1  # a Ray worker has a core
-            decode = ChunkDecoder(images, plan.classes, threads, recipe.data.path)
-            chunks = plan_chunks(plan.rows, recipe.tokenize.chunk_rows)
-            steps = Steps(decode, tokenizer.absolute(), recipe.tokenize, out, chunks, features)
-            work = _run_steps(steps, store, engine, address)
-            store.finish()
-        report = make_report(store, work, images.source.left_out)
-    report.write()
-    return report
+    return Pass(recipe, tokenizer, out, engine, address, images, model, counting)
+
+
+def absolute(out: str) -> str:
+    """The place of a store for workers, which may run in another folder."""
+    return out if "://" in out else os.path.abspath(out)
 
 
 def counts_file(out: str) -> str:
@@ -109,7 +182,7 @@ def counts_file(out: str) -> str:
 
 
 @contextmanager
-def _full_disk_named(out: str) -> Iterator[None]:
+def full_disk_named(out: str) -> Iterator[None]:
     """WorkError with the remedy where the disk or a quota is full."""
     try:
         yield
@@ -119,23 +192,3 @@ def _full_disk_named(out: str) -> Iterator[None]:
         raise WorkError(
             f"{out}: no space is left to write to: free some, then go on with --resume"
         ) from error
-
-
-def _run_steps(steps: Steps, store: Store, engine: Engine, address: str | None) -> Work:
-    """Process the chunks that have no commit record yet, in whatever order they finish."""
-    chunks, done, errors = steps.chunks, set(store.committed()), 0
-    todo = [chunk for chunk in range(len(chunks)) if chunk not in done]
-    if not todo:
-        return Work(engine.value)
-    total = len(chunks.rows)
-    with progress(total=total, desc="tokenize", unit="image", smoothing=0.05) as bar:
-        bar.update(total - sum(map(chunks.size, todo)))
-        began = time.monotonic()
-        work, counted = run_chunks(steps, todo, engine, address)
-        for counts in counted:
-            work.add(counts)
-            errors += int(counts["errors"].sum())
-            bar.set_postfix(errors=errors)
-            bar.update(int(counts["rows"].sum()))
-        work.elapsed = time.monotonic() - began
-    return work

@@ -37,11 +37,14 @@ class Engine(StrEnum):
 
 
 def run_chunks(
-    steps: Steps, todo: Sequence[int], engine: Engine, address: str | None
+    steps: Steps, todo: Sequence[int], engine: Engine, address: str | None, name: str = ""
 ) -> tuple[Work, Iterator[Block]]:
-    """The record of the work, and the counts of each chunk as it is committed, in any order."""
+    """The record of the work, and the counts of each chunk as it is committed, in any order.
+
+    `name` is that of the share, where several jobs write a store.
+    """
     if engine is Engine.INLINE:
-        return Work(engine.value, "1 process"), _inline(steps, todo)
+        return Work(engine.value, "1 process"), _inline(steps, todo, name)
     cpus, gpus = start_ray(address)
     pool, said = encoder_pool(steps, len(todo), cpus, gpus)
     resources = f"{pool.size} encoders on {cpus} CPUs and {gpus} GPUs{said}"
@@ -69,11 +72,11 @@ def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, 
     return Pool(cpus, min(gpus * each or cpus, most), most, each), said
 
 
-def _inline(steps: Steps, todo: Sequence[int]) -> Iterator[Block]:
+def _inline(steps: Steps, todo: Sequence[int], name: str) -> Iterator[Block]:
     """One chunk after another in this process; the next is decoded while one is encoded."""
     encode, decoded = steps.encoder(), deque[Block]()
     reader = Background()  # nobody waits for it where a signal ends the pass
-    with Journal(steps.store_path) as journal:
+    with Journal(steps.store_path, name) as journal:
 
         def decode(chunk: int) -> None:
             decoded.append(steps.decode(journal.begun(steps.chunks[chunk])))
@@ -90,12 +93,13 @@ def _inline(steps: Steps, todo: Sequence[int]) -> Iterator[Block]:
 class Journal:
     """A file beside a store, `NAME.vgs.reading`, that names the chunk that is being decoded.
 
-    It stays only where the process died of that: the next one decodes the chunk's images apart.
+    Each job that writes a share has one of its own. It stays only where the process died of that:
+    the next one decodes the chunk's images apart.
     """
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, name: str = "") -> None:
         self.fs, root = fsspec.core.url_to_fs(store)
-        self.path, self.fatal = f"{root}.reading", ""
+        self.path, self.fatal = f"{root}.{name}{'.' * bool(name)}reading", ""
 
     def __enter__(self) -> "Journal":
         if self.fs.exists(self.path):

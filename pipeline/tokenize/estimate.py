@@ -10,12 +10,16 @@ from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
 from pipeline.sources import left_out_lines
 from pipeline.tokenize.plan import plan_chunks, plan_rows
+from pipeline.tokenize.share import Share
 
 MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
 
 
-def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
-    """A dry run: rows, chunks, those committed already, and the size of the store."""
+def plan_lines(recipe: Recipe, out: str = "", share: Share | None = None) -> list[str]:
+    """A dry run: rows, chunks, those committed already, and the size of the store.
+
+    Of a share, where there are several, its chunks too.
+    """
     images = open_images(recipe)
     plan = plan_rows(recipe.data.heldout, images.source, out)
     rows, tokenize, model = len(plan.rows), recipe.tokenize, recipe.autoencoder.model
@@ -29,7 +33,9 @@ def plan_lines(recipe: Recipe, out: str = "") -> list[str]:
     token_bytes = geometry.tokens * (model.codebook_size - 1).bit_length() / 8
     about = views * (leaves + token_bytes + kept) + 40
     pixels = chunk_bytes(images.crops, tokenize.chunk_rows)
+    own = share.chunks(chunks) if share else range(0)
     return [
+        *([f"part {share}: {len(own)} chunks, from {own.start} on"] if share else []),
         f"{rows} images{split_note(rows, plan.val_rows)} x {views} views in {chunks} chunks of "
         f"{tokenize.chunk_rows}, {done} of them committed",
         *left_out_lines(images.source.left_out),

@@ -25,6 +25,7 @@ from nvg.weights import fingerprint, weights_bytes
 from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
 from pipeline.tokenize.plan import Plan, order_bytes
+from pipeline.tokenize.share import Share
 
 log = logging.getLogger("nvg")
 
@@ -104,11 +105,13 @@ def prepare_store(
     model: Autoencoder,
     resume: bool,
     files: Mapping[str, bytes] | None = None,
+    own: Share | None = None,
 ) -> StoreWriter:
     """A store ready for the missing chunks: a new one, or with `resume` the one that is there.
 
     It carries the tokenizer's weights, and `files`. What is there is read again first, and chunks
-    that are damaged count as missing.
+    that are damaged count as missing. Where other jobs write the rest, only chunks of its `own`
+    share are read and changed.
 
     StoreError when one is there and `resume` is not given, or it has another recipe, source or
     tokenizer.
@@ -117,6 +120,24 @@ def prepare_store(
     if not (resume and store_exists(out)):
         return create_store(out, manifest, files)
     store = open_writer(out)
+    _require_same(store, manifest)
+    if own is None:
+        store.sweep()
+    elif store.finished:
+        return store
+    complete_layout(store, files)
+    chunks = own.chunks(store.chunks) if own else None
+    damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"), chunks)
+    if damaged:
+        log.warning(
+            "%s: writing damaged chunks again: %s", out, ", ".join(str(chunk) for chunk in damaged)
+        )
+    return store
+
+
+def _require_same(store: StoreWriter, manifest: Manifest) -> None:
+    """StoreError where a store that is to be resumed is of another pass."""
+    out = store.path
     store.require_tokenizer(manifest.tokenizer)
     differences = manifest.differences(store.manifest)
     if "source" in differences and "recipe" not in differences:
@@ -134,13 +155,6 @@ def prepare_store(
             f"{out} cannot be resumed: it was begun with another recipe ({name} differs); use "
             "that recipe, or choose another --out"
         )
-    store.sweep()
-    complete_layout(store, files)
-    damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"))
-    if damaged:
-        chunks = ", ".join(map(str, damaged))
-        log.warning("%s: writing damaged chunks again: %s", out, chunks)
-    return store
 
 
 def _weights(model: Autoencoder, identity: str) -> dict[str, bytes]:

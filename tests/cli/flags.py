@@ -7,7 +7,7 @@ FLAGS = {
     "train generator": "recipe --store --out --from --weights --only --set --resume --workers "
     "--address --dry-run --memory",
     "tokenize": "data --tokenizer --out --engine --views --heldout --label-column --set "
-    "--resume --extend --address --trust --break-lock --max-errors --dry-run",
+    "--resume --extend --part --address --trust --break-lock --max-errors --dry-run",
     "import-weights": "file --from --out --tokenizer",
     "evaluate reconstruction": "run --data --out --extractor --weights --vgg -n --heldout "
     "--workers --address --trust --set",

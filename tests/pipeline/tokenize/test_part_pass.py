@@ -1,0 +1,227 @@
+"""A store that several jobs write at once is, byte for byte, the one that a single pass writes."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvg.config import dump
+from nvg.store import open_store, store_exists
+from nvg.store.format import StoreError
+from pipeline.recipe import Recipe, TokenizeConfig
+from pipeline.tokenize import dataset
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.part_pass import ShareReport, tokenize_share
+from pipeline.tokenize.report import Report
+from pipeline.tokenize.share import Share
+from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.pipeline.tokenize.makers import BAD, CHUNKS, ROWS, photos, run, stopped
+from tests.processes import Forked
+
+SHARES = 5
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A recipe over a folder of 20 files, three of them bad, in five chunks."""
+    return photos(tmp_path / "images")
+
+
+def share(
+    recipe: Recipe, tokenizer: Path, out: Path | str, text: str, resume: bool = False
+) -> Report | ShareReport:
+    """One share in this process."""
+    return tokenize_share(recipe, tokenizer, str(out), Share.parse(text), resume=resume)
+
+
+@pytest.mark.parametrize("order", [[1, 2, 3], [3, 1, 2]])
+@pytest.mark.parametrize("place", ["{}/parts.vgs", "memory://parts{}/a.vgs"])
+def test_shares_in_any_order_make_the_store(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, order: list[int], place: str
+) -> None:
+    """The last one joins it and has its report; the others say what is missing."""
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    out = place.format(tmp_path / str(order[0]))
+    first, second, last = (share(recipe, tokenizer, out, f"{n}/3") for n in order)
+    assert isinstance(first, ShareReport)
+    assert isinstance(second, ShareReport)
+    assert isinstance(last, Report)
+    assert first.chunks + second.chunks + last.work.images // 4 == CHUNKS
+    assert (first.missing, second.missing) == (CHUNKS - first.chunks, last.work.images // 4)
+    assert f"{second.missing} of {CHUNKS} chunks are missing" in second.lines()[0]
+    assert (last.rows, last.errors) == (ROWS, len(BAD))
+    if "://" not in out:
+        assert files_below(out) == files_below(tmp_path / "whole.vgs")
+        beside = {file.name for file in Path(out).parent.iterdir()}
+        assert beside == {"parts.vgs", "parts.vgs.report.json"}
+    else:
+        store, whole = open_store(out), open_store(str(tmp_path / "whole.vgs"))
+        assert store.verify() == []
+        assert store.manifest == whole.manifest
+        assert store.index == whole.index
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> Path:
+    """A folder with recipe.toml over 30 images in chunks of one, and calm.vgs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_image_folder(folder / "images", per_class=10)
+    recipe = tiny_recipe(folder / "images", tokenize=TokenizeConfig(chunk_rows=1))
+    dump(recipe, folder / "recipe.toml")
+    tokenize_dataset(recipe, tokenizer, str(folder / "calm.vgs"))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.thorough)])
+def test_five_at_once_of_which_two_are_killed(
+    undisturbed: Path, tokenizer: Path, tmp_path: Path, seed: int
+) -> None:
+    """At some moment; resumed, two at once, they write what is missing, and the last one joins."""
+    randomness, out = random.Random(seed), tmp_path / "a.vgs"
+    verb = ["tokenize", undisturbed / "recipe.toml", "--tokenizer", tokenizer, "--out", out]
+
+    def begun(number: int, *flags: str) -> Forked:
+        part = f"{number}/{SHARES}"
+        return Forked("cli.app", *verb, "--engine", "inline", "--part", part, *flags)
+
+    jobs = {number: begun(number) for number in range(1, SHARES + 1)}
+    for number in randomness.sample(sorted(jobs), 2):
+        job, after = jobs.pop(number), randomness.randrange(5)
+        while len(done_of(out, number)) < after and job.returncode is None:
+            time.sleep(0.005)
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        if job.returncode == 0:
+            continue  # it was quicker than the signal
+        jobs[number] = begun(number, "--resume")
+    for job in jobs.values():
+        assert job.wait() == 0, job.said()[1]
+    assert files_below(out) == files_below(undisturbed / "calm.vgs")
+    assert not list(tmp_path.glob("a.vgs.*lock"))
+    assert not (tmp_path / "a.vgs.parts").exists()
+
+
+def done_of(out: Path, number: int) -> list[int]:
+    """The chunks of a share that are committed."""
+    if not store_exists(str(out)):
+        return []
+    store = open_store(str(out))
+    own = Share(number, SHARES).chunks(store.chunks)
+    return [chunk for chunk in store.committed() if chunk in own]
+
+
+def test_a_resumed_share_writes_its_own_chunks_only(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Those that are missing or damaged; those of others are not even read."""
+    out = tmp_path / "a.vgs"
+    share(recipe, tokenizer, out, "1/2")
+    chunk = out / "leaves" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    report = share(recipe, tokenizer, out, "2/2", resume=True)
+    assert isinstance(report, Report)
+    assert report.work.images == 12
+    assert open_store(str(out)).verify() != []
+    again = share(recipe, tokenizer, out, "1/2", resume=True)
+    assert isinstance(again, Report)
+    assert again.work.images == 0
+    run(recipe, tokenizer, out, resume=True)
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+
+
+def test_a_damaged_chunk_of_a_share_is_written_again(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """While the store is unfinished; a plain --resume does all the rest, and ends it."""
+    out = tmp_path / "a.vgs"
+    share(recipe, tokenizer, out, "1/2")
+    chunk = out / "leaves" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    again = share(recipe, tokenizer, out, "1/2", resume=True)
+    assert again.work.images == 4
+    whole = run(recipe, tokenizer, out, resume=True)
+    assert whole.work.images == 12
+    assert not (tmp_path / "a.vgs.parts").exists()
+    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+
+
+@pytest.fixture
+def begun(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> Iterator[Path]:
+    """A folder of stores: `parts.vgs` with the first half written, `whole.vgs` with two chunks."""
+    share(recipe, tokenizer, tmp_path / "parts.vgs", "1/2")
+    stopped(recipe, tokenizer, tmp_path / "whole.vgs", (0, 3))
+    before = files_below(tmp_path)
+    yield tmp_path
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("store", "text", "resume", "line"),
+    [
+        ("whole.vgs", "1/2", False, "was begun whole: complete it with --resume and without"),
+        ("whole.vgs", "1/2", True, "was begun whole: complete it with --resume and without"),
+        ("parts.vgs", "1/3", True, r"was begun in 2 parts: name one of them, 1/2 to 2/2"),
+        ("parts.vgs", "1/2", False, r"part 1/2 of .*parts\.vgs has been begun: .*--resume"),
+        ("images", "1/2", False, "is not empty and no store"),
+    ],
+)
+def test_a_share_that_does_not_fit_changes_nothing(
+    begun: Path, recipe: Recipe, tokenizer: Path, store: str, text: str, resume: bool, line: str
+) -> None:
+    """One line with the remedy."""
+    with pytest.raises(StoreError, match=line):
+        share(recipe, tokenizer, begun / store, text, resume)
+
+
+def test_a_share_of_another_recipe_is_refused(begun: Path, recipe: Recipe, tokenizer: Path) -> None:
+    """As by a pass over all."""
+    other = replace(recipe, tokenize=replace(recipe.tokenize, chunk_rows=5))
+    with pytest.raises(StoreError, match=r"begun with another recipe \(chunk_rows differs\)"):
+        share(other, tokenizer, begun / "parts.vgs", "2/2")
+
+
+def test_a_pass_waits_for_no_job(
+    begun: Path, recipe: Recipe, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told who writes, while one writes a share."""
+
+    def at_once(*_: object) -> object:
+        with pytest.raises(StoreError, match="is being written by process"):
+            tokenize_dataset(
+                recipe, tokenizer, str(begun / "parts.vgs"), Engine.INLINE, PassMode.RESUME
+            )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dataset, "run_chunks", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        share(recipe, tokenizer, begun / "parts.vgs", "2/2")
+
+
+def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """On object storage, where no lock keeps them apart: the second finds the store finished."""
+    from pipeline.tokenize import part_pass
+
+    out = f"memory://join{tmp_path}/a.vgs"
+    share(recipe, tokenizer, out, "1/2")
+    finish, opened = part_pass.StoreWriter.finish, []
+
+    def twice(store: part_pass.StoreWriter) -> None:
+        if not opened:
+            opened.append(store)
+            part_pass._join(out)
+        finish(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part_pass.StoreWriter, "finish", twice)
+        report = share(recipe, tokenizer, out, "2/2")
+    assert isinstance(report, Report)
+    assert opened
+    assert open_store(out).verify() == []
