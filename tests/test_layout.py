@@ -43,7 +43,7 @@ PACKAGES: dict[str, set[str]] = {
     "nvg.store": {"nvg.parts"},
     "nvg.compose": {"nvg.parts", "nvg.store"},
     "nvg.tokenizer": {"nvg.fetch", "nvg.structure", "nvg.quantizer"},
-    "nvg.loader": {"nvg.store"},
+    "nvg.loader": {"nvg.fetch", "nvg.parts", "nvg.store"},
     "nvg.metrics": {"nvg.quantizer", "nvg.generator", "nvg.tokenizer", "nvg.pretrained"},
     "nvg.sampling": {
         "nvg.fetch",

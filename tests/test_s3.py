@@ -75,6 +75,7 @@ def bucket(
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": running[1],
+        "NVG_CACHE": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setenv(name, value)
     name = tmp_path.name.replace("_", "-")[-40:].strip("-")
@@ -196,10 +197,9 @@ def test_a_bucket_has_one_writer(local: tuple[Recipe, Path], tokenizer: Path, bu
 
 
 def test_a_run_in_a_bucket_is_used_as_one_on_a_disk(
-    tokenizer: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Path, bucket: str, tmp_path: Path
 ) -> None:
     """As it lies there, and packed; a newer version is fetched; a wrong key is one line."""
-    monkeypatch.setenv("NVG_CACHE", str(tmp_path / "cache"))
     fs = fsspec.filesystem("s3")
     fs.put(str(tokenizer / "autoencoder.safetensors"), f"{bucket}/run/autoencoder.safetensors")
     own, found = (fingerprint(load_autoencoder(fetched(p))) for p in (tokenizer, f"{bucket}/run"))

@@ -3,14 +3,17 @@
 Legend: M vector of a flat list, B image of a batch, X view, N position, T token.
 """
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from nvg.loader.deal import Deal
+from nvg.loader.pace import MOST_AHEAD
 from nvg.loader.token_reader import TokenReader, Tokens
-from nvg.seeding import Rows, part_order, permutation, view_choice
+from nvg.seeding import Rows, permutation, view_choice
 from nvg.sequence import Sequences
 
 Array = np.ndarray[Any, Any]
@@ -45,26 +48,24 @@ class MemoryEpoch:
 
 
 class StreamEpoch:
-    """Windows of whole chunks: chunks in a random order, the rows of a window shuffled together.
+    """A node's windows of whole chunks: the rows of a window are shuffled together.
 
-    A batch mixes the rows of `window` chunks, new every epoch, and memory holds two windows,
-    the one that is read and the next. The order is a function of (seed, epoch) and the window's
-    size, so any position is found without reading what lies before it. Chunks without a row of the
-    reader's split are never read.
+    A batch mixes the rows of as many chunks as a window has, new every epoch, and memory holds the
+    window that is shown and those that are read ahead. Any position is found without reading what
+    lies before it. Chunks without a row of the reader's split are never read.
     """
 
-    def __init__(
-        self, reader: TokenReader, seed: int, epoch: int, window: int, start: int, pin: bool
-    ) -> None:
-        self.reader, self.seed, self.epoch, self.pin = reader, seed, epoch, pin
-        chunks = reader.chunks[permutation(len(reader.chunks), seed, epoch)]
-        self.windows = [chunks[n : n + window] for n in range(0, len(chunks), window)]
-        counts = np.array([reader.counts[window].sum() for window in self.windows])
+    def __init__(self, reader: TokenReader, deal: Deal, node: int, start: int, pin: bool) -> None:
+        self.reader, self.deal, self.node, self.pin = reader, deal, node, pin
+        self.windows = deal.windows(node)
+        counts = [sum(len(piece.rows) for piece in window) for window in self.windows]
+        self.largest = max(counts, default=0)
         self.ends = np.cumsum(counts)
-        self.pool = ThreadPoolExecutor(1)
+        self.pool = ThreadPoolExecutor(MOST_AHEAD)
         self.number = int(np.searchsorted(self.ends, start, side="right")) - 1
         self.current: tuple[Tokens, Rows, Rows] | None = None
-        self.coming = self._read(self.number + 1)
+        self.coming: deque[Future[tuple[Tokens, Rows, Rows]]] = deque()
+        self._read_ahead()
 
     def take(self, start: int, stop: int) -> Sequences:
         """Rows of the current window, and of the next ones where it ends within the batch."""
@@ -84,24 +85,35 @@ class StreamEpoch:
         return parts[0] if len(parts) == 1 else Sequences.join(parts)
 
     def close(self) -> None:
-        """Wait for the window that is being read, and drop it."""
+        """Wait for the windows that are being read, and drop them."""
         self.pool.shutdown(cancel_futures=True)
+        for window in self.coming:
+            if not window.cancelled() and not window.exception():
+                self.reader.reuse(window.result()[0])
+        self._done()
 
     def _advance(self) -> None:
+        assert self.coming, "a position beyond the epoch"
+        self._done()
+        self.current = self.coming.popleft().result()
         self.number += 1
-        assert self.coming is not None, "a position beyond the epoch"
-        self.current = self.coming.result()
-        self.coming = self._read(self.number + 1)
+        self._read_ahead()
 
-    def _read(self, number: int) -> "Future[tuple[Tokens, Rows, Rows]] | None":
-        if number >= len(self.windows):
-            return None
-        return self.pool.submit(self._window, number)
+    def _done(self) -> None:
+        if self.current:
+            self.reader.reuse(self.current[0])
+        self.current = None
+
+    def _read_ahead(self) -> None:
+        first = self.number + 1
+        ahead = self.reader.windows_ahead(self.deal.window)
+        for number in range(first + len(self.coming), min(first + ahead, len(self.windows))):
+            self.coming.append(self.pool.submit(self._window, number))
 
     def _window(self, number: int) -> tuple[Tokens, Rows, Rows]:
-        tokens = self.reader.read(self.windows[number].tolist())
+        tokens = self.reader.read(self.windows[number], self.largest)
         count, views = tokens.leaves.shape[:2]
-        return tokens, *part_order(count, views, self.seed, self.epoch, number)
+        return tokens, *self.deal.rows(self.node, number, count, views)
 
 
 def gather(tokens: Tokens, rows: Rows, view: Rows, pin: bool) -> Sequences:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nvg.errors import InputError
+from nvg.loader.deal import Deal
 from nvg.loader.epoch import Epoch, MemoryEpoch, StreamEpoch
 from nvg.loader.loader import WINDOW, LoaderState
 from nvg.loader.mode import LoaderMode
@@ -155,7 +156,13 @@ class _Source:
             self.epoch = (
                 MemoryEpoch(self.tokens, self.seed, number, pin=False)
                 if self.tokens
-                else StreamEpoch(self.reader, self.seed, number, self.window, at, pin=False)
+                else StreamEpoch(
+                    self.reader,
+                    Deal(self.reader.pieces, self.seed, number, self.window),
+                    0,
+                    at,
+                    pin=False,
+                )
             )
         return self.epoch
 

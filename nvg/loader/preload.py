@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch.distributed as dist
@@ -21,10 +21,7 @@ PART = 64  # chunks that are read between two steps of the bar
 
 def bytes_of(reader: TokenReader) -> int:
     """What all valid rows take in memory."""
-    each = sum(
-        array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in reader.arrays.values()
-    )
-    return each * int(reader.counts.sum())
+    return reader.row_bytes * int(reader.counts.sum())
 
 
 def free_bytes() -> int:
@@ -47,14 +44,11 @@ def preload(reader: TokenReader) -> Tokens:
 
 
 def _fill(reader: TokenReader, tokens: Tokens) -> None:
-    at, chunks = 0, reader.chunks
+    at, pieces = 0, reader.pieces
     for start in progress(
-        range(0, len(chunks), PART), desc="preload", unit="part", leave=False, delay=2
+        range(0, len(pieces), PART), desc="preload", unit="part", leave=False, delay=2
     ):
-        part = reader.read(chunks[start : start + PART].tolist())
-        for name in (*reader.arrays, "row"):
-            getattr(tokens, name)[at : at + len(part.label)] = getattr(part, name)
-        at += len(part.label)
+        at = reader.read_into(tokens, pieces[start : start + PART], at)
 
 
 def _has_room(reader: TokenReader) -> bool:
@@ -85,7 +79,7 @@ def _mapped(reader: TokenReader, folder: Path, mode: Literal["r", "w+"]) -> Toke
     rows = int(reader.counts.sum())
     kinds = {name: (array.dtype, array.shape[1:]) for name, array in reader.arrays.items()}
     kinds["row"] = np.dtype(np.int64), ()
-    made = {
+    made: dict[str, Any] = {
         name: np.memmap(folder / name, kind, mode, shape=(rows, *shape))
         for name, (kind, shape) in kinds.items()
     }

@@ -3,20 +3,26 @@
 Legend: M vector of a flat list, X view, N position, T token, P component of a stored feature.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nvg.loader.chunk_files import is_far
+from nvg.loader.chunk_reader import ChunkReader
+from nvg.loader.deal import Piece
+from nvg.loader.pace import Pace
+from nvg.parts.joined_array import renumbered
 from nvg.store import Store
 from nvg.store.damage import DamageError, reading
 from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, Split, StoreError
 from nvg.store.index import has_status, in_split
+from nvg.store.store_files import Origin, StoreFiles
 
 Array = np.ndarray[Any, Any]
-READERS = 2  # threads; decompression lets go of the interpreter's lock
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class Tokens:
     row: np.ndarray[Any, Any]
     features: np.ndarray[Any, Any] | None = None
     """Coded features [M, X, N, P], where they are read."""
+    whole: "Tokens | None" = None
+    """All of the memory, where these are only the first rows in it."""
+
+    def first(self, rows: int) -> "Tokens":
+        """The first rows, which remember the whole."""
+        arrays = {name: value[:rows] for name, value in vars(self).items() if value is not None}
+        return Tokens(**arrays, whole=self)
 
 
 class TokenReader:
@@ -57,6 +70,22 @@ class TokenReader:
         """Valid rows of each chunk."""
         self.chunks = np.flatnonzero(np.logical_or.reduceat(is_own, starts))
         """The chunks that hold a row of the split, valid or not."""
+        self.pieces = [Piece(n, range(self.counts[n])) for n in self.chunks.tolist()]
+        """Each of these chunks, whole."""
+        self.pace = Pace(any(is_far(store.origin(n).store) for n in self.chunks[:1].tolist()))
+        self._readers: dict[str, ChunkReader] = {}
+        self._spare: list[Tokens] = []
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes in memory."""
+        arrays = self.arrays.values()
+        return sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in arrays)
+
+    def windows_ahead(self, window: int) -> int:
+        """How many windows of so many chunks to read ahead."""
+        rows = int(self.counts.max(initial=0)) * window
+        return self.pace.ahead(window, rows * self.row_bytes)
 
     def empty(self, rows: int) -> Tokens:
         """Uninitialized arrays of so many rows."""
@@ -66,37 +95,101 @@ class TokenReader:
         }
         return Tokens(**made, row=np.empty(rows, np.int64))
 
-    def read(self, chunks: Iterable[int]) -> Tokens:
-        """The valid rows of these chunks, one chunk after another. StoreError for a damaged one."""
-        chunks = list(chunks)
-        tokens = self.empty(int(self.counts[chunks].sum()))
-        ends = np.cumsum(self.counts[chunks])
-        with ThreadPoolExecutor(READERS) as pool:
-            starts = ends - self.counts[chunks]
-            list(pool.map(lambda c, s, e: self._fill(tokens, c, s, e), chunks, starts, ends))
+    def read(self, pieces: Sequence[Piece], room: int = 0) -> Tokens:
+        """The rows of these pieces, one after another. StoreError for a damaged chunk.
+
+        They lie in memory for at least `room` rows, which may have been given back before.
+        """
+        tokens = self._memory(sum(len(piece.rows) for piece in pieces), room)
+        self.read_into(tokens, pieces)
         return tokens
 
-    def _fill(self, tokens: Tokens, chunk: int, start: int, end: int) -> None:
-        rows = self.store.chunk_slice(chunk)
-        found = intact(self.store, chunk, tuple(self.arrays))
-        valid = self.is_valid[rows]
-        self._require_possible(chunk, found, valid)
-        for name in self.arrays:
-            getattr(tokens, name)[start:end] = found[name][valid]
-        tokens.row[start:end] = rows.start + np.flatnonzero(valid)
+    def read_into(self, tokens: Tokens, pieces: Sequence[Piece], first: int = 0) -> int:
+        """Read pieces to their place in memory, from row `first` on; the row after the last."""
+        ends = first + np.cumsum([len(piece.rows) for piece in pieces])
+        with ThreadPoolExecutor(self.pace.threads) as pool:
+            list(pool.map(lambda piece, end: self._fill(tokens, piece, end), pieces, ends.tolist()))
+        return int(ends[-1]) if len(ends) else first
 
-    def _require_possible(self, chunk: int, found: Arrays, valid: Array) -> None:
-        """StoreError for committed values that cannot be: beyond the codebook or the classes."""
-        leaves, content, label = (found[name][valid] for name in ARRAYS)
-        size, manifest = leaves.shape[-1], self.store.manifest
-        sums = leaves.sum(-1, dtype=np.int64), np.square(leaves, dtype=np.int64).sum(-1)
-        in_order = np.arange(size, dtype=np.int64)
-        if (sums[0] != in_order.sum()).any() or (sums[1] != np.square(in_order).sum()).any():
-            raise damaged(self.store, chunk, "leaves are not a permutation of the positions")
+    def reuse(self, tokens: Tokens) -> None:
+        """Tokens that are no more needed, whose memory may be written to again."""
+        self._spare.append(tokens.whole or tokens)
+
+    def _memory(self, rows: int, room: int) -> Tokens:
+        """Memory that is asked for anew costs as much time as decoding."""
+        needed = max(rows, room)
+        with suppress(IndexError):  # another thread may take the last one
+            while len((tokens := self._spare.pop()).label) < needed:
+                pass
+            return tokens.first(rows)
+        return self.empty(needed).first(rows)
+
+    def _fill(self, tokens: Tokens, piece: Piece, end: int) -> None:
+        """Read a piece into the rows before `end`."""
+        if not len(piece.rows):
+            return
+        place = slice(end - len(piece.rows), end)
+        into = {name: getattr(tokens, name)[place] for name in self.arrays}
+        rows = self.store.chunk_slice(piece.chunk)
+        valid = np.flatnonzero(self.is_valid[rows])
+        try:
+            with reading(self.store.path):
+                self._read_piece(piece, valid, into)
+        except DamageError as error:
+            raise damaged(self.store, piece.chunk, str(error)) from error
+        tokens.row[place] = rows.start + valid[piece.key]
+
+    def _read_piece(self, piece: Piece, valid: Array, into: Arrays) -> None:
+        origin = self.store.origin(piece.chunk)
+        is_whole = len(valid) == len(piece.rows) == origin.store.manifest.chunk_rows
+        stored = into if is_whole else self._reader(origin.store).empty()
+        is_new = self._read_stored(origin, stored)
+        shown = valid if origin.rows is None else origin.rows[valid]
+        if is_new:
+            every = slice(None) if is_whole else shown
+            self._require_possible({name: values[every] for name, values in stored.items()})
+        if not is_whole:
+            for name, values in stored.items():
+                values.take(shown[piece.key], 0, out=into[name], mode="clip")
+        if origin.ids is not None:
+            into["label"][:] = renumbered(into["label"], origin.ids)
+
+    def _read_stored(self, origin: Origin, into: Arrays) -> bool:
+        try:
+            return self._reader(origin.store).read(origin.chunk, into)
+        except DamageError as error:
+            if origin.store is self.store:
+                raise
+            raise DamageError(f"{origin.store.path}, chunk {origin.chunk}: {error}") from error
+
+    def _reader(self, store: StoreFiles) -> ChunkReader:
+        """The one for a plain store: itself, or a part of a linked one."""
+        found = self._readers.get(store.path)
+        if found is None:  # two threads may come here: one of theirs is kept
+            made = ChunkReader(store, tuple(self.arrays), self.pace)
+            found = self._readers.setdefault(store.path, made)
+        return found
+
+    def _require_possible(self, found: Arrays) -> None:
+        """DamageError for committed values that cannot be: beyond the codebook or the classes."""
+        manifest = self.store.manifest
+        if not may_be_permutation(found["leaves"]):
+            raise DamageError("leaves are not a permutation of the positions")
+        content, label = found["content"], found["label"]
         if content.max(initial=0) >= manifest.codebook_size:
-            raise damaged(self.store, chunk, f"token {content.max()} is outside the codebook")
+            raise DamageError(f"token {content.max()} is outside the codebook")
         if len(label) and not (label.min() >= -1 and label.max() < len(manifest.classes)):
-            raise damaged(self.store, chunk, "a label is none of the classes")
+            raise DamageError("a label is none of the classes")
+
+
+def may_be_permutation(leaves: Array) -> bool:
+    """Whether rows [..., N] have the sum and the sum of squares of 0..N-1; a sort takes longer."""
+    exact: Any = np.float32 if leaves.dtype == np.uint8 else np.float64  # 256 squares below 2^24
+    values: Array = leaves.reshape(-1, leaves.shape[-1]).astype(exact)
+    in_order = np.arange(values.shape[1], dtype=np.int64)
+    squares = np.einsum("mn,mn->m", values, values)
+    is_sum = (values.sum(-1) == in_order.sum()).all()
+    return bool(is_sum and (squares == np.square(in_order).sum()).all())
 
 
 def intact(store: Store, chunk: int, names: tuple[str, ...]) -> Arrays:

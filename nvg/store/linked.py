@@ -26,6 +26,7 @@ from nvg.store.manifest import Manifest
 from nvg.store.record import CommitRecord, record_name
 from nvg.store.schema import require_index, require_weights
 from nvg.store.store import Store
+from nvg.store.store_files import Origin
 
 AGAIN = "make it again with nvgctl merge or subset"
 
@@ -96,6 +97,11 @@ class LinkedStore(Store):
     def chunk_slice(self, chunk: int) -> slice:
         """Rows of one chunk, as many as are shown of a chunk of a part."""
         return self.map.chunk_slice(chunk)
+
+    def origin(self, chunk: int) -> Origin:
+        """That of the part's chunk."""
+        part, number, rows = self.map.origin(chunk)
+        return Origin(self.stores[part], number, rows, self.ids[part])
 
     def committed(self) -> list[int]:
         """Chunks whose own in its part has a commit record."""

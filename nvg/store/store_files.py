@@ -4,7 +4,7 @@ Legend: R row of the store, X view, N position, T token.
 """
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import fsspec
 import numpy as np
@@ -16,7 +16,18 @@ from nvg.store.damage import DamageError
 from nvg.store.format import ARRAYS, FEATURES, Arrays, StoreError, digest
 from nvg.store.manifest import MOST_BYTES, Manifest
 from nvg.store.record import NAME, CommitRecord, record_name
-from nvg.store.schema import require_arrays
+from nvg.store.schema import array_shapes, require_arrays
+
+
+class Origin(NamedTuple):
+    """Which rows of which stored chunk a chunk of a store shows."""
+
+    store: "StoreFiles"
+    chunk: int
+    rows: np.ndarray[Any, Any] | None = None
+    """Of the stored chunk; None: all."""
+    ids: np.ndarray[Any, Any] | None = None
+    """What becomes of its labels; None: they are as stored."""
 
 
 class StoreFiles:
@@ -110,6 +121,10 @@ class StoreFiles:
         size = self.manifest.chunk_rows
         return slice(chunk * size, min((chunk + 1) * size, len(self)))
 
+    def origin(self, chunk: int) -> Origin:
+        """Where the rows of a chunk are stored."""
+        return Origin(self, chunk)
+
     def committed(self) -> list[int]:
         """Chunks that have a commit record, ascending; those that should have one over https.
 
@@ -170,7 +185,12 @@ class StoreFiles:
 
     def require_chunk(self, name: str, chunk: int) -> None:
         """ValueError where a chunk of an array is no file."""
-        self._require_file("/".join([name, "c", str(chunk), *"0" * (self.group[name].ndim - 1)]))
+        self._require_file(self.chunk_file(name, chunk))
+
+    def chunk_file(self, name: str, chunk: int) -> str:
+        """Where a chunk of an array is, unless all of it is zero: then there is no such file."""
+        _, shape = array_shapes(self.manifest)[name]
+        return "/".join([name, "c", str(chunk), *"0" * (len(shape) - 1)])
 
     def _require_file(self, name: str) -> None:
         if is_local(self.fs):

@@ -59,8 +59,21 @@ def _require_loader(loader: dict[str, Any]) -> None:
             raise ValueError(f"loader.{name} is no count")
     if not _is_count(loader.get("window", 0)):
         raise ValueError("loader.window is no count")
+    deals = loader.get("deals", [])
+    if not isinstance(deals, list) or not all(map(_is_deal, deals)):
+        raise ValueError("loader.deals is no list of nodes and samples")
+    if not _is_deal([loader.get("nodes", 1), 0]):
+        raise ValueError("loader.nodes is no number of nodes")
+    if sum(shown for _, shown in deals) > loader["position"]:
+        raise ValueError("loader.deals have shown more than loader.position")
     if loader.get("mode", LoaderMode.MEMORY) not in (LoaderMode.MEMORY, LoaderMode.STREAM):
         raise ValueError("loader.mode is neither memory nor stream")
+
+
+def _is_deal(deal: Any) -> bool:
+    """Whether it is a number of nodes and one of samples."""
+    is_pair = isinstance(deal, list) and len(deal) == 2 and all(map(_is_count, deal))
+    return is_pair and deal[0] > 0
 
 
 def _require_numbers(name: str, table: dict[str, Any]) -> None:

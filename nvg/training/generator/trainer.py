@@ -21,6 +21,7 @@ from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.validation import Validation
 from nvg.training.late_metrics import Metrics
+from nvg.training.parallel import processes_of_a_node
 from nvg.training.run_dir import RunError
 
 MOST_NAMED = 16  # rows of a batch that an error names
@@ -139,7 +140,15 @@ def _loader_of(
             mode=training.loader,
             features=features,
         )
-    return SequenceLoader(store, micro, *place, mode=training.loader, features=features)
+    own = processes_of_a_node(world) or world.size
+    return SequenceLoader(
+        store,
+        micro,
+        *place,
+        mode=training.loader,
+        features=features,
+        nodes=world.size // own,
+    )
 
 
 def micro_batch(training: GeneratorTraining, processes: int) -> int:

@@ -1,5 +1,6 @@
 """Any sequence of stops, resumes and world sizes: each epoch holds each sample exactly once."""
 
+import hashlib
 import json
 import uuid
 
@@ -22,11 +23,19 @@ BAD = (0, 17, 18, 40)
 
 
 def loaders(
-    store: Store, batch: int, world: int, state: LoaderState | None, mode: LoaderMode, seed: int
+    store: Store,
+    batch: int,
+    world: int,
+    state: LoaderState | None,
+    mode: LoaderMode,
+    seed: int,
+    nodes: int = 1,
 ) -> list[SequenceLoader]:
     """All ranks, at a state if there is one."""
     made = [
-        SequenceLoader(store, batch, seed, rank, world, drop_last=False, mode=mode, window=2)
+        SequenceLoader(
+            store, batch, seed, rank, world, drop_last=False, mode=mode, window=2, nodes=nodes
+        )
         for rank in range(world)
     ]
     for loader in made:
@@ -42,19 +51,21 @@ def loaders(
     seed=st.integers(0, 2**40),
     mode=MODES,
     stretches=st.lists(
-        st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 12)), max_size=12
+        st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.integers(0, 12)),
+        max_size=12,
     ),
 )
 def test_every_epoch_holds_every_sample_once(
-    rows: int, seed: int, mode: LoaderMode, stretches: list[tuple[int, int, int]]
+    rows: int, seed: int, mode: LoaderMode, stretches: list[tuple[int, int, int, int]]
 ) -> None:
-    """Stretches of (world size, batch, steps): each begins where the one before stopped."""
+    """Stretches of (nodes, ranks of each, batch, steps): each begins where one before stopped."""
     bad = tuple(row for row in BAD if row < rows - 1)
     store = numbered_store(rows, 1, bad)
     state: LoaderState | None = None
     epochs: dict[int, list[int]] = {}
-    for world, batch, steps in [*stretches, (2, 4, 10**6)]:
-        ranks = loaders(store, batch, world, state, mode, seed)
+    for nodes, own, batch, steps in [*stretches, (2, 1, 4, 10**6)]:
+        world = nodes * own
+        ranks = loaders(store, batch, world, state, mode, seed, nodes)
         iterators = [iter(loader) for loader in ranks]
         for _ in range(steps):
             epoch = ranks[0].epoch
@@ -62,6 +73,7 @@ def test_every_epoch_holds_every_sample_once(
             assert len({part is None for part in parts}) == 1, "ranks disagree on the end"
             if parts[0] is None:
                 break
+            assert max(len(part) for part in parts if part) <= batch
             epochs.setdefault(epoch, []).extend(rows_of([part for part in parts if part]))
         states = [json.loads(json.dumps(loader.state_dict())) for loader in ranks]
         assert states == states[:1] * world
@@ -90,6 +102,55 @@ def test_a_streamed_order_is_the_same_for_any_batch(batch: int, window: int, see
     resumed = opened(batch)
     resumed.load_state_dict({"seed": seed, "epoch": 0, "position": 23, "window": window})
     assert rows_of(list(resumed)) == whole[23:]
+
+
+@pytest.mark.parametrize(
+    ("window", "wanted"),
+    [(1, "83bf9e21359558eb"), (2, "dcd46c695cc97128"), (3, "168327a83b136894")],
+)
+def test_one_node_streams_what_it_always_has(window: int, wanted: str) -> None:
+    """Three epochs to the bit, as version 0.1 showed them: leaves, content, labels and rows."""
+    store = numbered_store(90, 2, BAD, tuple(range(60, 70)))
+    loader = SequenceLoader(store, 7, 5, drop_last=False, mode=LoaderMode.STREAM, window=window)
+    seen = hashlib.sha256()
+    for batch in (batch for _ in range(3) for batch in loader):
+        assert batch.row is not None
+        for part in (batch.leaves, batch.content, batch.label, batch.row):
+            seen.update(part.numpy().tobytes())
+    assert seen.hexdigest()[:16] == wanted
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 4])
+def test_the_same_nodes_go_on_exactly(cut: int) -> None:
+    """Stopped after any step of two epochs, each rank shows what it would have shown."""
+    store, place = numbered_store(70, 2, BAD), (3, 4, None, LoaderMode.STREAM, 9, 2)
+    ranks = loaders(store, *place)
+    whole = [rows_of([batch for _ in range(2) for batch in rank]) for rank in ranks]
+    stopped = loaders(store, *place)
+    iterators = [iter(rank) for rank in stopped]
+    before = [rows_of([next(each) for _ in range(cut)]) for each in iterators]
+    resumed = loaders(store, 3, 4, stopped[0].state_dict(), LoaderMode.STREAM, 0, 2)
+    after = [rows_of([b for _ in range(2) for b in rank]) for rank in resumed]
+    assert [one + other for one, other in zip(before, after, strict=True)] == whole
+    assert sorted(row for rank in whole for row in rank) == sorted(
+        2 * list(set(range(70)) - set(BAD))
+    )
+
+
+def test_a_state_tells_the_nodes() -> None:
+    """Only where there are several or their number has changed; it starts anew with an epoch."""
+    store = numbered_store(70)
+    two = SequenceLoader(store, 4, 1, 0, 4, mode=LoaderMode.STREAM, window=2, nodes=2)
+    next(iter(two))
+    place = {"seed": 1, "epoch": 0, "position": 16, "mode": "stream", "window": 2}
+    assert two.state_dict() == {**place, "nodes": 2}
+    alone = SequenceLoader(store, 6, 1, mode=LoaderMode.STREAM, window=2)
+    alone.load_state_dict(two.state_dict())
+    assert alone.state_dict() == {**place, "deals": [[2, 16]]}
+    assert len(rows_of(list(alone))) == 54
+    assert alone.state_dict() == {**place, "epoch": 1, "position": 0}
+    with pytest.raises(ValueError, match="4 ranks cannot be on 3 nodes"):
+        SequenceLoader(store, 4, 1, 0, 4, nodes=3)
 
 
 def test_a_window_mixes_its_chunks_and_no_others() -> None:

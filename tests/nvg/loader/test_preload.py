@@ -13,7 +13,7 @@ from tests.nvg.store.makers import make_store
 def test_preloading_is_reading_all(store: Store) -> None:
     """The whole store, and as many bytes as were foretold."""
     reader = TokenReader(store)
-    tokens, wanted = preload(reader), reader.read(range(3))
+    tokens, wanted = preload(reader), reader.read(reader.pieces)
     for name in ("leaves", "content", "label"):
         assert np.array_equal(getattr(tokens, name), getattr(wanted, name))
     parts = (tokens.leaves, tokens.content, tokens.label)

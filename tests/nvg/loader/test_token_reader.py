@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nvg.loader import LoaderMode, SequenceLoader
+from nvg.loader.deal import Deal, Piece
 from nvg.loader.epoch import StreamEpoch
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Split, Store, open_store
@@ -27,7 +28,7 @@ def test_good_rows_come_chunk_by_chunk(store: Store) -> None:
     """In the order asked for, all views, error rows left out."""
     reader = TokenReader(store)
     assert reader.counts.tolist() == [3, 3, 2]
-    tokens = reader.read([2, 0])
+    tokens = reader.read([reader.pieces[2], reader.pieces[0]])
     rows = [8, 9, 0, 1, 2]
     assert np.array_equal(tokens.leaves, store.leaves[:][rows])
     assert np.array_equal(tokens.content, store.content[:][rows])
@@ -65,7 +66,8 @@ def test_tokens_that_are_all_zero_are_no_damage(tmp_path: Path) -> None:
     for chunk in range(2):
         write_rows(made, chunk, arrays, index_table(made, arrays))
     made.finish()
-    assert len(TokenReader(open_store(made.path)).read([0, 1]).label) == 8
+    reader = TokenReader(open_store(made.path))
+    assert len(reader.read(reader.pieces).label) == 8
 
 
 def test_only_two_windows_are_in_memory(tmp_path: Path) -> None:
@@ -74,12 +76,12 @@ def test_only_two_windows_are_in_memory(tmp_path: Path) -> None:
     reader, read = TokenReader(made), list[int]()
     whole = reader.read
 
-    def counting(chunks: list[int]):  # type: ignore[no-untyped-def]
-        read.append(len(chunks))
-        return whole(chunks)
+    def counting(pieces: list[Piece], room: int):  # type: ignore[no-untyped-def]
+        read.append(len(pieces))
+        return whole(pieces, room)
 
     reader.read = counting  # type: ignore[method-assign,assignment]
-    epoch = StreamEpoch(reader, 0, 0, 2, 0, False)
+    epoch = StreamEpoch(reader, Deal(reader.pieces, 0, 0, 2), 0, 0, False)
     for start in range(0, 40, 4):
         epoch.take(start, start + 4)
         assert len(read) <= start // 8 + 2

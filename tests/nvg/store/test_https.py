@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
@@ -10,8 +11,11 @@ from tests.nvg.fetch.makers import serving
 from tests.nvg.store.makers import make_store
 
 
-def test_a_store_is_read_from_a_server_of_files(tmp_path: Path) -> None:
+def test_a_store_is_read_from_a_server_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Verified, looked into, trained on; a lost commit record and a lost chunk are named."""
+    monkeypatch.setenv("NVG_CACHE", str(tmp_path / "cache"))
     store = make_store(tmp_path / "tokens.vgs", 10)
     with serving(tmp_path) as server:
         url = f"{server.url}/tokens.vgs"

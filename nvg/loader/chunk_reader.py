@@ -1,0 +1,121 @@
+"""Reads stored chunks and compares each with its checksums.
+
+Decoding is that of docs/FORMAT.md, by the codecs that Zarr uses and without its event loop, which
+would take longer than they do.
+"""
+
+import time
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+from nvg.loader.chunk_cache import Files
+from nvg.loader.chunk_files import ChunkFiles
+from nvg.loader.pace import Pace
+from nvg.store.damage import DamageError, reading
+from nvg.store.format import Arrays, digest
+from nvg.store.record import CommitRecord, record_name
+from nvg.store.store_files import StoreFiles
+
+CRC_BYTES = 4
+RESIDUE = 0x48674BC7  # CRC32C of any bytes that their own CRC32C follows
+NOT_YET, NO_FILE = -1, -2  # where a CRC32C would be
+
+
+class ChunkReader:
+    """Some arrays of a plain store, chunk by chunk.
+
+    What is read first is compared with its SHA-256. The CRC32C that the file ends with is compared
+    each time, with its bytes and with that of the file that had the SHA-256; so another file in its
+    place, sound in itself, is compared anew.
+    """
+
+    def __init__(self, store: StoreFiles, names: tuple[str, ...], pace: Pace) -> None:
+        self.store, self.names, self.pace = store, names, pace
+        self.files = ChunkFiles(store)
+        self.arrays = {name: store.group[name] for name in names}
+        self.known = {name: np.full(store.chunks, NOT_YET, np.int64) for name in names}
+
+    def empty(self) -> Arrays:
+        """Uninitialized arrays of as many rows as a stored chunk has; those at the end are none."""
+        rows = self.store.manifest.chunk_rows
+        return {
+            name: np.empty((rows, *array.shape[1:]), array.dtype)
+            for name, array in self.arrays.items()
+        }
+
+    def read(self, chunk: int, into: Arrays) -> bool:
+        """Decode a chunk into arrays of `empty`; whether any of it was compared with its SHA-256.
+
+        DamageError unless it is what was committed, WorkError when storage fails.
+        """
+        try:
+            return self._read(chunk, into)
+        except DamageError:
+            if not self.files.drop(chunk):
+                raise
+        return self._read(chunk, into)  # what was in the cache was damaged, or of another time
+
+    def _read(self, chunk: int, into: Arrays) -> bool:
+        with reading(self.store.path):
+            began = time.perf_counter()
+            files = self.files.read(chunk, self._names(chunk))
+            came = time.perf_counter()
+            is_new = self._decode(chunk, files, into)
+            self.pace.saw(came - began, time.perf_counter() - came)
+            return is_new
+
+    def _names(self, chunk: int) -> list[str]:
+        arrays = [self.store.chunk_file(name, chunk) for name in self.names]
+        is_new = any(known[chunk] == NOT_YET for known in self.known.values())
+        return [record_name(chunk), *arrays] if is_new else arrays
+
+    def _decode(self, chunk: int, files: Files, into: Arrays) -> bool:
+        changed = []
+        for name in self.names:
+            data = files[self.store.chunk_file(name, chunk)]
+            crc = NO_FILE if data is None else _crc(name, data)
+            self._unpack(name, data, into[name])
+            if crc != self.known[name][chunk]:
+                changed.append((name, crc))
+        if changed:
+            record = self._record(chunk, files)
+            rows = self.store.chunk_slice(chunk)
+            for name, crc in changed:
+                if digest(into[name][: rows.stop - rows.start]) != record.sha256[name]:
+                    raise DamageError(f"{name} does not match its checksum")
+                self.known[name][chunk] = crc
+        return bool(changed)
+
+    def _record(self, chunk: int, files: Files) -> CommitRecord:
+        data = files.get(record_name(chunk))
+        if data is None:  # of a chunk that was another one when last read
+            return self.store.commit_record(chunk)
+        rows = self.store.chunk_slice(chunk)
+        return CommitRecord.from_bytes(data, chunk, rows, self.store.arrays)
+
+    def _unpack(self, name: str, data: bytes | None, values: np.ndarray[Any, Any]) -> None:
+        if data is None:  # Zarr keeps no file of a chunk of zeros
+            values[:] = 0
+            return
+        held, packed = _sizes(data)
+        if held != values.nbytes or packed > len(data) - CRC_BYTES:
+            raise ValueError(f"{name} is {held} bytes, not {values.nbytes}")
+        blosc.decompress(data, values)
+        endian = getattr(self.arrays[name].metadata.codecs[0], "endian", None)
+        if endian is not None and endian.value == "big":
+            values.byteswap(inplace=True)
+
+
+def _crc(name: str, data: bytes) -> int:
+    """The CRC32C at the end of a file; ValueError unless it is that of the bytes before."""
+    if google_crc32c.value(data) != RESIDUE:
+        raise ValueError(f"{name} does not match its CRC32C")
+    return int.from_bytes(data[-CRC_BYTES:], "little")
+
+
+def _sizes(data: bytes) -> tuple[int, int]:
+    """What a block of Blosc holds, and what it takes, as its header says: bytes."""
+    return int.from_bytes(data[4:8], "little"), int.from_bytes(data[12:16], "little")
