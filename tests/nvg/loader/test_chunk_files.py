@@ -26,7 +26,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
 def streamed(server: FileServer) -> list[int]:
     """The rows of two epochs of a new loader."""
     loader = SequenceLoader(open_store(f"{server.url}/a.vgs"), 4, mode=LoaderMode.STREAM, window=2)
-    return [int(row) for _ in range(2) for batch in loader for row in batch.row]
+    batches = [batch for _ in range(2) for batch in loader]
+    return [int(row) for batch in batches if batch.row is not None for row in batch.row]
 
 
 def chunk_requests(server: FileServer) -> list[str]:

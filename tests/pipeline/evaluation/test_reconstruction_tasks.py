@@ -8,8 +8,8 @@ import torch
 
 from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
-from nvg.pretrained.names import EFFICIENTNET
 from nvg.pretrained.lpips import Perceptual
+from nvg.pretrained.names import EFFICIENTNET
 from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import OWN

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nvg.config import dump
-from nvg.store import open_store, store_exists
+from nvg.store import StoreWriter, open_store, store_exists
 from nvg.store.format import StoreError
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize import dataset
@@ -211,16 +211,16 @@ def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -
 
     out = f"memory://join{tmp_path}/a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    finish, opened = part_pass.StoreWriter.finish, []
+    finish, opened = StoreWriter.finish, list[StoreWriter]()
 
-    def twice(store: part_pass.StoreWriter) -> None:
+    def twice(store: StoreWriter) -> None:
         if not opened:
             opened.append(store)
             part_pass._join(out)
         finish(store)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part_pass.StoreWriter, "finish", twice)
+        patch.setattr(StoreWriter, "finish", twice)
         report = share(recipe, tokenizer, out, "2/2")
     assert isinstance(report, Report)
     assert opened
