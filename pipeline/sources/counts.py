@@ -38,13 +38,15 @@ class Counts:
     """What is known of a source once its files are counted."""
 
     rows: tuple[int, ...]
-    """Images of each file."""
+    """Images of each part: of a file, or of a run of members of a shard."""
     classes: tuple[str, ...]
     by_number: bool
     """Whether labels are numbers of classes, see `Classes`."""
     left_out: dict[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     """Of the images and of the labels ("": none) of each file, one after another; of tables."""
+    places: tuple[int, ...] = ()
+    """Number of the file and first byte of each part, one after another; of shards."""
     fingerprint: str
     files: tuple[str, ...] = ()
     """Name, size and time of each file as it was when it was counted."""

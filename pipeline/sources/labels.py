@@ -1,5 +1,6 @@
 """Which column holds the labels, and their texts and numbers as class ids."""
 
+import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -94,3 +95,16 @@ def number_names(ids: Iterable[int], path: object) -> list[str]:
             "names instead"
         )
     return [str(n) for n in range(highest + 1)]
+
+
+def label_text(extension: str, content: bytes) -> str | None:
+    """The label in a member of a shard, `.cls` or `.json`, as text; None where a JSON has none."""
+    text = content.decode(errors="replace").strip()
+    if extension == ".cls":
+        return text
+    try:
+        table = json.loads(text)
+    except ValueError:
+        return None
+    label = table.get("label") if isinstance(table, dict) else None
+    return None if label is None else str(label)

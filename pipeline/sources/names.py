@@ -32,6 +32,11 @@ def why_no_image(key: str) -> str:
     return f"of an unknown suffix ({suffix})" if suffix and suffix not in SUFFIXES else ""
 
 
+def sample_name(path: PurePosixPath) -> str:
+    """What the members of one sample are called: the path up to the first dot of its name."""
+    return str(path.with_name(path.name.partition(".")[0] or path.name))
+
+
 def starts_an_image(head: bytes) -> bool:
     """Whether a file that begins so is an image of a format that is decoded."""
     return (

@@ -178,11 +178,13 @@ class Rows(Sequence[Row]):
 
     def without(self, places: Numbers) -> "Rows":
         """The rows but those at some places, which ascend."""
-        edges = np.unique(np.concatenate([[0], self.ends, places, places + 1]))
-        starts, counts = edges[:-1], np.diff(edges)
-        is_left = np.isin(starts, places, assume_unique=True, invert=True)
+        starts = np.concatenate([self.ends - self.counts, places + 1])
+        stops = np.concatenate([places, self.ends])
+        starts.sort(kind="stable")  # two ascending runs: this merges them
+        stops.sort(kind="stable")
+        is_left = starts < stops
         found = self.take(starts[is_left])
-        return Rows(self.listing, found.firsts, counts[is_left], found.held)
+        return Rows(self.listing, found.firsts, (stops - starts)[is_left], found.held)
 
     def of_split(self, split: Split) -> "Rows":
         """Those of one split."""

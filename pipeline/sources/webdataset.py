@@ -1,26 +1,30 @@
 """WebDataset tar shards: an image and its label are members of one name but for the suffix."""
 
-import json
+import math
 import tarfile
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from nvg.errors import first_line
 from nvg.store import Split
 from pipeline.sources.base import BadImageError, Row, SourceError, digest, require_unicode
 from pipeline.sources.counts import Counting, Counts, Spread
 from pipeline.sources.grouped import read_grouped
-from pipeline.sources.labels import classes_of
+from pipeline.sources.labels import classes_of, label_text
 from pipeline.sources.names import (
     HEAD,
     JUNK,
     NO_IMAGE,
     SUFFIXES,
     add_up,
+    sample_name,
     starts_an_image,
     why_no_image,
 )
@@ -28,6 +32,7 @@ from pipeline.sources.place import MOST_BYTES
 from pipeline.sources.rows import Entry, PartListing, Rows, has_changed
 from pipeline.sources.splits import Part, parts_of, require_images
 
+PART_ROWS = 1024  # images of a part of a shard, and a few more
 MOST_LABEL = 1 << 20  # bytes that are read of a label
 
 
@@ -48,9 +53,8 @@ class TarSource:
         counting = counting or Counting()
         counts = counting.of(parts, "tar", lambda spread: _counts(parts, spread, path))
         self.classes, self.left_out = list(counts.classes), dict(counts.left_out)
-        rows = Rows.split(
-            _Shards(parts, counts), [part.split is Split.VAL for part in parts], counts.rows
-        )
+        held = [parts[number].split is Split.VAL for number in counts.places[::2]]
+        rows = Rows.split(_Shards(parts, counts), held, counts.rows)
         self.rows: Sequence[Row] = rows
         require_images(rows.splits(), (part.split for part in parts), path)
         self._fingerprint = counts.fingerprint
@@ -88,34 +92,42 @@ class TarSource:
 
 
 class _Shards(PartListing):
-    """The images of shards, which are listed anew; the last shard stays listed."""
+    """The images of shards, of which parts are listed anew; the last part stays listed."""
 
-    def __init__(self, parts: Sequence[Part], counts: Counts) -> None:
+    def __init__(self, shards: Sequence[Part], counts: Counts) -> None:
         super().__init__(counts.rows)
-        self.parts, self.counts, self.classes = parts, counts.rows, counts.classified()
+        self.shards, self.classes = shards, counts.classified()
+        self.numbers = np.array(counts.places[::2], np.int32)
+        self.starts = np.array(counts.places[1::2], np.int64)
         self.last: tuple[int, list[Entry]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"last": None}
 
     def part(self, part: int, first: int, stop: int) -> list[Entry]:
-        """A shard is listed whole: the label of an image may come after it."""
+        """A part is listed whole: the label of an image may come after it."""
         last = self.last
         if last is None or last[0] != part:
-            shard = _list_shard(self.parts[part])
-            if len(shard.images) != self.counts[part]:
-                raise has_changed(self.parts[part].place)
-            ids = self.classes.ids(shard.label_of(image) for _, image in shard.images)
-            keys = (key for key, _ in shard.images)
-            self.last = last = part, list(zip(keys, ids, strict=True))
+            self.last = last = part, self._listed(part)
         return last[1][first:stop]
+
+    def _listed(self, part: int) -> list[Entry]:
+        number, after = int(self.numbers[part]), part + 1
+        is_last = after == len(self.numbers) or self.numbers[after] != number
+        end = None if is_last else int(self.starts[after])
+        shard = _list_shard(self.shards[number], int(self.starts[part]), end)
+        if len(shard.images) != self.ends[part] - (self.ends[part - 1] if part else 0):
+            raise has_changed(self.shards[number].place)
+        labels = shard.labels()
+        ids = self.classes.ids(_label_of(image, labels) for _, image in shard.images)
+        return [(key, label) for (key, _), label in zip(shard.images, ids, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Counted:
     """What counting a shard finds."""
 
-    rows: int
+    parts: list[tuple[int, int]]
     keys: str
     """A line each."""
     labels: frozenset[str]
@@ -124,25 +136,29 @@ class _Counted:
 
 def _count_shard(part: Part) -> _Counted:
     shard = _list_shard(part)
-    keys = [key for key, _ in shard.images]
+    keys, labels = [key for key, _ in shard.images], shard.labels()
     require_unicode(keys, part.place)
-    labels = {shard.label_of(image) for _, image in shard.images} - {None}
-    return _Counted(len(keys), "\n".join(keys), frozenset(map(str, labels)), add_up(shard.left_out))
+    found = {_label_of(image, labels) for _, image in shard.images} - {None}
+    return _Counted(
+        shard.parts(), "\n".join(keys), frozenset(map(str, found)), add_up(shard.left_out)
+    )
 
 
-def _counts(parts: Sequence[Part], spread: Spread, path: object) -> Counts:
+def _counts(shards: Sequence[Part], spread: Spread, path: object) -> Counts:
     """The sum over all shards. SourceError where they hold no image, or odd labels."""
-    rows, labels, left_out = list[int](), set[str](), Counter[str]()
+    rows, places, labels, left_out = list[int](), list[int](), set[str](), Counter[str]()
 
     def keys() -> Iterator[str]:
-        for found in spread(_count_shard, parts):
-            rows.append(found.rows)
+        for number, found in enumerate(spread(_count_shard, shards)):
+            for start, count in found.parts:
+                rows.append(count)
+                places.extend((number, start))
             labels.update(found.labels)
             left_out.update(found.left_out)
-            if found.rows:
+            if found.keys:
                 yield found.keys
 
-    sizes = [f"{part.name}\t{part.place.size()}" for part in parts]
+    sizes = [f"{shard.name}\t{shard.place.size()}" for shard in shards]
     fingerprint = digest(chain(sizes, keys()))
     if not any(rows):
         raise SourceError(
@@ -155,21 +171,26 @@ def _counts(parts: Sequence[Part], spread: Spread, path: object) -> Counts:
         classes=tuple(classes.names),
         by_number=classes.by_number,
         left_out=dict(left_out),
+        places=tuple(places),
         fingerprint=fingerprint,
     )
 
 
 @dataclass
 class _Shard:
-    """What is found in a shard while it is listed."""
+    """What is found in a shard, or in a part of one, while it is listed."""
 
     name: str
     images: list[tuple[str, str]] = field(default_factory=list)
     """Key and path of each image in the shard."""
-    labels: dict[str, str] = field(default_factory=dict)
-    """Label text by the path of its member without the last suffix."""
+    starts: list[int] = field(default_factory=list)
+    """Where the members begin that lie before each image and are called as it is."""
+    noted: list[tuple[int, str, str]] = field(default_factory=list)
+    """Place of each label, path of its member without the last suffix, and text."""
     left_out: list[str] = field(default_factory=list)
     """Why each other member is no image."""
+    sample: tuple[str, int] = ("", 0)
+    """What the last members were called up to the first dot, and where they began."""
 
     def note(self, shard: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Count a member as what it is."""
@@ -177,10 +198,12 @@ class _Shard:
         reason, extension = why_no_image(member.name), path.suffix
         if not member.isfile():
             return
+        if (called := sample_name(path)) != self.sample[0]:
+            self.sample = called, member.offset
         if extension in (".cls", ".json") and reason != JUNK:
-            label = _label(extension, _content(shard, member))
+            label = label_text(extension, _content(shard, member))
             if label is not None:
-                self.labels[str(path.with_suffix(""))] = label
+                self.noted.append((member.offset, str(path.with_suffix("")), label))
             return
         if not reason and not extension and not starts_an_image(_content(shard, member, HEAD)):
             reason = NO_IMAGE
@@ -188,22 +211,55 @@ class _Shard:
             self.left_out.append(reason)
         else:
             self.images.append((f"{self.name}:{member.offset}:{member.name}", member.name))
+            self.starts.append(self.sample[1])
 
-    def label_of(self, image: str) -> str | None:
-        """That of `a.v0.png` is in `a.v0.cls`, or else in `a.cls`."""
-        path = PurePosixPath(image)
-        first = path.with_name(path.name.partition(".")[0] or path.name)
-        whole = str(path.with_suffix(""))
-        return self.labels.get(whole, self.labels.get(str(first)))
+    def labels(self, start: int = 0, end: float = math.inf) -> dict[str, str]:
+        """Those that lie between two places, by the path without suffix."""
+        low, high = (bisect_left(self.noted, (place,)) for place in (start, end))
+        return {path: text for _, path, text in self.noted[low:high]}
+
+    def parts(self) -> list[tuple[int, int]]:
+        """First byte and number of images of each part that can be listed without the others.
+
+        The whole shard is one where a label lies far from its image.
+        """
+        firsts = [0]
+        for n in range(PART_ROWS, len(self.images)):
+            if n - firsts[-1] >= PART_ROWS and self.starts[n] > self.starts[n - 1]:
+                firsts.append(n)
+        edges = [0, *(self.starts[n] for n in firsts[1:]), math.inf]
+        found, every = list[tuple[int, int]](), self.labels()
+        for (first, stop), (low, high) in zip(
+            pairwise([*firsts, len(self.images)]), pairwise(edges), strict=True
+        ):
+            own = self.labels(int(low), high)
+            images = [image for _, image in self.images[first:stop]]
+            if any(_label_of(image, own) != _label_of(image, every) for image in images):
+                return [(0, len(self.images))]
+            found.append((int(low), stop - first))
+        return found
 
 
-def _list_shard(part: Part) -> _Shard:
-    """The images, labels and other members of a shard, in order. SourceError when it is none."""
+def _label_of(image: str, labels: dict[str, str]) -> str | None:
+    """That of `a.v0.png` is in `a.v0.cls`, or else in `a.cls`."""
+    path = PurePosixPath(image)
+    return labels.get(str(path.with_suffix("")), labels.get(sample_name(path)))
+
+
+def _list_shard(part: Part, start: int = 0, end: int | None = None) -> _Shard:
+    """The images, labels and other members of a shard, in order. SourceError when it is none.
+
+    Those that begin at `start` or after it, and before `end`.
+    """
     found = _Shard(part.name)
     try:
-        with part.place.open() as stream, tarfile.open(fileobj=stream, mode="r:") as shard:
-            for member in shard:
-                found.note(shard, member)
+        with part.place.open() as stream:
+            stream.seek(start)
+            with tarfile.open(fileobj=stream, mode="r:") as shard:
+                for member in shard:
+                    if end is not None and member.offset >= end:
+                        break
+                    found.note(shard, member)
     except Exception as error:  # whatever a file from elsewhere causes
         reason = first_line(error)
         raise SourceError(f"{part.place} is not an uncompressed tar shard: {reason}") from error
@@ -214,19 +270,6 @@ def _content(shard: tarfile.TarFile, member: tarfile.TarInfo, most: int = MOST_L
     """The first bytes of a member; none of a sparse one, which may claim any size."""
     content = None if member.issparse() else shard.extractfile(member)
     return content.read(most) if content else b""
-
-
-def _label(extension: str, content: bytes) -> str | None:
-    """The label as text; None where a JSON has none."""
-    text = content.decode(errors="replace").strip()
-    if extension == ".cls":
-        return text
-    try:
-        table = json.loads(text)
-    except ValueError:
-        return None
-    label = table.get("label") if isinstance(table, dict) else None
-    return None if label is None else str(label)
 
 
 def _read_member(stream: BinaryIO, shard: str, offset: int, name: str) -> bytes:

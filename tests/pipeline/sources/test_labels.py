@@ -5,7 +5,14 @@ import logging
 import pytest
 
 from pipeline.sources import SourceError
-from pipeline.sources.labels import label_column, label_ids, number_names
+from pipeline.sources.labels import (
+    Classes,
+    classes_of,
+    label_column,
+    label_ids,
+    label_text,
+    number_names,
+)
 
 
 def test_numbers_are_ids_and_names_are_sorted() -> None:
@@ -45,3 +52,20 @@ def test_the_column_of_labels(caplog: pytest.LogCaptureFixture) -> None:
         SourceError, match=r"data\.label is 'kind', which a does not have: it has x"
     ):
         label_column(["x"], "kind", "a")
+
+
+def test_classes_turn_labels_into_numbers() -> None:
+    """Numbers of any type; by name, a number is a name too, and what is not known is none."""
+    assert classes_of({"0", "2.0", "-1"}, "a") == Classes(["0", "1", "2"], True)
+    given: list[int | str | None] = [2, "1", "1.0", None, -1, "-1"]
+    assert Classes(["a", "b", "c"], True).ids(given) == [2, 1, 1, -1, -1, -1]
+    assert classes_of({"b", "7"}, "a") == Classes(["7", "b"], False)
+    assert Classes(["7", "b"], False).ids(["b", 7, "7", None, "new"]) == [1, 0, 0, -1, -1]
+
+
+def test_the_label_of_a_member() -> None:
+    """Text as it is; of JSON the key `label`, None where there is none or no JSON."""
+    assert label_text(".cls", b" 7\n") == "7"
+    assert label_text(".json", b'{"label": 3, "text": "x"}') == "3"
+    for content in (b'{"label": null}', b"{}", b"[1]", b"no", b"\xff"):
+        assert label_text(".json", content) is None

@@ -1,11 +1,14 @@
 """Names and first bytes of files: images, junk, and the line that counts what is left out."""
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from pipeline.sources.names import (
     JUNK,
     SUFFIXES,
     left_out_lines,
+    sample_name,
     starts_an_image,
     why_no_image,
 )
@@ -57,3 +60,12 @@ def test_the_line_has_the_most_frequent_reasons() -> None:
 def test_suffixes_are_lower_case() -> None:
     """They are compared with lowered ones."""
     assert {suffix.lower() for suffix in SUFFIXES} == SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/b.v0.png", "a/b"), ("b.png", "b"), ("a.x/b", "a.x/b"), ("a/.b.png", "a/.b.png")],
+)
+def test_a_sample_is_called_up_to_the_first_dot(path: str, name: str) -> None:
+    """Of the last part of the path; a hidden file has nothing before its dot."""
+    assert sample_name(PurePosixPath(path)) == name

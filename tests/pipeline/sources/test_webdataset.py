@@ -4,15 +4,19 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 
 from pipeline.sources import (
     FolderSource,
     Place,
+    Rows,
     SourceError,
     TarSource,
+    webdataset,
 )
 from pipeline.sources.base import BadImageError
+from pipeline.sources.rows import PartListing
 from tests.pipeline.sources.makers import (
     add_member,
     write_shards,
@@ -131,3 +135,61 @@ def test_a_member_that_claims_any_size_is_no_image(tmp_path: Path) -> None:
     assert (first, last) == (b"one", b"one")
     assert isinstance(claimed, BadImageError)
     assert "sparse or too large" in str(claimed)
+
+
+def write_samples(path: Path, far: bool = False, views: int = 1) -> list[tuple[str, int]]:
+    """A shard of 23 samples with labels before or after images; paths and labels as they are.
+
+    The label of the first image lies at the end where `far`.
+    """
+    found, late = list[tuple[str, int]](), list[tuple[str, bytes]]()
+    with tarfile.open(path, "w") as shard:
+        for n in range(23):
+            name = f"{'deep/' * 40 * (n % 3 == 0)}{n:03d}"
+            label = (f"{name}.cls", str(n % 5).encode())
+            images = [f"{name}.v{view}.png" for view in range(views)]
+            members = [(image, b"\x89PNG\r\n\x1a\n%d" % n) for image in images]
+            if far and n == 0:
+                late.append(label)
+            elif n % 7:
+                members.insert(n % 2 * len(members), label)
+            for member in members:
+                add_member(shard, *member)
+            if n % 4 == 0:
+                add_member(shard, f"{n}.txt", b"beside")
+            found += [(image, n % 5 if n % 7 or (far and n == 0) else -1) for image in images]
+        for member in late:
+            add_member(shard, *member)
+    return found
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("far", [False, True])
+def test_a_shard_is_listed_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, far: bool, views: int
+) -> None:
+    """Of whole samples; of one, where a label lies far from its image. The same rows always."""
+    wanted = write_samples(tmp_path / "a.tar", far, views)
+    whole = [(row.key, row.label) for row in TarSource(tmp_path).rows]
+    assert [(key.split(":")[2], label) for key, label in whole] == wanted
+    monkeypatch.setattr(webdataset, "PART_ROWS", 5)
+    source = TarSource(tmp_path)
+    assert isinstance(source.rows, Rows)
+    listing = source.rows.listing
+    assert isinstance(listing, PartListing)
+    sizes = np.diff(listing.ends, prepend=0).tolist()
+    parts = [5] * 4 + [3] if views == 1 else [6] * 11 + [3]
+    assert sizes == ([23 * views] if far else parts)
+    assert [(row.key, row.label) for row in source.rows] == whole
+    stops = listing.ends.tolist()
+    for part, (size, stop) in enumerate(zip(sizes, stops, strict=True)):
+        assert listing.part(part, 0, size) == whole[stop - size : stop]
+    again, reads, following = TarSource(tmp_path), list[int](), tarfile.TarFile.next
+
+    def note(shard: tarfile.TarFile) -> tarfile.TarInfo | None:
+        reads.append(1)
+        return following(shard)
+
+    monkeypatch.setattr(tarfile.TarFile, "next", note)
+    assert again.rows[len(whole) // 2].label == whole[len(whole) // 2][1]
+    assert (len(reads) > 23) == far
