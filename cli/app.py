@@ -160,34 +160,25 @@ def tokenize(
     """Tokenize all images, of a recipe or as they lie, into a store."""
     if address and engine is not EngineName.RAY:
         raise InputError("--address names a Ray cluster: use --engine ray")
-    if part and (extend or break_lock):
-        raise InputError("--part takes neither --extend nor --break-lock: leave --part out")
     require_recipe(data)
     require_there(tokenizer, TOKENIZER)
     loaded = read_images(
         data, settings, "data", views=views, heldout=heldout, label_column=label_column
     )
-    from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+    from pipeline.tokenize.dataset import PassMode
     from pipeline.tokenize.engine import Engine
     from pipeline.tokenize.estimate import plan_lines
-    from pipeline.tokenize.part_pass import tokenize_share
+    from pipeline.tokenize.part_pass import tokenize_images
     from pipeline.tokenize.report import Report
-    from pipeline.tokenize.share import Share
     from pipeline.tokenize.tokenizer import with_tokenizer
 
-    model, share = local(tokenizer, "tokenizer"), Share.parse(part) if part else None
+    model = local(tokenizer, "tokenizer")
     if dry_run:
-        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out, share)))
+        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out, part)))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
-    where = Engine(engine.value)
-    report = (
-        tokenize_share(loaded, model, out, share, where, resume, address=address, trust=trust)
-        if share
-        else tokenize_dataset(
-            loaded, model, out, where, mode, address=address, break_lock=break_lock, trust=trust
-        )
-    )
+    options: dict[str, Any] = {"address": address, "break_lock": break_lock, "trust": trust}
+    report = tokenize_images(loaded, model, out, Engine(engine.value), mode, part=part, **options)
     typer.echo("\n".join(report.lines()))
     if isinstance(report, Report):  # not of a share of a store that others write
         report.require_read()

@@ -15,7 +15,7 @@ from pipeline.tokenize.share import Share
 MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
 
 
-def plan_lines(recipe: Recipe, out: str = "", share: Share | None = None) -> list[str]:
+def plan_lines(recipe: Recipe, out: str = "", part: str | None = None) -> list[str]:
     """A dry run: rows, chunks, those committed already, and the size of the store.
 
     Of a share, where there are several, its chunks too.
@@ -33,6 +33,7 @@ def plan_lines(recipe: Recipe, out: str = "", share: Share | None = None) -> lis
     token_bytes = geometry.tokens * (model.codebook_size - 1).bit_length() / 8
     about = views * (leaves + token_bytes + kept) + 40
     pixels = chunk_bytes(images.crops, tokenize.chunk_rows)
+    share = Share.parse(part) if part else None
     own = share.chunks(chunks) if share else range(0)
     return [
         *([f"part {share}: {len(own)} chunks, from {own.start} on"] if share else []),

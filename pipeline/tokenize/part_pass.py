@@ -4,12 +4,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvg.errors import InputError
 from nvg.store import StoreWriter, open_writer, store_exists
 from nvg.store.damage import DamageError
 from nvg.store.format import StoreError
 from nvg.store.layout import require_free
 from pipeline.recipe import Recipe
-from pipeline.tokenize.dataset import Pass, PassMode, absolute, full_disk_named, open_pass
+from pipeline.tokenize.dataset import (
+    Pass,
+    PassMode,
+    absolute,
+    full_disk_named,
+    open_pass,
+    tokenize_dataset,
+)
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.share import (
@@ -46,6 +54,34 @@ class ShareReport:
         if self.work.images:
             lines.append(f"this pass: {self.work.images} images in {self.work.elapsed:.0f} s")
         return lines
+
+
+def tokenize_images(
+    recipe: Recipe,
+    tokenizer: Path,
+    out: str,
+    engine: Engine,
+    mode: PassMode,
+    *,
+    part: str | None = None,
+    address: str | None = None,
+    break_lock: bool = False,
+    trust: bool = False,
+) -> Report | ShareReport:
+    """`tokenize_share` of the `part` that is named as 3/64, else `tokenize_dataset`.
+
+    InputError for a part that is none, or that is to be done in a way that shares do not know.
+    """
+    if part is None:
+        options = {"break_lock": break_lock, "trust": trust}
+        return tokenize_dataset(recipe, tokenizer, out, engine, mode, address=address, **options)
+    share = Share.parse(part)
+    if mode is PassMode.EXTEND or break_lock:
+        raise InputError("--part takes neither --extend nor --break-lock: leave --part out")
+    resume = mode is PassMode.RESUME
+    return tokenize_share(
+        recipe, tokenizer, out, share, engine, resume, address=address, trust=trust
+    )
 
 
 def tokenize_share(

@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nvg.config import dump
+from nvg.errors import InputError
 from nvg.store import StoreWriter, open_store, store_exists
 from nvg.store.format import StoreError
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize import dataset
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.part_pass import ShareReport, tokenize_share
+from pipeline.tokenize.part_pass import ShareReport, _join, tokenize_images, tokenize_share
 from pipeline.tokenize.report import Report
 from pipeline.tokenize.share import Share
 from tests.makers import files_below, tiny_recipe, write_image_folder
@@ -207,8 +209,6 @@ def test_a_pass_waits_for_no_job(
 
 def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """On object storage, where no lock keeps them apart: the second finds the store finished."""
-    from pipeline.tokenize import part_pass
-
     out = f"memory://join{tmp_path}/a.vgs"
     share(recipe, tokenizer, out, "1/2")
     finish, opened = StoreWriter.finish, list[StoreWriter]()
@@ -216,7 +216,7 @@ def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -
     def twice(store: StoreWriter) -> None:
         if not opened:
             opened.append(store)
-            part_pass._join(out)
+            _join(out)
         finish(store)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -225,3 +225,20 @@ def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -
     assert isinstance(report, Report)
     assert opened
     assert open_store(out).verify() == []
+
+
+def test_a_part_is_named_by_its_text(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """None is the whole; a share is not extended, and has no lock to break."""
+    out = str(tmp_path / "a.vgs")
+
+    def images(mode: PassMode, **options: Any) -> Report | ShareReport:
+        return tokenize_images(recipe, tokenizer, out, Engine.INLINE, mode, **options)
+
+    for mode, options in ((PassMode.EXTEND, {}), (PassMode.RESUME, {"break_lock": True})):
+        with pytest.raises(InputError, match="--part takes neither --extend nor --break-lock"):
+            images(mode, part="1/2", **options)
+    with pytest.raises(InputError, match="--part 3/2 must be"):
+        images(PassMode.NEW, part="3/2")
+    assert list(tmp_path.iterdir()) == [tmp_path / "images"]
+    assert isinstance(images(PassMode.NEW, part="1/2"), ShareReport)
+    assert isinstance(images(PassMode.RESUME), Report)
