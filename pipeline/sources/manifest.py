@@ -2,19 +2,27 @@
 
 import logging
 import os
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nvg.errors import first_line
 from nvg.store import Split
 from pipeline.sources.base import Row, SourceError, digest, storable
-from pipeline.sources.labels import label_column, label_ids
-from pipeline.sources.list_files import list_entries
+from pipeline.sources.labels import Classes, classes_of, label_column
+from pipeline.sources.list_files import is_whole, list_entries
 from pipeline.sources.place import Place
-from pipeline.sources.rows import Rows
+from pipeline.sources.rows import Entry, Flags, Numbers, PartListing, Rows, has_changed
 from pipeline.sources.splits import OWN, TEST, WORDS, are_splits
 
 PATHS = ("path", "file", "file_name", "filename", "filepath", "image", "image_path")
+
+PART_ENTRIES = 4096  # of a part of a long list
+HELD = 1_000_000  # rows of a list that is held in memory, 12 bytes each and the path
 
 log = logging.getLogger("nvg")
 
@@ -23,15 +31,17 @@ class ManifestSource:
     """Images named by a list (`list_files`), in its order; paths count from its folder.
 
     A path may be a URL. Labels are numbers or class names, in the column `label` (else
-    `label_column`); without any, every label is -1. An entry without a split is for training.
+    `label_column`); without any, every label is -1. An entry without a split is for training. Of a
+    list of more than HELD rows, parts are read when they are asked for, unless it `is_whole`.
     """
 
     def __init__(self, path: str | Path, label: str = "") -> None:
         listed = Place(path)
         self.root = listed.parent
         self.left_out: dict[str, int] = {}
+        reader = _Reader(listed, label)
         try:
-            entries = list(_entries(listed, label))
+            counted = _Counted(reader)
         except SourceError:
             raise
         except UnicodeDecodeError as error:
@@ -39,15 +49,15 @@ class ManifestSource:
         except Exception as error:  # whatever a file from elsewhere causes
             reason = first_line(error)
             raise SourceError(f"data.path {path} is no list of images: {reason}") from error
-        if not entries:
+        if not counted.words:
             raise SourceError(f"data.path {path} lists no images")
-        if are_splits((word for _, _, word in entries), path):
-            entries = [entry for entry in entries if entry[2] != TEST]
-        self.classes, labels = label_ids([label for _, label, _ in entries], path)
-        self.rows: Sequence[Row] = Rows.of(
-            Row(key, label, OWN.get(word, Split.TRAIN))
-            for (key, _, word), label in zip(entries, labels, strict=True)
-        )
+        leaves_out = are_splits(counted.words, path)
+        classes = classes_of(counted.labels(leaves_out), path)
+        runs = counted.runs(leaves_out)
+        rows = Rows.split(_Parts(reader, counted, classes, leaves_out), *runs)
+        self.classes = classes.names
+        is_long = len(rows) > HELD and not is_whole(listed.name)
+        self.rows: Sequence[Row] = rows if is_long else rows.loaded()
 
     def read(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
         """One file each."""
@@ -70,21 +80,105 @@ class ManifestSource:
             return -1
 
 
-def _entries(listed: Place, wanted: str) -> Iterator[tuple[str, str | None, str]]:
-    """Path, label text and word for the split of each entry. ValueError names a bad line."""
-    wanted, paths, column = wanted.strip().lower(), "", None
-    for number, entry in list_entries(listed):
-        if not paths:
-            paths = next((name for name in PATHS if name in entry), "")
-            if paths and paths != PATHS[0]:
-                log.info("%s: paths are those of column %s", listed, paths)
-        name = entry.get(paths)
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"line {number} has no path; its columns: {', '.join(entry)}")
-        column = column or label_column(entry, wanted, listed)
-        word = str(entry.get("split") or Split.TRAIN.value).strip()
-        if word not in WORDS:
-            raise ValueError(f"line {number} has split {word!r}, not {', '.join(WORDS)}")
-        label = entry.get(column) if column else None
-        text = None if label is None else storable(str(label).strip()) or None
-        yield storable(name), text, word
+class _Reader:
+    """Reads entries of a list, from its beginning or a place on."""
+
+    def __init__(self, listed: Place, wanted: str) -> None:
+        self.listed, self.wanted = listed, wanted.strip().lower()
+        self.paths = ""
+        """Column, once an entry has had it; that of labels too."""
+        self.column: str | None = None
+
+    def entries(self, place: int = 0) -> Iterator[tuple[int, str, str | None, str]]:
+        """Place, path, label text and word for the split of each. ValueError names a bad line."""
+        for at, number, entry in list_entries(self.listed, place):
+            if not self.paths:
+                self.paths = next((name for name in PATHS if name in entry), "")
+                if self.paths and self.paths != PATHS[0]:
+                    log.info("%s: paths are those of column %s", self.listed, self.paths)
+            name = entry.get(self.paths)
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"line {number} has no path; its columns: {', '.join(entry)}")
+            self.column = self.column or label_column(entry, self.wanted, self.listed)
+            word = str(entry.get("split") or Split.TRAIN.value).strip()
+            if word not in WORDS:
+                raise ValueError(f"line {number} has split {word!r}, not {', '.join(WORDS)}")
+            label = entry.get(self.column) if self.column else None
+            text = None if label is None else storable(str(label).strip()) or None
+            yield at, storable(name), text, word
+
+
+class _Counted:
+    """What going through a list once finds: labels, words of splits, and where its parts begin."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self.words, self.stamp = set[str](), reader.listed.stamp()
+        self._labels: dict[bool, set[str]] = {True: set(), False: set()}  # of a test split or not
+        self.places = array("q")
+        words, counts, parts = array("b"), array("q"), array("q")  # of runs of one word in a part
+        most = None if is_whole(reader.listed.name) else PART_ENTRIES
+        for number, (place, _, label, word) in enumerate(reader.entries()):
+            if number == 0 or (most and number % most == 0):
+                self.places.append(place)
+            part, code = len(self.places) - 1, WORDS.index(word)
+            if not parts or (parts[-1], words[-1]) != (part, code):
+                words.append(code)
+                counts.append(0)
+                parts.append(part)
+            counts[-1] += 1
+            self.words.add(word)
+            if label is not None:
+                self._labels[word == TEST].add(label)
+        self._words, self._counts, self._parts = (np.array(x) for x in (words, counts, parts))
+
+    def labels(self, leaves_out: bool) -> set[str]:
+        """The different label texts; without a test split or with it."""
+        return self._labels[False] | (set() if leaves_out else self._labels[True])
+
+    def runs(self, leaves_out: bool) -> tuple[Flags, Numbers]:
+        """Whether consecutive rows are held out, and how many."""
+        kept = self._kept(leaves_out)
+        val = [WORDS.index(word) for word, split in OWN.items() if split is Split.VAL]
+        return np.isin(self._words[kept], val), self._counts[kept]
+
+    def sizes(self, leaves_out: bool) -> Any:
+        """Rows of each part."""
+        kept = self._kept(leaves_out)
+        sizes = np.zeros(len(self.places), np.int64)
+        np.add.at(sizes, self._parts[kept], self._counts[kept])
+        return sizes
+
+    def _kept(self, leaves_out: bool) -> Flags:
+        is_test: Flags = self._words == WORDS.index(TEST)
+        return ~is_test if leaves_out else np.ones_like(is_test)
+
+
+class _Parts(PartListing):
+    """Rows of a list, of which a part is read anew; the last one stays."""
+
+    def __init__(
+        self, reader: _Reader, counted: _Counted, classes: Classes, leaves_out: bool
+    ) -> None:
+        super().__init__(counted.sizes(leaves_out))
+        self.reader, self.classes, self.leaves_out = reader, classes, leaves_out
+        self.places, self.stamp = np.array(counted.places), counted.stamp
+        self.last: tuple[int, list[Entry]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"last": None}
+
+    def part(self, part: int, first: int, stop: int) -> list[Entry]:
+        """A part is read whole. SourceError where the list is not what it was."""
+        if self.last is None or self.last[0] != part:
+            self.last = part, self._read(part)
+        return self.last[1][first:stop]
+
+    def _read(self, part: int) -> list[Entry]:
+        listed, count = self.reader.listed, self.ends[part] - (self.ends[part - 1] if part else 0)
+        if listed.stamp() != self.stamp:
+            raise has_changed(listed)
+        entries = self.reader.entries(int(self.places[part]))
+        kept = (e for e in entries if not (self.leaves_out and e[3] == TEST))
+        found = list(islice(kept, int(count)))
+        ids = self.classes.ids(label for _, _, label, _ in found)
+        return [(key, label) for (_, key, _, _), label in zip(found, ids, strict=True)]

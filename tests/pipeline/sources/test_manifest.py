@@ -2,16 +2,24 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
 from nvg.store import Split
 from pipeline.sources import (
     ManifestSource,
+    Rows,
     SourceError,
+    manifest,
 )
 from pipeline.sources.base import BadImageError
+from pipeline.sources.rows import Columns, PartListing
 
 
 def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
@@ -114,3 +122,40 @@ def test_a_list_that_is_no_text_is_told_of_plainly(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(b"path\n\xff.png\n")
     with pytest.raises(SourceError, match="is no list of images: it is not UTF-8"):
         ManifestSource(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl", "list.parquet"])
+def test_a_long_list_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The rows are those that are held in memory else, the test split is left out of both."""
+    words = ["train"] * 9 + ["test"] * 9 + ["val", "train"] * 4 + ["test"]
+    entries = [
+        {"path": f"{n}.png", "label": f"c{n % 4}" if n % 5 else None, "split": word}
+        for n, word in enumerate(words)
+    ]
+    listed = tmp_path / name
+    table = pa.Table.from_pylist(entries)
+    if name.endswith("csv"):
+        pa.csv.write_csv(table, listed)
+    elif name.endswith("parquet"):
+        pq.write_table(table, listed, row_group_size=4)
+    else:
+        listed.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    held = ManifestSource(listed)
+    assert isinstance(held.rows, Rows)
+    assert isinstance(held.rows.listing, Columns)
+    monkeypatch.setattr(manifest, "HELD", 0)
+    monkeypatch.setattr(manifest, "PART_ENTRIES", 4)
+    long = ManifestSource(listed)
+    assert isinstance(long.rows, Rows)
+    assert isinstance(long.rows.listing, PartListing)
+    assert np.diff(long.rows.listing.ends, prepend=0).tolist() == [4, 4, 1, 0, 2, 4, 2]
+    assert list(long.rows) == list(held.rows)
+    assert long.rows[::-3] == held.rows[::-3]
+    assert pickle.loads(pickle.dumps(long)).rows[7] == held.rows[7]
+    assert (long.classes, long.fingerprint()) == (held.classes, held.fingerprint())
+    with listed.open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(SourceError, match=f"{name} has changed since its images were counted"):
+        long.rows[0]
