@@ -13,6 +13,7 @@ from torch import Tensor
 from werkzeug.serving import make_server
 
 import nvg
+from nvg.config import dump
 from nvg.errors import InputError
 from nvg.fetch import fetched
 from nvg.loader import LoaderMode, SequenceLoader
@@ -28,6 +29,7 @@ from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
+from tests.processes import Forked
 
 # moto and botocore use what newer Pythons will drop.
 pytestmark = [
@@ -123,6 +125,22 @@ def test_a_bucket_holds_what_a_disk_would(
     assert sorted(objects(f"{bucket}/deep")) == sorted(
         [f"a.vgs/{name}" for name in files_below(on_disk)] + ["a.vgs.report.json"]
     )
+
+
+def test_jobs_write_one_store_at_once(
+    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, tmp_path: Path
+) -> None:
+    """Each begins by itself, and no lock keeps them apart: the objects are those of one pass."""
+    recipe, on_disk = local
+    dump(recipe, tmp_path / "recipe.toml")
+    verb = ["tokenize", tmp_path / "recipe.toml", "--tokenizer", tokenizer, "--engine", "inline"]
+    out = f"{bucket}/deep/a.vgs"
+    jobs = [Forked("cli.app", *verb, "--out", out, "--part", f"{n}/3") for n in (1, 2, 3)]
+    ends = [(job.wait(), job.said()[1]) for job in jobs]
+    assert [code for code, _ in ends] == [0, 0, 0], ends
+    assert objects(out) == files_below(on_disk)
+    beside = {name for name in objects(f"{bucket}/deep") if not name.startswith("a.vgs/")}
+    assert beside == {"a.vgs.report.json"}
 
 
 def test_a_source_may_be_a_bucket(

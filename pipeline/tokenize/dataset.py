@@ -27,7 +27,7 @@ from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
 from pipeline.tokenize.features import FeatureJob, prepare_features
 from pipeline.tokenize.manifest import as_begun, make_manifest, prepare_store
-from pipeline.tokenize.plan import Plan, plan_chunks, plan_rows, restore_order
+from pipeline.tokenize.plan import Plan, counts_file, plan_chunks, plan_rows, restore_order
 from pipeline.tokenize.ray_steps import Steps
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.share import Share, forget_shares, require_no_jobs
@@ -174,11 +174,6 @@ def open_pass(
 def absolute(out: str) -> str:
     """The place of a store for workers, which may run in another folder."""
     return out if "://" in out else os.path.abspath(out)
-
-
-def counts_file(out: str) -> str:
-    """Where what was counted of a source is kept, so that `--resume` need not count again."""
-    return f"{out.rstrip('/')}.counts.json"
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from nvg.view.summary import split_note
 from pipeline.images.crops import Crops
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
-from pipeline.sources import left_out_lines
-from pipeline.tokenize.plan import plan_chunks, plan_rows
+from pipeline.sources import Counting, left_out_lines
+from pipeline.tokenize.plan import counts_file, plan_chunks, plan_rows
 from pipeline.tokenize.share import Share
 
 MOST_CHUNK_BYTES = 1 << 30  # of pixels; every worker holds a chunk or two
@@ -20,7 +20,7 @@ def plan_lines(recipe: Recipe, out: str = "", part: str | None = None) -> list[s
 
     Of a share, where there are several, its chunks too.
     """
-    images = open_images(recipe)
+    images = open_images(recipe, Counting(kept=counts_file(out)) if out else None)
     plan = plan_rows(recipe.data.heldout, images.source, out)
     rows, tokenize, model = len(plan.rows), recipe.tokenize, recipe.autoencoder.model
     chunks = len(plan_chunks(plan.rows, tokenize.chunk_rows))

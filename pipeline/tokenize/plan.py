@@ -67,6 +67,11 @@ class Chunks(Sequence[ChunkTask]):
         return min(self.chunk_rows, len(self.rows) - chunk * self.chunk_rows)
 
 
+def counts_file(out: str) -> str:
+    """Where what was counted of a source is kept, so that `--resume` need not count again."""
+    return f"{out.rstrip('/')}.counts.json"
+
+
 def plan_chunks(rows: Sequence[Row], chunk_rows: int) -> Chunks:
     """Consecutive runs of `chunk_rows` rows, in order; the last may be shorter."""
     return Chunks(Rows.of(rows), chunk_rows)
