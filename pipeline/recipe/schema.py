@@ -123,6 +123,8 @@ class TokenizeConfig:
     """Short side of the image that ten-crop and random crops are cut from, in image sizes."""
     precision: EncoderPrecision = EncoderPrecision.FP32
     """Of the encoder alone: structure and tokens are found in exact float32."""
+    shuffle: bool = False
+    """Store runs of 64 neighbouring rows in a random order, for sources that are sorted."""
     encoders: int = 0
     """Most encoders of a pass on Ray; 0 for as many as the cluster has room for."""
     encoders_per_gpu: int = 0

@@ -186,6 +186,15 @@ class Rows(Sequence[Row]):
         found = self.take(starts[is_left])
         return Rows(self.listing, found.firsts, (stops - starts)[is_left], found.held)
 
+    def in_blocks(self, order: Numbers, size: int) -> "Rows":
+        """Blocks of `size` neighbours in another order; the last block may be shorter."""
+        starts = np.union1d(self.ends - self.counts, np.arange(0, len(self), size))
+        counts, rank = np.diff(starts, append=len(self)), np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        places = np.argsort(rank[starts // size], kind="stable")
+        found = self.take(starts[places])
+        return Rows(self.listing, found.firsts, counts[places], found.held)
+
     def of_split(self, split: Split) -> "Rows":
         """Those of one split."""
         return self._runs(self.held == (split is Split.VAL))

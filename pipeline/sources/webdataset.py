@@ -32,7 +32,7 @@ from pipeline.sources.place import MOST_BYTES
 from pipeline.sources.rows import Entry, PartListing, Rows, has_changed
 from pipeline.sources.splits import Part, parts_of, require_images
 
-PART_ROWS = 1024  # images of a part of a shard, and a few more
+PART_ROWS = 256  # images of a part of a shard, and a few more
 MOST_LABEL = 1 << 20  # bytes that are read of a label
 
 

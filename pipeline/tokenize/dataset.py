@@ -109,7 +109,8 @@ class Pass:
 
         See `prepare_store`.
         """
-        self.plan = plan_rows(self.recipe.data.heldout, self.images.source, self.out)
+        heldout, shuffle = self.recipe.data.heldout, self.recipe.tokenize.shuffle
+        self.plan = plan_rows(heldout, self.images.source, self.out, shuffle)
         self.features = prepare_features(self.recipe, self.images, self.plan.rows, self.out)
         info, files = (self.features.info, self.features.files()) if self.features else (None, {})
         manifest = make_manifest(self.recipe, self.images, self.model, self.plan, info)

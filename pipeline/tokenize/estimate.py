@@ -21,7 +21,7 @@ def plan_lines(recipe: Recipe, out: str = "", part: str | None = None) -> list[s
     Of a share, where there are several, its chunks too.
     """
     images = open_images(recipe, Counting(kept=counts_file(out)) if out else None)
-    plan = plan_rows(recipe.data.heldout, images.source, out)
+    plan = plan_rows(recipe.data.heldout, images.source, out, recipe.tokenize.shuffle)
     rows, tokenize, model = len(plan.rows), recipe.tokenize, recipe.autoencoder.model
     chunks = len(plan_chunks(plan.rows, tokenize.chunk_rows))
     done = len(open_store(out).committed()) if out and store_exists(out) else 0

@@ -11,7 +11,7 @@ from pipeline.images.recipe_images import RecipeImages
 from pipeline.recipe import Recipe
 from pipeline.sources import Rows, Source, split_rows
 from pipeline.tokenize.manifest import make_manifest
-from pipeline.tokenize.plan import Plan, order_bytes, rows_of
+from pipeline.tokenize.plan import Plan, order_bytes, rows_of, shuffled
 
 
 def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoencoder) -> None:
@@ -32,7 +32,7 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
             "the held-out images, which would count as new; tokenize again"
         )
     store.require_tokenizer(fingerprint(model))
-    plan = _longer_plan(store, images.source)
+    plan = _longer_plan(store, images.source, recipe.tokenize.shuffle)
     manifest = make_manifest(recipe, images, model, plan, store.manifest.features)
     grown = ("rows", "val_rows", "classes", "source", "order")
     for name in manifest.differences(store.manifest, besides=grown):
@@ -44,11 +44,12 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
     declare_rows(store, order_bytes(plan.rows), replace(store.manifest, **changes))
 
 
-def _longer_plan(store: Store, source: Source) -> Plan:
+def _longer_plan(store: Store, source: Source, shuffle: bool) -> Plan:
     """The store's rows, then the source's new ones in its order; new classes after the old.
 
     Stored rows keep their split. New ones are for training unless the source says otherwise; the
-    val rows among them come last.
+    val rows among them come last. With
+    `shuffle` the new ones to train on are shuffled among themselves.
     """
     old = rows_of(store.index)
     known = {row.key for row in old}
@@ -69,4 +70,5 @@ def _longer_plan(store: Store, source: Source) -> Plan:
         if row.key not in known
     )
     train, val = split_rows(new, 0)
+    train = shuffled(train) if shuffle else train
     return Plan(old + train + val, classes, is_extended=True)

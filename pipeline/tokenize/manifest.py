@@ -87,14 +87,16 @@ def as_begun(recipe: Recipe, out: str) -> Recipe:
 def _tokenize_table(recipe: Recipe) -> dict[str, Any]:
     """The section as a table; where features' weights lie does not matter, what they are does.
 
-    Neither does how many encoders there are. Without the encoder's precision where it is fp32, as
-    before there was a choice.
+    Neither does how many encoders there are. Without the encoder's precision where it is fp32, and
+    without the shuffle where there is none, as before there was a choice.
     """
     table = as_table(recipe.tokenize)
     for name in ("encoders", "encoders_per_gpu"):
         del table[name]
     if recipe.tokenize.precision is EncoderPrecision.FP32:
         del table["precision"]
+    if not recipe.tokenize.shuffle:
+        del table["shuffle"]
     table.get(FEATURES, {}).pop("weights", None)
     return table
 

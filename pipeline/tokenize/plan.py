@@ -7,11 +7,13 @@ from typing import overload
 
 import pyarrow as pa
 
+from nvg.seeding import permutation
 from nvg.store import Split, Store, StoreWriter, open_store, store_exists
 from nvg.store.format import ORDER, StoreError, parquet_bytes, read_parquet
 from nvg.store.index import with_split
 from pipeline.sources import Row, Rows, Source, split_rows
 
+SHUFFLED = 64  # neighbouring rows that stay together
 ORDER_BATCH = 1 << 16  # rows that are Python objects at once
 
 
@@ -77,9 +79,10 @@ def plan_chunks(rows: Sequence[Row], chunk_rows: int) -> Chunks:
     return Chunks(Rows.of(rows), chunk_rows)
 
 
-def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
+def plan_rows(heldout: int, source: Source, out: str = "", shuffle: bool = False) -> Plan:
     """The rows to train on, then the held-out ones; or the rows of an extended store at `out`.
 
+    With `shuffle` runs of SHUFFLED rows to train on come in a random order, the same every time.
     A store at `out` that was begun without its held-out rows goes on without them.
     """
     train, val = split_rows(source.rows, heldout)
@@ -89,7 +92,14 @@ def plan_rows(heldout: int, source: Source, out: str = "") -> Plan:
             return Plan(_stored_order(store), list(store.manifest.classes), is_extended=True)
         if heldout and not store.manifest.val_rows:
             val = val[:0]
+    train = shuffled(train) if shuffle else train
     return Plan(train + val.held_out(), source.classes)
+
+
+def shuffled(rows: Rows) -> Rows:
+    """Runs of SHUFFLED neighbours in a random order: a file is read in runs, not image by image."""
+    order = permutation(-(-len(rows) // SHUFFLED), seed=0, epoch=0)
+    return rows.in_blocks(order, SHUFFLED)
 
 
 def order_bytes(rows: Sequence[Row]) -> bytes:

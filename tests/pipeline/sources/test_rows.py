@@ -68,6 +68,20 @@ def test_rows_are_a_sequence(counts: list[tuple[int, bool]], data: st.DataObject
         rows[len(plain)]
 
 
+@settings(deadline=None, max_examples=100)
+@given(counts=COUNTS, size=st.integers(1, 7), data=st.data())
+def test_blocks_in_another_order(
+    counts: list[tuple[int, bool]], size: int, data: st.DataObject
+) -> None:
+    """Neighbours stay together and in order, across parts and splits; the last block is shorter."""
+    rows, plain = both(counts)
+    blocks = [plain[start : start + size] for start in range(0, len(plain), size)]
+    order = data.draw(st.permutations(range(len(blocks))))
+    found = rows.in_blocks(np.array(order, np.int64), size)
+    assert found == [row for block in order for row in blocks[block]]
+    assert len(found.firsts) <= len(blocks) + len(counts)
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), count=st.integers(2, 300))
 def test_a_split_parts_the_rows(data: st.DataObject, count: int) -> None:

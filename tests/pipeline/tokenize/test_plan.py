@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.store import Split
-from nvg.store.format import read_parquet
+from nvg.store import Split, open_store
+from nvg.store.format import StoreError, read_parquet
 from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.sources import FolderSource, Row, Rows, split_rows, webdataset
 from pipeline.sources.rows import Entry, PartListing
 from pipeline.sources.splits import Part
+from pipeline.tokenize import plan
+from pipeline.tokenize.dataset import PassMode, tokenize_dataset
+from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.part_pass import tokenize_share
 from pipeline.tokenize.plan import order_bytes, plan_chunks, plan_rows, rows_of
+from pipeline.tokenize.share import Share
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import empty_store
-from tests.pipeline.sources.makers import write_shards
+from tests.pipeline.sources.makers import Listed, write_shards
 from tests.pipeline.tokenize.makers import run, stopped
 
 
@@ -45,10 +50,10 @@ def test_held_out_rows_come_last(recipe: Recipe) -> None:
     """After those to train on, which keep the places that they had alone; both in order."""
     source = FolderSource(Path(recipe.data.path))
     train, val = split_rows(source.rows, 5)
-    plan = plan_rows(5, source)
-    assert plan.val_rows == 5
-    assert plan.rows[:7] == train
-    assert plan.rows[7:] == [replace(row, split=Split.VAL) for row in val]
+    found = plan_rows(5, source)
+    assert found.val_rows == 5
+    assert found.rows[:7] == train
+    assert found.rows[7:] == [replace(row, split=Split.VAL) for row in val]
 
 
 def test_a_store_without_held_out_rows_goes_on_without(recipe: Recipe, tmp_path: Path) -> None:
@@ -75,6 +80,56 @@ def test_a_plan_is_the_same_every_time(recipe: Recipe) -> None:
     """Listing the folder again gives equal tasks."""
     plans = [plan_rows(0, FolderSource(Path(recipe.data.path))) for _ in range(2)]
     assert plans[0] == plans[1]
+
+
+def test_a_shuffled_plan_has_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In runs of neighbours, in an order that is no other the next time; val rows stay last."""
+    source = Listed(*[b""] * 1000)
+    plain = plan_rows(100, source).rows
+    one, other = (plan_rows(100, source, shuffle=True).rows for _ in range(2))
+    assert one == other
+    assert one[900:] == plain[900:]
+    keys = [row.key for row in plain[:900]]
+    runs = [keys[start : start + 64] for start in range(0, 900, 64)]
+    found, rest = [], [row.key for row in one[:900]]
+    while rest:
+        run = next(run for run in runs if run[0] == rest[0])
+        assert rest[: len(run)] == run
+        found.append(runs.index(run))
+        rest = rest[len(run) :]
+    assert sorted(found) == list(range(15))
+    assert found != sorted(found)
+
+
+def test_a_shuffled_store_is_resumed_shared_out_and_extended(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All come to the same bytes; extended, it keeps its rows and shuffles the new ones."""
+    monkeypatch.setattr(plan, "SHUFFLED", 2)
+    recipe = replace(recipe, tokenize=replace(recipe.tokenize, shuffle=True))
+    run(recipe, tokenizer, tmp_path / "a.vgs")
+    wanted = files_below(tmp_path / "a.vgs")
+    keys = open_store(str(tmp_path / "a.vgs")).index["key"].to_pylist()
+    source = [row.key for row in FolderSource(recipe.data.path).rows]
+    assert keys != source
+    assert sorted(keys) == source
+    (tmp_path / "a.vgs" / "commits" / "00001.json").unlink()
+    run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
+    assert files_below(tmp_path / "a.vgs") == wanted
+    for part in ("2/2", "1/2"):
+        tokenize_share(recipe, tokenizer, str(tmp_path / "b.vgs"), Share.parse(part))
+    assert files_below(tmp_path / "b.vgs") == wanted
+    write_image_folder(Path(recipe.data.path), ("newt",), per_class=9)
+    report = tokenize_dataset(
+        recipe, tokenizer, str(tmp_path / "a.vgs"), Engine.INLINE, PassMode.EXTEND
+    )
+    grown = open_store(str(tmp_path / "a.vgs")).index["key"].to_pylist()
+    assert grown[: len(keys)] == keys
+    assert report.rows == len(keys) + 9
+    assert grown[len(keys) :] != sorted(grown[len(keys) :])
+    other = replace(recipe, tokenize=replace(recipe.tokenize, shuffle=False))
+    with pytest.raises(StoreError, match="begun with another recipe"):
+        run(other, tokenizer, tmp_path / "a.vgs", resume=True)
 
 
 def test_resuming_counts_no_shard_again(
