@@ -1,12 +1,15 @@
 """Object storage: sources and stores on a real S3-protocol server on this machine."""
 
+import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import fsspec
+import numpy as np
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from torch import Tensor
@@ -27,15 +30,19 @@ from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
+from tests.nvg.store.makers import empty_store, index_table, random_arrays, write_rows
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
-from tests.processes import Forked
+from tests.processes import Forked, outputs, start_processes
 
 # moto and botocore use what newer Pythons will drop.
 pytestmark = [
     pytest.mark.s3,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
+
+
+RANK = "tests.nvg.loader.rank"
 
 
 class Server:
@@ -45,6 +52,7 @@ class Server:
         self.app = DomainDispatcherApplication(create_backend_app)
         self.answers: dict[str, list[str]] = {}  # part of a path -> statuses of the next puts
         self.refused = 0
+        self.sent: Counter[str] = Counter()  # bytes by path of what was asked for
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["REQUEST_METHOD"] == "PUT":
@@ -53,7 +61,10 @@ class Server:
                     self.refused += 1
                     start_response(statuses.pop(0), [("Content-Length", "0")])
                     return [b""]
-        return self.app(environ, start_response)
+        answer = [bytes(part) for part in self.app(environ, start_response)]
+        if environ["REQUEST_METHOD"] == "GET":
+            self.sent[environ["PATH_INFO"]] += sum(map(len, answer))
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +242,33 @@ def test_a_run_in_a_bucket_is_used_as_one_on_a_disk(
     assert fingerprint(load_autoencoder(fetched(f"{bucket}/run"))) != own
     with pytest.raises(InputError, match=r"there is (no run|nothing) at s3://.*/none"):
         fetched(f"{bucket}/none")
+
+
+@pytest.mark.slow
+def test_two_nodes_read_the_store_once(
+    bucket: str, running: tuple[Server, str], tmp_path: Path
+) -> None:
+    """Four ranks on two nodes fetch at most 1.05 times its chunks, in a second epoch nothing."""
+    rows, place = 2560, tmp_path / "a.vgs"
+    classes = [str(row) for row in range(rows)]
+    store = empty_store(place, rows, grid=8, chunk_rows=64, classes=classes)
+    arrays = random_arrays(store) | {"label": np.arange(rows, dtype=np.int32)}
+    for chunk in range(store.chunks):
+        write_rows(store, chunk, arrays, index_table(store, arrays))
+    store.finish()
+    fsspec.filesystem("s3").put(str(place), f"{bucket}/a.vgs", recursive=True)
+    chunks = [*place.glob("commits/*.json"), *place.glob("*/c/**/*")]
+    size = sum(path.stat().st_size for path in chunks if path.is_file())
+
+    def stream(epochs: int) -> int:
+        running[0].sent.clear()
+        ranks = start_processes(4, RANK, f"{bucket}/a.vgs", tmp_path / "caches", epochs, per_node=2)
+        found = [json.loads(said) for said in outputs(ranks)]
+        for epoch in range(epochs):
+            assert sorted(row for rank in found for row in rank[epoch]) == list(range(rows))
+        sent = running[0].sent.items()
+        return sum(count for path, count in sent if "/c/" in path or "/commits/" in path)
+
+    once = stream(1)
+    assert size <= once <= 1.05 * size
+    assert stream(2) == 0
