@@ -36,12 +36,15 @@ class MemoryEpoch:
         count, views = tokens.leaves.shape[:2]
         self.tokens, self.pin = tokens, pin
         self.order = permutation(count, seed, epoch)
-        self.view = view_choice(count, views, seed, epoch)
+        self.shown = self.order
+        """Of each row the view that is shown, by its place among all views of all rows."""
+        if views > 1:
+            view = view_choice(count, views, seed, epoch)
+            self.shown = self.order * views + view[self.order]
 
     def take(self, start: int, stop: int) -> Sequences:
         """One gather an array."""
-        rows = self.order[start:stop]
-        return gather(self.tokens, rows, self.view[rows], self.pin)
+        return gather(self.tokens, self.order[start:stop], self.shown[start:stop], self.pin)
 
     def close(self) -> None:
         """Nothing is under way."""
@@ -73,11 +76,11 @@ class StreamEpoch:
         while start < stop:
             while self.current is None or start >= self.ends[self.number]:
                 self._advance()
-            tokens, order, view = self.current
+            tokens, order, shown = self.current
             first = self.ends[self.number] - len(order)
             upto = min(stop, int(self.ends[self.number]))
             picked = slice(start - first, upto - first)
-            parts.append(gather(tokens, order[picked], view[picked], self.pin))
+            parts.append(gather(tokens, order[picked], shown[picked], self.pin))
             start = upto
         if not parts:
             none = np.empty(0, np.int64)
@@ -113,27 +116,26 @@ class StreamEpoch:
     def _window(self, number: int) -> tuple[Tokens, Rows, Rows]:
         tokens = self.reader.read(self.windows[number], self.largest)
         count, views = tokens.leaves.shape[:2]
-        return tokens, *self.deal.rows(self.node, number, count, views)
+        order, view = self.deal.rows(self.node, number, count, views)
+        return tokens, order, order * views + view if views > 1 else order
 
 
-def gather(tokens: Tokens, rows: Rows, view: Rows, pin: bool) -> Sequences:
-    """The given view of each of these rows as tensors, in pinned memory on demand."""
-    views = tokens.leaves.shape[1]
-    flat = rows * views + view if views > 1 else rows
+def gather(tokens: Tokens, rows: Rows, shown: Rows, pin: bool) -> Sequences:
+    """These rows as tensors, each with one of all views of all rows; in pinned memory on demand."""
     features = tokens.features
     return Sequences(
-        _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), flat, pin),
-        _take(tokens.content.reshape(-1, tokens.content.shape[2]), flat, pin),
+        _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), shown, pin),
+        _take(tokens.content.reshape(-1, tokens.content.shape[2]), shown, pin),
         _take(tokens.label, rows, pin),
         torch.from_numpy(tokens.row.take(rows)),
-        None if features is None else _take(features.reshape(-1, *features.shape[2:]), flat, pin),
+        None if features is None else _take(features.reshape(-1, *features.shape[2:]), shown, pin),
     )
 
 
 def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
     """`values[rows]`, written straight into a tensor; rows are known to be in range."""
     if not pin:
-        return torch.from_numpy(values.take(rows, 0))
+        return torch.from_numpy(values.take(rows, 0, mode="clip"))
     kind = torch.from_numpy(values[:0]).dtype
     made = torch.empty((len(rows), *values.shape[1:]), dtype=kind, pin_memory=True)
     values.take(rows, 0, out=made.numpy(), mode="clip")

@@ -195,9 +195,9 @@ class SequenceLoader(IterableDataset[Sequences]):
         if left < (step if self.drop_last else 1):
             return None
         ends = self.position + min(step, left)
-        node, own = divmod(self.rank, self._node_ranks)
-        nodes = self.world_size // self._node_ranks
-        first, last = (share(at - self._dealt, nodes, node) for at in (self.position, ends))
-        each, more = divmod(last - first, self._node_ranks)
+        ranks = self._node_ranks
+        nodes, (node, own) = self.world_size // ranks, divmod(self.rank, ranks)
+        first = share(self.position - self._dealt, nodes, node)
+        each, more = divmod(share(ends - self._dealt, nodes, node) - first, ranks)
         start = first + own * each + min(own, more)
         return start, start + each + (own < more), ends

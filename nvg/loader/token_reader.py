@@ -188,7 +188,7 @@ def may_be_permutation(leaves: Array) -> bool:
     values: Array = leaves.reshape(-1, leaves.shape[-1]).astype(exact)
     in_order = np.arange(values.shape[1], dtype=np.int64)
     squares = np.einsum("mn,mn->m", values, values)
-    is_sum = (values.sum(-1) == in_order.sum()).all()
+    is_sum = (np.einsum("mn->m", values) == in_order.sum()).all()
     return bool(is_sum and (squares == np.square(in_order).sum()).all())
 
 
