@@ -7,7 +7,7 @@ MOST_THREADS, MOST_AHEAD = 64, 4
 LEAST_CORES, MOST_CORES = 2, 8
 FAR = 0.05  # seconds that a request over the network is taken for before one was measured
 WORK = 0.005  # and those that a chunk is
-NEW = 0.1  # weight of a new measurement
+NEW = 0.05  # weight of a new measurement
 AHEAD_BYTES = 512 << 20  # that windows may take which are read ahead of the next one
 
 
@@ -22,8 +22,11 @@ class Pace:
         self.waited, self.worked = FAR if is_far else 0.0, WORK
 
     def saw(self, waited: float, worked: float) -> None:
-        """Seconds that a chunk's files took to come, and those that it was worked on."""
-        self.waited += NEW * (waited - self.waited)
+        """Seconds that a chunk's files took to come, and those that it was worked on.
+
+        A shorter wait counts at once: longer ones may come of the other threads.
+        """
+        self.waited = min(waited, self.waited + NEW * (waited - self.waited))
         self.worked += NEW * (worked - self.worked)
 
     @property

@@ -102,7 +102,7 @@ def write_stores(folder: Path, samples: Samples) -> None:
         store.finish()
 
 
-def ours(path: Path, mode: LoaderMode, is_first: bool) -> Iterator[Batch]:
+def ours(mode: LoaderMode, is_first: bool, path: Path) -> Iterator[Batch]:
     """Our loader, or its second epoch: the first one preloads, or compares SHA-256 sums."""
     loader = SequenceLoader(open_store(str(path)), BATCH, 0, drop_last=False, mode=mode)
     if not is_first:
@@ -111,18 +111,10 @@ def ours(path: Path, mode: LoaderMode, is_first: bool) -> Iterator[Batch]:
     return ((batch.leaves, batch.content, batch.label) for batch in loader)
 
 
+EPOCHS = [(LoaderMode.MEMORY, ""), (LoaderMode.STREAM, ", first"), (LoaderMode.STREAM, "")]
 OURS = [
-    Way(
-        f"{mode.value}{epoch}, chunks of {rows}",
-        str(rows),
-        partial(ours, mode=mode, is_first=epoch == ", first"),
-        rows,
-    )
-    for mode, epoch in (
-        (LoaderMode.MEMORY, ""),
-        (LoaderMode.STREAM, ", first"),
-        (LoaderMode.STREAM, ""),
-    )
+    Way(f"{mode.value}{epoch}, chunks of {rows}", str(rows), partial(ours, mode, bool(epoch)), rows)
+    for mode, epoch in EPOCHS
     for rows in (1024, 4096)
 ]
 COLD_OURS = 4  # without later epochs

@@ -52,7 +52,7 @@ class GeneratorTrainer:
         micro = micro_batch(self.training, world.size)
         # Consecutive batches of the loader are the shards of a step, whoever takes them.
         features = any(state.aligner for state in states)
-        self.loader = _loader_of(store, micro, self.training, world, features)
+        self.loader = loader_of(store, micro, self.training, world, features)
         # Free memory differs between processes.
         if world.any(self.loader.mode is LoaderMode.STREAM):
             self.loader.stream()
@@ -125,7 +125,7 @@ class GeneratorTrainer:
             self.sample_checkpoint(number)
 
 
-def _loader_of(
+def loader_of(
     store: Store, micro: int, training: GeneratorTraining, world: World, features: bool
 ) -> SequenceLoader | MixtureLoader:
     """The batches of one store, or of several in their shares."""

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,8 @@ class FileServer(ThreadingHTTPServer):
         self.status: dict[str, int] = {}
         """Path -> the status that is answered instead of the file."""
         self.knows_ranges = True
+        self.delay = 0.0
+        """Seconds before each answer."""
 
     @property
     def url(self) -> str:
@@ -49,6 +52,7 @@ class Handler(SimpleHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         part = self.headers.get("Range", "")
         self.server.asked.append(f"{self.command} {self.path} {part}".strip())
+        time.sleep(self.server.delay)
         file = Path(self.translate_path(self.path.partition("?")[0]))
         status = self.server.status.get(self.path, 200 if file.is_file() else 404)
         if status != 200:

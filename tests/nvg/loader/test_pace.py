@@ -15,7 +15,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def paced(waited: float, worked: float) -> Pace:
     """After many chunks alike."""
     pace = Pace(is_far=False)
-    for _ in range(200):
+    for _ in range(500):
         pace.saw(waited, worked)
     return pace
 
@@ -40,6 +40,16 @@ def test_threads_keep_the_cores_busy_while_chunks_are_waited_for(
     assert pace.ahead(16, 1 << 20) == ahead
 
 
+def test_a_short_wait_counts_at_once() -> None:
+    """Long ones little by little: a line that many threads fill makes each of them wait."""
+    pace = paced(0.5, 0.005)
+    assert pace.threads == MOST_THREADS
+    pace.saw(0.001, 0.005)
+    assert pace.threads == 2
+    pace.saw(0.5, 0.005)
+    assert pace.threads < MOST_THREADS / 4
+
+
 def test_windows_ahead_are_bounded_in_memory() -> None:
     """But one is always read ahead."""
     pace = paced(1.0, 0.001)
@@ -52,7 +62,7 @@ def test_a_network_is_expected_to_be_slow() -> None:
     """Until it is measured to be near."""
     pace = Pace(is_far=True)
     assert pace.threads > 16
-    for _ in range(200):
+    for _ in range(500):
         pace.saw(0.0001, 0.005)
     assert pace.threads == 2
 

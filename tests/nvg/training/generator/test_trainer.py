@@ -10,12 +10,13 @@ import torch
 from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.generator.config import GeneratorKind
+from nvg.loader import SequenceLoader
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.train import train_generator
-from nvg.training.generator.trainer import GeneratorTrainer
+from nvg.training.generator.trainer import GeneratorTrainer, loader_of
 from nvg.training.run_dir import Run
 from tests.makers import tiny_recipe
 from tests.nvg.store.makers import make_store
@@ -86,3 +87,16 @@ def test_a_batch_must_divide(store: Store) -> None:
     quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
     with pytest.raises(ValueError, match="6 is not a multiple of 1 processes x 4"):
         GeneratorTrainer([state], store, quantizer, ALONE)
+
+
+@pytest.mark.parametrize(("own", "nodes"), [(2, 2), (1, 4), (0, 1)])
+def test_nodes_share_the_reading(
+    store: Store, own: int, nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the launcher has started processes on; where it does not say, none share."""
+    places = [(rank % own if own else 0, own) for rank in range(4)]
+    monkeypatch.setattr(World, "gather", lambda *_: places)
+    world = World(3, 4, torch.device("cpu"))
+    loader = loader_of(store, 1, tiny_recipe().generator.train, world, False)
+    assert isinstance(loader, SequenceLoader)
+    assert (loader.nodes, loader.rank, loader.world_size) == (nodes, 3, 4)
