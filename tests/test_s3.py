@@ -249,7 +249,7 @@ def test_two_nodes_read_the_store_once(
     bucket: str, running: tuple[Server, str], tmp_path: Path
 ) -> None:
     """Four ranks on two nodes fetch at most 1.05 times its chunks, in a second epoch nothing."""
-    rows, place = 2560, tmp_path / "a.vgs"
+    rows, place = 2600, tmp_path / "a.vgs"
     classes = [str(row) for row in range(rows)]
     store = empty_store(place, rows, grid=8, chunk_rows=64, classes=classes)
     arrays = random_arrays(store) | {"label": np.arange(rows, dtype=np.int32)}
