@@ -73,6 +73,7 @@ class TokenReader:
         self.pieces = [Piece(n, range(self.counts[n])) for n in self.chunks.tolist()]
         """Each of these chunks, whole."""
         self.pace = Pace(any(is_far(store.origin(n).store) for n in self.chunks[:1].tolist()))
+        self._is_possible = np.zeros(len(starts), bool)
         self._readers: dict[str, ChunkReader] = {}
         self._spare: list[Tokens] = []
 
@@ -145,9 +146,10 @@ class TokenReader:
         stored = into if is_whole else self._reader(origin.store).empty()
         is_new = self._read_stored(origin, stored)
         shown = valid if origin.rows is None else origin.rows[valid]
-        if is_new:
+        if is_new or not self._is_possible[piece.chunk]:
             every = slice(None) if is_whole else shown
             self._require_possible({name: values[every] for name, values in stored.items()})
+            self._is_possible[piece.chunk] = True
         if not is_whole:
             for name, values in stored.items():
                 values.take(shown[piece.key], 0, out=into[name], mode="clip")

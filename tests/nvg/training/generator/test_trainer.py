@@ -1,5 +1,6 @@
 """The steps of both generators: the golden curve, batches that do not divide, bad numbers."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from nvg.config import dump
 from nvg.distributed import World
 from nvg.errors import WorkError
 from nvg.generator.config import GeneratorKind
@@ -22,7 +24,9 @@ from tests.makers import tiny_recipe
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import shape_for
 from tests.nvg.training.makers import lines_of
+from tests.processes import outputs, start_processes
 
+CASE = "tests.nvg.training.generator.stream_case"
 ALONE = World(0, 1, torch.device("cpu"))
 GOLDEN = Path(__file__).resolve().parents[4] / "tests/golden" / "generator_losses.txt"
 
@@ -100,3 +104,19 @@ def test_nodes_share_the_reading(
     loader = loader_of(store, 1, tiny_recipe().generator.train, world, False)
     assert isinstance(loader, SequenceLoader)
     assert (loader.nodes, loader.rank, loader.world_size) == (nodes, 3, 4)
+
+
+@pytest.mark.slow
+def test_an_epoch_survives_other_numbers_of_nodes(tmp_path: Path) -> None:
+    """Five steps of twelve rows on two nodes of two, one alone, then four nodes: each row once."""
+    make_store(tmp_path / "store.vgs", rows=60)
+    dump(tiny_recipe(), tmp_path / "recipe.toml")
+    seen: list[int] = []
+    for processes, per_node, steps in ((4, 2, 2), (1, 1, 3), (4, 1, 5)):
+        started = start_processes(processes, CASE, tmp_path, steps, per_node=per_node)
+        said = [json.loads(text.splitlines()[-1]) for text in outputs(started)]
+        seen += [row for rank in said for rows in rank for row in rows]
+    assert sorted(seen) == list(range(60))
+    (last,) = tmp_path.glob("run/**/*5/state.json")
+    state = json.loads(last.read_text())["loader"]
+    assert (state["nodes"], state["deals"], state["position"]) == (4, [[2, 24], [1, 12]], 60)
