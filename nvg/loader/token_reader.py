@@ -72,10 +72,13 @@ class TokenReader:
         """The chunks that hold a row of the split, valid or not."""
         self.pieces = [Piece(n, range(self.counts[n])) for n in self.chunks.tolist()]
         """Each of these chunks, whole."""
-        self.pace = Pace(any(is_far(store.origin(n).store) for n in self.chunks[:1].tolist()))
+        stored = [store.origin(chunk).store for chunk in self.chunks[:1].tolist()]
+        self.pace = Pace(any(map(is_far, stored)))
         self._is_possible = np.zeros(len(starts), bool)
-        self._readers: dict[str, ChunkReader] = {}
         self._spare: list[Tokens] = []
+        self._readers: dict[str, ChunkReader] = {}
+        for first in stored:
+            self._reader(first)  # refuses settings of the cache before anything is read
 
     @property
     def row_bytes(self) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nvg.errors import WorkError
+from nvg.errors import InputError, WorkError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.chunk_files import ChunkFiles, is_far
 from nvg.store import open_store
@@ -52,6 +52,15 @@ def test_without_a_cache_each_epoch_fetches(
     streamed(server)
     assert len(chunk_requests(server)) == 2 * 3 * 3 + 3
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_bound_that_is_none_is_refused_at_once(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a chunk is read, and not as damage of one."""
+    monkeypatch.setenv("NVG_CACHE_GB", "much")
+    with pytest.raises(InputError, match="^NVG_CACHE_GB must be a number of gigabytes"):
+        SequenceLoader(open_store(f"{server.url}/a.vgs"), 4)
 
 
 def test_a_chunk_of_zeros_has_no_file(server: FileServer, tmp_path: Path) -> None:
