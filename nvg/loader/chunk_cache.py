@@ -28,8 +28,8 @@ Files = dict[str, bytes | None]
 Fetch = Callable[[Sequence[str]], Files]
 
 GB_NAME = "NVG_CACHE_GB"
-LOCKS = 64  # chunks of a store that may be fetched by different processes at once
-POLL = 0.005  # seconds between two looks whether another process is done
+LOCKS = 256  # chunks of a store that may be fetched by different processes at once
+POLL = 0.02  # seconds between two looks whether another process is done
 RECENT = 60.0  # seconds in which other processes of the machine may still want a file
 PARTS = 16  # of the bound: one may come between two looks at what there is
 
