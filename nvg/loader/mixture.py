@@ -3,6 +3,10 @@
 Each source is visited in epochs of its own: all of its rows once, in a new order, then again. Which
 sample a draw is depends on the number of the draw, the seed, the shares, and in stream mode the
 window; so a state is that number, valid for any batch size and number of ranks.
+
+When streaming, nodes share the chunks of each source (`nvg.loader.deal`), and each node has draws
+of its own. With another number of nodes a state goes on at the same place of each source's epoch in
+another order: in that epoch a sample may come once more or once less.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +15,7 @@ import numpy as np
 import torch
 
 from nvg.errors import InputError
-from nvg.loader.deal import Deal
+from nvg.loader.deal import Deal, share
 from nvg.loader.epoch import Epoch, MemoryEpoch, StreamEpoch
 from nvg.loader.loader import WINDOW, LoaderState
 from nvg.loader.mode import LoaderMode
@@ -26,8 +30,9 @@ from nvg.store import Store
 class MixtureLoader:
     """Endless batches: rows to train on of each span of rows, in the proportion of `weights`.
 
-    Batches of all ranks, one after another, are the draws of a step. InputError for a span without
-    a row that can be trained on, or a weight that is no positive number.
+    Batches of all ranks of a node, one after another, are its draws of a step; from memory those of
+    all ranks are. InputError for a span without a row to train on, or a weight that is no positive
+    number.
     """
 
     def __init__(
@@ -43,9 +48,12 @@ class MixtureLoader:
         window: int = WINDOW,
         pin: bool | None = None,
         features: bool = False,
+        nodes: int = 1,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size or len(spans) != len(weights):
             raise ValueError(f"batch {batch_size}, rank {rank} of {world_size}, {len(spans)} spans")
+        if nodes < 1 or world_size % nodes:
+            raise ValueError(f"{world_size} ranks cannot be on {nodes} nodes alike")
         self.shares = Shares(weights, seed)
         self.readers = [TokenReader(store, features, rows=span) for span in spans]
         for number, reader in enumerate(self.readers):
@@ -53,6 +61,8 @@ class MixtureLoader:
                 raise InputError(f"store {number + 1} of {store.path} has no row to train on")
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed, self.position, self.window = seed, 0, window
+        counts = [int(reader.counts.sum()) for reader in self.readers]
+        self.nodes = nodes if min(counts) >= nodes else 1
         needed = sum(bytes_of(reader) for reader in self.readers)
         self.mode = mode.settled(needed, free_bytes())
         self.pin = torch.cuda.is_available() if pin is None else pin
@@ -61,7 +71,8 @@ class MixtureLoader:
     def __iter__(self) -> Iterator[Sequences]:
         try:
             while True:
-                start = self.position + self.rank * self.batch_size
+                nodes, node, own = self._place
+                start = share(self.position, nodes, node) + own * self.batch_size
                 self.position += self.batch_size * self.world_size
                 yield self._batch(start, start + self.batch_size)
         finally:
@@ -74,10 +85,12 @@ class MixtureLoader:
         state["shares"] = self.shares.counts.tolist()
         if self.mode is LoaderMode.STREAM:
             state["window"] = self.window
+            if self.nodes > 1:
+                state["nodes"] = self.nodes
         return state
 
     def load_state_dict(self, state: LoaderState) -> None:
-        """Go to the place of a state, perhaps of another world size.
+        """Go to the place of a state, perhaps of another world size or number of nodes.
 
         InputError for that of a training on other shares, or on one store.
         """
@@ -99,11 +112,18 @@ class MixtureLoader:
         self._close()
         self.mode = LoaderMode.STREAM
 
+    @property
+    def _place(self) -> tuple[int, int, int]:
+        """Nodes that have draws of their own, which one this is, and the rank within it."""
+        nodes = self.nodes if self.mode is LoaderMode.STREAM else 1
+        return nodes, *divmod(self.rank, self.world_size // nodes)
+
     def _batch(self, start: int, stop: int) -> Sequences:
         """The samples of these draws, in their order."""
         if not self._sources:
+            nodes, node, _ = self._place
             self._sources = [
-                _Source(reader, self.source_seed(number), self.window, self.mode)
+                _Source(reader, self.source_seed(number), self.window, self.mode, nodes, node)
                 for number, reader in enumerate(self.readers)
             ]
         drawn, first = self.shares.sources(start, stop), self.shares.before(start)
@@ -125,11 +145,20 @@ class MixtureLoader:
 
 
 class _Source:
-    """The samples of one source by the number of their draw from it, asked for in order."""
+    """A node's samples of one source by the number of its draw from it, asked for in order."""
 
-    def __init__(self, reader: TokenReader, seed: int, window: int, mode: LoaderMode) -> None:
+    def __init__(
+        self,
+        reader: TokenReader,
+        seed: int,
+        window: int,
+        mode: LoaderMode,
+        nodes: int,
+        node: int,
+    ) -> None:
         self.reader, self.seed, self.window = reader, seed, window
-        self.count = int(reader.counts.sum())
+        self.nodes, self.node = nodes, node
+        self.count = share(int(reader.counts.sum()), nodes, node)
         self.tokens: Tokens | None = preload(reader) if mode is LoaderMode.MEMORY else None
         self.number = -1
         self.epoch: Epoch | None = None
@@ -156,15 +185,13 @@ class _Source:
             self.epoch = (
                 MemoryEpoch(self.tokens, self.seed, number, pin=False)
                 if self.tokens
-                else StreamEpoch(
-                    self.reader,
-                    Deal(self.reader.pieces, self.seed, number, self.window),
-                    0,
-                    at,
-                    pin=False,
-                )
+                else self._streamed(number, at)
             )
         return self.epoch
+
+    def _streamed(self, number: int, at: int) -> StreamEpoch:
+        deal = Deal(self.reader.pieces, self.seed, number, self.window, self.nodes)
+        return StreamEpoch(self.reader, deal, self.node, at, pin=False)
 
 
 def _pinned(batch: Sequences) -> Sequences:

@@ -130,25 +130,15 @@ def loader_of(
 ) -> SequenceLoader | MixtureLoader:
     """The batches of one store, or of several in their shares."""
     place = (training.seed, world.rank, world.size)
-    if isinstance(store, MixedStore):
-        return MixtureLoader(
-            store,
-            store.spans,
-            store.weights,
-            micro,
-            *place,
-            mode=training.loader,
-            features=features,
-        )
     own = processes_of_a_node(world) or world.size
-    return SequenceLoader(
-        store,
-        micro,
-        *place,
-        mode=training.loader,
-        features=features,
-        nodes=world.size // own,
-    )
+    options: dict[str, Any] = {
+        "mode": training.loader,
+        "features": features,
+        "nodes": world.size // own,
+    }
+    if isinstance(store, MixedStore):
+        return MixtureLoader(store, store.spans, store.weights, micro, *place, **options)
+    return SequenceLoader(store, micro, *place, **options)
 
 
 def micro_batch(training: GeneratorTraining, processes: int) -> int:

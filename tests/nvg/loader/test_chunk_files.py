@@ -59,7 +59,7 @@ def test_a_bound_that_is_none_is_refused_at_once(
 ) -> None:
     """Before a chunk is read, and not as damage of one."""
     monkeypatch.setenv("NVG_CACHE_GB", "much")
-    with pytest.raises(InputError, match="^NVG_CACHE_GB must be a number of gigabytes"):
+    with pytest.raises(InputError, match=r"^NVG_CACHE_GB must be a number of gigabytes"):
         SequenceLoader(open_store(f"{server.url}/a.vgs"), 4)
 
 

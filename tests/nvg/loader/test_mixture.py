@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nvg.compose.mixture import MixedStore, Mixture, open_mixture
 from nvg.errors import InputError
 from nvg.loader import LoaderMode, SequenceLoader
+from nvg.loader.deal import share
 from nvg.loader.mixture import MixtureLoader
 from nvg.loader.shares import Shares
 from nvg.sequence import Sequences
@@ -34,11 +35,14 @@ def mixed(views: int = 1) -> MixedStore:
 TRAINED = ([0, 1, 2, *range(4, 11)], [11, 12, 13, 14, 15])
 
 
-def loader(batch: int, seed: int, rank: int, world: int, mode: LoaderMode) -> MixtureLoader:
+def loader(
+    batch: int, seed: int, rank: int, world: int, mode: LoaderMode, nodes: int = 1
+) -> MixtureLoader:
     """Over both stores."""
     store = mixed()
+    place = (batch, seed, rank, world)
     return MixtureLoader(
-        store, store.spans, store.weights, batch, seed, rank, world, mode=mode, window=2
+        store, store.spans, store.weights, *place, mode=mode, window=2, nodes=nodes
     )
 
 
@@ -95,6 +99,62 @@ def test_a_stop_changes_nothing_nor_do_ranks(
         [part for step in zip(*(islice(each, 4) for each in others), strict=True) for part in step]
     )
     assert found == rows(list(islice(loader(1, seed, 0, 1, mode), len(found))))
+
+
+@light
+@given(
+    seed=st.integers(0, 2**31),
+    nodes=st.integers(1, 4),
+    own=st.integers(1, 2),
+    batch=st.integers(1, 4),
+    stop=st.integers(0, 7),
+)
+def test_nodes_share_whole_epochs(seed: int, nodes: int, own: int, batch: int, stop: int) -> None:
+    """Stopped or not, a node shows the same rows of each store in each epoch, others the others."""
+    world = nodes * own
+    place = (world, LoaderMode.STREAM, nodes)
+    ranks = [loader(batch, seed, rank, *place) for rank in range(world)]
+    steps = 60 // (batch * own) + 1
+    before = [list(islice(rank, stop)) for rank in ranks]
+    resumed = [loader(batch, seed, rank, *place) for rank in range(world)]
+    for rank in resumed:
+        rank.load_state_dict(ranks[0].state_dict())
+    after = [list(islice(rank, steps - stop)) for rank in resumed]
+    joined = [rows(one + other) for one, other in zip(before, after, strict=True)]
+    whole = [rows(list(islice(loader(batch, seed, rank, *place), steps))) for rank in range(world)]
+    assert joined == whole
+    for source in TRAINED:
+        shown = [_epochs(whole[n * own : (n + 1) * own], batch, source) for n in range(nodes)]
+        shares = [set(seen[: share(len(source), nodes, n)]) for n, seen in enumerate(shown)]
+        assert sorted(row for each in shares for row in each) == source
+        assert [set(seen) for seen in shown] == shares
+
+
+def _epochs(ranks: list[list[int]], batch: int, source: list[int]) -> list[int]:
+    """The rows of one source that the ranks of a node show, in the order of its draws."""
+    steps = len(ranks[0]) // batch
+    drawn = [row for step in range(steps) for r in ranks for row in r[step * batch :][:batch]]
+    return [row for row in drawn if row in source]
+
+
+def test_more_nodes_than_rows_share_nothing() -> None:
+    """Every node reads all, as one does."""
+    alone, many = (loader(2, 1, 0, 6, LoaderMode.STREAM, nodes) for nodes in (1, 6))
+    assert many.nodes == 1
+    assert rows(list(islice(many, 5))) == rows(list(islice(alone, 5)))
+
+
+def test_another_number_of_nodes_goes_on_about_there() -> None:
+    """The state tells them; in the epoch of a change a row comes at most twice."""
+    two = loader(2, 4, 0, 2, LoaderMode.STREAM, 2)
+    found = rows(list(islice(two, 3)))
+    state = two.state_dict()
+    assert (state["nodes"], state["position"]) == (2, 12)
+    one = loader(2, 4, 0, 1, LoaderMode.STREAM)
+    one.load_state_dict(state)
+    found += rows(list(islice(one, 2)))
+    assert max(Counter(found).values()) <= 2
+    assert one.state_dict()["position"] == 16
 
 
 def test_samples_are_those_of_the_store() -> None:
