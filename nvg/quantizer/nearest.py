@@ -43,6 +43,12 @@ def nearest_code(vectors: Tensor, codebook: Tensor, backend: str = Backend.AUTO)
         return found
 
 
+def compile_search(codebook: Tensor) -> None:
+    """Search once for a code [V, C], so that the kernel of a CPU is compiled; in any thread."""
+    if choose_backend(Backend.AUTO, codebook) is Backend.NUMBA:
+        _numba(codebook[:1].float(), codebook.float())
+
+
 def _numba(vectors_MC: Tensor, codebook_VC: Tensor) -> Tensor:
     size, channels = codebook_VC.shape
     padded_VC = F.pad(codebook_VC, (0, -channels % TILE, 0, -size % BLOCK)).cpu()

@@ -27,11 +27,13 @@ def serve_studio(options: StudioOptions, host: str, port: int, opens: bool) -> N
     except ImportError:
         raise InputError('the studio needs its extra: pip install -e ".[studio]"') from None
     from pipeline.studio.models import open_models
+    from pipeline.studio.warm import warm_beside
     from pipeline.studio.worker import Worker
 
     with contextlib.closing(bound_socket(host, port)) as listening:
         token, is_local = secrets.token_urlsafe(24), is_loopback(host)
-        app = make_app(Worker(open_models(options)), token, (*LOCAL, host) if is_local else None)
+        models = open_models(options)
+        app = make_app(Worker(models), token, (*LOCAL, host) if is_local else None)
         if not is_local:
             log.warning(
                 "the studio listens on %s: whoever has its address can use this machine's "
@@ -41,6 +43,7 @@ def serve_studio(options: StudioOptions, host: str, port: int, opens: bool) -> N
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/?token={token}"
         print(f"{address} is the studio of {options.run}; stop with Ctrl-C", flush=True)
+        warm_beside(models)  # what is asked meanwhile is answered
         if opens:
             webbrowser.open(address)
         config = uvicorn.Config(app, **QUIET, timeout_graceful_shutdown=STOP_SECONDS)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import uvicorn
 
 from nvg.errors import InputError
+from nvg.tokenizer.autoencoder import Autoencoder
 from pipeline.studio.models import Models, StudioOptions
 from pipeline.studio.serve import bound_socket, is_loopback, serve_studio
 from tests.pipeline.studio.makers import FREE, TOKEN, names, parse_events, running
@@ -113,6 +115,26 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(InputError, match="--host nowhere is no address"):
         bound_socket("nowhere", 0)
+
+
+def test_kernels_are_compiled_beside_the_server(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves while the compiler is at work."""
+    compiling, served = threading.Event(), threading.Event()
+
+    def compile_long(model: Autoencoder) -> None:
+        compiling.set()
+        assert served.wait(20)
+
+    def serve(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert compiling.wait(20)
+        served.set()
+
+    monkeypatch.setattr("pipeline.studio.warm.warm", compile_long)
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+    serve_studio(models.options, "127.0.0.1", 0, opens=False)
+    assert served.is_set()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
