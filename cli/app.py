@@ -29,6 +29,7 @@ from cli.options import (
     local,
     local_if,
     read_images,
+    require_out,
     require_recipe,
     require_there,
 )
@@ -116,6 +117,7 @@ def import_weights(
 ) -> None:
     """Convert published weights, of a tokenizer or of generators, to a run."""
     require_there(file, "the file of the published weights")
+    require_out(out)
     if tokenizer:
         require_there(tokenizer, TOKENIZER)
     from pipeline.import_weights import Project, write_run
@@ -162,6 +164,7 @@ def tokenize(
         raise InputError("--address names a Ray cluster: use --engine ray")
     require_recipe(data)
     require_there(tokenizer, TOKENIZER)
+    require_out(out)
     loaded = read_images(
         data, settings, "data", views=views, heldout=heldout, label_column=label_column
     )
@@ -198,6 +201,7 @@ def export(
     kind: Annotated[ExportName, typer.Option("--format", help="Format to write")],
 ) -> None:
     """Export tokens as Parquet, Arrow or WebDataset shards."""
+    require_out(out)
     from nvg.store import open_store
     from nvg.store.export import ExportFormat, export_store
 

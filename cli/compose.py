@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import SplitName
+from cli.options import SplitName, require_out
 
 
 class OverlapName(StrEnum):
@@ -26,6 +26,7 @@ def merge(
     ] = OverlapName.REFUSE,
 ) -> None:
     """Merge stores of one tokenizer into one that links to them, without a copy of arrays."""
+    require_out(out)
     from nvg.compose.merge import Overlap, merge_stores
 
     typer.echo("\n".join(merge_stores(stores, out, Overlap(overlap.value))))
@@ -53,6 +54,7 @@ def subset(
     ] = None,
 ) -> None:
     """Choose rows of a store by all that is asked, without a copy of arrays."""
+    require_out(out)
     from nvg.compose.subset import RowFilter, subset_store
     from nvg.store import Split
 

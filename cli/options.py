@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from nvg.errors import InputError
-from nvg.files import is_url, local_place
+from nvg.files import is_url, local_place, require_writable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -156,6 +156,14 @@ def require_there(place: str, what: str) -> None:
     """InputError for a local path that is not there, before libraries are loaded for seconds."""
     if not is_url(place) and not local_place(place).exists():
         raise InputError(f"{place} does not exist: name {what}")
+
+
+def require_out(place: str | Path) -> None:
+    """InputError for a place where nothing can be written: said before any work."""
+    if not str(place):
+        raise InputError("--out is empty: name what to write")
+    if not is_url(place):
+        require_writable(local_place(place))
 
 
 def require_store(path: str, finished: bool = True) -> None:

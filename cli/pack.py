@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import local, local_if
+from cli.options import local, local_if, require_out
 
 
 def pack(
@@ -20,6 +20,7 @@ def pack(
     licence: Annotated[str, typer.Option(help="Licence to state in the model card")] = "",
 ) -> None:
     """Write what others need of a run: EMA weights, decoder, classes, model card, checksums."""
+    require_out(out)
     from pipeline.packing.pack import PackOptions, pack_run
 
     options = PackOptions(

@@ -23,6 +23,7 @@ from cli.options import (
     local_if,
     read_images,
     read_recipe,
+    require_out,
     require_store,
     require_there,
 )
@@ -54,6 +55,7 @@ def train_autoencoder_verb(
     """Train the tokenizer on images, of a recipe or as they lie."""
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
+    require_out(out)
     if start:
         require_there(start, TOKENIZER)
     loaded = read_images(
@@ -104,6 +106,7 @@ def train_generator_verb(
     """Train the content and structure generators on a store's tokens."""
     _require_workers(address, workers)
     _require_dry(memory, dry_run)
+    require_out(out)
     if start:
         require_there(start, RUN)
     loaded = read_recipe(recipe, settings, "generator")

@@ -28,6 +28,11 @@ def require_file_place(path: Path) -> None:
         raise InputError(f"{path} is a directory: name a file to write")
     if re.match(r"[a-z][a-z0-9]+:/", str(path)):  # Path takes one of the two slashes
         raise InputError(f"{path} is a URL: name a file of this machine")
+    require_writable(path)
+
+
+def require_writable(path: Path) -> None:
+    """InputError when nothing can be written at `path`: its folder is a file, or is not ours."""
     there = next(each for each in path.absolute().parents if each.exists())
     if not there.is_dir():
         raise InputError(f"{there} is a file: {path} cannot be written below it")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nvg.config import ConfigError
+from nvg.errors import first_line
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources.base import SourceError
 from pipeline.sources.list_files import is_list
@@ -40,7 +41,7 @@ def find_data(path: str) -> Found:
     except (SourceError, ConfigError):
         raise
     except Exception as error:  # of any storage: no such protocol, no package, no credentials
-        reason = str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise SourceError(f"{path} cannot be reached: {reason}") from error
     return Found(DataConfig(source=kind, path=path), said)
 
@@ -51,10 +52,11 @@ def _of_folder(place: Place) -> tuple[SourceKind, str]:
     inside = [place]
     if folders and set(folders) <= {*WORDS}:
         inside += [Place(f"{place}/{name}") for name in folders]
-    counts = Counter(
-        PurePosixPath(key).suffix for each in inside for key, _ in each.files(below=False)
-    )
+    names = [key for each in inside for key, _ in each.files(below=False)]
+    counts = Counter(PurePosixPath(key).suffix for key in names)
     tables = {suffix: counts[suffix] for suffix in FILES if counts[suffix]}
+    if {"manifest.json", "zarr.json"} <= {*names}:
+        raise SourceError(f"{place} is a store of tokens: name the images that it was made of")
     if tables and not any(counts[suffix] for suffix in SUFFIXES):
         kind, said = FILES[max(tables, key=lambda suffix: tables[suffix])]
         return kind, f"a folder of {said}"

@@ -6,14 +6,15 @@ import gzip
 import io
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, count
 from typing import Any, BinaryIO
 
 from nvg.files import require_regular
 from pipeline.sources.place import Place
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SEPARATORS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
+"""The first that the header has; spreadsheets write semicolons where the comma is a decimal's."""
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*SEPARATORS, *LINES, ".json", ".parquet")
 
@@ -93,7 +94,10 @@ def _unpacked(data: bytes) -> bytes:
         raise ValueError("it is cut short") from error
 
 
-def _separated(stream: BinaryIO, separator: str, place: int) -> Found:
+def _separated(stream: BinaryIO, known: Sequence[str], place: int) -> Found:
+    with _Lines(stream) as lines:
+        first = next(lines, "")
+    separator = next((sign for sign in known if sign in first), known[0])
     options: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True, "restkey": ""}
     header = None
     if place:
@@ -115,16 +119,23 @@ def _json_lines(stream: BinaryIO, place: int) -> Found:
             if line is None:
                 return
             if line.strip():
-                yield at, number, _object(json.loads(line), number)
+                yield at, number, _object(_parsed(line, f"line {number} is"), number)
 
 
 def _json(stream: BinaryIO) -> Found:
     """A list of objects, or of paths."""
-    listed = json.loads(stream.read().decode("utf-8-sig"))
+    listed = _parsed(stream.read().decode("utf-8-sig"), "it is")
     if not isinstance(listed, list):
-        raise ValueError("it is no JSON list")
+        raise ValueError("it is no JSON list of paths, or of objects with a path")
     for number, entry in enumerate(listed, 1):
         yield 0, number, {"path": entry} if isinstance(entry, str) else _object(entry, number)
+
+
+def _parsed(text: str, subject: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{subject} no JSON, or is cut short") from None
 
 
 def _object(entry: Any, number: int) -> Entry:

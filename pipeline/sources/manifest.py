@@ -45,7 +45,8 @@ class ManifestSource:
         except SourceError:
             raise
         except UnicodeDecodeError as error:
-            raise SourceError(f"data.path {path} is no list of images: it is not UTF-8") from error
+            reason = "it is not UTF-8: save it as UTF-8"
+            raise SourceError(f"data.path {path} is no list of images: {reason}") from error
         except Exception as error:  # whatever a file from elsewhere causes
             reason = first_line(error)
             raise SourceError(f"data.path {path} is no list of images: {reason}") from error
@@ -98,7 +99,7 @@ class _Reader:
                     log.info("%s: paths are those of column %s", self.listed, self.paths)
             name = entry.get(self.paths)
             if not isinstance(name, str) or not name.strip():
-                raise ValueError(f"line {number} has no path; its columns: {', '.join(entry)}")
+                raise ValueError(_no_path(number, entry, self.paths))
             self.column = self.column or label_column(entry, self.wanted, self.listed)
             word = str(entry.get("split") or Split.TRAIN.value).strip()
             if word not in WORDS:
@@ -182,3 +183,14 @@ class _Parts(PartListing):
         found = list(islice(kept, int(count)))
         ids = self.classes.ids(label for _, _, label, _ in found)
         return [(key, label) for (_, key, _, _), label in zip(found, ids, strict=True)]
+
+
+def _no_path(number: int, entry: dict[str, object], paths: str) -> str:
+    """Why an entry names no image."""
+    columns = ", ".join(entry)
+    if not paths:
+        known = ", ".join(PATHS)
+        return f"none of its columns ({columns}) is one of {known}: let its header name one"
+    if isinstance(entry.get(paths), bytes):
+        return f"column {paths} holds bytes: let it hold {{bytes, path}}, as `datasets` writes it"
+    return f"line {number} has no path; its columns: {columns}"

@@ -65,7 +65,7 @@ class Place:
     def folders(self) -> list[str]:
         """Names of the folders directly in this one, sorted."""
         if self.is_local:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+            return sorted(entry.name for entry in os.scandir(self.root) if _is_folder(entry))
         found = self.fs.ls(self.root, detail=True)
         names = (i["name"].rstrip("/") for i in found if i["type"] == "directory")
         return sorted(name.rpartition("/")[2] for name in names)
@@ -186,11 +186,18 @@ def _require_image_file(path: Path) -> None:
         raise ValueError(f"it has {size} bytes, an image at most {MOST_BYTES}")
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # of a link to itself
+        return False
+
+
 def _walk(root: str, below: bool) -> Iterator[tuple[str, int]]:
     """Files below a local folder; of links to folders those directly in it are followed."""
     tops = [root]
     if below:
-        tops += [entry.path for entry in os.scandir(root) if entry.is_dir()]
+        tops += [entry.path for entry in os.scandir(root) if _is_folder(entry)]
     for top in tops:
         for parent, directories, files in os.walk(top):
             if top == root:

@@ -174,10 +174,10 @@ def labels_of(column: Any) -> Labels:
 
 
 def image_column(schema: Any) -> str:
-    """`image`, or else the only column of type {bytes, path}; KeyError when there is none."""
+    """`image`, or else the only column of type {bytes, path}; ValueError when there is none."""
     found = [field.name for field in schema if str(field.type).startswith(IMAGE_TYPES)]
     if "image" not in found and len(found) != 1:
-        raise KeyError(f"no image column among {', '.join(schema.names)}")
+        raise ValueError(f"no image column among {', '.join(schema.names)}")
     return "image" if "image" in found else str(found[0])
 
 

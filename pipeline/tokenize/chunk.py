@@ -88,9 +88,10 @@ class ChunkDecoder:
             return False
 
     def _gone(self, reason: str) -> WorkError:
+        why = reason.removeprefix(f"{UNREAD}: ")
         return WorkError(
-            f"{self.place or 'the source'} cannot be read just now ({reason}): see to the disk or "
-            "the connection, then go on with --resume"
+            f"{self.place or 'the source'} {UNREAD} just now ({why}): see to the disk or the "
+            "connection, then go on with --resume"
         )
 
 

@@ -63,6 +63,16 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
     assert set(wanted) - set(fields) <= {"run", "data", "data_settings", "heldout", "settings"}
 
 
+def test_a_place_that_cannot_be_written_is_told_before_work(tmp_path: Path) -> None:
+    """None at all, or one below a file; what is there may be gone on with."""
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "new" / "a.vgs", tmp_path, f"file://{tmp_path}/new", "s3://a/b.vgs"):
+        options.require_out(place)
+    for wrong, words in (("", "--out is empty"), (tmp_path / "file" / "a", "file is a file: ")):
+        with pytest.raises(InputError, match=words):
+            options.require_out(wrong)
+
+
 def test_a_file_url_is_a_place_on_this_disk(tmp_path: Path) -> None:
     """Looked at before anything is loaded, and written to as its path would be."""
     (tmp_path / "run").mkdir()

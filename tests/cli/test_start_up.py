@@ -131,6 +131,8 @@ MISTAKES = {  # words of the command line -> what is said of them
     "inspect tokens.vgs --row 1 --png o.txt": "o.txt names no format",
     "inspect tokens.vgs --html o.txt": "o.txt names no format",
     "init photos --tokenizer none": "none does not exist",
+    "export tokens.vgs --format parquet --out recipe.toml/new": "recipe.toml is a file: ",
+    "tokenize photos --tokenizer autoencoder --out recipe.toml/new": "recipe.toml is a file: ",
     "view none.vgs": "none.vgs is not a store",
     "inspect tokens.vgs --rows 1": "--rows needs --png or --html",
     "recipe wrong.toml": "unknown key autoencoder.model.image_sise",

@@ -8,6 +8,8 @@ import pytest
 
 from pipeline.recipe import SourceKind
 from pipeline.sources import FolderSource, SourceError, find_data, open_source
+from tests.makers import write_image_folder
+from tests.nvg.store.makers import make_store
 from tests.pipeline.sources.makers import write_list, write_shards, write_tables
 
 
@@ -63,6 +65,25 @@ def test_what_is_no_data_is_told(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as caught:
         find_data(name if "://" in name else str(tmp_path / name))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_store_is_no_source(tmp_path: Path) -> None:
+    """Its index is Parquet, but no image lies there."""
+    make_store(tmp_path / "tokens.vgs", rows=2)
+    with pytest.raises(SourceError, match=r"tokens\.vgs is a store of tokens: name the images"):
+        find_data(str(tmp_path / "tokens.vgs"))
+
+
+def test_links_that_lead_nowhere_hinder_no_folder(tmp_path: Path) -> None:
+    """To themselves, or to what is gone; they are images that cannot be read."""
+    write_image_folder(tmp_path / "images", ["only"], 1)
+    for name, target in (("self.png", "self.png"), ("gone.png", "none.png")):
+        (tmp_path / "images" / name).symlink_to(target)
+        (tmp_path / "images" / "only" / name).symlink_to(target)
+    source = open_source(find_data(str(tmp_path / "images")).data)
+    keys = [row.key for row in source.rows]
+    assert keys == ["only/000.png", "only/gone.png", "only/self.png"]
+    assert [isinstance(data, bytes) for data in source.read(keys)] == [True, False, False]
 
 
 def test_a_pattern_that_fits_one_name_twice_is_refused(

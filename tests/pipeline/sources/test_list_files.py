@@ -20,6 +20,8 @@ from pipeline.sources.list_files import is_list, is_whole, list_entries
 ENTRIES = [{"path": "a b.png", "label": "cat"}, {"path": "c.png", "label": "dog"}]
 TEXTS = {
     "a.csv": "path,label\na b.png,cat\nc.png,dog\n",
+    "semicolons.csv": "path;label\na b.png;cat\nc.png;dog\n",
+    "tabs.csv": "path\tlabel\na b.png\tcat\nc.png\tdog\n",
     "blanks.csv": "\ufeff Path , LABEL\na b.png, cat\nc.png, dog\n",
     "a.tsv": "path\tlabel\na b.png\tcat\nc.png\tdog\n",
     "a.json": json.dumps(ENTRIES),

@@ -37,7 +37,13 @@ def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("list.csv", "label\n1\n", "line 2 has no path"),
+        ("list.csv", "label\n1\n", r"none of its columns \(label\) is one of path, file, "),
+        ("list.csv", "a.png,cat\n", "lists no images"),
+        ("list.csv", "a.png,cat\nb.png,dog\n", r"none of its columns \(a\.png, cat\) is one of"),
+        ("list.json", '{"images": []}', "no JSON list of paths, or of objects with a path"),
+        ("list.json", '[{"path": "a.png"}', "it is no JSON, or is cut short"),
+        ("list.jsonl", '{"path": "a.png"}\n{"path":\n', "line 2 is no JSON, or is cut short"),
+        ("list.json", "[" * 100_000, "it is no JSON, or is cut short"),
         ("list.csv", "path,label\n", "lists no images"),
         ("list.csv", "path,label\na.png,99999999999\n", "label 99999999999"),
         ("list.jsonl", '{"path": "a.png"}\n{"label": 1}\n', "line 2 has no path"),
@@ -45,7 +51,7 @@ def test_a_list_counts_from_its_own_folder(tmp_path: Path) -> None:
         ("list.jsonl", "a.png\n", "list of images"),
         ("list.csv", "path,split\na.png,train\nb.png,dev\n", "line 3 has split 'dev', not train, "),
         ("list.txt", "a.png\n", r"must end in one of \.csv"),
-        ("list.csv", "path;label\na.png;1\n", "line 2 has no path; its columns: path;label"),
+        ("list.csv", "path label\na.png 1\n", r"none of its columns \(path label\) is one of"),
         ("list.csv", "path,label\na.png,5000000000\n", "label 5000000000"),
     ],
 )
