@@ -127,6 +127,15 @@ function showStage() {
   for (const one of find("strip").children)
     one.setAttribute("aria-pressed", String(Number(one.dataset.stage) === at));
   setStop(find("strip"), find("strip").children[at]);
+  scrollTo(find("strip"), find("strip").children[at]);
+}
+
+/** Move a strip that is wider than its place so that one of its frames is seen; the page stays. */
+function scrollTo(strip, frame) {
+  const place = strip.getBoundingClientRect();
+  const { left, right } = frame.getBoundingClientRect();
+  if (left < place.left) strip.scrollLeft -= place.left - left;
+  if (right > place.right) strip.scrollLeft += right - place.right;
 }
 
 /** An edited image beside what it was. */

@@ -1,6 +1,7 @@
 """Make: classes and settings, stages as they come, cancel, two visitors, the visit's history."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,29 @@ def test_images_grow_stage_by_stage(visit: Visit) -> None:
     assert visitor.images() == last
     page.locator("#images button").nth(2).click()
     assert visitor.film()[-1][1] == last[2]
+
+
+def test_a_long_film_shows_the_chosen_frame(visit: Visit) -> None:
+    """Where the strip is wider than the window, as that of nine stages is on a telephone."""
+    visitor = visit(width=300)
+    page = visitor.page
+    visitor.make()
+
+    def seen(frame: Any) -> bool:
+        place, box = page.locator("#strip").bounding_box(), frame.bounding_box()
+        return bool(
+            place["x"] <= box["x"] and box["x"] + box["width"] <= place["x"] + place["width"]
+        )
+
+    frames = page.locator("#strip button")
+    assert seen(frames.last)
+    assert not seen(frames.first)
+    page.focus("#stage")
+    before = page.evaluate("scrollY")
+    page.keyboard.press("Home")
+    assert seen(frames.first)
+    assert not seen(frames.last)
+    assert page.evaluate("scrollY") == before
 
 
 def test_settings_start_at_the_recipe_and_go_back(visit: Visit) -> None:
