@@ -9,6 +9,9 @@ REMEDIES = {
     errno.EPERM: "change its permissions, or name another place",
     errno.EROFS: "name another place",
     errno.ENOENT: "name another place",
+    errno.EEXIST: "name another place",
+    errno.ENOTDIR: "name another place",
+    errno.EISDIR: "name a file",
     errno.EMFILE: "raise the limit of open files with `ulimit -n`",
 }
 FULL = (

@@ -20,6 +20,8 @@ from nvg.store import Split, Store
 from nvg.store.index import in_split, numbers
 from nvg.store.linked import open_store
 
+MOST_NAMED = 10  # classes in a message
+
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -110,7 +112,8 @@ def stage_error(store: Store, stage: int | None) -> np.ndarray[Any, np.dtype[np.
 def _of_classes(store: Store, names: tuple[str, ...]) -> Mask:
     classes = store.manifest.classes
     if lost := [name for name in names if name not in classes]:
-        raise InputError(f"{store.path} has no class {lost[0]!r}")
+        known = ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
+        raise InputError(f"{store.path} has no class {lost[0]!r}: it has {known or 'none'}")
     ids = [number for number, name in enumerate(classes) if name in names]
     return np.isin(numbers(store.index, "label"), ids)
 

@@ -22,8 +22,8 @@ def rope_dims(head_width: int, K: int) -> tuple[int, ...]:
     spatial = head_width - KIND_DIMS - CHANNEL_DIMS * K
     if spatial < 4 or spatial % 4:
         raise InputError(
-            f"head width {head_width} leaves {spatial} channels for rows and columns with K = {K}; "
-            "it must leave a positive multiple of 4"
+            f"head width {head_width} leaves {spatial} channels for rows and columns with K = {K}: "
+            "let width / heads leave a positive multiple of 4"
         )
     return (KIND_DIMS, *[CHANNEL_DIMS] * K, spatial // 2, spatial // 2)
 

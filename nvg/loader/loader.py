@@ -99,7 +99,7 @@ class SequenceLoader(IterableDataset[Sequences]):
         if self.count == 0 or (drop_last and self.count < batch_size * world_size):
             raise InputError(
                 f"{store.path} has {self.count} usable rows of its {split} split, fewer than "
-                f"one batch of {batch_size} x {world_size} ranks"
+                f"one batch of {batch_size} x {world_size} ranks: lower batch_size"
             )
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.drop_last, self.nodes = drop_last, nodes

@@ -58,7 +58,9 @@ class MixtureLoader:
         self.readers = [TokenReader(store, features, rows=span) for span in spans]
         for number, reader in enumerate(self.readers):
             if not reader.counts.sum():
-                raise InputError(f"store {number + 1} of {store.path} has no row to train on")
+                raise InputError(
+                    f"store {number + 1} of {store.path} has no row to train on: leave it out"
+                )
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed, self.position, self.window = seed, 0, window
         counts = [int(reader.counts.sum()) for reader in self.readers]

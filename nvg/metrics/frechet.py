@@ -30,7 +30,7 @@ class Moments:
     def statistics(self) -> dict[str, np.ndarray[Any, Any]]:
         """`mu` and `sigma` (unbiased), as torch-fidelity wants them."""
         if self.count < 2:
-            raise InputError(f"{self.count} images are too few for a Frechet distance")
+            raise InputError(f"{self.count} images are too few for a Frechet distance: use more")
         mean = self.total / self.count
         sigma = (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return {"mu": mean.numpy(), "sigma": sigma.numpy()}

@@ -37,7 +37,9 @@ class Features:
         values, logits = extractor.both(pixels)
         values = values.cpu()
         if not values.isfinite().all():
-            raise InputError(f"{extractor.name} gives features that are not finite: no distance")
+            raise InputError(
+                f"{extractor.name} gives features that are not finite: use other weights"
+            )
         return Features(values, None if logits is None else logits.cpu())
 
     @staticmethod

@@ -117,5 +117,5 @@ def _own(name: str, weights: Path | None) -> nn.Module:
     """What a user's function returns."""
     made = own_function(name, "extractor")(weights)
     if not isinstance(made, nn.Module):
-        raise InputError(f"extractor {name} returned no torch module")
+        raise InputError(f"extractor {name} returned no torch module: let it return a network")
     return made

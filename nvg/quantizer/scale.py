@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from nvg.choices import PhiCount, PhiForm
+from nvg.errors import InputError
 from nvg.quantizer.residual import ResidualQuantizer
 
 # Sides of the scales by grid. 16 are VAR's own (680 tokens against NVG's 511); the others are cut
@@ -61,7 +62,8 @@ class ScalePyramidQuantizer(ResidualQuantizer):
         phis: PhiCount = PhiCount.FOUR,
     ) -> None:
         if grid not in SIDES:
-            raise ValueError(f"no scale pyramid for grid {grid}; there is one for {list(SIDES)}")
+            known = ", ".join(map(str, SIDES))
+            raise InputError(f"there is no scale pyramid for a grid of {grid}: use one of {known}")
         self.sides = SIDES[grid]
         super().__init__(codebook_size, latent_dim, ScaleLayout(self.sides), grid, phi, phis)
 

@@ -106,13 +106,13 @@ def _checked(name: str, builder: Builder) -> Builder:
         positions = latents.shape[1]
         made = tuple(leaves.shape) if isinstance(leaves, Tensor) else type(leaves).__name__
         if made != tuple(latents.shape[:2]) or leaves.is_floating_point():
-            raise ValueError(
+            raise InputError(
                 f"structure builder {name!r} made {made} of latents {tuple(latents.shape)}: "
                 "an integer tensor [B, N] is needed"
             )
         expected = torch.arange(positions, device=leaves.device).expand(leaves.shape)
         if not torch.equal(leaves.long().sort(1).values, expected):
-            raise ValueError(
+            raise InputError(
                 f"structure builder {name!r} returned leaves that are not a permutation "
                 f"of 0..{positions - 1}, for latents {tuple(latents.shape)}"
             )

@@ -16,7 +16,7 @@ class DigitsSource:
             from sklearn.datasets import load_digits
         except ModuleNotFoundError:
             raise SourceError(
-                "the digits source needs scikit-learn: pip install 'nvg[demo]'"
+                "the digits source needs scikit-learn: pip install -e '.[demo]'"
             ) from None
         bunch = load_digits()
         self.left_out: dict[str, int] = {}

@@ -108,7 +108,10 @@ def _counts(
         names = number_names([min(each.lowest for each in found), highest], path)
         names = next((list(each.names) for each in found if each.names), names)
         if highest >= len(names):
-            raise SourceError(f"{path} has label {highest} but {len(names)} class names")
+            raise SourceError(
+                f"{path} has label {highest} but {len(names)} class names: add the names that are "
+                "missing, or choose another column by data.label"
+            )
         classes = Classes(names, True)
     sizes = [f"{part.name}\t{part.place.size()}" for part in parts]
     return Counts(

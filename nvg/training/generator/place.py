@@ -61,4 +61,6 @@ def _require_same_decoder(out: Path, store: Store) -> None:
         (names, list(store.manifest.classes)),
     ):
         if found is not None and found != wanted:
-            raise RunError(f"{out} was trained on another store than {store.path}")
+            raise RunError(
+                f"{out} was trained on another store than {store.path}: choose another --out"
+            )

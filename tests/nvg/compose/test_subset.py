@@ -132,7 +132,7 @@ def test_residuals_are_those_of_the_index(store: Store) -> None:
         (RowFilter(stage=1), "--stage needs --error-below or --error-above"),
         (RowFilter(stage=1, split=Split.VAL), "--stage needs"),
         (RowFilter(stage=5, error_below=1.0), r"there is no stage 5: .* has 0..4"),
-        (RowFilter(classes=("dog",)), "has no class 'dog'"),
+        (RowFilter(classes=("dog",)), "has no class 'dog': it has "),
         (RowFilter(key="x*"), "has no row that meets all of this"),
         (RowFilter(keys=Path("/none/keys")), "cannot read the keys in /none/keys: No such file"),
     ],

@@ -69,7 +69,7 @@ def test_spreading_a_constant_gives_a_constant() -> None:
 
 def test_other_grids_are_refused() -> None:
     """There is no pyramid for 32."""
-    with pytest.raises(ValueError, match="no scale pyramid for grid 32"):
+    with pytest.raises(InputError, match="no scale pyramid for a grid of 32: use one of "):
         ScalePyramidQuantizer(8, 4, 32)
 
 

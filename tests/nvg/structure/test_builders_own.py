@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nvg.errors import InputError
 from nvg.structure import (
     build_leaves,
     builder_names,
@@ -107,7 +108,7 @@ def test_a_builder_is_given_float32_or_float64(
 def test_wrong_leaves_are_refused(own: Own, leaves: list[object]) -> None:
     """Repeats, labels out of range, other shapes: the error names the builder and the shape."""
     name = own(lambda latents: torch.tensor(leaves))
-    with pytest.raises(ValueError, match="'own'") as error:
+    with pytest.raises(InputError, match="'own'") as error:
         build_leaves(torch.zeros(1, 4, 3), name)
     assert "(1, 4, 3)" in str(error.value)
 
