@@ -1,5 +1,6 @@
-"""Which weights of a run: of its last step, of a checkpoint, or of its lowest held-out loss."""
+"""A run of generators: its recipe, and which of its weights are meant."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from nvg.generator.config import GeneratorKind
 from nvg.sampling.generators import Generators, load_generators
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
+from pipeline.recipe import Recipe, load_recipe
 
 BEST, RAW = "best", "raw"
 
@@ -23,6 +25,16 @@ def open_generators(
     """
     place, chosen = device_named(device) if device else None, checkpoints_of(run, weights, step)
     return load_generators(run, chosen, raw=weights == RAW, device=place)
+
+
+def run_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a run of generators, with overrides; InputError for what is no such run."""
+    if not (run / "config.toml").exists():
+        raise InputError(
+            f"{run} is no run of generators, since it has no config.toml: name the --out of "
+            "`nvgctl train generator`"
+        )
+    return load_recipe(run / "config.toml", overrides, needs=("generator",))
 
 
 def checkpoints_of(run: Path, weights: str, step: int | None) -> dict[GeneratorKind, Path] | None:

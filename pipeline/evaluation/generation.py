@@ -31,7 +31,8 @@ from pipeline.evaluation.generation_tasks import (
     open_networks,
 )
 from pipeline.evaluation.real_features import RealFeatures, real_features
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
+from pipeline.run_weights import run_recipe
 from pipeline.team import Team, open_team, reachable
 
 REPORT, PICTURE = "generation.json", "generation.png"
@@ -127,7 +128,7 @@ def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> 
     Where images are held out, they are measured against the others too, as the floor. Returns the
     lines to print, in the main process. InputError when anything is missing.
     """
-    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
+    recipe = run_recipe(run, options.settings or ())
     with open_evaluation(run, data, recipe, options) as evaluation:
         measured = evaluation.measure(options.seed, recipe.sample)
     if measured is None or evaluation.real is None:

@@ -23,6 +23,7 @@ from nvg.sampling.config import SamplerConfig
 from nvg.view.charts import SweepPoint, new_figure, sweep_chart
 from pipeline.evaluation.generation import Evaluation, GenerationOptions, open_evaluation
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.run_weights import run_recipe
 
 RESULTS, CHART = "sweep.jsonl", "sweep.png"
 SECTION = "sample."
@@ -49,7 +50,7 @@ def sweep_generation(run: Path, data: Recipe, options: GenerationOptions) -> lis
     Returns the lines to print. InputError, before any work, for settings that cannot be used.
     """
     new_figure(1, 1)  # no chart, no sweep: known at the start instead of after the last image
-    recipe = load_recipe(run / "config.toml", options.settings or (), needs=("generator",))
+    recipe = run_recipe(run, options.settings or ())
     combinations = read_combinations(run, options)
     log.info("%d combinations of %d images each", len(combinations), options.number)
     folder = options.out or run

@@ -18,8 +18,7 @@ from nvg.sampling.guidance import untrained_null_warnings
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE
 from nvg.view.figures import Film, below, image_grid, sample_figure, shown_side
 from nvg.view.formats import picture_bytes
-from pipeline.recipe import load_recipe
-from pipeline.run_weights import split_checkpoint
+from pipeline.run_weights import run_recipe, split_checkpoint
 from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job, steering
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.picture import default_picture
@@ -117,7 +116,7 @@ def plan_samples(
         options.check()
     if run.suffix == ".safetensors" or (run / AUTOENCODER_FILE).exists():
         raise InputError(f"{run} is an autoencoder: name a run of generators")
-    recipe = load_recipe(run / "config.toml", options.overrides, needs=("generator",))
+    recipe = run_recipe(run, options.overrides)
     classes = read_classes(run)
     ids = class_ids(classes, options.label or [])
     labels = [label for label in ids for _ in range(options.number)]

@@ -48,10 +48,8 @@ def train_generator(
     saved = run.checkpoints.state(start) if start else None
     checkpoint = run.checkpoints.path(start) if start else None
     if saved and saved.get("store") != source_of(store):
-        raise RunError(
-            f"{run.directory} was trained on another store than {store.path}: name that one, or "
-            "choose another --out"
-        )
+        line = f"{run.directory} was trained on another store than {store.path}"
+        raise RunError(f"{line}: name that one, or another --out")
 
     torch.manual_seed(step_seed(config.train.seed, -1))
     states, rows = [], None

@@ -103,5 +103,8 @@ def test_bad_requests_are_one_line(folder: Path, tmp_path: Path) -> None:
         code, said = evaluate(folder, *flags)
         assert code == 2, said
         assert words in said.strip().splitlines()[-1]
+    (tmp_path / "run").mkdir()
+    dump(tiny_recipe(folder / "real"), tmp_path / "recipe.toml")
     code, said = evaluate(tmp_path, "--extractor", CLASSIFIED)
     assert code == 2
+    assert f"{tmp_path / 'run'} is no run of generators, since it has no config.toml: name" in said
