@@ -187,10 +187,14 @@ def _require_image_file(path: Path) -> None:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, and no link to one that holds it."""
     try:
-        return entry.is_dir()
+        if not entry.is_dir():
+            return False
     except OSError:  # of a link to itself
         return False
+    there = os.path.realpath(entry.path)
+    return not Path(os.path.realpath(os.path.dirname(entry.path))).is_relative_to(there)
 
 
 def _walk(root: str, below: bool) -> Iterator[tuple[str, int]]:

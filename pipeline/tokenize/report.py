@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fsspec
+import numpy as np
 
 from nvg.errors import WorkError
 from nvg.files import json_bytes, write_bytes
 from nvg.store import Split, Store
-from nvg.store.format import ERROR
-from nvg.store.index import chosen, has_status, reasons_of
+from nvg.store.format import ERROR, OK
+from nvg.store.index import chosen, has_status, numbers, reasons_of
 from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import UNREAD, Block
@@ -28,6 +29,9 @@ FIXES = {
     Fix.UNSOUND: "with a broken colour profile, which is ignored",
     Fix.STRETCHED: "of 9 to 15 bits or of 0..1, stretched",
 }
+
+
+SMALL = "smaller than the model's, enlarged"
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Report:
     """Key and reason of the first few."""
     left_out: dict[str, int]
     """How many files of the source are no rows, by reason."""
+    enlarged: int
+    """How many pictures are smaller than the model's images on a side."""
     work: Work
     stages: list[StageUsage]
     """Codebook usage over the rows for training."""
@@ -80,7 +86,8 @@ class Report:
         for kind, count in self.errors_by_kind.items():
             lines.append(f"  {count} x {kind}{AGAIN if kind == UNREAD else ''}")
         lines += left_out_lines(self.left_out)
-        for words, count in work.pictures.items():
+        small = {SMALL: self.enlarged} if self.enlarged else {}
+        for words, count in (work.pictures | small).items():
             lines.append(f"  {count} picture{'s' if count != 1 else ''} {words}")
         if work.images:
             rates = ", ".join(f"{step} {rate:.0f}" for step, rate in self.rates().items())
@@ -140,9 +147,16 @@ def make_report(store: Store, work: Work, left_out: dict[str, int]) -> Report:
         errors_by_kind=errors_by_kind(store),
         first_errors=[f"{entry['key']}: {entry['reason']}" for entry in bad],
         left_out=left_out,
+        enlarged=_enlarged(store),
         work=work,
         stages=measure_usage(store),
     )
+
+
+def _enlarged(store: Store) -> int:
+    side = np.minimum(numbers(store.index, "width"), numbers(store.index, "height"))
+    is_small = (side < store.manifest.image_size) & has_status(store.index, OK)
+    return int(is_small.sum())
 
 
 def errors_by_kind(store: Store) -> dict[str, int]:

@@ -75,12 +75,15 @@ def test_a_store_is_no_source(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_nowhere_hinder_no_folder(tmp_path: Path) -> None:
-    """To themselves, or to what is gone; they are images that cannot be read."""
+    """To themselves, or to what is gone, they are images that cannot be read; to above, no class."""
     write_image_folder(tmp_path / "images", ["only"], 1)
     for name, target in (("self.png", "self.png"), ("gone.png", "none.png")):
         (tmp_path / "images" / name).symlink_to(target)
         (tmp_path / "images" / "only" / name).symlink_to(target)
+    (tmp_path / "images" / "again").symlink_to(".")
+    (tmp_path / "images" / "above").symlink_to("..")
     source = open_source(find_data(str(tmp_path / "images")).data)
+    assert source.classes == ["only"]
     keys = [row.key for row in source.rows]
     assert keys == ["only/000.png", "only/gone.png", "only/self.png"]
     assert [isinstance(data, bytes) for data in source.read(keys)] == [True, False, False]

@@ -64,19 +64,22 @@ def test_splits_are_counted(tokenizer: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_that_needed_more_are_counted(tokenizer: Path, tmp_path: Path) -> None:
-    """On the screen and in the file: turned, laid on the background."""
+    """On the screen and in the file: turned, laid on the background, enlarged."""
     write_image_folder(tmp_path / "images", ["ant"], 6)
     exif = Image.Exif()
     exif[0x0112] = 8
     for name in ("000.png", "002.png", "004.png"):
         picture().save(tmp_path / "images" / "ant" / name, exif=exif)
     Image.new("LA", (9, 9)).save(tmp_path / "images" / "ant" / "clear.png")
+    Image.new("L", (99, 7)).save(tmp_path / "images" / "ant" / "low.png")
     report = run(tiny_recipe(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
     lines = [line.strip() for line in report.lines() if " picture" in line]
     assert lines == [
         "3 pictures turned upright by EXIF",
         "1 picture transparent, laid on data.background",
+        "1 picture smaller than the model's, enlarged",
     ]
+    assert json.loads((tmp_path / "a.vgs.report.json").read_text())["enlarged"] == 1
     work = json.loads((tmp_path / "a.vgs.report.json").read_text())["work"]
     assert sorted(work["pictures"].values()) == [1, 3]
 
