@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from nvg.config import ConfigError
 from nvg.errors import first_line
+from nvg.files import is_url
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.sources.base import SourceError
 from pipeline.sources.list_files import is_list
@@ -36,7 +37,8 @@ def find_data(path: str) -> Found:
     try:
         files = Place(path).matches()
         if not files:
-            raise SourceError(f"{path} does not exist: name {KINDS}")
+            answer = ", or its server does not answer" * is_url(path)
+            raise SourceError(f"{path} does not exist{answer}: name {KINDS}")
         kind, said = _of_folder(files[0]) if files[0].is_dir() else _of_file(files[0])
     except (SourceError, ConfigError):
         raise

@@ -56,6 +56,7 @@ def test_tables_in_folders_of_splits_are_found(tmp_path: Path) -> None:
         ("a.png", "is one image: name the folder"),
         ("a.bin", "is no data that is known by its name"),
         ("no-such-protocol://bucket/a", "cannot be reached"),
+        ("http://127.0.0.1:9/a.parquet", "does not exist, or its server does not answer: name a"),
     ],
 )
 def test_what_is_no_data_is_told(tmp_path: Path, name: str, words: str) -> None:
@@ -75,7 +76,7 @@ def test_a_store_is_no_source(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_nowhere_hinder_no_folder(tmp_path: Path) -> None:
-    """To themselves, or to what is gone, they are images that cannot be read; to above, no class."""
+    """Links to themselves or to what is gone are images that cannot be read; to above, no class."""
     write_image_folder(tmp_path / "images", ["only"], 1)
     for name, target in (("self.png", "self.png"), ("gone.png", "none.png")):
         (tmp_path / "images" / name).symlink_to(target)
