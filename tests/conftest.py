@@ -14,7 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each;
 import pytest
 import torch
 
-from nvg.store import Store
+from nvg.store import Store, open_store
+from nvg.view.curves import curves_png
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
@@ -69,6 +70,28 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             sys.modules["ray"].shutdown()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _undrawn_curves() -> Iterator[None]:
+    """Draw no curves of trainings, as without matplotlib: that takes half a second a checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nvg.view.curves.curves_png", lambda lines: None)
+        yield
+
+
+@pytest.fixture
+def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that looks at them."""
+    monkeypatch.setattr("nvg.view.curves.curves_png", curves_png)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waits_for_the_disk() -> Iterator[None]:
+    """Kills lose nothing of what the kernel was given; only a power cut does, which no test has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of an untrained tiny autoencoder, to be read only."""
@@ -107,10 +130,18 @@ def efficientnet_package(efficientnet_weights: Path, monkeypatch: pytest.MonkeyP
     return efficientnet_weights
 
 
+@pytest.fixture(scope="session")
+def _made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(make_store(tmp_path_factory.mktemp("store") / "tokens.vgs", 10, 2, bad=(3, 7)).path)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows."""
-    return make_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))
+def store(_made_store: Path, tmp_path: Path) -> Store:
+    """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows.
+
+    A copy for each test, which takes a tenth of the time to make one.
+    """
+    return open_store(str(shutil.copytree(_made_store, tmp_path / "tokens.vgs")))
 
 
 @pytest.fixture(scope="module")

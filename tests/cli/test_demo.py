@@ -47,6 +47,7 @@ def test_the_classifier_reads_real_digits_and_no_others() -> None:
     assert wrong < 0.05
 
 
+@pytest.mark.usefixtures("drawn_curves")
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings(

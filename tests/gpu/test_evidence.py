@@ -60,6 +60,7 @@ def test_the_command_names_what_is_missing(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn_curves")
 def test_every_piece_runs_and_goes_on(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,8 @@ def test_a_generator_run_leaves_all_that_sampling_needs(tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in lines] == [f"trained on {store.path}"] * 2
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("drawn_curves")
 def test_heldout_losses_are_logged_drawn_and_summed_up(tmp_path: Path) -> None:
     """A line a generator at the end, curves.png in the run, every number in TensorBoard."""
     store = make_store(tmp_path / "tokens.vgs", rows=14, val=range(10, 14))

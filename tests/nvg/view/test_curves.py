@@ -53,6 +53,7 @@ def test_nothing_is_drawn_without_heldout_losses(tmp_path: Path) -> None:
     assert not (tmp_path / "curves.png").exists()
 
 
+@pytest.mark.usefixtures("drawn_curves")
 def test_the_picture_lies_beside_the_metrics(tmp_path: Path) -> None:
     """metrics-content.jsonl of one generator gives curves-content.png."""
     text = "".join(json.dumps(line) + "\n" for line in lines_of_a_run(("content",)))
@@ -69,6 +70,7 @@ def test_without_matplotlib_training_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert curves_png(lines_of_a_run(("content",))) is None
 
 
+@pytest.mark.usefixtures("drawn_curves")
 def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
     """NULs after a power cut, half a line, a line that is no table: the rest is drawn."""
     lines = lines_of_a_run(("content",))
