@@ -23,6 +23,7 @@ from tests.bench.cifar_classifier import (
 SMALL = (8, 8, 8)
 
 
+@pytest.mark.thorough
 def test_it_learns_the_colour_of_its_classes() -> None:
     """Red against blue with noise, in a few steps, in both number formats."""
     draw = np.random.default_rng(0)

@@ -259,6 +259,7 @@ def test_a_failure_is_one_line_unless_the_traceback_is_wanted(
     assert not isinstance(result.exception, SystemExit)
 
 
+@pytest.mark.thorough
 def test_a_pass_without_a_readable_image_fails(own: Path) -> None:
     """Exit code 1 with the first reasons; --max-errors for some of many."""
     line = "--tokenizer @tokenizer --out @new --engine inline"
@@ -274,6 +275,7 @@ def test_a_pass_without_a_readable_image_fails(own: Path) -> None:
     assert "1 of its 12 images could not be read, 0 may be" in result.stderr
 
 
+@pytest.mark.thorough
 def test_images_without_a_recipe(own: Path) -> None:
     """Trained on, tokenized, rebuilt: the tokenizer has all that a recipe would say."""
     small = "--set autoencoder.train.steps=2 --set autoencoder.train.batch_size=4"

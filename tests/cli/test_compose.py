@@ -56,6 +56,7 @@ def test_refusals_are_one_line(folder: Path) -> None:
         assert said in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_mixture_needs_a_weight_a_store(folder: Path) -> None:
     """Before anything is read or written."""
     start = ("train", "generator", "datasets/digits.toml", "--out", folder / "run", "--store", "a")

@@ -231,6 +231,7 @@ UNREAD = {  # by training, in the first batch
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutated_store_is_told_of_in_one_line(template: Path, tmp_path: Path, name: str) -> None:
     """`verify` never calls it sound; the other verbs refuse it where they would be misled."""

@@ -80,6 +80,7 @@ def test_a_verb_imports_only_what_it_needs(folder: Path, line: str) -> None:
     assert last == "LOADED 0", last
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "line",
     [
@@ -139,6 +140,7 @@ MISTAKES = {  # words of the command line -> what is said of them
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_said_without_torch(folder: Path, line: str) -> None:
     """One line, exit 2, nothing written, and no library was waited for."""

@@ -112,6 +112,7 @@ def test_images_are_right_or_have_a_reason(tmp_path: Path) -> None:
         assert outcome.result in OUTCOMES
 
 
+@pytest.mark.thorough
 def test_a_store_is_refused_or_sound(tmp_path: Path) -> None:
     """Three cases through every verb."""
     sound = tmp_path / "sound"

@@ -51,6 +51,7 @@ def test_the_picture_shows_originals_over_reconstructions(
     assert size == (8 + len("original") * 7 + shown * 68, 4 + 2 * 68)
 
 
+@pytest.mark.thorough
 def test_pictures_with_an_untrained_null_class_are_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -273,6 +274,7 @@ def test_heads_that_cannot_hold_the_rotary_embedding_are_refused(tmp_path: Path)
         fit_generator(replace(recipe, generator=narrow), store.path, tmp_path / "run", None, False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("crop", list(TrainingCrop))
 def test_images_of_a_whole_epoch_are_held(
     tmp_path: Path, crop: TrainingCrop, monkeypatch: pytest.MonkeyPatch

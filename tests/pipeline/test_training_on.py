@@ -48,6 +48,7 @@ def test_an_autoencoder_is_trained_on(tmp_path: Path) -> None:
     assert lines_of(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 6
 
 
+@pytest.mark.thorough
 def test_generators_are_trained_on_for_other_classes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

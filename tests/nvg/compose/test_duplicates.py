@@ -54,6 +54,7 @@ def compared(store: Store, last: int) -> list[list[int]]:
     return sorted((g for g in groups.values() if len(g) > 1), key=lambda g: (-len(g), g))
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=10)
 @given(
     one=st.lists(st.integers(0, 3), min_size=1, max_size=9),

@@ -19,6 +19,7 @@ from tests.nvg.store.makers import make_store, random_codec
 JOINED = ("ant", "bee", "cat", "oak", "fir")
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=8)
 @given(one=st.integers(1, 11), other=st.integers(1, 8), views=st.integers(1, 2))
 def test_a_merged_store_is_that_of_a_copy(one: int, other: int, views: int) -> None:

@@ -85,6 +85,7 @@ def test_the_rows_are_those_of_a_walk(store: Store, wanted: RowFilter, stage: in
     assert chosen_rows(store, wanted).tolist() == expected
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=8)
 @given(shown=st.sets(st.integers(0, 16), min_size=1), is_merged=st.booleans())
 def test_a_subset_holds_its_rows_and_no_other(

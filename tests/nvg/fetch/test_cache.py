@@ -120,6 +120,7 @@ def test_the_cache_has_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path.home() / "y"
 
 
+@pytest.mark.thorough
 def test_several_processes_fetch_once(server: FileServer, folder: Path) -> None:
     """One does, the others wait and find the files."""
     publish(folder, a=b"1" * (1 << 20))

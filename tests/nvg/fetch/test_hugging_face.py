@@ -109,6 +109,7 @@ def fetch(hub: str, cache: Path, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 def test_a_run_at_hugging_face_is_fetched(hub: str, tmp_path: Path) -> None:
     """As it lies there, without a list: what a run consists of, and one file alone."""
     done = fetch(hub, tmp_path, "hf://someone/run")

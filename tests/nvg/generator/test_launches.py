@@ -52,6 +52,7 @@ def on_gpu(part: GeneratorKind, shape: GeneratorShape) -> Generator:
         return build_generator(part, shape)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_fake")
 @pytest.mark.parametrize("part", list(GeneratorKind))
 def test_a_d16_forward_pass_takes_few_kernels(part: GeneratorKind) -> None:
@@ -77,6 +78,7 @@ def test_a_d16_forward_pass_takes_few_kernels(part: GeneratorKind) -> None:
     assert (launches.copies, launches.waits) == (0, 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_fake")
 @pytest.mark.parametrize("parts", PARTS, ids=["paper", "release"])
 @pytest.mark.parametrize("part", list(GeneratorKind))
@@ -100,6 +102,7 @@ def test_what_leaves_the_blocks_is_float32(part: GeneratorKind, parts: dict[str,
     assert seen == {"stream": torch.float32, "product": torch.bfloat16}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parts", PARTS, ids=["paper", "release"])
 @pytest.mark.parametrize("part", list(GeneratorKind))
 def test_a_loss_under_autocast_is_float32(part: GeneratorKind, parts: dict[str, Any]) -> None:

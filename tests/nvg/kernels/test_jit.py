@@ -78,6 +78,7 @@ def compiled(folder: Path) -> Any:
     return function
 
 
+@pytest.mark.thorough
 def test_machine_code_is_kept_on_disk(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_folder_that_cannot_be_written_means_no_cache(
     assert "nvg-" not in vars(numba.config)["CACHE_DIR"]
 
 
+@pytest.mark.thorough
 def test_any_change_to_the_kernels_means_a_new_cache(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

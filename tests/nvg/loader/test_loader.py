@@ -237,6 +237,7 @@ def test_a_store_of_errors_only_cannot_be_loaded() -> None:
         SequenceLoader(numbered_store(5, 1, (0, 1, 2, 3, 4)), 1, drop_last=False)
 
 
+@pytest.mark.thorough
 @light
 @given(
     val=st.sets(st.integers(0, 49), min_size=1, max_size=49),
@@ -255,6 +256,7 @@ def test_splits_never_mix(val: set[int], bad: set[int], mode: LoaderMode, seed: 
             assert sorted(rows_of(list(loader))) == sorted(rows - bad)
 
 
+@pytest.mark.thorough
 @light
 @given(
     count=st.integers(1, 60),

@@ -51,6 +51,7 @@ def rows(batches: list[Sequences]) -> list[int]:
     return [row for batch in batches if batch.row is not None for row in batch.row.tolist()]
 
 
+@pytest.mark.thorough
 @light
 @given(
     seed=st.integers(0, 2**31),
@@ -75,6 +76,7 @@ def test_each_store_has_whole_epochs_in_its_share(
     assert set(found) <= {row for own in TRAINED for row in own}
 
 
+@pytest.mark.thorough
 @light
 @given(
     seed=st.integers(0, 2**31),

@@ -29,6 +29,7 @@ def untrained() -> Perceptual:
     return Perceptual(RANDOM, 32)
 
 
+@pytest.mark.thorough
 def test_distance_of_images(untrained: Perceptual) -> None:
     """Zero to itself, symmetric, one number a pair, with a gradient; dropout stays off."""
     images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -11,6 +11,7 @@ from nvg.training.autoencoder.discriminator import FeatureDiscriminator
 from tests.nvg.pretrained.makers import VIT
 
 
+@pytest.mark.thorough
 def test_patches_follow_the_grid(vit_weights: Path) -> None:
     """A bright corner moves the patch that lies there most."""
     transformer = VisionTransformer(VIT, vit_weights, 4)

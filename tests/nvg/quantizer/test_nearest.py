@@ -144,8 +144,19 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(nearest_code(vectors_MC.double(), codebook_VC), whole)
 
 
+@pytest.fixture(scope="module")
+def searched() -> tuple[Tensor, Tensor, list[int]]:
+    """Vectors, codes, and the nearest code of each by slow code."""
+    vectors_MC, codebook_VC = normal(2000, 32, seed=1), normal(300, 32, seed=2)
+    return vectors_MC, codebook_VC, brute_nearest(vectors_MC, codebook_VC)
+
+
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_reduced_products_are_not_used(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reduced_products_are_not_used(
+    precision: str,
+    searched: tuple[Tensor, Tensor, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Whatever torch may compute products in, the search uses float32: few ask float64."""
     open_rows: list[int] = []
     decide = search._exhaustive
@@ -155,7 +166,7 @@ def test_reduced_products_are_not_used(precision: str, monkeypatch: pytest.Monke
         return decide(rows_MC, codes_VC)
 
     monkeypatch.setattr(search, "_exhaustive", watched)
-    vectors_MC, codebook_VC = normal(2000, 32, seed=1), normal(300, 32, seed=2)
+    vectors_MC, codebook_VC, nearest = searched
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
@@ -163,7 +174,7 @@ def test_reduced_products_are_not_used(precision: str, monkeypatch: pytest.Monke
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
-    assert got.tolist() == brute_nearest(vectors_MC, codebook_VC)
+    assert got.tolist() == nearest
     assert sum(open_rows) <= 0.005 * len(vectors_MC)
 
 

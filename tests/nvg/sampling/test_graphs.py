@@ -158,6 +158,7 @@ def graphed_on_host(generators: Generators, notes: list[str]) -> None:
         vars(network)["forward"] = Graphed(network.forward, lambda: HostGraph(notes=notes))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "config",
     [
@@ -227,6 +228,7 @@ def inputs(
     return [noisy_BNK, torch.rand(batch, device=device), *rest]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "parts", [{}, {"variant": RELEASED, "canvas_rms": RMS}], ids=["paper", "release"]
 )

@@ -29,6 +29,7 @@ CASES: list[tuple[SamplerConfig, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("config", "parts"), CASES, ids=["paper", "top-k", "release"])
 def test_a_batch_waits_for_nothing(config: SamplerConfig, parts: dict[str, Any]) -> None:
     """One copy takes all noise to the device, one the labels; angles are made once a stage."""
@@ -71,6 +72,7 @@ class NoGraph:
         self.started["replayed"] += 1
 
 
+@pytest.mark.thorough
 def test_a_graphed_batch_starts_a_graph_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warm, no network starts a kernel of its own: two graphs for content (stage 0 is unguided),
     one for the velocity; the copies and waits are those of before, none."""

@@ -26,6 +26,7 @@ def generators(run: Path) -> Generators:
     return load_generators(run)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [1, 2, 100])
 def test_the_batch_size_changes_no_image(generators: Generators, batch: int) -> None:
     """Only how many are sampled at once."""
@@ -52,6 +53,7 @@ def test_compiling_is_for_many_images_on_a_gpu(
     assert choice.wants(device, images) == expected
 
 
+@pytest.mark.thorough
 def test_compiled_networks_sample_the_same(
     generators: Generators, monkeypatch: pytest.MonkeyPatch
 ) -> None:

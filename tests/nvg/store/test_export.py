@@ -41,6 +41,7 @@ def check(store: Store, rows: list[dict[str, Any]]) -> None:
         assert np.array_equal(np.array(row["content"]), store.content[number])
 
 
+@pytest.mark.thorough
 def test_parquet_opens_in_datasets(store: Store, tmp_path: Path) -> None:
     """`load_dataset("parquet")` gives the rows, without any code of ours."""
     from datasets import load_dataset

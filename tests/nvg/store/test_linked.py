@@ -173,6 +173,7 @@ def test_it_is_read_and_not_written(merged: Store) -> None:
         open_writer(merged.path)
 
 
+@pytest.mark.thorough
 def test_every_reader_works_as_on_a_copy(merged: Store, tmp_path: Path) -> None:
     """Export, keys, first views, summary, sheet: those of the store that holds the rows itself."""
     stores = [open_store(str(tmp_path / name)) for name in ("a.vgs", "b.vgs")]

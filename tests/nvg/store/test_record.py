@@ -70,6 +70,7 @@ def test_stray_files_are_no_records(store: Store) -> None:
     assert (opened.committed(), opened.verify()) == ([0, 1, 2], [])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["index.parquet", "manifest.json", "commits/00000.json"])
 def test_a_flipped_bit_is_never_taken_for_sound(name: str) -> None:
     """It is refused or a fault of `verify`, unless every value reads as before."""

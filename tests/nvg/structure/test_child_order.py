@@ -137,6 +137,7 @@ def test_other_builders_keep_their_hierarchy(kind: Kind, builder: str) -> None:
     assert not torch.equal(merged_BN, leaves_BN)
 
 
+@pytest.mark.thorough
 def test_1024_positions_need_two_bytes() -> None:
     """uint16 in, uint16 out, for leaves beyond one byte."""
     latents_BNC = batch_of(normal_latents, 2, 1, 1024, 2)

@@ -56,6 +56,7 @@ def test_golden_vectors(values: list[int], leaves: list[int]) -> None:
     assert leaves_of(np.array(values, dtype=np.float32)[:, None]) == leaves
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", SAMPLED)
 @light
 @given(

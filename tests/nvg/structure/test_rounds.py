@@ -103,6 +103,7 @@ class Looks(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
+@pytest.mark.thorough
 def test_a_batch_of_leaves_makes_the_host_wait_few_times() -> None:
     """On the paper's grid, of images as smooth as latents are: 14 times for a batch, 40 where it
     looked after every round."""

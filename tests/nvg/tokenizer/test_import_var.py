@@ -77,6 +77,7 @@ def test_every_weight_has_a_place() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_the_verb_leaves_a_run_directory(tmp_path: Path) -> None:
     """`import-weights` writes what train, tokenize and evaluate take; an existing one is kept."""
     torch.save(formula_state(), tmp_path / "vae.pth")

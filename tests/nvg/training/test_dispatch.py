@@ -96,6 +96,7 @@ def _no_update(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: None)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("corruption", [0.0, 0.1])
 def test_a_generator_step_copies_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corruption: float
@@ -107,6 +108,7 @@ def test_a_generator_step_copies_once(
     assert (counted.copies, counted.blocking, counted.waits) == (1, 0, 0)
 
 
+@pytest.mark.thorough
 def test_drop_path_copies_once_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not once a block, and queued."""
     monkeypatch.setattr(f"{__name__}.SHALLOW", replace(D16, depth=3, drop_path=0.1))
@@ -135,6 +137,7 @@ def autoencoder_trainer(discriminator: DiscriminatorConfig) -> AutoencoderTraine
 ADVERSARIAL = DiscriminatorConfig(kind=DiscriminatorKind.PATCH, start=0.0)
 
 
+@pytest.mark.thorough
 def test_an_autoencoder_step_queues_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of pixels one, of each augmentation three, of the drawn residuals one; no wait but those of
     structure and nearest codes, which are left out here."""

@@ -32,6 +32,7 @@ def lines_of_a_run(parts: tuple[str, ...], rise: float = 0.0) -> list[dict[str, 
     return lines
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parts", [("content",), ("structure",), ("content", "structure")])
 def test_a_row_of_panels_for_each_generator(parts: tuple[str, ...]) -> None:
     """The picture is as high as there are generators; a loss that differs is drawn differently."""
@@ -70,6 +71,7 @@ def test_without_matplotlib_training_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert curves_png(lines_of_a_run(("content",))) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("drawn_curves")
 def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
     """NULs after a power cut, half a line, a line that is no table: the rest is drawn."""

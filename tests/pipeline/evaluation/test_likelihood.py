@@ -32,6 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Store]:
     return folder / "run", store
 
 
+@pytest.mark.thorough
 def test_it_repeats_what_training_measured(trained: tuple[Path, Store], tmp_path: Path) -> None:
     """The last held-out losses, but for more flow times; the report has every number."""
     run, store = trained

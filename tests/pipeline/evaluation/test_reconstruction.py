@@ -36,6 +36,7 @@ def evaluate(folder: Path, *flags: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.thorough
 def test_the_report_holds_what_slow_code_finds(folder: Path, tokenizer: Path) -> None:
     """PSNR and usage image by image; similarity is 1 only for equal images; names of networks."""
     code, said = evaluate(folder, "--extractor", OWN)

@@ -43,6 +43,7 @@ def test_batches_add_up(folder: Path) -> None:
     assert rebuilder.facts(0).images == 60
 
 
+@pytest.mark.thorough
 def test_distances_are_exact_float32(folder: Path) -> None:
     """SSIM and LPIPS, whatever autocast is around."""
     job = RebuildJob(folder / "run", tiny_recipe(folder / "images"), OWN, None, None, None)

@@ -46,6 +46,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "sweep.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_every_combination_is_measured_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_every_combination_is_measured_once(
     assert len(measured) == 8
 
 
+@pytest.mark.thorough
 def test_what_was_finished_stays(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

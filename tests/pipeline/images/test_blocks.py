@@ -166,6 +166,7 @@ def test_a_row_without_a_class_has_no_class_name() -> None:
     assert (block["label"].tolist(), block["class"].tolist()) == ([-1], [""])
 
 
+@pytest.mark.thorough
 def test_threads_change_nothing() -> None:
     """More images than threads take at once, bad ones among them: equal columns, in order."""
     names = sorted(BAD_FILES)

@@ -58,6 +58,7 @@ def test_measured_against_their_maps_the_borders_agree(recipe: Recipe, tmp_path:
     assert store_regions(store, None) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", ["../outside/a.jpg", "{}/outside/a.jpg", "link/a.jpg", "a\0b"])
 def test_a_key_of_a_store_does_not_leave_the_folder_of_maps(
     recipe: Recipe, tmp_path: Path, key: str

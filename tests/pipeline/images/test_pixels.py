@@ -151,6 +151,7 @@ def test_former_stores_read_as_they_did() -> None:
         decode(image_bytes(picture(), "avif"), FORMER)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     ("mode", "kind"),

@@ -77,6 +77,7 @@ def test_an_error_is_raised(threads: int) -> None:
         each_in_threads(fail, broken(), threads)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("is_busy", [True, False])
 def test_a_stuck_item_is_left_and_the_others_done(

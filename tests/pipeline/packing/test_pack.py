@@ -29,6 +29,7 @@ def nvgctl(*words: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.thorough
 def test_a_pack_samples_the_same_bytes_from_a_folder_and_a_url(
     generators: Path, autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_an_autoencoder_inside_is_taken_along(
     assert set(inner) == {"autoencoder.safetensors", "config.toml", FILES}
 
 
+@pytest.mark.thorough
 def test_generators_are_trained_on_from_a_pack(generators: Path, tmp_path: Path) -> None:
     """By its EMA weights: as from a run whose last weights are these."""
     recipe = load_recipe(generators / "config.toml", (), warn=False)

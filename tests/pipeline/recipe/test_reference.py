@@ -64,6 +64,7 @@ def test_every_key_is_on_the_page() -> None:
     assert ("generator.train", "A.5") in [(name, key.source) for name, key in keys]
 
 
+@pytest.mark.thorough
 def test_values_of_the_release_are_on_the_page() -> None:
     """Each of the profile, at its key."""
     values = {name: given for name, _, given in sections(Recipe, "", RELEASE)}

@@ -61,6 +61,7 @@ def test_all_places_hold_the_same_images(run: Path, tmp_path: Path) -> None:
     assert len(said.strip().splitlines()[-4:]) == 4
 
 
+@pytest.mark.thorough
 def test_steering_by_picture_reference_and_mask(run: Path, tmp_path: Path) -> None:
     """Every control is a flag away, and changes the images."""
     half = tmp_path / "half.png"
@@ -212,6 +213,7 @@ def test_many_images_are_asked_about(run: Path, monkeypatch: pytest.MonkeyPatch)
     assert asked == ["2 images: 1 of each of 2 classes (ant, bee), seed 0. Sample them?"]
 
 
+@pytest.mark.thorough
 def test_a_long_sampling_goes_on(run: Path, tmp_path: Path) -> None:
     """Batches whose files are whole are not sampled again; the array has all, to the byte."""
     flags = ("--label", "ant", "-n", 10, "--batch-size", 3)

@@ -182,6 +182,7 @@ END = [  # of a batch of two images
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", list(EncoderPrecision))
 def test_a_gpu_encodes_the_next_batch_meanwhile(
     monkeypatch: pytest.MonkeyPatch, precision: EncoderPrecision

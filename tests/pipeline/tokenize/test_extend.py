@@ -140,6 +140,7 @@ def stop_at_call(monkeypatch: pytest.MonkeyPatch, name: str, calls: int) -> None
     monkeypatch.setattr(owner, attribute, counting)
 
 
+@pytest.mark.thorough
 def test_a_lost_list_of_rows_is_made_anew(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """verify names it, and --resume writes it from the index."""
     out = tmp_path / "a.vgs"
@@ -186,6 +187,7 @@ def test_what_cannot_be_extended_is_refused(
     assert files_below(out) == before
 
 
+@pytest.mark.thorough
 def test_stored_rows_keep_their_split(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Held-out rows stay held out and new images train, though others would be picked now."""
     aside = replace(recipe, data=replace(recipe.data, heldout=3))
@@ -205,6 +207,7 @@ def test_stored_rows_keep_their_split(recipe: Recipe, tokenizer: Path, tmp_path:
     assert files_below(store.path) == before
 
 
+@pytest.mark.thorough
 def test_new_images_of_a_val_split_are_held_out(tokenizer: Path, tmp_path: Path) -> None:
     """They follow the new ones to train on; each loader finds its own, wherever they are."""
     write_image_folder(tmp_path / "images" / "train", ("bee", "cat"), 3, seed=1)

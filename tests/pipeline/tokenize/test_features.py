@@ -128,6 +128,7 @@ def test_new_images_are_coded_with_the_old_codec(
     assert after.group["features"][15:].any()
 
 
+@pytest.mark.thorough
 def test_features_are_fitted_to_rows_for_training(
     recipe: Recipe, tokenizer: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_batches_carry_the_features_of_their_rows(tmp_path: Path, mode: Reading)
     assert next(iter(SequenceLoader(store, 3, mode=mode))).features is None
 
 
+@pytest.mark.thorough
 def test_inspect_tells_what_is_kept(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """Model, components, bytes a view, share of the variance."""
     tokenize(recipe, tokenizer, tmp_path / "a.vgs")

@@ -141,6 +141,7 @@ def test_only_another_precision_is_told(recipe: Recipe, tmp_path: Path) -> None:
             prepare_store(out, manifest, model, resume=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", PhiForm)
 @pytest.mark.parametrize("count", PhiCount)
 def test_a_store_says_how_its_phi_work(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image, ImageCms
 
 from nvg.store import open_store
@@ -41,6 +42,7 @@ def write_pictures(root: Path) -> None:
             image.save(root / name / file, **options)
 
 
+@pytest.mark.thorough
 def test_folder_parquet_and_tar_give_equal_tokens(tokenizer: Path, tmp_path: Path) -> None:
     """Orientation, alpha and profiles included; without them the tokens are others."""
     write_pictures(tmp_path / "images")

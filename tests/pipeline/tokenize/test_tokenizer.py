@@ -19,6 +19,7 @@ from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 from tests.pipeline.tokenize.makers import run
 
 
+@pytest.mark.thorough
 def test_a_recipe_without_a_model_takes_that_of_the_tokenizer(
     tokenizer: Path, tmp_path: Path
 ) -> None:

@@ -47,7 +47,9 @@ def empty(folder: Path) -> None:
         shutil.rmtree(inner)
 
 
-@pytest.mark.parametrize("reads", [0, 5, 8, ROWS - 1])
+@pytest.mark.parametrize(
+    "reads", [5, *(pytest.param(reads, marks=pytest.mark.thorough) for reads in (0, 8, ROWS - 1))]
+)
 def test_a_folder_that_is_moved_away_stops_the_pass(
     recipe: Recipe,
     tokenizer: Path,
@@ -68,6 +70,7 @@ def test_a_folder_that_is_moved_away_stops_the_pass(
     assert files_below(out) == calm
 
 
+@pytest.mark.thorough
 def test_a_mount_that_is_lost_stops_the_pass(
     recipe: Recipe,
     tokenizer: Path,
@@ -90,6 +93,7 @@ def test_a_mount_that_is_lost_stops_the_pass(
     assert files_below(out) == calm
 
 
+@pytest.mark.thorough
 def test_a_finished_store_gets_the_images_that_can_be_read_again(
     recipe: Recipe,
     tokenizer: Path,

@@ -55,6 +55,7 @@ def numbers(metrics: Metrics) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in metrics.items()}
 
 
+@pytest.mark.thorough
 def test_parts_make_the_step_of_the_batch() -> None:
     """Of sizes 3, 2 and 2: the losses are means over images, so metrics and gradients agree."""
     whole, one = trained(PLAIN)

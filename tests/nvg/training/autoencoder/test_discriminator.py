@@ -29,6 +29,7 @@ def test_patchgan_has_the_usual_size_and_field() -> None:
     assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 36)
 
 
+@pytest.mark.thorough
 def test_heads_judge_five_readouts_of_a_frozen_transformer(vit_weights: Path) -> None:
     """14x14 logits from each; the transformer is neither trained nor saved."""
     model = FeatureDiscriminator(VIT, vit_weights)
@@ -51,6 +52,7 @@ def test_large_images_are_cropped_or_shrunk(vit_weights: Path) -> None:
         assert model(torch.rand(2, 3, 256, 256)).shape == (2, 980)
 
 
+@pytest.mark.thorough
 def test_all_filters_of_the_heads_are_normalised(vit_weights: Path) -> None:
     """The largest singular value of every convolution is near one."""
     model = FeatureDiscriminator(VIT, vit_weights)

@@ -71,6 +71,7 @@ CONFIGS = [
 PLAIN = AutoencoderTraining()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(
     "training", [PLAIN, AutoencoderTraining(ibq_steps=1, loss=LossConfig(entropy=0.1))]
@@ -108,6 +109,7 @@ def test_a_gpu_keeps_what_the_formula_says(
     assert found == pytest.approx(kept, rel=TOLERANCE)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("config", CONFIGS)
 def test_what_is_recomputed_is_not_kept(
     config: AutoencoderConfig, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +146,7 @@ def test_the_quantizer_is_counted_exactly(
     assert quantizer_bytes(config, training) == kept_of_one(model, forward)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_mixed", [False, True])
 @pytest.mark.parametrize("side", [32, 64])
 def test_networks_of_one_size_keep_so_much_a_pixel(side: int, is_mixed: bool) -> None:
@@ -165,6 +168,7 @@ def test_networks_of_one_size_keep_so_much_a_pixel(side: int, is_mixed: bool) ->
     assert sum(p.numel() for p in perceptual.parameters()) == VGG_PARAMETERS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("consistency", [0.0, 8.0])
 def test_a_discriminator_adds_the_larger_of_its_two_uses(consistency: float) -> None:
     """Its own step looks at real and fake images, once or twice; at most a third is estimated too

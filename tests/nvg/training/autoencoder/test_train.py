@@ -46,6 +46,7 @@ def test_it_learns_to_reconstruct(tmp_path: Path) -> None:
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.thorough
 def test_every_image_is_seen_once_an_epoch(tmp_path: Path) -> None:
     """Twelve images in batches of four: three steps are a permutation, the next three another."""
     images = Pictures(12)

@@ -53,6 +53,7 @@ def example(model: Generator, shape: GeneratorShape, part: GeneratorKind, each: 
     return TrainingExample(batch, label, stage, canvas, torch.randn_like(canvas), noise)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("part", "variant"), [(CONTENT, Variant()), (STRUCTURE, Variant()), (STRUCTURE, TOKENS)]
@@ -84,6 +85,7 @@ def test_a_block_that_is_recomputed_keeps_its_tokens(part: GeneratorKind) -> Non
     assert kept < 0.2 * plain
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("part", [CONTENT, STRUCTURE])
 def test_a_gpu_keeps_what_the_formula_says(

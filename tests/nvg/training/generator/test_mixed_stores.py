@@ -26,6 +26,7 @@ def mixture(tmp_path: Path) -> Mixture:
     return Mixture(tuple(store.path for store in stores), (0.7, 0.3))
 
 
+@pytest.mark.thorough
 def test_a_resumed_mixture_equals_an_uninterrupted_one(mixture: Mixture, tmp_path: Path) -> None:
     """To the byte, from a stop within the epochs of both; other shares are refused."""
     fit(open_mixture(mixture), tmp_path / "whole", CONTENT, steps=3)
@@ -40,6 +41,7 @@ def test_a_resumed_mixture_equals_an_uninterrupted_one(mixture: Mixture, tmp_pat
     assert read_config(GeneratorShape, cut).classes == 5
 
 
+@pytest.mark.thorough
 def test_the_verb_takes_a_mixture(mixture: Mixture, tmp_path: Path) -> None:
     """The plan counts the rows of both stores; the lines name both."""
     recipe = tiny_recipe()

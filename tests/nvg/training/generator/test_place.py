@@ -22,6 +22,7 @@ def other(tmp_path: Path) -> Store:
     return make_store(tmp_path / "other.vgs", rows=10, codebook_size=8)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("only", [None, "content", "structure"])
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_finished_run_survives_a_training_that_is_refused(

@@ -32,6 +32,7 @@ def slow_rms(store: Store, rows: list[int]) -> list[float]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("most", "rows"), [(4096, [0, 2, 3, 5, 6, 7, 8]), (3, [0, 3, 6])])
 def test_the_scale_of_canvases_equals_the_slow_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, rows: list[int]

@@ -66,6 +66,7 @@ def test_it_is_measured_on_time_and_at_the_end(store: Store, tmp_path: Path) -> 
         )
 
 
+@pytest.mark.thorough
 def test_it_changes_nothing_of_the_training(store: Store, tmp_path: Path) -> None:
     """Losses and weights are the same however often it is measured."""
     for name, every in (("often", 1), ("seldom", 4)):
@@ -94,6 +95,7 @@ def test_resuming_keeps_the_history(store: Store, tmp_path: Path) -> None:
     assert [each["step"] for each in states[0]["heldout"]] == [2, 4, 6]
 
 
+@pytest.mark.thorough
 def test_fifty_images_are_learnt_by_heart_and_the_best_checkpoint_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -125,6 +127,7 @@ def test_fifty_images_are_learnt_by_heart_and_the_best_checkpoint_is_kept(
     assert checkpoints.steps() == [best, 40]
 
 
+@pytest.mark.thorough
 def test_patience_ends_a_training_and_a_resumed_one_stays_ended(
     store: Store, tmp_path: Path
 ) -> None:
