@@ -50,7 +50,6 @@ def test_a_pass_tokenizes_what_it_can(recipe: Recipe, tokenizer: Path, tmp_path:
     assert store.content.shape == (ROWS, 2, 31)
 
 
-@pytest.mark.thorough
 def test_a_pass_works_in_memory(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """The store may be any fsspec URL, and holds the same arrays there."""
     run(recipe, tokenizer, tmp_path / "a.vgs")
@@ -292,7 +291,6 @@ def test_a_short_pass_has_an_encoder_a_chunk() -> None:
     assert (pool.size, pool.most) == (3, 3)
 
 
-@pytest.mark.thorough
 def test_encoders_change_no_store(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """A pass goes on with other numbers of them; the manifest does not know them."""
     stopped(recipe, tokenizer, tmp_path / "a.vgs", (0,))
