@@ -31,7 +31,6 @@ from nvg.store.index import has_status, in_split, with_numbers
 from nvg.store.layout import require_free
 from nvg.store.linked import (
     LinkedStore,
-    commits_digest,
     linked_rows,
     manifest_digest,
     same_features,
@@ -139,7 +138,7 @@ def _described(
             Part(
                 path=path_from(store.path, out),
                 sha256=manifest_digest(store),
-                commits=commits_digest(store),
+                commits=store.records_digest(),
                 rows=(first, end),
             )
         )
@@ -160,6 +159,9 @@ def _manifest(
     return replace(
         manifests[0],
         format=LINKED,
+        version=1,
+        shard_rows=None,
+        counts=None,
         rows=len(index),
         val_rows=int(in_split(index, Split.VAL).sum()),
         chunk_rows=max(manifest.chunk_rows for manifest in manifests),

@@ -1,12 +1,12 @@
 """The files of a chunk as they lie: from the disk, or over the network by way of the cache."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fsspec.asyn import sync
 
 from nvg.loader.chunk_cache import ChunkCache, Files
-from nvg.store.store_files import StoreFiles
+from nvg.store.store_files import Span, StoreFiles
 
 
 class ChunkFiles:
@@ -16,34 +16,40 @@ class ChunkFiles:
         self.store = store
         self.cache = ChunkCache(store) if is_far(store) else None
 
-    def read(self, chunk: int, names: Sequence[str]) -> Files:
-        """Some files of a chunk; ValueError for what is no file."""
-        if self.cache:
-            return self.cache.files(chunk, names, self._fetched)
-        return self._fetched(names)
+    def read(self, chunk: int, spans: Mapping[str, Span]) -> Files:
+        """Spans of some files, which are a chunk's; ValueError for what is no file."""
+
+        def fetched(names: Sequence[str]) -> Files:
+            return self._fetched({name: spans[name] for name in names})
+
+        return self.cache.files(chunk, [*spans], fetched) if self.cache else self._fetched(spans)
 
     def drop(self, chunk: int) -> bool:
         """Have a chunk fetched anew; whether it was in the cache."""
         return self.cache is not None and self.cache.drop(chunk)
 
-    def _fetched(self, names: Sequence[str]) -> Files:
+    def _fetched(self, spans: Mapping[str, Span]) -> Files:
         """Where the storage can do that, all at once: a round trip for all."""
         if not self.store.fs.async_impl:
-            return {name: self._one(name) for name in names}
+            return {name: self._one(name, span) for name, span in spans.items()}
         files: Files = {}
-        for name, answer in zip(names, sync(self.store.fs.loop, self._all, names), strict=True):
+        answers = sync(self.store.fs.loop, self._all, spans)
+        for name, answer in zip(spans, answers, strict=True):
             if isinstance(answer, BaseException) and not isinstance(answer, FileNotFoundError):
                 raise answer
             files[name] = None if isinstance(answer, FileNotFoundError) else answer
         return files
 
-    async def _all(self, names: Sequence[str]) -> list[bytes | BaseException]:
-        requests = [self.store.fs._cat_file(f"{self.store.root}/{name}") for name in names]
+    async def _all(self, spans: Mapping[str, Span]) -> list[bytes | BaseException]:
+        requests = [
+            self.store.fs._cat_file(f"{self.store.root}/{name}", start=start, end=stop)
+            for name, (start, stop) in spans.items()
+        ]
         return await asyncio.gather(*requests, return_exceptions=True)
 
-    def _one(self, name: str) -> bytes | None:
+    def _one(self, name: str, span: Span) -> bytes | None:
         try:
-            return self.store.read(name)
+            return self.store.read(name, *span)
         except FileNotFoundError:
             return None
 

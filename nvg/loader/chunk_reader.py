@@ -17,7 +17,7 @@ from nvg.loader.pace import Pace
 from nvg.store.damage import DamageError, reading
 from nvg.store.format import Arrays, digest
 from nvg.store.record import CommitRecord, record_name
-from nvg.store.store_files import StoreFiles
+from nvg.store.store_files import WHOLE, Span, StoreFiles
 
 CRC_BYTES = 4
 RESIDUE = 0x48674BC7  # CRC32C of any bytes that their own CRC32C follows
@@ -61,16 +61,19 @@ class ChunkReader:
     def _read(self, chunk: int, into: Arrays) -> bool:
         with reading(self.store.path):
             began = time.perf_counter()
-            files = self.files.read(chunk, self._names(chunk))
+            files = self.files.read(chunk, self._spans(chunk))
             came = time.perf_counter()
             is_new = self._decode(chunk, files, into)
             self.pace.saw(came - began, time.perf_counter() - came)
             return is_new
 
-    def _names(self, chunk: int) -> list[str]:
-        arrays = [self.store.chunk_file(name, chunk) for name in self.names]
+    def _spans(self, chunk: int) -> dict[str, Span]:
+        found = {
+            self.store.chunk_file(name, chunk): self.store.chunk_span(name, chunk)
+            for name in self.names
+        }
         is_new = any(known[chunk] == NOT_YET for known in self.known.values())
-        return [record_name(chunk), *arrays] if is_new else arrays
+        return found | {record_name(chunk): WHOLE} if is_new and self.store.has_records else found
 
     def _decode(self, chunk: int, files: Files, into: Arrays) -> bool:
         changed = []
@@ -91,7 +94,7 @@ class ChunkReader:
 
     def _record(self, chunk: int, files: Files) -> CommitRecord:
         data = files.get(record_name(chunk))
-        if data is None:  # of a chunk that was another one when last read
+        if data is None or not self.store.has_records:  # or of one that was another when last read
             return self.store.commit_record(chunk)
         rows = self.store.chunk_slice(chunk)
         return CommitRecord.from_bytes(data, chunk, rows, self.store.arrays)

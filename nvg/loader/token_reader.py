@@ -18,8 +18,7 @@ from nvg.loader.pace import Pace
 from nvg.parts.joined_array import renumbered
 from nvg.store import Store
 from nvg.store.damage import DamageError, reading
-from nvg.store.format import ARRAYS, FEATURES, OK, Arrays, Split, StoreError
-from nvg.store.index import has_status, in_split
+from nvg.store.format import ARRAYS, FEATURES, Arrays, Split, StoreError
 from nvg.store.store_files import Origin, StoreFiles
 
 Array = np.ndarray[Any, Any]
@@ -59,16 +58,17 @@ class TokenReader:
     ) -> None:
         store.require_finished()
         self.store, self.split = store, split
-        is_own = in_split(store.index, split)
-        if rows is not None:
-            is_own[: rows[0]] = is_own[rows[1] :] = False
-        self.is_valid = has_status(store.index, OK) & is_own
+        self.rows = rows or (0, len(store))
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
         self.arrays = {name: store.group[name] for name in names}
-        starts = store.chunk_starts
-        self.counts = np.add.reduceat(self.is_valid.astype(np.int64), starts)
+        own, self.counts = store.row_counts(split)
         """Valid rows of each chunk."""
-        self.chunks = np.flatnonzero(np.logical_or.reduceat(is_own, starts))
+        if rows is not None:
+            own, self.counts = own.copy(), self.counts.copy()
+            for chunk in range(store.chunks):
+                if self._is_cut(chunk):
+                    own[chunk] = self.counts[chunk] = self._valid(chunk).sum()
+        self.chunks = np.flatnonzero(own)
         """The chunks that hold a row of the split, valid or not."""
         self.pieces = [Piece(n, range(self.counts[n])) for n in self.chunks.tolist()]
         """Each of these chunks, whole."""
@@ -134,8 +134,7 @@ class TokenReader:
             return
         place = slice(end - len(piece.rows), end)
         into = {name: getattr(tokens, name)[place] for name in self.arrays}
-        rows = self.store.chunk_slice(piece.chunk)
-        valid = np.flatnonzero(self.is_valid[rows])
+        rows, valid = self.store.chunk_slice(piece.chunk), np.flatnonzero(self._valid(piece.chunk))
         try:
             with reading(self.store.path):
                 self._read_piece(piece, valid, into)
@@ -174,6 +173,20 @@ class TokenReader:
             made = ChunkReader(store, tuple(self.arrays), self.pace)
             found = self._readers.setdefault(store.path, made)
         return found
+
+    def _is_cut(self, chunk: int) -> bool:
+        """Whether a chunk has rows outside of those that are read."""
+        rows = self.store.chunk_slice(chunk)
+        return rows.start < self.rows[0] or rows.stop > self.rows[1]
+
+    def _valid(self, chunk: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows of a chunk are read; the index is looked at only where not all are."""
+        rows = self.store.chunk_slice(chunk)
+        number, is_cut = np.arange(rows.start, rows.stop), self._is_cut(chunk)
+        if not is_cut and self.counts[chunk] == len(number):
+            return np.ones(len(number), bool)
+        inside = (number >= self.rows[0]) & (number < self.rows[1])
+        return self.store.is_valid(chunk, self.split) & inside if inside.any() else inside
 
     def _require_possible(self, found: Arrays) -> None:
         """DamageError for committed values that cannot be: beyond the codebook or the classes."""

@@ -7,10 +7,10 @@ from nvg.lazy import lazy_face
 if TYPE_CHECKING:
     from nvg.store.format import Split as Split
     from nvg.store.linked import open_store as open_store
+    from nvg.store.shard_writer import open_writer as open_writer
     from nvg.store.store import Store as Store
     from nvg.store.store import store_exists as store_exists
     from nvg.store.writer import StoreWriter as StoreWriter
-    from nvg.store.writer import open_writer as open_writer
 else:
     __getattr__, __dir__, __all__ = lazy_face(
         __name__,
@@ -19,7 +19,7 @@ else:
             "Store": "nvg.store.store",
             "StoreWriter": "nvg.store.writer",
             "open_store": "nvg.store.linked",
-            "open_writer": "nvg.store.writer",
+            "open_writer": "nvg.store.shard_writer",
             "store_exists": "nvg.store.store",
         },
     )

@@ -15,7 +15,7 @@ FORMAT = "nvg-store"
 LINKED = "nvg-store-links"  # of a store whose arrays are those of its parts
 
 
-VERSION = 1
+VERSIONS = (1, 2)  # 2: in shards
 
 
 ARRAYS = ("leaves", "content", "label")
@@ -29,6 +29,9 @@ CODEC = "features.safetensors"
 
 
 INDEX_FILE = "index.parquet"
+
+
+COUNTS = "chunks.parquet"  # rows of each chunk by split and status
 
 
 PART_ROW = "part_row"  # a column that only the index of a linked store has

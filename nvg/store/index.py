@@ -24,13 +24,18 @@ def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:
 
 def with_numbers(index: pa.Table, column: str, values: np.ndarray[Any, Any]) -> pa.Table:
     """The table with integers [R] as a column, in place of the one of that name or as the last."""
-    kind = pa.int64() if values.dtype == np.int64 else pa.int32()
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    array = pa.Array.from_buffers(kind, len(values), [None, data])
+    array = arrow_numbers(values)
     at = index.column_names.index(column) if column in index.column_names else -1
     if at < 0:
         return index.append_column(column, array)
     return index.set_column(at, column, array)
+
+
+def arrow_numbers(values: np.ndarray[Any, Any]) -> pa.Array:
+    """Integers [R], int64 or int32, as Arrow has them."""
+    kind = pa.int64() if values.dtype == np.int64 else pa.int32()
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, data])
 
 
 def has_status(index: pa.Table, status: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -11,10 +11,12 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from nvg.files import write_bytes
-from nvg.store.format import ORDER, StoreError
+from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
 from nvg.store.repair import damaged_weights
 from nvg.store.schema import array_shapes
+from nvg.store.shard_file import COMPRESSOR, LEVEL
+from nvg.store.shard_writer import open_writer
 from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter
 
@@ -30,7 +32,7 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     empty = replace(manifest, weights=weights, finished=False, errors=0)
     write_bytes(fs, f"{root}/manifest.json", empty.sealed().to_bytes())
-    store = StoreWriter(path)
+    store = open_writer(path)
     complete_layout(store, files)
     return store
 
@@ -59,27 +61,17 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
             group[name].resize(shape)
         if name in group:
             continue
+        shards = store.manifest.shard_rows
+        codec = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
+        if shards is not None:
+            codec = BloscCodec(cname=COMPRESSOR, clevel=LEVEL, shuffle="bitshuffle")
         with suppress(ContainsArrayError):  # another job has just made the same
             group.create_array(
                 name,
                 shape=shape,
                 chunks=(store.manifest.chunk_rows, *shape[1:]),
+                shards=None if shards is None else (shards, *shape[1:]),
                 dtype=dtype,
                 fill_value=0,
-                compressors=[
-                    BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
-                    Crc32cCodec(),
-                ],
+                compressors=[codec, Crc32cCodec()],
             )
-
-
-def declare_rows(store: StoreWriter, order: bytes, manifest: Manifest) -> None:
-    """Declare a finished store unfinished, with the rows of `manifest`; ORDER keeps their order.
-
-    `complete_layout` then resizes the arrays. The manifest is written last: a kill before it leaves
-    the store as it was.
-    """
-    for chunk in store.committed():
-        store.write_index_part(chunk, store.index_part(chunk))
-    store.write(ORDER, order)
-    store.reopen(manifest)

@@ -23,8 +23,9 @@ from nvg.store.damage import DamageError, reading
 from nvg.store.format import CODEC, INDEX_FILE, PART_ROW, Arrays, StoreError, read_parquet
 from nvg.store.index import chosen, numbers, rows_digest, with_numbers, with_split
 from nvg.store.manifest import Manifest
-from nvg.store.record import CommitRecord, record_name
+from nvg.store.record import CommitRecord
 from nvg.store.schema import require_index, require_weights
+from nvg.store.sharded import ShardedStore
 from nvg.store.store import Store
 from nvg.store.store_files import Origin
 
@@ -56,7 +57,7 @@ class LinkedStore(Store):
                 if hashlib.sha256(data).hexdigest() != self.manifest.index:
                     raise DamageError(f"{INDEX_FILE} does not match its checksum")
                 table = read_parquet(data, len(self))
-                require_index(table, self.manifest, INDEX_FILE, len(self))
+                require_index(table, self.manifest, INDEX_FILE, range(len(self)))
                 column = table[PART_ROW]
                 if column.type != pa.int64() or column.null_count:
                     raise DamageError(f"column {PART_ROW} is {column.type} or has empty values")
@@ -158,7 +159,7 @@ class LinkedStore(Store):
         for part, store in zip(self.parts, self.stores, strict=True):
             try:
                 with reading(store.path):
-                    is_same = commits_digest(store) == part.commits
+                    is_same = store.records_digest() == part.commits
             except DamageError:
                 continue  # said of the chunk
             except WorkError as error:
@@ -227,14 +228,6 @@ def manifest_digest(store: Store) -> str:
         return hashlib.sha256(store.read("manifest.json")).hexdigest()
 
 
-def commits_digest(store: Store) -> str:
-    """SHA-256 of the commit records of a store, one after another."""
-    state = hashlib.sha256()
-    for chunk in range(store.chunks):
-        state.update(store.read(record_name(chunk)))
-    return state.hexdigest()
-
-
 def open_store(path: str) -> Store:
     """Open an existing store, finished or not; StoreError if there is none at `path`.
 
@@ -259,6 +252,9 @@ def _plain_store(path: str) -> Store:
 
 
 def _checked(store: Store) -> Store:
+    """The same, by what it is: plain or sharded."""
+    if store.manifest.shard_rows is not None:
+        store = ShardedStore(store.path)
     with reading(store.path):
         store.require_described()
         require_weights(store.head, store.manifest, store.path)

@@ -8,19 +8,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
 from nvg.files import json_bytes
 from nvg.geometry import Geometry
 from nvg.parts.part import SHA256, Part
-from nvg.store.format import FORMAT, INDEX_FILE, LINKED, ORDER, VERSION, StoreError
+from nvg.store.format import (
+    COUNTS,
+    FORMAT,
+    INDEX_FILE,
+    LINKED,
+    ORDER,
+    VERSIONS,
+    StoreError,
+)
 
 MOST_BYTES = 1 << 26  # of the file
 MOST_ROWS = 1 << 32
 MOST_CHUNK_BYTES = 1 << 32  # that one chunk may take in memory
-STATE = ("format", "version", "finished", "errors", "weights", "versions", "unknown", "sha256")
+STATE = (
+    *("format", "version", "finished", "errors", "weights", "versions", "counts"),
+    *("unknown", "sha256", "shard_rows"),
+)
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Of a file directly in the store: a manifest from elsewhere must not name any other."""
+SHARD_ROWS = 1 << 16
+SHARD_BYTES = 1 << 29  # of all arrays in memory, where a shard is made
 SHAPE = (
     *("tokenizer", "grid", "K", "codebook_size", "latent_dim", "builder", "space_weight"),
     *("child_order", "views", "image_size", "preprocessing"),
@@ -62,6 +77,8 @@ class Manifest:
     val_rows: int = 0
     """Held out of these; written only where there are some."""
     chunk_rows: int
+    shard_rows: int | None = None
+    """Of a store of version 2: a multiple of `chunk_rows`."""
     views: tuple[str, ...]
     image_size: int
     preprocessing: str
@@ -75,10 +92,12 @@ class Manifest:
     source: str
     tokenizer: str
     features: FeatureInfo | None = None
+    counts: str | None = None
+    """SHA-256 of `chunks.parquet`, of a finished store of version 2."""
     recipe: dict[str, Any]
     versions: dict[str, Any]
     format: str = FORMAT
-    version: int = VERSION
+    version: int = 1
     finished: bool = False
     errors: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
@@ -95,6 +114,16 @@ class Manifest:
                 raise ValueError(f"{name} must be at most {most}, not {getattr(self, name)}")
         if self.chunk_rows * len(self.views) * 8 * self.grid**2 > MOST_CHUNK_BYTES:
             raise ValueError(f"chunk_rows {self.chunk_rows} would take over {MOST_CHUNK_BYTES} B")
+        if (self.version == 2 and self.format == FORMAT) != (self.shard_rows is not None):
+            raise ValueError(f"shard_rows belongs to version 2 of format {FORMAT}")
+        if self.shard_rows is not None and (
+            self.shard_rows < 1 or self.shard_rows % self.chunk_rows
+        ):
+            raise ValueError(
+                f"shard_rows {self.shard_rows} must be a multiple of chunk_rows {self.chunk_rows}"
+            )
+        if self.counts is not None and self.shard_rows is None:
+            raise ValueError("counts belongs to version 2")
         if self.rows < 0 or not self.views:
             raise ValueError(f"{self.rows} rows of {len(self.views)} views cannot be")
         if not 0 <= self.val_rows <= self.rows:
@@ -113,10 +142,19 @@ class Manifest:
             if not PLAIN_NAME.fullmatch(name):
                 raise ValueError(f"weights name {name[:80]!a}, which is no file of a store")
 
+    def sharded(self) -> "Manifest":
+        """The same as of a new store of version 2."""
+        geometry = Geometry(self.grid)
+        each = geometry.positions * np.dtype(geometry.leaf_name).itemsize + 2 * geometry.tokens
+        each += geometry.positions * self.features.dims if self.features else 0
+        most = min(SHARD_ROWS, SHARD_BYTES // (each * len(self.views)))
+        rows = max(most // self.chunk_rows, 1) * self.chunk_rows
+        return dataclasses.replace(self, version=2, shard_rows=rows)
+
     @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 by name of every file that the manifest vouches for."""
-        others = {ORDER: self.order, INDEX_FILE: self.index}
+        others = {ORDER: self.order, INDEX_FILE: self.index, COUNTS: self.counts}
         return {**self.weights, **{name: sum_ for name, sum_ in others.items() if sum_}}
 
     def differences(self, other: "Manifest", besides: Iterable[str] = ()) -> list[str]:
@@ -156,8 +194,8 @@ class Manifest:
         except (ValueError, RecursionError):
             raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
         is_known = isinstance(table, dict) and table.get("format") in (FORMAT, LINKED)
-        if not is_known or table.get("version") != VERSION:
-            raise StoreError(f"{path} is not a store of format {FORMAT} version {VERSION}")
+        if not is_known or table.get("version") not in VERSIONS:
+            raise StoreError(f"{path} is not a store of format {FORMAT} version 1 or 2")
         lost = [name for name in WRITTEN if name not in table]
         if lost:
             raise _damaged(path, f"missing key {lost[0]}")

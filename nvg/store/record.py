@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +35,14 @@ class CommitRecord:
             if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
                 raise ValueError(f"sha256.{name[:80]} must be 64 hexadecimal digits")
 
+    def to_table(self) -> dict[str, Any]:
+        """As JSON has it."""
+        table = {"chunk": self.chunk, "rows": list(self.rows), "errors": self.errors}
+        return {**table, "sha256": self.sha256}
+
     def to_bytes(self) -> bytes:
         """The file."""
-        table = {"chunk": self.chunk, "rows": list(self.rows), "errors": self.errors}
-        return json_bytes({**table, "sha256": self.sha256})
+        return json_bytes(self.to_table())
 
     @staticmethod
     def from_bytes(data: bytes, chunk: int, rows: slice, arrays: tuple[str, ...]) -> "CommitRecord":
@@ -45,9 +50,17 @@ class CommitRecord:
 
         A field that this version does not know is left aside.
         """
-        name = record_name(chunk)
+        table = _object(data, record_name(chunk))
+        return CommitRecord.from_table(table, record_name(chunk), chunk, rows, arrays)
+
+    @staticmethod
+    def from_table(
+        table: Any, name: str, chunk: int, rows: slice, arrays: tuple[str, ...]
+    ) -> "CommitRecord":
+        """The same of what JSON gave, in the file of that name."""
         try:
-            table = _object(data)
+            if not isinstance(table, dict):
+                raise ValueError("a chunk is no JSON object")
             known = {key: table[key] for key in CommitRecord.__dataclass_fields__ if key in table}
             record = build(CommitRecord, known)
             if record.chunk != chunk:
@@ -63,17 +76,34 @@ class CommitRecord:
         return record
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def shard_bytes(shard: int, records: Sequence[CommitRecord]) -> bytes:
+    """The record of a shard: those of its chunks."""
+    return json_bytes({"shard": shard, "chunks": [record.to_table() for record in records]})
+
+
+def read_shard(data: bytes, shard: int) -> list[Any]:
+    """What the record of a shard says of each of its chunks; ValueError for another."""
+    name = record_name(shard)
+    table = _object(data, name)
+    found = table.get("chunks")
+    if table.get("shard") != shard:
+        raise ValueError(f"{name}: shard must be {shard}, not {str(table.get('shard'))[:80]}")
+    if not isinstance(found, list):
+        raise ValueError(f"{name}: it has no list of chunks")
+    return found
+
+
+def _object(data: bytes, name: str) -> dict[str, Any]:
     """A JSON object; ValueError for anything else."""
     try:
         table = json.loads(data)
     except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
+        raise ValueError(f"{name}: it is not JSON") from None
     if not isinstance(table, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError(f"{name}: it is no JSON object")
     return table
 
 
-def record_name(chunk: int) -> str:
-    """Where the record of a chunk is."""
-    return f"commits/{chunk:05d}.json"
+def record_name(number: int) -> str:
+    """Where the record of a chunk is, or that of a shard."""
+    return f"commits/{number:05d}.json"

@@ -18,28 +18,13 @@ def withdraw_damaged(
 
     WorkError, and nothing is withdrawn, when storage fails while reading.
 
-    This makes a finished store unfinished, see `withdraw_chunks`.
+    This makes a finished store unfinished, see `StoreWriter.withdraw_chunks`.
     """
     committed = [chunk for chunk in store.committed() if own is None or chunk in own]
     damaged = [chunk for chunk in progress(committed) if _has_faults(store, chunk)]
-    withdraw_chunks(store, damaged)
+    store.withdraw_chunks(damaged)
+    store.withdraw_counts()
     return damaged
-
-
-def withdraw_chunks(store: StoreWriter, chunks: list[int]) -> None:
-    """Take back the commits of some chunks, whose index rows need not be readable.
-
-    Of a finished store it writes the index parts of the others first, then the manifest, and
-    removes the records last, so that a kill in between loses nothing.
-    """
-    committed = store.committed()
-    kept = [chunk for chunk in committed if chunk not in set(chunks)]
-    if store.finished and len(kept) < store.chunks:
-        for chunk in kept:
-            store.write_index_part(chunk, store.index_part(chunk))
-        store.reopen()
-    for chunk in chunks:
-        store.withdraw(chunk)
 
 
 def damaged_weights(store: Store) -> list[str]:

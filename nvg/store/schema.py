@@ -18,6 +18,7 @@ from nvg.store.index import numbers
 from nvg.store.manifest import Manifest
 
 CODECS = ["bytes", "blosc", "crc32c"]
+SHARDED = ["sharding_indexed"]
 SMALL = 1 << 20  # bytes of a description: zarr.json, the header of weights
 NULLABLE = "stage_error"
 
@@ -60,7 +61,7 @@ def _require_none(faults: list[str], path: str) -> None:
 
 def array_faults(read: Reader, manifest: Manifest) -> list[str]:
     """The first thing wrong with the description of each array: file, field, found, wanted."""
-    faults = []
+    faults, stored_rows = [], manifest.shard_rows or manifest.chunk_rows
     for name, (kind, shape) in array_shapes(manifest).items():
         file = f"{name}/zarr.json"
         try:
@@ -75,14 +76,18 @@ def array_faults(read: Reader, manifest: Manifest) -> list[str]:
             "node_type": "array",
             "shape": list(shape),
             "data_type": kind,
-            "chunk_grid": _named("regular", chunk_shape=[manifest.chunk_rows, *shape[1:]]),
+            "chunk_grid": _named("regular", chunk_shape=[stored_rows, *shape[1:]]),
             "chunk_key_encoding": _named("default", separator="/"),
             "fill_value": 0,
-            "codecs": CODECS,
+            "codecs": CODECS if manifest.shard_rows is None else SHARDED,
             "storage_transformers": [],
         }
-        if isinstance(codecs := table.get("codecs"), list):
-            table["codecs"] = [c.get("name") if isinstance(c, dict) else c for c in codecs]
+        if manifest.shard_rows and (
+            fault := _shard_fault(table, [manifest.chunk_rows, *shape[1:]])
+        ):
+            faults.append(f"{file}: {fault}")
+            continue
+        table["codecs"] = _names(table.get("codecs"))
         table.setdefault("storage_transformers", [])
         if not manifest.finished:  # a store that is being extended has more rows than arrays yet
             table["shape"] = _with_rows(table.get("shape"), manifest.rows)
@@ -93,8 +98,34 @@ def array_faults(read: Reader, manifest: Manifest) -> list[str]:
     return faults
 
 
-def require_index(table: pa.Table, manifest: Manifest, name: str, count: int | None) -> None:
-    """ValueError for an index file with other columns, types or number of rows; `count` or any."""
+def _shard_fault(table: dict[str, Any], chunk_shape: list[int]) -> str:
+    """What is wrong with the codec of a sharded array, whose chunks have this shape; or ""."""
+    try:
+        found = dict(table["codecs"][0]["configuration"])
+    except (LookupError, TypeError, ValueError):
+        return f"codecs is {_short(table.get('codecs'))}, not {SHARDED}"
+    wanted = {
+        "chunk_shape": chunk_shape,
+        "codecs": CODECS,
+        "index_codecs": ["bytes", "crc32c"],
+        "index_location": "end",
+    }
+    for key, value in wanted.items():
+        own = _names(found.get(key)) if key.endswith("codecs") else found.get(key)
+        if own != value:
+            return f"codecs.{key} is {_short(own)}, not {_short(value)}"
+    return ""
+
+
+def _names(codecs: Any) -> Any:
+    """The names of a list of codecs."""
+    if not isinstance(codecs, list):
+        return codecs
+    return [codec.get("name") if isinstance(codec, dict) else codec for codec in codecs]
+
+
+def require_index(table: pa.Table, manifest: Manifest, name: str, rows: range | None) -> None:
+    """ValueError for an index file with other columns, types or rows; for None any rows."""
     for field in INDEX_SCHEMA:
         if field.name not in table.column_names:
             if field.name == SPLIT:
@@ -105,8 +136,9 @@ def require_index(table: pa.Table, manifest: Manifest, name: str, count: int | N
             raise ValueError(f"{name}: column {field.name} is {column.type}, not {field.type}")
         if column.null_count and field.name != NULLABLE:
             raise ValueError(f"{name}: column {field.name} has {column.null_count} empty values")
-    if count is not None and not np.array_equal(numbers(table, "row"), np.arange(count)):
-        raise ValueError(f"{name}: index has {len(table)} rows, not rows 0..{count - 1} in order")
+    if rows is not None and not np.array_equal(numbers(table, "row"), np.array(rows, np.int64)):
+        first, last = rows.start, rows.stop - 1
+        raise ValueError(f"{name}: index has {len(table)} rows, not rows {first}..{last} in order")
     stages = Geometry(manifest.grid).stages
     for part in table[NULLABLE].chunks:
         lengths = np.diff(np.from_dlpack(part.drop_null().offsets))

@@ -28,11 +28,12 @@ from nvg.store.format import (
     read_parquet,
 )
 from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
-from nvg.store.record import INDEX
+from nvg.store.record import INDEX, record_name
 from nvg.store.schema import require_index
 from nvg.store.store_files import StoreFiles
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 INDEX_DAMAGED = "index cannot be read"
 REPAIR = "repair it with `nvgctl tokenize ... --resume`"
 VERIFY = "`nvgctl verify` names all that is wrong"
@@ -71,11 +72,15 @@ class Store(StoreFiles):
         for row in rows:
             if not 0 <= row < len(self):
                 raise StoreError(f"row {row} is out of range: {self.path} has 0..{len(self) - 1}")
-        by_row = {entry["row"]: entry for entry in entries_of(self.index, rows)}
+        by_row = {entry["row"]: entry for entry in self._known(rows)}
         for row in rows:
             if row not in by_row:
                 raise StoreError(f"row {row} is not committed yet in {self.path}")
         return [by_row[row] for row in rows]
+
+    def _known(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Index entries of those rows that are committed."""
+        return entries_of(self.index, rows)
 
     def token_entries(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The same; StoreError also for a row whose image could not be tokenized."""
@@ -111,6 +116,20 @@ class Store(StoreFiles):
             good &= in_split(self.index, split)
         return numbers(self.index, "row")[good]
 
+    def row_counts(self, split: Split) -> tuple[Numbers, Numbers]:
+        """(rows of a split, those of them with tokens) of each chunk of a finished store."""
+        is_own, starts = in_split(self.index, split), self.chunk_starts
+        own, valid = (
+            np.add.reduceat(each.astype(np.int64), starts)
+            for each in (is_own, is_own & has_status(self.index, OK))
+        )
+        return own, valid
+
+    def is_valid(self, chunk: int, split: Split) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows of a chunk are of a split and have tokens."""
+        part = self.index_part(chunk)
+        return in_split(part, split) & has_status(part, OK)
+
     def row_tokens(self, rows: Sequence[int]) -> tuple[Tokens, Tokens]:
         """Leaves [R, X, N] and content [R, X, T] of rows, int64; StoreError if they cannot be."""
         once, place = np.unique(np.array(rows), return_inverse=True)  # a chunk is read once
@@ -132,6 +151,17 @@ class Store(StoreFiles):
                 yield
         except DamageError as error:
             raise StoreError(f"{self.path}: {what} cannot be read ({error}); {VERIFY}") from error
+
+    def index_tables(self) -> Iterator[pa.Table]:
+        """The index in parts, one after another."""
+        yield self.index
+
+    def records_digest(self) -> str:
+        """SHA-256 of the commit records of a finished store, one after another."""
+        state = hashlib.sha256()
+        for chunk in range(self.chunks):
+            state.update(self.read(record_name(chunk)))
+        return state.hexdigest()
 
     def index_part(self, chunk: int) -> pa.Table:
         """The index rows of one committed chunk."""
@@ -216,7 +246,7 @@ class Store(StoreFiles):
         """An index file, of rows 0..count-1 where that is given; DamageError for another."""
         with reading(self.path):
             table = read_parquet(self.read(name), len(self))
-            require_index(table, self.manifest, name, count)
+            require_index(table, self.manifest, name, None if count is None else range(count))
             return with_split(table)
 
 

@@ -18,6 +18,10 @@ from nvg.store.manifest import MOST_BYTES, Manifest
 from nvg.store.record import NAME, CommitRecord, record_name
 from nvg.store.schema import array_shapes, require_arrays
 
+Span = tuple[int | None, int | None]
+"""First byte, and the one after the last."""
+WHOLE: Span = (None, None)
+
 
 class Origin(NamedTuple):
     """Which rows of which stored chunk a chunk of a store shows."""
@@ -33,6 +37,8 @@ class Origin(NamedTuple):
 class StoreFiles:
     """What of a store is on the disk or behind a URL; `len()` counts its rows."""
 
+    has_records = True
+    """Whether each chunk has a record in a file of its own."""
     ZARR_MODE: Literal["r", "r+"] = "r"
 
     def __init__(self, path: str) -> None:
@@ -139,10 +145,10 @@ class StoreFiles:
         found = (NAME.fullmatch(name.rsplit("/", 1)[1]) for name in names)
         return sorted(int(each[1]) for each in found if each)
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file of the store; ValueError for what is no file."""
+    def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """The bytes of one file of the store, or a part; ValueError for what is no file."""
         self._require_file(name)
-        data: bytes = self.fs.cat_file(f"{self.root}/{name}")
+        data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=start, end=stop)
         return data
 
     def head(self, name: str, count: int) -> bytes:
@@ -191,6 +197,10 @@ class StoreFiles:
         """Where a chunk of an array is, unless all of it is zero: then there is no such file."""
         _, shape = array_shapes(self.manifest)[name]
         return "/".join([name, "c", str(chunk), *"0" * (len(shape) - 1)])
+
+    def chunk_span(self, name: str, chunk: int) -> Span:
+        """Which part of that file it is."""
+        return WHOLE
 
     def _require_file(self, name: str) -> None:
         if is_local(self.fs):

@@ -4,6 +4,7 @@ A chunk counts only when its commit record exists, and that is written last.
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from nvg.files import is_local, write_bytes
 from nvg.store.format import (
     ERROR,
+    ORDER,
     Arrays,
     StoreError,
     digest,
@@ -23,6 +25,7 @@ from nvg.store.format import (
 from nvg.store.index import has_status, rows_digest, with_split
 from nvg.store.manifest import Manifest
 from nvg.store.record import INDEX, CommitRecord, record_name
+from nvg.store.schema import array_shapes
 from nvg.store.store import Store
 
 UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's
@@ -36,11 +39,8 @@ class StoreWriter(Store):
 
     def write_chunk(self, chunk: int, arrays: Arrays, index: pa.Table) -> None:
         """Write one chunk's rows and index part, then its commit record, atomically and last."""
+        self.require_shapes(chunk, arrays)
         rows = self.chunk_slice(chunk)
-        for name in self.arrays:
-            wanted = (rows.stop - rows.start, *self.group[name].shape[1:])
-            if arrays[name].shape != wanted:
-                raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
         for name in self.arrays:
             self.require_inside("/".join([name, "c", str(chunk), *"0" * (arrays[name].ndim - 1)]))
         for name in self.arrays:
@@ -55,6 +55,14 @@ class StoreWriter(Store):
         )
         self.write(record_name(chunk), record.to_bytes())
 
+    def require_shapes(self, chunk: int, arrays: Arrays) -> None:
+        """ValueError for arrays that are not those of a chunk."""
+        rows = self.chunk_slice(chunk)
+        for name, (_, shape) in array_shapes(self.manifest).items():
+            wanted = (rows.stop - rows.start, *shape[1:])
+            if arrays[name].shape != wanted:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, chunk {chunk} {wanted}")
+
     def write_index_part(self, chunk: int, index: pa.Table) -> pa.Table:
         """Write the index rows of one chunk; returns them as they are written."""
         schema = file_schema(self.manifest.val_rows)
@@ -67,6 +75,35 @@ class StoreWriter(Store):
         self.require_inside(record_name(chunk))
         self.fs.rm_file(f"{self.root}/{record_name(chunk)}")
         self._forget_index()
+
+    def withdraw_chunks(self, chunks: Collection[int]) -> None:
+        """Take back the commits of some chunks, whose index rows need not be readable.
+
+        Of a finished store it writes the index parts of the others first, then the manifest, and
+        removes the records last, so that a kill in between loses nothing.
+        """
+        committed = self.committed()
+        kept = [chunk for chunk in committed if chunk not in set(chunks)]
+        if self.finished and len(kept) < self.chunks:
+            for chunk in kept:
+                self.write_index_part(chunk, self.index_part(chunk))
+            self.reopen()
+        for chunk in chunks:
+            self.withdraw(chunk)
+
+    def withdraw_counts(self) -> None:
+        """Declare the store unfinished where what it counts is damaged; here nothing is."""
+
+    def lengthen(self, order: bytes, manifest: Manifest) -> None:
+        """Declare a finished store unfinished, with a manifest of more rows, in the order of ORDER.
+
+        `complete_layout` then resizes the arrays. The manifest is written last: a kill before it
+        leaves the store as it was.
+        """
+        for chunk in self.committed():
+            self.write_index_part(chunk, self.index_part(chunk))
+        self.write(ORDER, order)
+        self.reopen(manifest)
 
     def reopen(self, manifest: Manifest | None = None) -> None:
         """Declare the store unfinished again, perhaps with another manifest.
@@ -124,14 +161,3 @@ class StoreWriter(Store):
 
     def _forget_index(self) -> None:
         self.__dict__.pop("index", None)
-
-
-def open_writer(path: str) -> StoreWriter:
-    """Open an existing store to change it; StoreError if none is at `path`, or a linked one."""
-    store = StoreWriter(str(path))
-    if store.manifest.parts is not None:
-        raise StoreError(
-            f"{path} shows rows of other stores and has none of its own: change those, then make "
-            "it again"
-        )
-    return store

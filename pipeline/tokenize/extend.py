@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from nvg.store import Store, open_writer
 from nvg.store.format import StoreError
-from nvg.store.layout import declare_rows
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
 from pipeline.images.recipe_images import RecipeImages
@@ -41,7 +40,7 @@ def extend_store(out: str, recipe: Recipe, images: RecipeImages, model: Autoenco
             "that recipe"
         )
     changes = {name: getattr(manifest, name) for name in grown}
-    declare_rows(store, order_bytes(plan.rows), replace(store.manifest, **changes))
+    store.lengthen(order_bytes(plan.rows), replace(store.manifest, **changes))
 
 
 def _longer_plan(store: Store, source: Source, shuffle: bool) -> Plan:

@@ -17,8 +17,9 @@ from nvg.store.layout import complete_layout, create_store
 from nvg.store.linked import open_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import withdraw_damaged
+from nvg.store.shard_writer import open_writer
 from nvg.store.store import store_exists
-from nvg.store.writer import StoreWriter, open_writer
+from nvg.store.writer import StoreWriter
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.weights import fingerprint, weights_bytes
@@ -120,7 +121,7 @@ def prepare_store(
     """
     files = {**_weights(model, manifest.tokenizer), **(files or {})}
     if not (resume and store_exists(out)):
-        return create_store(out, manifest, files)
+        return create_store(out, manifest.sharded(), files)
     store = open_writer(out)
     _require_same(store, manifest)
     if own is None:

@@ -1,14 +1,14 @@
 """Rows whose image storage did not give: `--resume` tries them again."""
 
 import logging
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nvg.store import StoreWriter
-from nvg.store.format import ERROR, INDEX_SCHEMA
+from nvg.store.format import ERROR
 from nvg.store.index import numbers
-from nvg.store.repair import withdraw_chunks
 from pipeline.images.blocks import UNREAD
 from pipeline.sources import Source
 
@@ -21,24 +21,24 @@ def withdraw_unread(store: StoreWriter, source: Source, own: range | None = None
     A chunk whose images still cannot be read stays as it is. Where other jobs write the rest, only
     `own` chunks are looked at.
     """
-    index = store.index if own is None else _index_of(store, own)
-    lost = pc.and_(pc.equal(index["status"], ERROR), pc.starts_with(index["reason"], UNREAD))
-    unread = index.filter(lost)
     keys: dict[int, list[str]] = {}
-    for row, key in zip(numbers(unread, "row").tolist(), unread["key"].to_pylist(), strict=True):
-        keys.setdefault(row // store.manifest.chunk_rows, []).append(key)
+    for index in store.index_tables() if own is None else _index_parts(store, own):
+        lost = pc.and_(pc.equal(index["status"], ERROR), pc.starts_with(index["reason"], UNREAD))
+        unread = index.filter(lost)
+        rows, names = numbers(unread, "row").tolist(), unread["key"].to_pylist()
+        for row, key in zip(rows, names, strict=True):
+            keys.setdefault(row // store.manifest.chunk_rows, []).append(key)
     found = [chunk for chunk, names in keys.items() if _reads_any(source, names)]
     if found:
         chunks = ", ".join(map(str, found))
         log.warning("%s: writing chunks again whose images can be read now: %s", store.path, chunks)
-    withdraw_chunks(store, found)
+    store.withdraw_chunks(found)
     return found
 
 
-def _index_of(store: StoreWriter, chunks: range) -> pa.Table:
+def _index_parts(store: StoreWriter, chunks: range) -> Iterator[pa.Table]:
     """The index rows of those chunks that are committed."""
-    parts = [store.index_part(chunk) for chunk in store.committed() if chunk in chunks]
-    return pa.concat_tables([INDEX_SCHEMA.empty_table(), *parts])
+    return (store.index_part(chunk) for chunk in store.committed() if chunk in chunks)
 
 
 def _reads_any(source: Source, keys: list[str]) -> bool:

@@ -13,11 +13,13 @@ import torch
 
 from nvg.files import json_bytes
 from nvg.geometry import Geometry
-from nvg.store import Store, StoreWriter
+from nvg.store import Store, StoreWriter, open_store
 from nvg.store.feature_codec import FeatureCodec, fit_codec
 from nvg.store.format import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.store.layout import create_store
 from nvg.store.manifest import FeatureInfo, Manifest
+from nvg.store.shard_file import chunk_places, tail_length
+from nvg.store.sharded import ShardedStore
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint, weights_bytes
 from tests.makers import CLASSES
@@ -48,10 +50,11 @@ def empty_store(
     classes: Sequence[str] = CLASSES,
     codec: FeatureCodec | None = None,
     val_rows: int = 0,
+    shard_rows: int | None = 8,
 ) -> StoreWriter:
     """A store without any chunk yet, with the weights of an untrained tokenizer.
 
-    With a codec it also has an array of features.
+    With a codec it also has an array of features. Without rows of a shard it is of version 1.
     """
     model = tiny_autoencoder(0, tiny_model(grid, codebook_size, latent_dim))
     files, features = store_files(model), None
@@ -67,6 +70,8 @@ def empty_store(
         rows=rows,
         val_rows=val_rows,
         chunk_rows=chunk_rows,
+        shard_rows=shard_rows and -(-shard_rows // chunk_rows) * chunk_rows,
+        version=2 if shard_rows else 1,
         views=("center", "flip")[:views],
         image_size=model.config.image_size,
         preprocessing="adm-center-crop",
@@ -168,8 +173,23 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def flip_chunk(path: Path, array: str, chunk: int) -> None:
+    """Change a byte of one chunk of an array, whichever file it is in."""
+    store = open_store(str(path))
+    if not isinstance(store, ShardedStore):
+        flip(chunk_file(path, array, chunk))
+        return
+    shard, inside = divmod(chunk, store.per_shard)
+    file = chunk_file(path, array, shard)
+    data = bytearray(file.read_bytes())
+    places = chunk_places(bytes(data[-tail_length(store.per_shard) :]), store.per_shard)
+    start, length = places[inside].tolist()
+    data[start + length // 2] ^= 1
+    file.write_bytes(data)
+
+
 def chunk_file(store: Path, array: str, chunk: int) -> Path:
-    """The file that Zarr keeps a chunk in."""
+    """The file that Zarr keeps a chunk in; of a store of version 2 a shard."""
     place = store / array / "c" / str(chunk)
     return place if place.is_file() else next(path for path in place.rglob("*") if path.is_file())
 
@@ -205,3 +225,13 @@ def write_sealed(file: Path, table: dict[str, Any]) -> None:
 def rewrite_index(store: Store, table: pa.Table) -> None:
     """Replace the index of a store on disk."""
     pq.write_table(table, Path(store.path, "index.parquet"))
+
+
+def empty_plain_store(path: Path | str, rows: int, views: int = 1, **sizes: Any) -> StoreWriter:
+    """An empty store of version 1, whose chunks are files of their own."""
+    return empty_store(path, rows, views, shard_rows=None, **sizes)
+
+
+def make_plain_store(path: Path | str, rows: int = 10, views: int = 1, **sizes: Any) -> Store:
+    """A finished store of version 1."""
+    return make_store(path, rows, views, shard_rows=None, **sizes)

@@ -18,9 +18,9 @@ from nvg.store.checks import is_canonical
 from nvg.store.format import Arrays
 from tests.nvg.store.makers import (
     change_manifest,
-    empty_store,
+    empty_plain_store,
     index_table,
-    make_store,
+    make_plain_store,
     random_arrays,
     rewrite_index,
     write_rows,
@@ -32,7 +32,7 @@ Change = Callable[[Arrays], None]
 
 def store_with(path: Path, change: Change) -> Store:
     """A store whose chunks were written, checksums and all, from changed arrays."""
-    store = empty_store(path / "changed.vgs", 10, 2)
+    store = empty_plain_store(path / "changed.vgs", 10, 2)
     arrays = random_arrays(store, bad=BAD)
     index = index_table(store, arrays, BAD)
     change(arrays)
@@ -50,12 +50,12 @@ def faults_of(store: Store) -> list[str]:
 @pytest.mark.parametrize("sizes", [{}, {"grid": 2}, {"grid": 32}, {"chunk_rows": 1}])
 def test_an_intact_store_has_no_faults(tmp_path: Path, sizes: dict[str, Any]) -> None:
     """Nothing to say, whatever the geometry, and with error rows in it."""
-    assert make_store(tmp_path / "a.vgs", 5, 2, bad=(0, 4), **sizes).verify() == []
+    assert make_plain_store(tmp_path / "a.vgs", 5, 2, bad=(0, 4), **sizes).verify() == []
 
 
 def test_a_store_of_errors_only_is_intact(tmp_path: Path) -> None:
     """Not one image could be read; that is no damage."""
-    assert make_store(tmp_path / "a.vgs", 5, bad=range(5)).verify() == []
+    assert make_plain_store(tmp_path / "a.vgs", 5, bad=range(5)).verify() == []
 
 
 def test_progress_sees_every_chunk(store: Store) -> None:
@@ -80,7 +80,7 @@ CHUNK_FILES = [
 @pytest.fixture(scope="module")
 def memory() -> Store:
     """An intact store in memory, quick to damage and to repair."""
-    return make_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=BAD)
+    return make_plain_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=BAD)
 
 
 @pytest.mark.thorough
@@ -273,7 +273,7 @@ def test_a_store_without_zarr_metadata_is_no_crash(store: Store) -> None:
 
 def test_an_unfinished_store_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:
     """Unfinished is a fault of its own; the committed chunks are read all the same."""
-    store = empty_store(tmp_path / "a.vgs", 10)
+    store = empty_plain_store(tmp_path / "a.vgs", 10)
     arrays = random_arrays(store)
     index = index_table(store, arrays)
     arrays["content"][1, 0, 0] = 16

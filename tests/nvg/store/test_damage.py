@@ -12,7 +12,7 @@ from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store, open_writer
 from nvg.store.damage import DamageError, reading
 from nvg.store.repair import damaged_weights, withdraw_damaged
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_plain_store
 
 
 class ClientError(Exception):
@@ -32,7 +32,7 @@ FAILURES = [
 def path() -> str:
     """A finished store in memory."""
     path = f"memory://{uuid.uuid4()}/a.vgs"
-    make_store(path)
+    make_plain_store(path)
     return path
 
 

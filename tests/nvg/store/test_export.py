@@ -18,7 +18,7 @@ from nvg.store import Store
 from nvg.store.export import ExportFormat, export_store
 from nvg.store.format import StoreError
 from tests.makers import files_below
-from tests.nvg.store.makers import empty_store, make_store, swap_chunks
+from tests.nvg.store.makers import empty_plain_store, make_plain_store, swap_chunks
 
 # N row, V view, L latent position, T content token
 
@@ -123,13 +123,13 @@ def test_a_file_of_the_users_beside_the_export_stays(
 def test_only_a_finished_store_is_exported(tmp_path: Path, kind: ExportFormat) -> None:
     """Half a dataset in another format would look like a whole one."""
     with pytest.raises(InputError, match="--resume"):
-        export_store(empty_store(tmp_path / "part.vgs", 8), kind, tmp_path / "out")
+        export_store(empty_plain_store(tmp_path / "part.vgs", 8), kind, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_two_byte_leaves_keep_their_type(tmp_path: Path) -> None:
     """A 32x32 grid has leaves beyond 255."""
-    store = make_store(tmp_path / "large.vgs", rows=4, grid=32)
+    store = make_plain_store(tmp_path / "large.vgs", rows=4, grid=32)
     export_store(store, ExportFormat.WEBDATASET, tmp_path / "shards")
     with tarfile.open(next((tmp_path / "shards").iterdir())) as shard:
         (name,) = [n for n in shard.getnames() if n.endswith("000000000.leaves.npy")]
@@ -142,7 +142,7 @@ def test_two_byte_leaves_keep_their_type(tmp_path: Path) -> None:
 
 def test_an_export_keeps_the_splits(tmp_path: Path) -> None:
     """Held-out rows are in it, and can be told apart."""
-    store = make_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(7, 8, 9))
+    store = make_plain_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(7, 8, 9))
     assert export_store(store, ExportFormat.PARQUET, tmp_path / "out.parquet") == 8
     table = pq.read_table(tmp_path / "out.parquet").select(["row", "split"]).to_pylist()
     assert [entry["row"] for entry in table if entry["split"] == "val"] == [7, 9]
@@ -155,7 +155,7 @@ def test_tokens_of_other_images_are_not_exported(
     tmp_path: Path, array: str, kind: ExportFormat
 ) -> None:
     """Chunks that have changed places are sound each, and not those that were committed."""
-    store = make_store(tmp_path / "a.vgs", 12)
+    store = make_plain_store(tmp_path / "a.vgs", 12)
     swap_chunks(tmp_path / "a.vgs", array)
     with pytest.raises(StoreError, match=f"chunk 1 is damaged .{array} does not match"):
         export_store(store, kind, tmp_path / "out")

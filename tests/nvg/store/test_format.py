@@ -16,7 +16,7 @@ from nvg.geometry import bit_embedding, labels
 from nvg.store import open_store
 from nvg.store.format import INDEX_SCHEMA, SPLIT, file_schema
 from tests.doc_rules import blocks
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_plain_store, make_store
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "FORMAT.md"
 
@@ -55,7 +55,7 @@ def test_reader_lines_give_what_the_library_gives(
 
 def test_the_lines_for_a_linked_store_give_a_row(tmp_path: Path) -> None:
     """From where the first lines left off, with the manifest and index of the linked store."""
-    paths = [make_store(tmp_path / f"{key}.vgs", 5, key=key).path for key in ("a", "b")]
+    paths = [make_plain_store(tmp_path / f"{key}.vgs", 5, key=key).path for key in ("a", "b")]
     merge_stores(paths, str(tmp_path / "c.vgs"))
     store = open_store(str(tmp_path / "c.vgs"))
     names: dict[str, Any] = {

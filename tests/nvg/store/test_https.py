@@ -8,7 +8,7 @@ import pytest
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
 from tests.nvg.fetch.makers import serving
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_plain_store
 
 
 def test_a_store_is_read_from_a_server_of_files(
@@ -16,7 +16,7 @@ def test_a_store_is_read_from_a_server_of_files(
 ) -> None:
     """Verified, looked into, trained on; a lost commit record and a lost chunk are named."""
     monkeypatch.setenv("NVG_CACHE", str(tmp_path / "cache"))
-    store = make_store(tmp_path / "tokens.vgs", 10)
+    store = make_plain_store(tmp_path / "tokens.vgs", 10)
     with serving(tmp_path) as server:
         url = f"{server.url}/tokens.vgs"
         found = open_store(url)

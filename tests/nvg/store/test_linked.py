@@ -26,7 +26,7 @@ from nvg.view.sheets import hierarchy_sheet
 from nvg.view.summary import find_key, summarize
 from nvg.view.text import store_lines
 from tests.nvg.compose.makers import copied, two_stores
-from tests.nvg.store.makers import chunk_file, flip, make_store, write_sealed
+from tests.nvg.store.makers import flip, flip_chunk, make_plain_store, write_sealed
 
 JOINED = ("ant", "bee", "cat", "oak", "fir")
 
@@ -63,7 +63,7 @@ def test_a_part_that_changed_is_refused(merged: Store, tmp_path: Path) -> None:
 
 def test_damage_of_a_part_is_found_where_it_is(merged: Store, tmp_path: Path) -> None:
     """By verify and by training: chunk 2 of a.vgs is that of the linked store."""
-    flip(chunk_file(tmp_path / "a.vgs", "leaves", 2))
+    flip_chunk(tmp_path / "a.vgs", "leaves", 2)
     (fault,) = open_store(merged.path).verify()
     assert re.match(r"chunk 2: cannot be read: .*a\.vgs, chunk 2: ", fault)
     with pytest.raises(StoreError, match=r"chunk 2 is damaged \(.*a\.vgs, chunk 2: "):
@@ -72,7 +72,7 @@ def test_damage_of_a_part_is_found_where_it_is(merged: Store, tmp_path: Path) ->
 
 def test_a_part_that_was_written_again_is_told_of(merged: Store, tmp_path: Path) -> None:
     """Its manifest may be the same after a repair; its commit records are not."""
-    file = tmp_path / "b.vgs" / "commits" / "00001.json"
+    file = tmp_path / "b.vgs" / "commits" / "00000.json"
     record = json.loads(file.read_text())
     file.write_bytes(json_bytes({**record, "note": "again"}))
     (fault,) = open_store(merged.path).verify()
@@ -203,7 +203,7 @@ def test_every_reader_works_as_on_a_copy(merged: Store, tmp_path: Path) -> None:
 
 def test_a_subset_of_one_part_has_fewer_chunks(tmp_path: Path) -> None:
     """A chunk of which no row is shown is no chunk, so that it is never read."""
-    store = make_store(tmp_path / "a.vgs", 12)
+    store = make_plain_store(tmp_path / "a.vgs", 12)
     write_linked(str(tmp_path / "c.vgs"), pieces_of(store, np.array([1, 8, 9])), JOINED[:3])
     chosen = open_store(str(tmp_path / "c.vgs"))
     assert (chosen.chunks, chosen.committed()) == (2, [0, 1])

@@ -13,7 +13,7 @@ from nvg.errors import InputError
 from nvg.store import Store, open_store
 from nvg.store.index import rows_digest
 from nvg.store.record import CommitRecord
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_plain_store
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
 FLIPS = 150  # of each file
@@ -74,7 +74,7 @@ def test_stray_files_are_no_records(store: Store) -> None:
 @pytest.mark.parametrize("name", ["index.parquet", "manifest.json", "commits/00000.json"])
 def test_a_flipped_bit_is_never_taken_for_sound(name: str) -> None:
     """It is refused or a fault of `verify`, unless every value reads as before."""
-    store = make_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=[2], val=[7, 8, 9])
+    store = make_plain_store(f"memory://{uuid.uuid4()}/a.vgs", 10, 2, bad=[2], val=[7, 8, 9])
     intact = store.read(name)
     manifest, index = store.manifest, store.index
     records = [store.commit_record(chunk) for chunk in range(3)]

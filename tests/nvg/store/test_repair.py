@@ -6,25 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from nvg.store import StoreWriter, open_store, open_writer
+from nvg.store import StoreWriter, manifest, open_store, open_writer
 from nvg.store.repair import damaged_weights, withdraw_damaged
+from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
-from tests.nvg.store.makers import chunk_file, flip
+from tests.nvg.store.makers import chunk_file, flip, flip_chunk
 from tests.nvg.tokenizer.makers import write_autoencoder
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
-    """A recipe over twelve images, one of them bad, and the folder of tokenizer and store."""
+@pytest.fixture(scope="module", params=[1, 2])
+def template(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Recipe, Path]:
+    """A recipe over twelve images, one of them bad, and the folder of tokenizer and store.
+
+    The store is of either version; of version 2 its three chunks lie in two shards.
+    """
     folder = tmp_path_factory.mktemp("repair")
     write_image_folder(folder / "images")
     (folder / "images" / "bee" / "001.jpg").write_bytes(b"no image")
     write_autoencoder(folder / "run")
     recipe = tiny_recipe(folder / "images")
-    resume(recipe, folder / "tokens.vgs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "SHARD_ROWS", 8)
+        if request.param == 1:
+            patch.setattr(manifest.Manifest, "sharded", lambda self: self)
+        resume(recipe, folder / "tokens.vgs")
     return recipe, folder
 
 
@@ -42,38 +52,49 @@ def resume(recipe: Recipe, out: Path) -> None:
     tokenize_dataset(recipe, out.parent / "run", str(out), Engine.INLINE, PassMode.RESUME)
 
 
+def index_file(store: Path) -> Path:
+    """The index, or its first part."""
+    whole = store / "index.parquet"
+    return whole if whole.exists() else store / "index" / "00000.parquet"
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "a flipped bit in leaves": lambda store: flip(chunk_file(store, "leaves", 1)),
-    "a flipped bit in content": lambda store: flip(chunk_file(store, "content", 0)),
-    "a flipped bit in labels": lambda store: flip(store / "label" / "c" / "2"),
-    "a deleted chunk": lambda store: chunk_file(store, "leaves", 2).unlink(),
+    "a flipped bit in leaves": lambda store: flip_chunk(store, "leaves", 1),
+    "a flipped bit in content": lambda store: flip_chunk(store, "content", 0),
+    "a flipped bit in labels": lambda store: flip_chunk(store, "label", 2),
+    "a deleted file": lambda store: chunk_file(store, "leaves", 1).unlink(),
     "all chunks of an array": lambda store: shutil.rmtree(store / "content" / "c"),
-    "a lost commit record": lambda store: (store / "commits" / "00001.json").unlink(),
-    "a damaged commit record": lambda store: flip(store / "commits" / "00001.json"),
+    "a lost commit record": lambda store: (store / "commits" / "00000.json").unlink(),
+    "a damaged commit record": lambda store: flip(store / "commits" / "00000.json"),
     "an empty commit record": lambda store: (store / "commits" / "00000.json").write_bytes(b""),
-    "a damaged index": lambda store: flip(store / "index.parquet"),
-    "an empty index": lambda store: (store / "index.parquet").write_bytes(b""),
+    "a damaged index": lambda store: flip(index_file(store)),
+    "an empty index": lambda store: index_file(store).write_bytes(b""),
     "a damaged weights file": lambda store: flip(store / "tokenizer.safetensors"),
     "a lost weights file": lambda store: (store / "detokenizer.safetensors").unlink(),
 }
+COUNTS = "chunks.parquet"
 
 
 def test_half_written_files_are_swept(made: tuple[Recipe, Path]) -> None:
     """What killed writers leave beside the files they were writing, zarr's and our own, goes."""
     recipe, out = made
     before = files_below(out)
-    (out / "leaves" / "c" / "1" / "0" / "0.1b2c.partial").write_bytes(b"half")
+    beside = chunk_file(out, "leaves", 1)
+    beside.with_name("0.1b2c.partial").write_bytes(b"half")
     (out / "commits" / "00001.json.1b2c.tmp").write_bytes(b"half")
     resume(recipe, out)
     assert files_below(out) == before
 
 
-def test_index_parts_of_a_finished_store_are_swept(made: tuple[Recipe, Path]) -> None:
-    """A kill between the joined index and the removal of its parts leaves them."""
+def test_what_waits_for_a_finished_store_is_swept(made: tuple[Recipe, Path]) -> None:
+    """A kill between a whole, or a joined index, and the removal of its parts leaves them."""
     recipe, out = made
     before = files_below(out)
     store = open_writer(str(out))
-    store.write_index_part(1, store.index.slice(0, 1))
+    if isinstance(store, ShardedWriter):
+        store._let_wait(1)
+    else:
+        store.write_index_part(1, store.index.slice(0, 1))
     assert files_below(out) != before
     resume(recipe, out)
     assert files_below(out) == before
@@ -84,11 +105,30 @@ def test_a_pass_ends_without_files_of_lost_workers(made: tuple[Recipe, Path]) ->
     _, out = made
     before = files_below(out)
     store = open_writer(str(out))
-    for chunk in store.committed():
-        store.write_index_part(chunk, store.index_part(chunk))
-    store.reopen()
-    (out / "leaves" / "c" / "1" / "0" / "0.1b2c.partial").write_bytes(b"half")
+    unfinish(store)
+    chunk_file(out, "leaves", 1).with_name("0.1b2c.partial").write_bytes(b"half")
     store.finish()
+    assert files_below(out) == before
+
+
+def unfinish(store: StoreWriter) -> None:
+    """As it was before the end of the pass."""
+    if not isinstance(store, ShardedWriter):
+        for chunk in store.committed():
+            store.write_index_part(chunk, store.index_part(chunk))
+    store.reopen()
+
+
+@pytest.mark.parametrize("way", ["flip", "delete"])
+def test_damaged_counts_are_made_again(made: tuple[Recipe, Path], way: str) -> None:
+    """Only a store of version 2 has the file."""
+    recipe, out = made
+    before = files_below(out)
+    if COUNTS not in before:
+        return
+    flip(out / COUNTS) if way == "flip" else (out / COUNTS).unlink()
+    assert [COUNTS in fault for fault in faults(out)] == [True]
+    resume(recipe, out)
     assert files_below(out) == before
 
 
@@ -116,12 +156,10 @@ def test_an_unfinished_store_is_repaired(made: tuple[Recipe, Path], kind: str) -
     recipe, out = made
     before = files_below(out)
     store = open_writer(str(out))
-    for chunk in range(store.chunks):
-        store.write_index_part(chunk, store.index_part(chunk))
-    store.reopen()
-    (out / "index.parquet").unlink()
+    unfinish(store)
     store.withdraw(2)
-    (out / "commits" / "00002.parquet").unlink()
+    for left in ("index.parquet", "commits/00002.parquet"):
+        (out / left).unlink(missing_ok=True)
     DAMAGE[kind](out)
     resume(recipe, out)
     assert files_below(out) == before
@@ -133,17 +171,18 @@ def test_only_damaged_chunks_are_made_again(
     """An intact store is read and left alone; of a damaged one the named chunk alone is written."""
     recipe, out = made
     written: list[int] = []
-    write_chunk = StoreWriter.write_chunk
+    kind = type(open_writer(str(out)))
+    write_chunk = kind.write_chunk
 
     def spy(store: StoreWriter, chunk: int, *rest: object) -> None:
         written.append(chunk)
         write_chunk(store, chunk, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(StoreWriter, "write_chunk", spy)
+    monkeypatch.setattr(kind, "write_chunk", spy)
     resume(recipe, out)
     assert written == []
     assert "damaged" not in caplog.text
-    flip(chunk_file(out, "content", 1))
+    flip_chunk(out, "content", 1)
     resume(recipe, out)
     assert written == [1]
     assert "writing damaged chunks again: 1" in caplog.text
@@ -155,10 +194,12 @@ def test_a_kill_while_withdrawing_costs_nothing(
     """Stopped before any of its steps, the next --resume repairs the store all the same."""
     recipe, out = made
     before = files_below(out)
-    for step in ("write_index_part", "reopen", "withdraw"):
-        flip(chunk_file(out, "leaves", 1))
+    kind = type(open_writer(str(out)))
+    own = ("_let_wait", "reopen", "_remove") if kind is ShardedWriter else ()
+    for step in own or ("write_index_part", "reopen", "withdraw"):
+        flip_chunk(out, "leaves", 1)
         with monkeypatch.context() as patch:
-            patch.setattr(StoreWriter, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(kind, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 withdraw_damaged(open_writer(str(out)))
         resume(recipe, out)
@@ -169,7 +210,7 @@ def test_damage_is_named(made: tuple[Recipe, Path]) -> None:
     """The numbers of the withdrawn chunks, and the weights that are not the manifest's."""
     _, out = made
     assert damaged_weights(open_store(str(out))) == []
-    flip(chunk_file(out, "leaves", 0))
+    flip_chunk(out, "leaves", 0)
     flip(out / "tokenizer.safetensors")
     store = open_writer(str(out))
     assert damaged_weights(store) == ["tokenizer.safetensors"]

@@ -14,7 +14,13 @@ from nvg.files import json_bytes
 from nvg.store import Store, open_store
 from nvg.store.format import StoreError
 from nvg.store.manifest import Manifest
-from tests.nvg.store.makers import change_manifest, make_store, random_codec, rewrite_index
+from tests.nvg.store.makers import (
+    change_manifest,
+    make_plain_store,
+    make_store,
+    random_codec,
+    rewrite_index,
+)
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "store-manifest.schema.json"
 
@@ -81,8 +87,9 @@ def test_the_json_schema_is_that_of_the_code(tmp_path: Path) -> None:
     schema = json.loads(SCHEMA.read_text())
     assert schema["properties"].keys() == Manifest.__dataclass_fields__.keys() - {"unknown"}
     for store in (
-        make_store(tmp_path / "a.vgs", 4, val=[3]),
-        make_store(tmp_path / "b.vgs", 4, codec=random_codec()),
+        make_plain_store(tmp_path / "a.vgs", 4, val=[3]),
+        make_plain_store(tmp_path / "b.vgs", 4, codec=random_codec()),
+        make_store(tmp_path / "c.vgs", 4),
     ):
         table = json.loads(store.read("manifest.json"))
         jsonschema.validate(table, schema)
@@ -91,6 +98,8 @@ def test_the_json_schema_is_that_of_the_code(tmp_path: Path) -> None:
             {"rows": -1},
             {"views": []},
             {"weights": {"../a": "0"}},
+            {"version": 3 - table["version"]},
+            {"version": 3},
         )
         for changes in wrong:
             with pytest.raises(jsonschema.ValidationError):
@@ -103,7 +112,7 @@ def test_the_json_schema_is_that_of_the_code(tmp_path: Path) -> None:
 def test_the_json_schema_fits_linked_stores(tmp_path: Path) -> None:
     """Parts and format belong together, as the reader wants it."""
     schema = json.loads(SCHEMA.read_text())
-    paths = [make_store(tmp_path / f"{key}.vgs", 4, key=key).path for key in ("a", "b")]
+    paths = [make_plain_store(tmp_path / f"{key}.vgs", 4, key=key).path for key in ("a", "b")]
     merge_stores(paths, str(tmp_path / "c.vgs"))
     table = json.loads((tmp_path / "c.vgs" / "manifest.json").read_text())
     jsonschema.validate(table, schema)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from nvg.store import open_store
-from tests.nvg.store.makers import change_manifest, make_store, rewrite_index
+from tests.nvg.store.makers import change_manifest, make_plain_store, rewrite_index
 
 
 def test_another_count_of_held_out_rows_is_named(tmp_path: Path) -> None:
     """Also where the index has lost its column, and all rows would be trained on."""
-    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    store = make_plain_store(tmp_path / "a.vgs", 10, val=(8, 9))
     change_manifest(store, val_rows=3)
     assert open_store(store.path).verify() == ["index has 2 val rows, the manifest 3"]
     rewrite_index(store, store.index.drop_columns("split"))
@@ -22,7 +22,7 @@ def test_another_count_of_held_out_rows_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:
     """A row is for training or held out."""
-    store = make_store(tmp_path / "a.vgs", 10, val=(8, 9))
+    store = make_plain_store(tmp_path / "a.vgs", 10, val=(8, 9))
     split = pc.replace_substring(store.index["split"], "train", "test")
     rewrite_index(store, store.index.drop_columns("split").append_column("split", split))
     assert open_store(store.path).verify() == [

@@ -20,9 +20,9 @@ from nvg.store.format import ARRAYS, SPLIT, StoreError, digest, read_parquet
 from nvg.store.index import rows_digest
 from tests.makers import files_below
 from tests.nvg.store.makers import (
-    empty_store,
+    empty_plain_store,
     index_table,
-    make_store,
+    make_plain_store,
     random_arrays,
     same_arrays,
     store_files,
@@ -52,7 +52,7 @@ def test_what_is_written_comes_back(
     with TemporaryDirectory() as directory:
         path = f"{directory}/a.vgs"
         sizes: dict[str, Any] = {"grid": grid, "chunk_rows": chunk_rows, "codebook_size": 65536}
-        made = make_store(path, rows, views, seed=seed, bad=bad, **sizes)
+        made = make_plain_store(path, rows, views, seed=seed, bad=bad, **sizes)
         arrays = random_arrays(made, seed, bad)
         store = open_store(path)
         assert same_arrays(store, arrays)
@@ -65,7 +65,7 @@ def test_what_is_written_comes_back(
 @given(rows=st.integers(1, 100), chunk_rows=st.integers(1, 40))
 def test_chunks_partition_the_rows(rows: int, chunk_rows: int) -> None:
     """The slices of all chunks are the rows 0..N-1, in order and without overlap."""
-    store = empty_store(f"memory://{uuid.uuid4()}/a.vgs", rows, chunk_rows=chunk_rows)
+    store = empty_plain_store(f"memory://{uuid.uuid4()}/a.vgs", rows, chunk_rows=chunk_rows)
     parts = [list(range(rows))[store.chunk_slice(chunk)] for chunk in range(store.chunks)]
     assert [row for part in parts for row in part] == list(range(rows))
     assert all(len(part) == chunk_rows for part in parts[:-1])
@@ -74,7 +74,7 @@ def test_chunks_partition_the_rows(rows: int, chunk_rows: int) -> None:
 def test_a_store_lives_on_any_filesystem() -> None:
     """The same calls work on an fsspec URL, here in memory."""
     path = f"memory://{uuid.uuid4()}/a.vgs"
-    made = make_store(path, 10, 2, bad=(3,))
+    made = make_plain_store(path, 10, 2, bad=(3,))
     store = open_store(path)
     assert same_arrays(store, random_arrays(made, bad=(3,)))
     assert store.verify() == []
@@ -84,8 +84,8 @@ def test_a_store_lives_on_any_filesystem() -> None:
 def test_a_store_in_memory_equals_one_on_disk(tmp_path: Path) -> None:
     """File for file, the same bytes are written wherever the store lives."""
     path = f"memory://{uuid.uuid4()}/a.vgs"
-    made = make_store(path, 10, 2)
-    local = make_store(tmp_path / "a.vgs", 10, 2)
+    made = make_plain_store(path, 10, 2)
+    local = make_plain_store(tmp_path / "a.vgs", 10, 2)
     found = {name.removeprefix(f"{made.root}/"): name for name in made.fs.find(made.root)}
     assert {key: made.fs.cat_file(name) for key, name in found.items()} == files_below(local.path)
 
@@ -93,13 +93,13 @@ def test_a_store_in_memory_equals_one_on_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["with space.vgs", "year=2025.vgs", "[a-b].vgs", "a*b?.vgs"])
 def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     """A directory name with spaces or the signs of globbing is a name like any other."""
-    made = make_store(tmp_path / name, 6)
+    made = make_plain_store(tmp_path / name, 6)
     assert open_store(made.path).verify() == []
 
 
 def test_an_unfinished_store_knows_what_is_committed(tmp_path: Path) -> None:
     """Only chunks that are written count, and the index shows just their rows."""
-    store = empty_store(tmp_path / "a.vgs", 10)
+    store = empty_plain_store(tmp_path / "a.vgs", 10)
     arrays = random_arrays(store)
     assert (store.finished, store.committed(), len(store.index)) == (False, [], 0)
     write_rows(store, 2, arrays, index_table(store, arrays))
@@ -119,7 +119,7 @@ def test_a_commit_record_says_what_was_written(store: Store) -> None:
 
 def test_an_unfinished_store_is_no_training_data(tmp_path: Path) -> None:
     """The loader refuses it and names the remedy."""
-    store = empty_store(tmp_path / "a.vgs", 10)
+    store = empty_plain_store(tmp_path / "a.vgs", 10)
     with pytest.raises(StoreError, match=r"0 of 3 chunks.*--resume"):
         SequenceLoader(store, batch_size=1)
 
@@ -222,7 +222,7 @@ def test_an_entry_is_found_by_its_row(store: Store) -> None:
 
 def test_an_entry_that_is_not_committed_is_named(tmp_path: Path) -> None:
     """An unfinished store has the entries of its committed chunks, under their own rows."""
-    store = empty_store(tmp_path / "a.vgs", 10)
+    store = empty_plain_store(tmp_path / "a.vgs", 10)
     arrays = random_arrays(store)
     write_rows(store, 1, arrays, index_table(store, arrays))
     assert store.entry(5)["key"] == "image-5"
@@ -232,14 +232,14 @@ def test_an_entry_that_is_not_committed_is_named(tmp_path: Path) -> None:
 
 def test_rows_are_told_apart_by_split(tmp_path: Path) -> None:
     """Counts, rows with tokens and entries of each; without a column all rows train."""
-    store = open_store(make_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(2, 8, 9)).path)
+    store = open_store(make_plain_store(tmp_path / "a.vgs", 10, bad=(1, 8), val=(2, 8, 9)).path)
     assert (store.count(Split.TRAIN), store.count(Split.VAL)) == (7, 3)
     assert store.ok_rows().tolist() == [0, 3, 4, 5, 6, 7]
     assert store.ok_rows(Split.VAL).tolist() == [2, 9]
     assert store.ok_rows(None).tolist() == [0, 2, 3, 4, 5, 6, 7, 9]
     assert [entry["split"] for entry in store.entries([9, 0])] == ["val", "train"]
     assert store.verify() == []
-    plain = make_store(tmp_path / "b.vgs", 10)
+    plain = make_plain_store(tmp_path / "b.vgs", 10)
     assert SPLIT not in read_parquet(plain.read("index.parquet")).column_names
     assert set(open_store(plain.path).index[SPLIT].to_pylist()) == {"train"}
 

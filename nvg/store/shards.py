@@ -1,0 +1,79 @@
+"""Where the files of a store of version 2 are: shards, and chunks that wait for theirs to be whole.
+
+Legend: R row of the store.
+"""
+
+import re
+
+from nvg.store.record import NAME, record_name
+from nvg.store.staging import STAGING
+from nvg.store.store import Store
+
+STAGED = re.compile(r"(\d{7,})\.parquet")
+SHARD = re.compile(r"(\d{5,})")
+
+
+def index_name(shard: int) -> str:
+    """Where the index rows of a shard are."""
+    return f"index/{shard:05d}.parquet"
+
+
+class Shards(Store):
+    """The shards of a store of version 2, and which of them are there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        assert self.manifest.shard_rows is not None
+        self.shard_rows: int = self.manifest.shard_rows
+        self.per_shard: int = self.shard_rows // self.manifest.chunk_rows
+        self._sealed: set[int] = set()
+
+    @property
+    def shards(self) -> int:
+        """How many shards the store has when finished."""
+        return -(-len(self) // self.shard_rows)
+
+    def shard_slice(self, shard: int) -> slice:
+        """Rows of one shard."""
+        start = shard * self.shard_rows
+        return slice(start, min(start + self.shard_rows, len(self)))
+
+    def chunks_of(self, shard: int) -> range:
+        """The chunks of one shard."""
+        first = shard * self.per_shard
+        return range(first, min(first + self.per_shard, self.chunks))
+
+    def sealed(self) -> list[int]:
+        """Shards that have a record, ascending."""
+        if not self.is_listed:
+            return list(range(self.shards)) if self.finished else []
+        return self._listed("commits", NAME)
+
+    def staged(self, shard: int) -> list[int]:
+        """Chunks of a shard that wait for others, ascending."""
+        return self._listed(f"{STAGING}/{shard:05d}", STAGED)
+
+    def committed(self) -> list[int]:
+        """Chunks of sealed shards, and those that wait, ascending; over https see `StoreFiles`."""
+        sealed = self.sealed()
+        chunks = [chunk for shard in sealed for chunk in self.chunks_of(shard)]
+        if not self.finished and self.is_listed:
+            waiting = set(self._listed(STAGING, SHARD)) - set(sealed)
+            chunks += [chunk for shard in waiting for chunk in self.staged(shard)]
+        return sorted(chunks)
+
+    def is_sealed(self, shard: int) -> bool:
+        """Whether a shard has a record."""
+        if not self.finished and shard not in self._sealed:
+            if not self.fs.exists(f"{self.root}/{record_name(shard)}"):
+                return False
+            self._sealed.add(shard)
+        return True
+
+    def _listed(self, folder: str, pattern: re.Pattern[str]) -> list[int]:
+        try:
+            names = self.fs.ls(f"{self.root}/{folder}", detail=False, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        found = (pattern.fullmatch(name.rstrip("/").rsplit("/", 1)[1]) for name in names)
+        return sorted(int(each[1]) for each in found if each)
