@@ -219,7 +219,8 @@ class ShardedStore(Shards):
         """Why Zarr cannot read it, which nobody here needs for that."""
         try:
             with reading(self.path):
-                _ = self.group
+                for name in self.arrays:
+                    _ = self.group[name]
         except (StoreError, WorkError) as error:
             return [f"zarr.json: {str(error).removeprefix(f'{self.path}: ')}"]
         return []

@@ -16,9 +16,8 @@ from nvg.store import Store, open_store
 from nvg.store.format import StoreError
 from tests.nvg.compose.makers import memory
 from tests.nvg.store.makers import (
-    chunk_file,
     empty_store,
-    flip,
+    flip_chunk,
     index_table,
     make_store,
     random_arrays,
@@ -125,6 +124,6 @@ def test_what_cannot_be_searched_is_one_line(tmp_path: Path) -> None:
         find_duplicates(store, 5)
     with pytest.raises(StoreError, match="unfinished"):
         find_duplicates(empty_store(tmp_path / "b.vgs", 4))
-    flip(chunk_file(tmp_path / "a.vgs", "content", 1))
+    flip_chunk(tmp_path / "a.vgs", "content", 1)
     with pytest.raises(StoreError, match=r"chunk 1 is damaged"):
         find_duplicates(store)

@@ -7,8 +7,8 @@ import pytest
 from nvg.compose.merge import merge_stores
 from nvg.compose.mixture import Mixture, absolute, open_mixture, open_tokens, places_of
 from nvg.errors import InputError
-from nvg.store import Store
 from nvg.store.format import StoreError
+from nvg.store.sharded import ShardedStore
 from tests.nvg.compose.makers import two_stores
 from tests.nvg.store.makers import make_store
 
@@ -58,6 +58,6 @@ def test_a_place_opens_as_what_it_is(tmp_path: Path) -> None:
     """A path as a store of its own; stores that are not alike are refused."""
     store = make_store(tmp_path / "a.vgs", 4)
     other = make_store(tmp_path / "b.vgs", 4, key="b", views=2)
-    assert type(open_tokens(store.path)) is Store
+    assert type(open_tokens(store.path)) is ShardedStore
     with pytest.raises(StoreError, match="views differs"):
         open_tokens(Mixture((store.path, other.path)))

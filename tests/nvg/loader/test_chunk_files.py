@@ -1,5 +1,6 @@
 """Chunks over the network: all files of one at once, and each fetched once."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +11,16 @@ from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.chunk_files import ChunkFiles, is_far
 from nvg.store import open_store
 from nvg.store.format import StoreError
+from nvg.store.store_files import WHOLE
 from tests.nvg.fetch.makers import FileServer, serving
-from tests.nvg.store.makers import chunk_file, flip, make_store
+from tests.nvg.store.makers import chunk_file, flip, make_plain_store, make_store
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """Serves a store of 12 rows in three chunks; the cache is a folder of the test."""
     monkeypatch.setenv("NVG_CACHE", str(tmp_path / "cache"))
-    make_store(tmp_path / "a.vgs", 12)
+    make_plain_store(tmp_path / "a.vgs", 12)
     with serving(tmp_path) as running:
         yield running
 
@@ -67,7 +69,7 @@ def test_a_chunk_of_zeros_has_no_file(server: FileServer, tmp_path: Path) -> Non
     """That is remembered too."""
     files = ChunkFiles(open_store(f"{server.url}/a.vgs"))
     for _ in range(2):
-        assert files.read(0, ["content/c/9/0/0"]) == {"content/c/9/0/0": None}
+        assert files.read(0, {"content/c/9/0/0": WHOLE}) == {"content/c/9/0/0": None}
     assert len(chunk_requests(server)) == 1
 
 
@@ -101,3 +103,15 @@ def test_a_disk_and_memory_are_not_far(tmp_path: Path, server: FileServer) -> No
     found = [open_store(place) for place in places]
     assert [is_far(store) for store in found] == [False, False, True, False]
     assert [ChunkFiles(store).drop(0) for store in found] == [False] * 4
+
+
+def test_spans_of_shards_are_fetched_once(server: FileServer, tmp_path: Path) -> None:
+    """A request a span, and one for the places of the chunks of a shard."""
+    shutil.rmtree(tmp_path / "a.vgs")
+    make_store(tmp_path / "a.vgs", 12)
+    assert sorted(streamed(server)) == sorted(2 * list(range(12)))
+    asked = [each for each in chunk_requests(server) if "/c/" in each]
+    assert len(asked) == 3 * 3 + 2 * 3
+    streamed(server)
+    again = [each for each in chunk_requests(server) if "/c/" in each]
+    assert len(again) == len(asked) + 2 * 3

@@ -16,7 +16,14 @@ from nvg.loader.pace import Pace
 from nvg.store import Store, open_store
 from nvg.store.damage import DamageError
 from nvg.store.format import ARRAYS
-from tests.nvg.store.makers import chunk_file, flip, make_store, random_codec
+from tests.nvg.store.makers import (
+    chunk_file,
+    flip,
+    flip_chunk,
+    make_plain_store,
+    make_store,
+    random_codec,
+)
 
 
 def reader_of(store: Store) -> ChunkReader:
@@ -27,7 +34,7 @@ def reader_of(store: Store) -> ChunkReader:
 @pytest.mark.parametrize("grid", [4, 32])
 def test_it_reads_what_zarr_reads(tmp_path: Path, grid: int) -> None:
     """Every dtype and array, two views, a last chunk that is not full."""
-    store = make_store(tmp_path / "a.vgs", 10, 2, grid=grid, codec=random_codec())
+    store = make_plain_store(tmp_path / "a.vgs", 10, 2, grid=grid, codec=random_codec())
     reader = reader_of(store)
     for chunk in range(store.chunks):
         found = reader.empty()
@@ -41,7 +48,7 @@ def test_it_reads_what_zarr_reads(tmp_path: Path, grid: int) -> None:
 
 def test_the_other_order_of_bytes_is_read(tmp_path: Path) -> None:
     """Zarr's description says which one it is; the checksums are of values, not of files."""
-    store = make_store(tmp_path / "a.vgs", 4)
+    store = make_plain_store(tmp_path / "a.vgs", 4)
     values = store.content[:]
     made: Any = zarr.create_array(
         str(tmp_path / "a.vgs" / "content"),
@@ -64,7 +71,7 @@ def test_a_chunk_is_compared_with_its_sha256_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And again when its file has become another one, sound in itself."""
-    store = make_store(tmp_path / "a.vgs", 8)
+    store = make_plain_store(tmp_path / "a.vgs", 8)
     reader, counted = reader_of(store), list[int]()
 
     def counting(values: Any) -> str:
@@ -88,7 +95,7 @@ def test_a_chunk_is_compared_with_its_sha256_once(
 @pytest.mark.parametrize("place", [0, 5, 13, 40, -1])
 def test_a_flipped_bit_is_found_at_any_reading(tmp_path: Path, place: int) -> None:
     """Also after the SHA-256 was compared: the CRC32C is compared each time."""
-    store = make_store(tmp_path / "a.vgs", 4)
+    store = make_plain_store(tmp_path / "a.vgs", 4)
     reader = reader_of(store)
     found = reader.empty()
     reader.read(0, found)
@@ -103,7 +110,7 @@ def test_a_flipped_bit_is_found_at_any_reading(tmp_path: Path, place: int) -> No
 @pytest.mark.parametrize(("place", "value"), [(4, 1), (4, 2**31), (12, 2**31)])
 def test_a_header_that_lies_is_not_believed(tmp_path: Path, place: int, value: int) -> None:
     """Sizes of Blosc's header that are not those of the array or the file, with a right CRC32C."""
-    store = make_store(tmp_path / "a.vgs", 4)
+    store = make_plain_store(tmp_path / "a.vgs", 4)
     file = chunk_file(tmp_path / "a.vgs", "content", 0)
     data = bytearray(file.read_bytes()[:-4])
     data[place : place + 4] = value.to_bytes(4, "little")
@@ -115,10 +122,10 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, place: int, value: i
 
 def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said to be tried again."""
-    store = make_store(tmp_path / "a.vgs", 4)
+    store = make_plain_store(tmp_path / "a.vgs", 4)
     reader = reader_of(store)
 
-    def fail(name: str) -> bytes:
+    def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(store, "read", fail)
@@ -128,7 +135,7 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_lost_record_is_damage(tmp_path: Path) -> None:
     """Without it nothing says what the chunk is."""
-    store = make_store(tmp_path / "a.vgs", 4)
+    store = make_plain_store(tmp_path / "a.vgs", 4)
     (tmp_path / "a.vgs" / "commits" / "00000.json").unlink()
     reader = reader_of(store)
     with pytest.raises(DamageError, match=r"commits/00000\.json is missing"):
@@ -138,8 +145,29 @@ def test_a_lost_record_is_damage(tmp_path: Path) -> None:
 def test_flip_of_every_array_is_named(tmp_path: Path) -> None:
     """By the array."""
     for name in ARRAYS:
-        store = make_store(tmp_path / f"{name}.vgs", 4)
+        store = make_plain_store(tmp_path / f"{name}.vgs", 4)
         flip(chunk_file(tmp_path / f"{name}.vgs", name, 0))
         reader = reader_of(store)
         with pytest.raises(DamageError, match=name):
             reader.read(0, reader.empty())
+
+
+def test_chunks_of_shards_are_read_alike(tmp_path: Path) -> None:
+    """Spans of a file, compared with the SHA-256 that the record of the shard has, once."""
+    plain = make_plain_store(tmp_path / "plain.vgs", 10, 2, codec=random_codec())
+    store = open_store(make_store(tmp_path / "a.vgs", 10, 2, codec=random_codec()).path)
+    names = store.arrays
+    reader, other = (ChunkReader(each, names, Pace(False)) for each in (store, plain))
+    for again in (False, True):
+        for chunk in range(store.chunks):
+            found, wanted = reader.empty(), other.empty()
+            assert reader.read(chunk, found) is not again
+            other.read(chunk, wanted)
+            rows = store.chunk_slice(chunk)
+            for name in names:
+                size = rows.stop - rows.start
+                np.testing.assert_array_equal(found[name][:size], wanted[name][:size])
+    flip_chunk(tmp_path / "a.vgs", "content", 1)
+    reader.read(0, reader.empty())
+    with pytest.raises(DamageError, match="content does not match its CRC32C"):
+        reader.read(1, reader.empty())

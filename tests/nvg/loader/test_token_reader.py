@@ -16,7 +16,9 @@ from tests.nvg.store.makers import (
     chunk_file,
     empty_store,
     flip,
+    flip_chunk,
     index_table,
+    make_plain_store,
     make_store,
     random_arrays,
     swap_chunks,
@@ -50,7 +52,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_chunk_is_named(tmp_path: Path, kind: str, mode: LoaderMode) -> None:
     """Nothing is trained on it: the line has the chunk and the remedy."""
-    made = make_store(tmp_path / "a.vgs", 12)
+    made = make_plain_store(tmp_path / "a.vgs", 12)
     DAMAGE[kind](tmp_path / "a.vgs")
     loader = SequenceLoader(open_store(made.path), 12, mode=mode)
     with pytest.raises(StoreError, match=r"a\.vgs: chunk 1 is damaged .*--resume") as caught:
@@ -97,7 +99,7 @@ def test_chunks_of_the_other_split_are_not_read(
     """All others may be damaged: nothing notices."""
     made = make_store(tmp_path / "a.vgs", 20, bad=(16, 17, 18), val=range(10, 20))
     for chunk in set(range(5)) - set(chunks):
-        flip(chunk_file(tmp_path / "a.vgs", "content", chunk))
+        flip_chunk(tmp_path / "a.vgs", "content", chunk)
     store = open_store(made.path)
     reader = TokenReader(store, split=split)
     assert reader.chunks.tolist() == chunks
