@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fsspec.asyn import sync
 
 from nvg.loader.chunk_cache import ChunkCache, Files
-from nvg.store.store_files import Span, StoreFiles
+from nvg.store.store_files import Span, StoreFiles, part
 
 
 class ChunkFiles:
@@ -37,7 +37,7 @@ class ChunkFiles:
         for name, answer in zip(spans, answers, strict=True):
             if isinstance(answer, BaseException) and not isinstance(answer, FileNotFoundError):
                 raise answer
-            files[name] = None if isinstance(answer, FileNotFoundError) else answer
+            files[name] = None if isinstance(answer, BaseException) else part(answer, spans[name])
         return files
 
     async def _all(self, spans: Mapping[str, Span]) -> list[bytes | BaseException]:

@@ -34,6 +34,14 @@ class Origin(NamedTuple):
     """What becomes of its labels; None: they are as stored."""
 
 
+def part(data: bytes, span: Span) -> bytes:
+    """The span of a file, of what a server answered: some know no spans and send the file."""
+    start, stop = span
+    if start is None or len(data) <= (-start if stop is None else stop - start):
+        return data
+    return data[start:stop]
+
+
 class StoreFiles:
     """What of a store is on the disk or behind a URL; `len()` counts its rows."""
 
@@ -149,7 +157,7 @@ class StoreFiles:
         """The bytes of one file of the store, or a part; ValueError for what is no file."""
         self._require_file(name)
         data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=start, end=stop)
-        return data
+        return part(data, (start, stop))
 
     def head(self, name: str, count: int) -> bytes:
         """The first so many bytes of one file of the store; ValueError for what is no file."""

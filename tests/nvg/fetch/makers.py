@@ -62,8 +62,8 @@ class Handler(SimpleHTTPRequestHandler):
         whole, code, offset = len(data), 200, 0
         if part and self.server.knows_ranges:
             first, _, last = part.removeprefix("bytes=").partition("-")
-            offset, code = int(first), 206
-            data = data[offset : int(last) + 1 if last else None]
+            offset, code = int(first) if first else max(whole - int(last), 0), 206
+            data = data[offset : int(last) + 1 if first and last else None]
         self.send_response(code)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("ETag", f'"{file.stat().st_mtime_ns}-{whole}"')

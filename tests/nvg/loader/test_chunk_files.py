@@ -105,8 +105,12 @@ def test_a_disk_and_memory_are_not_far(tmp_path: Path, server: FileServer) -> No
     assert [ChunkFiles(store).drop(0) for store in found] == [False] * 4
 
 
-def test_spans_of_shards_are_fetched_once(server: FileServer, tmp_path: Path) -> None:
-    """A request a span, and one for the places of the chunks of a shard."""
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_spans_of_shards_are_fetched_once(
+    server: FileServer, tmp_path: Path, knows_ranges: bool
+) -> None:
+    """A request a span, and one for the places of the chunks of a shard; of any server."""
+    server.knows_ranges = knows_ranges
     shutil.rmtree(tmp_path / "a.vgs")
     make_store(tmp_path / "a.vgs", 12)
     assert sorted(streamed(server)) == sorted(2 * list(range(12)))
