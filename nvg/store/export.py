@@ -20,7 +20,7 @@ from nvg.files import replacing
 from nvg.progress import progress
 from nvg.store.checks import label_faults, token_fault
 from nvg.store.damage import DamageError, reading
-from nvg.store.format import ARRAYS, OK, StoreError
+from nvg.store.format import ARRAYS, INDEX_SCHEMA, OK, StoreError
 from nvg.store.index import has_status
 from nvg.store.store import REPAIR, VERIFY, Store
 
@@ -57,9 +57,8 @@ def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
 
 
 def _schema(store: Store) -> pa.Schema:
-    index = store.index.schema
     return pa.schema(
-        [index.field(name) for name in COLUMNS]
+        [INDEX_SCHEMA.field(name) for name in COLUMNS]
         + [_field("leaves", store.leaves), _field("content", store.content)]
     )
 
@@ -72,9 +71,8 @@ def _field(name: str, array: Any) -> pa.Field:
 
 def _tables(store: Store) -> Iterator[pa.Table]:
     """The valid rows of each chunk, with their tokens."""
-    schema, index = _schema(store), store.index
+    schema = _schema(store)
     for chunk in range(store.chunks):
-        part = store.chunk_slice(chunk)
         try:
             with reading(store.path):
                 found = store.intact_chunk(chunk, ARRAYS)
@@ -82,7 +80,7 @@ def _tables(store: Store) -> Iterator[pa.Table]:
             raise StoreError(
                 f"{store.path}: chunk {chunk} is damaged ({error}): {REPAIR}"
             ) from error
-        entries = index.slice(part.start, part.stop - part.start)
+        entries = store.index_part(chunk)
         is_ok = has_status(entries, OK)
         leaves, content = (found[name][is_ok] for name in ("leaves", "content"))
         fault = token_fault(leaves, content, store.manifest) or "".join(

@@ -1,5 +1,6 @@
 """The summary of a store, shown on a terminal, as plain text, or as JSON."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,10 @@ class StoreSummary:
 
 def summarize(store: Store) -> StoreSummary:
     """Summarize a store, finished or not."""
-    manifest, geometry, index = store.manifest, store.geometry, store.index
-    reasons = reasons_of(index, ERROR)
+    manifest, geometry, indexed, reasons = store.manifest, store.geometry, 0, Counter[str]()
+    for part in store.index_tables():
+        indexed += len(part)
+        reasons.update(reasons_of(part, ERROR))
     return StoreSummary(
         path=store.path,
         finished=store.finished,
@@ -84,9 +87,9 @@ def summarize(store: Store) -> StoreSummary:
         tokenizer=manifest.tokenizer,
         features=manifest.features,
         bytes=_bytes(store),
-        indexed=len(index),
+        indexed=indexed,
         errors=sum(reasons.values()),
-        reasons=reasons,
+        reasons=dict(sorted(reasons.items())),
         stages=measure_usage(store, MOST_ROWS),
     )
 
@@ -100,12 +103,14 @@ def find_key(store: Store, key: str) -> int:
     """The row of an image by its key; the InputError for an unknown key names a similar one."""
     import pyarrow.compute as pc  # 0.1 s to import
 
-    keys = store.index["key"]
-    at = np.flatnonzero(pc.equal(keys, key).to_numpy())
-    if len(at):
-        return int(store.index["row"][int(at[0])].as_py())
-    tail = key.rsplit("/", 1)[-1]
-    like = keys.filter(pc.match_substring(keys, tail)).to_pylist()[:1] if tail else []
+    tail, like = key.rsplit("/", 1)[-1], list[str]()
+    for part in store.index_tables():
+        keys = part["key"]
+        at = np.flatnonzero(pc.equal(keys, key).to_numpy())
+        if len(at):
+            return int(part["row"][int(at[0])].as_py())
+        if tail and not like:
+            like = keys.filter(pc.match_substring(keys, tail)).slice(0, 1).to_pylist()
     hint = f"; there is {like[0]!r}" if like else "; keys are paths within the source"
     raise InputError(f"{store.path} has no image {key!r}{hint}")
 

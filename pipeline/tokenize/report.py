@@ -138,13 +138,13 @@ class Report:
 
 def make_report(store: Store, work: Work, left_out: dict[str, int]) -> Report:
     """The report of a finished store."""
-    bad = chosen(store.index, has_status(store.index, ERROR)).slice(0, FIRST).to_pylist()
+    bad, kinds = _errors(store)
     return Report(
         store=store.path,
         rows=len(store),
         val_rows=store.count(Split.VAL),
         errors=store.manifest.errors,
-        errors_by_kind=errors_by_kind(store),
+        errors_by_kind=kinds,
         first_errors=[f"{entry['key']}: {entry['reason']}" for entry in bad],
         left_out=left_out,
         enlarged=_enlarged(store),
@@ -154,14 +154,22 @@ def make_report(store: Store, work: Work, left_out: dict[str, int]) -> Report:
 
 
 def _enlarged(store: Store) -> int:
-    side = np.minimum(numbers(store.index, "width"), numbers(store.index, "height"))
-    is_small = (side < store.manifest.image_size) & has_status(store.index, OK)
-    return int(is_small.sum())
+    found = 0
+    for part in store.index_tables():
+        side = np.minimum(numbers(part, "width"), numbers(part, "height"))
+        found += int(((side < store.manifest.image_size) & has_status(part, OK)).sum())
+    return found
 
 
-def errors_by_kind(store: Store) -> dict[str, int]:
-    """How many error rows each reason has, without its details; the most frequent first."""
-    kinds = Counter[str]()
-    for reason, count in reasons_of(store.index, ERROR).items():
-        kinds[reason.partition(":")[0]] += count
-    return dict(kinds.most_common())
+def _errors(store: Store) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """(index entries of the first error rows, how many there are of each kind, most first).
+
+    The kind is the reason without its details.
+    """
+    first, kinds = list[dict[str, Any]](), Counter[str]()
+    for part in store.index_tables() if store.manifest.errors else ():
+        bad = chosen(part, has_status(part, ERROR))
+        first += bad.slice(0, FIRST - len(first)).to_pylist()
+        for reason, count in reasons_of(bad, ERROR).items():
+            kinds[reason.partition(":")[0]] += count
+    return first, dict(kinds.most_common())
