@@ -169,7 +169,13 @@ def test_a_source_may_be_a_bucket(
         assert (store.group[name][:] == wanted.group[name][:]).all()
 
 
-@pytest.mark.parametrize("part", ["content/c/2", "commits/00001.json", "manifest.json"])
+PUTS = [
+    *("staging/00000/0000002", "content/c/0", "index/00000", "commits/00000", "chunks.parquet"),
+    "manifest.json",
+]
+
+
+@pytest.mark.parametrize("part", PUTS)
 def test_a_put_that_fails_once_is_tried_again(
     local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str], part: str
 ) -> None:
@@ -181,7 +187,7 @@ def test_a_put_that_fails_once_is_tried_again(
     assert objects(f"{bucket}/a.vgs") == files_below(local[1])
 
 
-@pytest.mark.parametrize("part", ["content/c/2", "commits/00001.json", "index.parquet"])
+@pytest.mark.parametrize("part", PUTS[:-1])
 def test_a_put_that_is_refused_ends_the_pass(
     local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str], part: str
 ) -> None:
@@ -198,17 +204,23 @@ def test_a_put_that_is_refused_ends_the_pass(
 def test_a_damaged_object_is_found_and_mended(
     local: tuple[Recipe, Path], tokenizer: Path, bucket: str
 ) -> None:
-    """A flipped bit and a lost chunk: verify names them, --resume writes those chunks again."""
+    """A flipped bit, then a lost object: verify names the chunks, --resume makes them again."""
     out = f"{bucket}/a.vgs"
     run(local[0], tokenizer, out)
     fs, root = fsspec.core.url_to_fs(out)
     data = bytearray(fs.cat_file(f"{root}/leaves/c/0/0/0"))
-    data[len(data) // 2] ^= 4
+    start, _ = open_store(out).chunk_span("leaves", 3)
+    assert start is not None
+    data[start + 9] ^= 4
     fs.pipe_file(f"{root}/leaves/c/0/0/0", bytes(data))
-    fs.rm_file(f"{root}/content/c/3/0/0")
     fs.invalidate_cache()
     faults = open_store(out).verify()
-    assert {fault.split(":")[0] for fault in faults} == {"chunk 0", "chunk 3"}
+    assert {fault.split(":")[0] for fault in faults} == {"chunk 3"}
+    run(local[0], tokenizer, out, PassMode.RESUME)
+    assert objects(out) == files_below(local[1])
+    fs.rm_file(f"{root}/content/c/0/0/0")
+    fs.invalidate_cache()
+    assert len(open_store(out).verify()) == open_store(out).chunks
     run(local[0], tokenizer, out, PassMode.RESUME)
     assert objects(out) == files_below(local[1])
 

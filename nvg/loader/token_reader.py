@@ -74,7 +74,7 @@ class TokenReader:
         """Each of these chunks, whole."""
         stored = [store.origin(chunk).store for chunk in self.chunks[:1].tolist()]
         self.pace = Pace(any(map(is_far, stored)))
-        self._is_possible = np.zeros(len(starts), bool)
+        self._is_possible = np.zeros(store.chunks, bool)
         self._spare: list[Tokens] = []
         self._readers: dict[str, ChunkReader] = {}
         for first in stored:

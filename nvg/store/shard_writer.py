@@ -64,9 +64,9 @@ class ShardedWriter(ShardedStore, StoreWriter):
             return
         try:
             self._seal(shard)
-        except DamageError:
+        except DamageError as error:
             if not self.is_sealed(shard):  # by another, who removed what waited
-                raise
+                raise DamageError(f"{self.path}: {error}: {REPAIR}") from error
 
     def withdraw(self, chunk: int) -> None:
         """Take a chunk's commit back; its rows count as missing."""
@@ -87,15 +87,14 @@ class ShardedWriter(ShardedStore, StoreWriter):
         if self.finished and (opened or len(sealed) < self.shards):
             self.reopen()
         for shard in opened:
-            self.require_inside(record_name(shard))
-            self.fs.rm_file(f"{self.root}/{record_name(shard)}")
+            self._remove(record_name(shard))
         for chunk in lost:
             self._remove(staged_name(chunk // self.per_shard, chunk))
         self._forget()
 
     def withdraw_counts(self) -> None:
         """Declare the store unfinished where `chunks.parquet` is damaged: to finish it counts."""
-        if self.finished and not self.is_intact(COUNTS):
+        if self.finished and not self.has_counts():
             self.reopen()
 
     def lengthen(self, order: bytes, manifest: Manifest) -> None:
@@ -113,8 +112,7 @@ class ShardedWriter(ShardedStore, StoreWriter):
         self.write(ORDER, order)
         self.reopen(manifest)
         if is_open:
-            self.require_inside(record_name(last))
-            self.fs.rm_file(f"{self.root}/{record_name(last)}")
+            self._remove(record_name(last))
         self._forget()
 
     def finish(self) -> None:
@@ -156,7 +154,7 @@ class ShardedWriter(ShardedStore, StoreWriter):
             )
             found = {name: digest(values) for name, values in waiting[0].items()}
             if {**found, INDEX: rows_digest(waiting[1])} != record.sha256:
-                raise DamageError(f"{self.path}: {staged_name(shard, chunk)} is damaged: {REPAIR}")
+                raise DamageError(f"{staged_name(shard, chunk)} is damaged")
             parts.append(waiting[0])
             tables.append(waiting[1])
             records.append(record)

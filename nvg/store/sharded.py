@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
-from nvg.store.checks import missing_chunks
+from nvg.store.checks import MOST_NAMED, missing_chunks
 from nvg.store.counts import (
     Counts,
     Numbers,
@@ -179,10 +179,14 @@ class ShardedStore(Shards):
 
     def chunk_counts(self) -> Counts:
         """Rows of each chunk by split and status; StoreError unless they are intact."""
-        if not self.finished or not self.is_intact(COUNTS):
+        if not self.has_counts():
             raise StoreError(f"{self.path}: {COUNTS} is missing or damaged: {REPAIR}")
         with reading(self.path):
             return read_counts(self.read(COUNTS), self.chunks)
+
+    def has_counts(self) -> bool:
+        """Whether `chunks.parquet` is there and intact."""
+        return self.manifest.counts is not None and self.is_intact(COUNTS)
 
     def verify(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[str]:
         """As of any store, with one part of the index in memory at a time."""
@@ -191,6 +195,10 @@ class ShardedStore(Shards):
             faults.insert(0, f"unfinished: {len(committed)} of {self.chunks} chunks are committed")
         else:
             faults += missing_chunks(self.chunks, committed)
+            if extra := [shard for shard in self.sealed() if shard >= self.shards]:
+                faults.append(f"commit records of shards that there are not: {extra[:MOST_NAMED]}")
+            if self.manifest.counts is None:
+                faults.append("manifest.json has no counts")
         counted: list[dict[str, int]] = []
         for chunk in progress(committed):
             try:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from tests.nvg.compose.makers import two_stores
-from tests.nvg.store.makers import chunk_file, flip
+from tests.nvg.store.makers import flip_chunk
 
 
 def nvgctl(*arguments: object) -> Result:
@@ -40,7 +40,7 @@ def test_refusals_are_one_line(folder: Path) -> None:
     """Overlapping keys, a taken place, a part that has moved; verify says where damage is."""
     taken = nvgctl("merge", folder / "a.vgs", folder / "b.vgs", "--out", folder / "c.vgs")
     same = nvgctl("merge", folder / "a.vgs", folder / "a.vgs", "--out", folder / "d.vgs")
-    flip(chunk_file(folder / "b.vgs", "content", 1))
+    flip_chunk(folder / "b.vgs", "content", 1)
     damaged = nvgctl("verify", folder / "c.vgs")
     assert damaged.exit_code == 1
     assert "b.vgs, chunk 1: " in damaged.stderr

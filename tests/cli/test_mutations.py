@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
@@ -15,10 +16,12 @@ from cli.app import app
 from nvg.errors import InputError, WorkError
 from nvg.loader import SequenceLoader
 from nvg.quantizer.granularity import load_quantizer
-from nvg.store import Store, open_store, open_writer
+from nvg.store import open_store, open_writer
 from nvg.store.format import TOKENIZER_FILE, Arrays
+from nvg.store.shard_file import shard_bytes
 from tests.nvg.store.makers import (
     index_table,
+    make_plain_store,
     make_store,
     random_arrays,
     rewrite_index,
@@ -34,6 +37,7 @@ VERBS = {
 }
 PYTHON = re.compile(r"Traceback|\b[A-Z][A-Za-z]+(Error|Exception|Invalid)\b")
 Mutation = Callable[[Path], None]
+PART = "index/00001.parquet"
 
 
 def fed(path: Path) -> str:
@@ -48,11 +52,12 @@ def fed(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sound store of ten rows."""
-    root = tmp_path_factory.mktemp("sound")
-    make_store(root / "a.vgs", 10)
-    return root
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """A sound store of ten rows of each version; of version 2 in two shards."""
+    roots = {version: tmp_path_factory.mktemp("sound") for version in (1, 2)}
+    make_plain_store(roots[1] / "a.vgs", 10)
+    make_store(roots[2] / "a.vgs", 10)
+    return roots
 
 
 def manifest(**fields: Any) -> Mutation:
@@ -73,7 +78,7 @@ def values(change: Callable[[Arrays], None]) -> Mutation:
         arrays = random_arrays(store)
         index = index_table(store, arrays)
         change(arrays)
-        store.reopen()
+        store.withdraw_chunks(range(store.chunks))
         for chunk in range(store.chunks):
             write_rows(store, chunk, arrays, index)
         store.finish()
@@ -119,7 +124,7 @@ def table(change: Callable[[pa.Table], pa.Table]) -> Mutation:
     """Another index."""
 
     def rewrite(path: Path) -> None:
-        store = Store(str(path))
+        store = open_store(str(path))
         rewrite_index(store, change(store.index))
 
     return rewrite
@@ -146,6 +151,18 @@ def swap(store: Path) -> None:
     data = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
+
+
+def alike(store: Path) -> None:
+    """Two parts of the index are one."""
+    shutil.copy(store / "index/00000.parquet", store / PART)
+
+
+def swap_in_shard(path: Path) -> None:
+    """The same of two chunks of a shard, whose places are written anew."""
+    store = open_store(str(path))
+    tokens = np.concatenate([store.stored("content", chunk) for chunk in (1, 0)])
+    (path / "content/c/0/0/0").write_bytes(shard_bytes(tokens, 4, 8))
 
 
 FIELDS: tuple[dict[str, Any], ...] = (
@@ -214,6 +231,30 @@ MUTATIONS: dict[str, Mutation] = {
     "decoder cut": cut("detokenizer.safetensors"),
     "decoder lost": lose("detokenizer.safetensors"),
 }
+SHARDED: dict[str, Mutation] = {
+    **MUTATIONS,
+    f"manifest { {'version': 2} }": manifest(version=1),
+    **{
+        f"manifest {fields}": manifest(**fields)
+        for fields in (
+            {"shard_rows": None},
+            {"shard_rows": 7},
+            {"shard_rows": 12},
+            {"shard_rows": 10**12 * 4},
+            {"counts": None},
+            {"counts": "0" * 64},
+        )
+    },
+    "chunks swapped": swap_in_shard,
+    "shard {}": text("content/c/0/0/0", b"{}"),
+    "shard cut": cut("content/c/0/0/0"),
+    "shard lost": lose("content/c/0/0/0"),
+    "index cut": cut(PART),
+    "index lost": lose(PART),
+    "counts cut": cut("chunks.parquet"),
+    "counts lost": lose("chunks.parquet"),
+    "parts alike": alike,
+}
 HARMLESS = {  # to verbs that need not look there; `verify` objects to all
     *("record {}", "record lost", "record of no chunk", "index of other keys", "decoder cut"),
     *("decoder lost", "label beyond the classes", "leaf twice", "chunks swapped"),
@@ -231,12 +272,28 @@ UNREAD = {  # by training, in the first batch
 }
 
 
+HARMLESS_SHARDED = {  # nobody needs Zarr's descriptions there, nor counts, but to train
+    *(*HARMLESS, "root zarr lost", "array lost", "shard {}", "shard cut", "shard lost"),
+    *("counts cut", "counts lost", f"manifest {FIELDS[-1]}"),
+    *(f"manifest {f}" for f in ({"counts": None}, {"counts": "0" * 64})),
+    *("index cut", "index lost", "index short", "parts alike"),  # of rows that are not looked at
+}
+UNREAD_SHARDED = {  # no index, where all rows have tokens
+    *(*UNREAD, "index cut", "index lost", "index short", "parts alike"),
+    *("index without keys", "index of text"),
+}
+KINDS = [(1, name) for name in MUTATIONS] + [(2, name) for name in SHARDED]
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_mutated_store_is_told_of_in_one_line(template: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("version", "name"), KINDS)
+def test_a_mutated_store_is_told_of_in_one_line(
+    templates: dict[int, Path], tmp_path: Path, version: int, name: str
+) -> None:
     """`verify` never calls it sound; the other verbs refuse it where they would be misled."""
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    MUTATIONS[name](tmp_path / "a.vgs")
+    shutil.copytree(templates[version], tmp_path, dirs_exist_ok=True)
+    mutations, harmless = ((MUTATIONS, HARMLESS), (SHARDED, HARMLESS_SHARDED))[version - 1]
+    mutations[name](tmp_path / "a.vgs")
     for verb, line in VERBS.items():
         words = line.replace("@", f"{tmp_path}/").split()
         done = CliRunner().invoke(app, words)
@@ -244,19 +301,20 @@ def test_a_mutated_store_is_told_of_in_one_line(template: Path, tmp_path: Path, 
         assert not PYTHON.search(done.output), (verb, done.output)
         assert "intact" not in done.output
         if done.exit_code == 0:
-            assert name in HARMLESS, (verb, done.output)
+            assert name in harmless, (verb, done.output)
         elif verb != "verify":
             assert done.stderr.count("nvgctl: ") == 1
             assert done.stderr.endswith("\n")
     refused = fed(tmp_path / "a.vgs")
-    assert refused or name in UNREAD
+    assert refused or name in (UNREAD, UNREAD_SHARDED)[version - 1]
     assert len(refused.splitlines()) <= 1
     assert not PYTHON.search(refused)
 
 
-def test_a_sound_store_is_sound(template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_sound_store_is_sound(templates: dict[int, Path], tmp_path: Path, version: int) -> None:
     """The verbs of the table do what they should."""
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(templates[version], tmp_path, dirs_exist_ok=True)
     for line in VERBS.values():
         done = CliRunner().invoke(app, line.replace("@", f"{tmp_path}/").split())
         assert done.exit_code == 0, done.output

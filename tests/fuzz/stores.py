@@ -26,7 +26,7 @@ from tests.nvg.store.makers import make_store, write_sealed
 
 Facts = dict[str, Any]
 STRAY = ("commits/._00000.json", "commits/00000 (1).json", ".DS_Store", "leaves/._zarr.json",
-         "index.parquet~", "commits/00099.parquet", "leaves/c/77/0/0", "x/y/z")  # fmt: skip
+         "index/00099.parquet~", "commits/00099.parquet", "leaves/c/77/0/0", "x/y/z")  # fmt: skip
 
 
 class Stores:
@@ -154,7 +154,7 @@ def any_file(store: Path, other: Path, random: Random) -> tuple[str, bool]:
 
 def index(store: Path, other: Path, random: Random) -> tuple[str, bool]:
     """Another index table, as a Parquet file that is right by itself."""
-    file = store / "index.parquet"
+    file = random.choice(sorted((store / "index").glob("*.parquet")))
     table = pq.read_table(file)
     column, row, way = (
         random.choice(table.column_names),

@@ -154,11 +154,11 @@ def test_an_error_in_a_worker_is_that_error(
     out = tmp_path / "a.vgs"
 
     def spoil() -> None:
-        (out / "content" / "zarr.json").write_text("no metadata")
+        (out / "manifest.json").write_text("no metadata")
 
     thread = when_committed(out, 5, spoil)
-    with pytest.raises(Exception, match=r"Expecting value|zarr") as caught:
+    with pytest.raises(Exception, match=r"manifest\.json is not JSON") as caught:
         tokenize_dataset(work.recipe, tokenizer, str(out), Engine.RAY, address=cluster.address)
     thread.join()
     assert not type(caught.value).__module__.startswith("ray")
-    assert len(list((out / "commits").glob("*.json"))) >= 5
+    assert len(list((out / "staging").rglob("*.parquet"))) >= 5

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nvg.errors import InputError
-from nvg.store import Store
+from nvg.store import Store, open_store
 from nvg.view.html import Originals
 from pipeline.originals import OriginalImages, original_reader
 from pipeline.recipe import DataConfig, SourceKind
@@ -33,7 +33,7 @@ def test_originals_are_the_crops_that_were_tokenized(tokenizer: Path, tmp_path: 
     """They are read from the place that the user names; bad and missing files are left out."""
     recipe = photos(tmp_path / "images")
     run(recipe, tokenizer, tmp_path / "a.vgs")
-    store = Store(str(tmp_path / "a.vgs"))
+    store = open_store(str(tmp_path / "a.vgs"))
     keys = store.index["key"].to_pylist()
     gone, bad, good = (
         next(row for row, key in enumerate(keys) if (key in BAD) == is_bad and row >= least)
@@ -54,7 +54,7 @@ def test_nothing_that_only_the_store_names_is_opened(
     """Without a place of the user's no source is opened at all, though the store names one."""
     run(photos(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
     monkeypatch.setattr(Place, "__init__", _refuse)
-    assert original_reader(Store(str(tmp_path / "a.vgs")), None) is None
+    assert original_reader(open_store(str(tmp_path / "a.vgs")), None) is None
 
 
 def _refuse(*_: Any) -> None:
@@ -65,7 +65,7 @@ def test_a_place_that_is_not_there_is_said(tokenizer: Path, tmp_path: Path) -> N
     """It is the user's word, so that silence would be wrong; so for a store without a source."""
     run(photos(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
     with pytest.raises(InputError, match="does not exist"):
-        original_reader(Store(str(tmp_path / "a.vgs")), str(tmp_path / "none"))
+        original_reader(open_store(str(tmp_path / "a.vgs")), str(tmp_path / "none"))
     with pytest.raises(InputError, match="leave --originals out"):
         original_reader(make_store(tmp_path / "b.vgs", 4), str(tmp_path))
 
@@ -142,7 +142,7 @@ def test_a_class_folder_that_has_gone_hides_no_other(tokenizer: Path, tmp_path: 
     """Its images are left out; those of the classes after it are shown."""
     keys = write_image_folder(tmp_path / "images", per_class=2)
     run(tiny_recipe(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
-    store = Store(str(tmp_path / "a.vgs"))
+    store = open_store(str(tmp_path / "a.vgs"))
     shutil.rmtree(tmp_path / "images" / "ant")
     found = read(store, tmp_path / "images", list(range(len(keys))))
     assert sorted(found) == [row for row, key in enumerate(keys) if not key.startswith("ant/")]

@@ -20,6 +20,7 @@ from nvg.store.layout import create_store
 from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.shard_file import chunk_places, tail_length
 from nvg.store.sharded import ShardedStore
+from nvg.store.shards import index_name
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint, weights_bytes
 from tests.makers import CLASSES
@@ -224,7 +225,13 @@ def write_sealed(file: Path, table: dict[str, Any]) -> None:
 
 def rewrite_index(store: Store, table: pa.Table) -> None:
     """Replace the index of a store on disk."""
-    pq.write_table(table, Path(store.path, "index.parquet"))
+    if not isinstance(store, ShardedStore):
+        pq.write_table(table, Path(store.path, "index.parquet"))
+        return
+    for shard in range(store.shards):
+        rows = store.shard_slice(shard)
+        part = table.slice(rows.start, rows.stop - rows.start)
+        pq.write_table(part, Path(store.path, index_name(shard)))
 
 
 def empty_plain_store(path: Path | str, rows: int, views: int = 1, **sizes: Any) -> StoreWriter:

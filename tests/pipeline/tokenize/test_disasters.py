@@ -104,7 +104,7 @@ def test_a_clock_that_jumps(
     for number, file in enumerate(sorted(out.rglob("*"))):
         at = time.time() if number % 2 else 0.0
         os.utime(file, (at, at))
-    (out / "commits" / "00007.json").unlink()
+    (out / "commits" / "00000.json").unlink()
     tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
     assert jumping_clock
     assert files_below(out) == files_below(tmp_path / "calm.vgs")
@@ -132,12 +132,15 @@ def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
 def test_a_flipped_bit_anywhere_in_a_chunk(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, flip: int
 ) -> None:
-    """At any share of the file's length: verify names the chunk, --resume writes it again."""
+    """At any share of its length: verify names the chunk, --resume writes it again."""
     out = tmp_path / "calm.vgs"
     before = files_below(out)
-    file = out / "leaves" / "c" / "11" / "0" / "0"
+    store = open_store(str(out))
+    file, (start, stop) = out / store.chunk_file("leaves", 11), store.chunk_span("leaves", 11)
+    assert start is not None
+    assert stop is not None
     data = bytearray(file.read_bytes())
-    data[len(data) * flip // 100] ^= 1
+    data[start + (stop - start) * flip // 100] ^= 1
     file.write_bytes(data)
     faults = open_store(str(out)).verify()
     assert faults

@@ -56,11 +56,11 @@ def test_a_dry_run_counts_the_splits(recipe: Recipe, tmp_path: Path) -> None:
 def test_the_estimate_is_near(recipe: Recipe, tmp_path: Path) -> None:
     """Near what arrays, index and commits take on the disk when all codes are used."""
     section = AutoencoderSection(model=tiny_model(16, codebook_size=1024))
-    make_store(tmp_path / "a.vgs", 300, grid=16, codebook_size=1024, chunk_rows=100)
+    make_store(tmp_path / "a.vgs", 288, grid=16, codebook_size=1024, chunk_rows=96, shard_rows=288)
     files = files_below(tmp_path / "a.vgs")
     size = sum(len(data) for name, data in files.items() if "safetensors" not in name)
     about = float(plan_lines(replace(recipe, autoencoder=section))[1].split()[1])
-    assert 0.9 < size / 300 / about < 1.2
+    assert 0.9 < size / 288 / about < 1.2
 
 
 def test_a_dry_run_counts_what_is_done(recipe: Recipe, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import VIT
-from tests.nvg.store.makers import make_store, random_codec
+from tests.nvg.store.makers import flip_chunk, make_store, random_codec
 from tests.pipeline.images.makers import center_crop
 
 DIMS = 5
@@ -88,12 +88,12 @@ def test_a_store_keeps_the_features_of_every_view(
 def test_an_interrupted_pass_ends_as_an_undisturbed_one(
     recipe: Recipe, tokenizer: Path, tmp_path: Path
 ) -> None:
-    """A damaged chunk, a lost commit and a lost codec are made again, byte for byte."""
+    """Damaged chunks and a lost codec are made again, byte for byte."""
     tokenize(recipe, tokenizer, tmp_path / "a.vgs")
     broken = tokenize(recipe, tokenizer, tmp_path / "b.vgs")
-    (tmp_path / "b.vgs" / "commits" / "00001.json").unlink()
+    flip_chunk(tmp_path / "b.vgs", "leaves", 1)
     (tmp_path / "b.vgs" / CODEC).unlink()
-    (tmp_path / "b.vgs" / "features" / "c" / "2" / "0" / "0" / "0").write_bytes(b"damaged")
+    flip_chunk(tmp_path / "b.vgs", "features", 2)
     assert len(broken.verify()) >= 3
     tokenize(recipe, tokenizer, tmp_path / "b.vgs", PassMode.RESUME)
     assert files_below(tmp_path / "b.vgs") == files_below(tmp_path / "a.vgs")

@@ -14,6 +14,7 @@ from nvg.config import dump
 from nvg.errors import InputError
 from nvg.store import StoreWriter, open_store, store_exists
 from nvg.store.format import StoreError
+from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize import dataset
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
@@ -124,16 +125,14 @@ def test_a_resumed_share_writes_its_own_chunks_only(
     """Those that are missing or damaged; those of others are not even read."""
     out = tmp_path / "a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    chunk = out / "leaves" / "c" / "0" / "0" / "0"
+    chunk = out / "staging" / "00000" / "0000000.parquet"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
-    report = share(recipe, tokenizer, out, "2/2", resume=True)
-    assert isinstance(report, Report)
-    assert report.work.images == 12
-    assert open_store(str(out)).verify() != []
+    with pytest.raises(StoreError, match=r"0000000\.parquet.*: repair it with"):
+        share(recipe, tokenizer, out, "2/2", resume=True)
+    assert open_store(str(out)).committed() == [0, 1, 2, 3, 4]
     again = share(recipe, tokenizer, out, "1/2", resume=True)
     assert isinstance(again, Report)
-    assert again.work.images == 0
-    run(recipe, tokenizer, out, resume=True)
+    assert again.work.images == 4
     run(recipe, tokenizer, tmp_path / "whole.vgs")
     assert files_below(out) == files_below(tmp_path / "whole.vgs")
 
@@ -144,7 +143,7 @@ def test_a_damaged_chunk_of_a_share_is_written_again(
     """While the store is unfinished; a plain --resume does all the rest, and ends it."""
     out = tmp_path / "a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    chunk = out / "leaves" / "c" / "0" / "0" / "0"
+    chunk = out / "staging" / "00000" / "0000000.parquet"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
     again = share(recipe, tokenizer, out, "1/2", resume=True)
     assert again.work.images == 4
@@ -211,16 +210,16 @@ def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -
     """On object storage, where no lock keeps them apart: the second finds the store finished."""
     out = f"memory://join{tmp_path}/a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    finish, opened = StoreWriter.finish, list[StoreWriter]()
+    finish, opened = ShardedWriter.finish, list[StoreWriter]()
 
-    def twice(store: StoreWriter) -> None:
+    def twice(store: ShardedWriter) -> None:
         if not opened:
             opened.append(store)
             _join(out)
         finish(store)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StoreWriter, "finish", twice)
+        patch.setattr(ShardedWriter, "finish", twice)
         report = share(recipe, tokenizer, out, "2/2")
     assert isinstance(report, Report)
     assert opened
