@@ -5,8 +5,8 @@ import sys
 from dataclasses import asdict
 
 from nvg.errors import printable
+from nvg.format.base import OK
 from nvg.store import Store
-from nvg.store.format import OK
 from nvg.view.summary import summarize
 from nvg.view.text import row_lines, summary_lines
 

@@ -70,7 +70,7 @@ def _is_weights(path: Path) -> bool:
 
 def _table_of_store(store: Any) -> tuple[dict[str, Any], list[str]]:
     """The recipe's sections that a store knows, and what it does not know of them."""
-    from nvg.store.format import TOKENIZER_FILE
+    from nvg.format.base import TOKENIZER_FILE
     from nvg.weights import read_header
 
     data = dict(store.manifest.recipe.get("data", {}))

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from nvg.compose.mixture import Mixture, open_tokens
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Split
-from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.training.autoencoder.memory import autoencoder_memory
 from nvg.training.config import ShardOver

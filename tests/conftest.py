@@ -17,7 +17,7 @@ import torch
 from nvg.store import Store, open_store
 from nvg.view.curves import curves_png
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import make_plain_store, make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -131,17 +131,26 @@ def efficientnet_package(efficientnet_weights: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="session")
-def _made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(make_store(tmp_path_factory.mktemp("store") / "tokens.vgs", 10, 2, bad=(3, 7)).path)
+def _made_stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """By version."""
+    home = tmp_path_factory.mktemp("store")
+    makers = {1: make_plain_store, 2: make_store}
+    return {n: Path(make(home / f"{n}.vgs", 10, 2, bad=(3, 7)).path) for n, make in makers.items()}
 
 
 @pytest.fixture
-def store(_made_store: Path, tmp_path: Path) -> Store:
+def store(_made_stores: dict[int, Path], tmp_path: Path) -> Store:
     """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows.
 
     A copy for each test, which takes a tenth of the time to make one.
     """
-    return open_store(str(shutil.copytree(_made_store, tmp_path / "tokens.vgs")))
+    return open_store(str(shutil.copytree(_made_stores[2], tmp_path / "tokens.vgs")))
+
+
+@pytest.fixture
+def plain_store(_made_stores: dict[int, Path], tmp_path: Path) -> Store:
+    """The same of version 1."""
+    return open_store(str(shutil.copytree(_made_stores[1], tmp_path / "tokens.vgs")))
 
 
 @pytest.fixture(scope="module")

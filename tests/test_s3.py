@@ -19,9 +19,9 @@ import nvg
 from nvg.config import dump
 from nvg.errors import InputError
 from nvg.fetch import fetched
+from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import open_store
-from nvg.store.format import StoreError
 from nvg.store.lock import writer_lock
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import fingerprint

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from nvg.errors import InputError
+from nvg.format.base import StoreError
+from nvg.format.damage import DamageError, reading
 from nvg.geometry import Geometry
 from nvg.progress import progress
 from nvg.store import Store
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import StoreError
 from nvg.store.store import REPAIR
 
 Array = np.ndarray[Any, Any]

@@ -17,8 +17,8 @@ from nvg.compose.pieces import (
     place_notes,
     write_linked,
 )
+from nvg.format.base import FEATURES, StoreError
 from nvg.store import Store
-from nvg.store.format import FEATURES, StoreError
 from nvg.store.linked import open_store
 
 

@@ -13,11 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.files import json_bytes, write_bytes
-from nvg.parts.joined_array import class_ids
-from nvg.parts.part import ALLOWED, Part, path_from, place_of
-from nvg.parts.row_map import Rows
-from nvg.store import Split, Store
-from nvg.store.format import (
+from nvg.format.base import (
     CODEC,
     ERROR,
     INDEX_FILE,
@@ -27,7 +23,12 @@ from nvg.store.format import (
     StoreError,
     parquet_bytes,
 )
-from nvg.store.index import has_status, in_split, with_numbers
+from nvg.format.index import has_status, in_split, with_numbers
+from nvg.format.manifest import Manifest
+from nvg.parts.joined_array import class_ids
+from nvg.parts.part import ALLOWED, Part, path_from, place_of
+from nvg.parts.row_map import Rows
+from nvg.store import Split, Store
 from nvg.store.layout import require_free
 from nvg.store.linked import (
     LinkedStore,
@@ -35,7 +36,6 @@ from nvg.store.linked import (
     manifest_digest,
     same_features,
 )
-from nvg.store.manifest import Manifest
 from nvg.store.store import REPAIR
 
 

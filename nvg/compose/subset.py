@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from nvg.compose.pieces import pieces_of, place_notes, write_linked
 from nvg.errors import InputError
+from nvg.format.index import in_split, numbers
 from nvg.parts.row_map import Rows
 from nvg.store import Split, Store
-from nvg.store.index import in_split, numbers
 from nvg.store.linked import open_store
 
 MOST_NAMED = 10  # classes in a message

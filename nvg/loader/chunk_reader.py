@@ -11,12 +11,12 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
+from nvg.format.base import Arrays, digest
+from nvg.format.damage import DamageError, reading
+from nvg.format.record import CommitRecord, record_name
 from nvg.loader.chunk_cache import Files
 from nvg.loader.chunk_files import ChunkFiles
 from nvg.loader.pace import Pace
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import Arrays, digest
-from nvg.store.record import CommitRecord, record_name
 from nvg.store.store_files import WHOLE, Span, StoreFiles
 
 CRC_BYTES = 4

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nvg.format.base import ARRAYS
 from nvg.loader.token_reader import intact
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.store.format import ARRAYS
 
 Rows = np.ndarray[Any, Any]
 

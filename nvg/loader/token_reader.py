@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from nvg.format.base import ARRAYS, FEATURES, Arrays, Split, StoreError
+from nvg.format.damage import DamageError, reading
 from nvg.loader.chunk_files import is_far
 from nvg.loader.chunk_reader import ChunkReader
 from nvg.loader.deal import Piece
 from nvg.loader.pace import Pace
 from nvg.parts.joined_array import renumbered
 from nvg.store import Store
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import ARRAYS, FEATURES, Arrays, Split, StoreError
 from nvg.store.store_files import Origin, StoreFiles
 
 Array = np.ndarray[Any, Any]

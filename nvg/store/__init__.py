@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from nvg.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from nvg.store.format import Split as Split
+    from nvg.format.base import Split as Split
     from nvg.store.linked import open_store as open_store
     from nvg.store.shard_writer import open_writer as open_writer
     from nvg.store.store import Store as Store
@@ -15,7 +15,7 @@ else:
     __getattr__, __dir__, __all__ = lazy_face(
         __name__,
         {
-            "Split": "nvg.store.format",
+            "Split": "nvg.format.base",
             "Store": "nvg.store.store",
             "StoreWriter": "nvg.store.writer",
             "open_store": "nvg.store.linked",

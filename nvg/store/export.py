@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nvg.files import replacing
+from nvg.format.base import ARRAYS, INDEX_SCHEMA, OK, StoreError
+from nvg.format.checks import label_faults, token_fault
+from nvg.format.damage import DamageError, reading
+from nvg.format.index import has_status
 from nvg.progress import progress
-from nvg.store.checks import label_faults, token_fault
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import ARRAYS, INDEX_SCHEMA, OK, StoreError
-from nvg.store.index import has_status
 from nvg.store.store import REPAIR, VERIFY, Store
 
 COLUMNS = ("row", "key", "label", "class", "width", "height", "split")

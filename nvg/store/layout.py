@@ -11,11 +11,11 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from nvg.files import write_bytes
-from nvg.store.format import StoreError
-from nvg.store.manifest import Manifest
+from nvg.format.base import StoreError
+from nvg.format.manifest import Manifest
+from nvg.format.schema import array_shapes
+from nvg.format.shard_file import COMPRESSOR, LEVEL
 from nvg.store.repair import damaged_weights
-from nvg.store.schema import array_shapes
-from nvg.store.shard_file import COMPRESSOR, LEVEL
 from nvg.store.shard_writer import open_writer
 from nvg.store.store import store_exists
 from nvg.store.writer import StoreWriter

@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
+from nvg.format.base import CODEC, INDEX_FILE, PART_ROW, Arrays, StoreError, read_parquet
+from nvg.format.checks import label_faults
+from nvg.format.damage import DamageError, reading
+from nvg.format.index import chosen, numbers, rows_digest, with_numbers, with_split
+from nvg.format.manifest import Manifest
+from nvg.format.record import CommitRecord
+from nvg.format.schema import require_index, require_weights
 from nvg.parts.joined_array import Array, JoinedArray, class_ids, renumbered
 from nvg.parts.part import Part, allowed_places, place_of
 from nvg.parts.row_map import RowMap, Rows
-from nvg.store.checks import label_faults
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import CODEC, INDEX_FILE, PART_ROW, Arrays, StoreError, read_parquet
-from nvg.store.index import chosen, numbers, rows_digest, with_numbers, with_split
-from nvg.store.manifest import Manifest
-from nvg.store.record import CommitRecord
-from nvg.store.schema import require_index, require_weights
 from nvg.store.sharded import ShardedStore
 from nvg.store.store import Store
 from nvg.store.store_files import Origin

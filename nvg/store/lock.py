@@ -20,7 +20,7 @@ import fsspec
 from filelock import FileLock, Timeout
 
 from nvg.files import is_local, json_bytes
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)

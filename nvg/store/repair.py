@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable
 
-from nvg.store.damage import DamageError
+from nvg.format.damage import DamageError
 from nvg.store.store import Store
 from nvg.store.writer import StoreWriter
 

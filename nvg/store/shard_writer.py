@@ -13,9 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from nvg.store.counts import counts_bytes, counts_of, errors_in, joined
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import (
+from nvg.format.base import (
     COUNTS,
     ERROR,
     INDEX_SCHEMA,
@@ -25,13 +23,15 @@ from nvg.store.format import (
     digest,
     parquet_bytes,
 )
-from nvg.store.index import has_status, rows_digest, with_split
-from nvg.store.manifest import Manifest
-from nvg.store.record import INDEX, CommitRecord, record_name, shard_bytes
-from nvg.store.shard_file import shard_bytes as array_bytes
+from nvg.format.counts import counts_bytes, counts_of, errors_in, joined
+from nvg.format.damage import DamageError, reading
+from nvg.format.index import has_status, rows_digest, with_split
+from nvg.format.manifest import Manifest
+from nvg.format.record import INDEX, CommitRecord, record_name, shard_bytes
+from nvg.format.shard_file import shard_bytes as array_bytes
+from nvg.format.staging import STAGING, staged_bytes, staged_name
 from nvg.store.sharded import ShardedStore
 from nvg.store.shards import index_name
-from nvg.store.staging import STAGING, staged_bytes, staged_name
 from nvg.store.store import REPAIR
 from nvg.store.writer import UNFINISHED, StoreWriter
 

@@ -4,7 +4,7 @@ Legend: R row of the store.
 
 A shard is what is listed and checked as a whole: an object for each array, a part of the index, a
 record. A chunk is what is made, read and repaired at once. Until all chunks of a shard are there,
-each waits in a file of its own (nvg.store.staging).
+each waits in a file of its own (nvg.format.staging).
 """
 
 import contextlib
@@ -17,8 +17,16 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
-from nvg.store.checks import MOST_NAMED, missing_chunks
-from nvg.store.counts import (
+from nvg.format.base import (
+    COUNTS,
+    INDEX_SCHEMA,
+    Arrays,
+    Split,
+    StoreError,
+    read_parquet,
+)
+from nvg.format.checks import MOST_NAMED, missing_chunks
+from nvg.format.counts import (
     Counts,
     Numbers,
     all_of,
@@ -28,21 +36,13 @@ from nvg.store.counts import (
     ok_of,
     read_counts,
 )
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import (
-    COUNTS,
-    INDEX_SCHEMA,
-    Arrays,
-    Split,
-    StoreError,
-    read_parquet,
-)
-from nvg.store.index import with_split
-from nvg.store.record import CommitRecord, read_shard, record_name
-from nvg.store.schema import array_shapes, require_index
-from nvg.store.shard_file import Places, chunk_places, most_bytes, read_chunk, tail_length
+from nvg.format.damage import DamageError, reading
+from nvg.format.index import with_split
+from nvg.format.record import CommitRecord, read_shard, record_name
+from nvg.format.schema import array_shapes, require_index
+from nvg.format.shard_file import Places, chunk_places, most_bytes, read_chunk, tail_length
+from nvg.format.staging import read_staged, staged_name
 from nvg.store.shards import Shards, index_name
-from nvg.store.staging import read_staged, staged_name
 from nvg.store.store import INDEX_DAMAGED, REPAIR
 from nvg.store.store_files import Span
 

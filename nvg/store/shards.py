@@ -5,8 +5,8 @@ Legend: R row of the store.
 
 import re
 
-from nvg.store.record import NAME, record_name
-from nvg.store.staging import STAGING
+from nvg.format.record import NAME, record_name
+from nvg.format.staging import STAGING
 from nvg.store.store import Store
 
 STAGED = re.compile(r"(\d{7,})\.parquet")

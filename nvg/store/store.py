@@ -16,9 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
-from nvg.store.checks import chunk_faults, index_faults, missing_chunks, token_fault, weights_fault
-from nvg.store.damage import DamageError, reading
-from nvg.store.format import (
+from nvg.format.base import (
     INDEX_FILE,
     INDEX_SCHEMA,
     OK,
@@ -27,9 +25,11 @@ from nvg.store.format import (
     part_name,
     read_parquet,
 )
-from nvg.store.index import entries_of, has_status, in_split, numbers, with_split
-from nvg.store.record import INDEX, record_name
-from nvg.store.schema import require_index
+from nvg.format.checks import chunk_faults, index_faults, missing_chunks, token_fault, weights_fault
+from nvg.format.damage import DamageError, reading
+from nvg.format.index import entries_of, has_status, in_split, numbers, with_split
+from nvg.format.record import INDEX, record_name
+from nvg.format.schema import require_index
 from nvg.store.store_files import StoreFiles
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]

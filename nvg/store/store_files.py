@@ -11,12 +11,12 @@ import numpy as np
 import zarr
 
 from nvg.files import is_local, require_regular
+from nvg.format.base import ARRAYS, FEATURES, Arrays, StoreError, digest
+from nvg.format.damage import DamageError
+from nvg.format.manifest import MOST_BYTES, Manifest
+from nvg.format.record import NAME, CommitRecord, record_name
+from nvg.format.schema import array_shapes, require_arrays
 from nvg.geometry import Geometry
-from nvg.store.damage import DamageError
-from nvg.store.format import ARRAYS, FEATURES, Arrays, StoreError, digest
-from nvg.store.manifest import MOST_BYTES, Manifest
-from nvg.store.record import NAME, CommitRecord, record_name
-from nvg.store.schema import array_shapes, require_arrays
 
 Span = tuple[int | None, int | None]
 """First byte, and the one after the last."""

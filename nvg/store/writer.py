@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.files import is_local, write_bytes
-from nvg.store.format import (
+from nvg.format.base import (
     ERROR,
     ORDER,
     Arrays,
@@ -22,10 +22,10 @@ from nvg.store.format import (
     parquet_bytes,
     part_name,
 )
-from nvg.store.index import has_status, rows_digest, with_split
-from nvg.store.manifest import Manifest
-from nvg.store.record import INDEX, CommitRecord, record_name
-from nvg.store.schema import array_shapes
+from nvg.format.index import has_status, rows_digest, with_split
+from nvg.format.manifest import Manifest
+from nvg.format.record import INDEX, CommitRecord, record_name
+from nvg.format.schema import array_shapes
 from nvg.store.store import Store
 
 UNFINISHED = (".tmp", ".partial")  # endings of our temporary files, and of zarr's

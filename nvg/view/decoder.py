@@ -1,6 +1,6 @@
 """The decoder in a store."""
 
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.store.store import Store
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE, load_detokenizer

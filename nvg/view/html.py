@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from nvg.errors import InputError
+from nvg.format.base import OK, StoreError
+from nvg.format.index import numbers
 from nvg.store import Split, Store
-from nvg.store.format import OK, StoreError
-from nvg.store.index import numbers
 from nvg.tokenizer.autoencoder import Detokenizer
 from nvg.view.decoder import store_detokenizer
 from nvg.view.figures import png_bytes, tiles_of

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nvg.errors import InputError
+from nvg.format.base import OK
 from nvg.store import Store
-from nvg.store.format import OK
 from nvg.view.html import (
     Originals,
     canvas_uris,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nvg.errors import InputError
+from nvg.format.index import numbers
 from nvg.store import Store
-from nvg.store.index import numbers
 
 STAGES = 3
 MOST_MEASURED = 100_000  # rows, evenly spread, that the components are measured on

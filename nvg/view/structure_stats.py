@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from nvg.errors import InputError
+from nvg.format.base import TOKENIZER_FILE
+from nvg.format.index import entries_of
 from nvg.progress import progress
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
-from nvg.store.index import entries_of
 from nvg.structure import explained_fraction, measure_structure
 from nvg.structure.quality import RegionReader
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nvg.errors import InputError
+from nvg.format.base import ERROR
+from nvg.format.index import reasons_of
+from nvg.format.manifest import FeatureInfo
 from nvg.store import Split, Store
-from nvg.store.format import ERROR
-from nvg.store.index import reasons_of
-from nvg.store.manifest import FeatureInfo
 from nvg.view.token_stats import StageUsage, measure_usage
 
 MOST_ROWS = 20_000  # that usage is measured on

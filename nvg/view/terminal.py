@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nvg.errors import printable
+from nvg.format.base import OK
 from nvg.geometry import labels
 from nvg.store import Store
-from nvg.store.format import OK
 from nvg.view.palette import structure_tile
 from nvg.view.summary import StoreSummary, split_note
 

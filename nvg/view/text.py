@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from nvg.format.base import OK
 from nvg.geometry import labels
 from nvg.store import Store
-from nvg.store.format import OK
 from nvg.view.summary import StoreSummary, split_note, summarize
 from nvg.view.token_stats import usage_lines
 

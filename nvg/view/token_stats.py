@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nvg.format.base import StoreError
+from nvg.format.index import chosen, in_split, mean_stage_error
 from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
 from nvg.store import Split, Store
-from nvg.store.format import StoreError
-from nvg.store.index import chosen, in_split, mean_stage_error
 from nvg.store.store import VERIFY
 
 SHOWN_CODES = 3

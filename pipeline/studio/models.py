@@ -14,12 +14,12 @@ from torch import Tensor
 
 from nvg import __version__
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.geometry import Geometry
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import Generators
 from nvg.sequence import Sequences
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.view.figures import Film, stored_film
 from pipeline.run_weights import open_generators, split_checkpoint

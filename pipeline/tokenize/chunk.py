@@ -16,8 +16,8 @@ from einops import rearrange
 from nvg.choices import EncoderPrecision
 from nvg.distributed import default_device
 from nvg.errors import WorkError
+from nvg.format.base import ERROR, FEATURES, OK
 from nvg.store import open_writer
-from nvg.store.format import ERROR, FEATURES, OK
 from nvg.tokenizer.autoencoder import Autoencoder, load_autoencoder
 from nvg.tokenizer.image_batch import ImageBatch
 from pipeline.images.blocks import UNREAD, Block

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from nvg.format.base import StoreError
 from nvg.store import Store, open_writer
-from nvg.store.format import StoreError
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.weights import fingerprint
 from pipeline.images.recipe_images import RecipeImages

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from nvg.distributed import default_device
+from nvg.format.base import CODEC, StoreError
+from nvg.format.manifest import FeatureInfo
 from nvg.pretrained.vit import VisionTransformer
 from nvg.progress import progress
 from nvg.store import Split, open_store, store_exists
 from nvg.store.feature_codec import FeatureCodec, fit_codec
-from nvg.store.format import CODEC, StoreError
-from nvg.store.manifest import FeatureInfo
 from nvg.tokenizer.autoencoder import from_pixels
 from pipeline.images.blocks import RowImages
 from pipeline.images.decode import ImageError

@@ -11,11 +11,11 @@ from typing import Any
 from nvg import __version__
 from nvg.choices import ChildOrder, EncoderPrecision
 from nvg.config import as_table
+from nvg.format.base import FEATURES, StoreError
+from nvg.format.manifest import FeatureInfo, Manifest
 from nvg.progress import progress
-from nvg.store.format import FEATURES, StoreError
 from nvg.store.layout import complete_layout, create_store
 from nvg.store.linked import open_store
-from nvg.store.manifest import FeatureInfo, Manifest
 from nvg.store.repair import withdraw_damaged
 from nvg.store.shard_writer import open_writer
 from nvg.store.store import store_exists

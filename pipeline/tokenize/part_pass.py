@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvg.errors import InputError
+from nvg.format.base import StoreError
+from nvg.format.damage import DamageError
 from nvg.store import StoreWriter, open_writer, store_exists
-from nvg.store.damage import DamageError
-from nvg.store.format import StoreError
 from nvg.store.layout import require_free
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import (

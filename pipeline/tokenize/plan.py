@@ -7,10 +7,10 @@ from typing import overload
 
 import pyarrow as pa
 
+from nvg.format.base import ORDER, StoreError, parquet_bytes, read_parquet
+from nvg.format.index import with_split
 from nvg.seeding import permutation
 from nvg.store import Split, Store, StoreWriter, open_store, store_exists
-from nvg.store.format import ORDER, StoreError, parquet_bytes, read_parquet
-from nvg.store.index import with_split
 from pipeline.sources import Row, Rows, Source, split_rows
 
 SHUFFLED = 64  # neighbouring rows that stay together

@@ -9,9 +9,9 @@ import numpy as np
 
 from nvg.errors import WorkError
 from nvg.files import json_bytes, write_bytes
+from nvg.format.base import ERROR, OK
+from nvg.format.index import chosen, has_status, numbers, reasons_of
 from nvg.store import Split, Store
-from nvg.store.format import ERROR, OK
-from nvg.store.index import chosen, has_status, numbers, reasons_of
 from nvg.view.summary import split_note
 from nvg.view.token_stats import StageUsage, measure_usage, usage_lines
 from pipeline.images.blocks import UNREAD, Block

@@ -17,7 +17,7 @@ import fsspec
 
 from nvg.errors import InputError
 from nvg.files import is_local, json_bytes, write_bytes
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 
 WRITTEN = re.compile(r"(\d+)/(\d+)")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nvg.format.base import ERROR
+from nvg.format.index import numbers
 from nvg.store import StoreWriter
-from nvg.store.format import ERROR
-from nvg.store.index import numbers
 from pipeline.images.blocks import UNREAD
 from pipeline.sources import Source
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.build import build_generator
 from nvg.generator.config import RELEASE, GeneratorKind, TransformerConfig
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sequence import Sequences
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import Objective, sample_example
 from nvg.training.generator.shape import shape_of

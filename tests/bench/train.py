@@ -14,12 +14,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nvg.distributed import World, default_device
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind, TransformerConfig
 from nvg.quantizer.granularity import load_quantizer
 from nvg.seeding import step_seed
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.state import GeneratorState

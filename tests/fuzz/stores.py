@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nvg.config import dump
+from nvg.format.base import ARRAYS, OK
 from nvg.store import open_store
-from nvg.store.format import ARRAYS, OK
 from tests.fuzz.cases import Outcome
 from tests.fuzz.changes import change_bytes, change_json, change_value, neighbours
 from tests.fuzz.judge import Answer, changed_by, first_fault, run, state_of

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nvg.distributed import World
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, TransformerConfig, Variant
 from nvg.generator.generator import Generator
@@ -20,7 +21,6 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.shape import shape_of

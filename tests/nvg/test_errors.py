@@ -17,7 +17,7 @@ from nvg.errors import (
     speaker,
     stop_leaves,
 )
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.training.run_dir import RunError
 from nvg.weights import CheckpointError
 from pipeline.images.decode import ImageError

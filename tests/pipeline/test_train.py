@@ -12,8 +12,8 @@ import torch
 from nvg.choices import TrainingCrop
 from nvg.config import dump, load
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.sampling.generators import load_generators
-from nvg.store.format import StoreError
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import fingerprint
 from pipeline.images import held

@@ -7,10 +7,10 @@ feature.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nvg.format.base import CODEC, FEATURES, StoreError
 from nvg.precision import Part, numbers
 from nvg.store import Store
 from nvg.store.feature_codec import FeatureCodec
-from nvg.store.format import CODEC, FEATURES, StoreError
 
 HIDDEN = 2048  # width of the projector, as in REPA
 

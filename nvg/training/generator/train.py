@@ -7,12 +7,12 @@ import torch
 
 from nvg.distributed import World, default_device
 from nvg.files import write_atomic
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sampling.generators import save_decoder, weights_file
 from nvg.seeding import step_seed
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.classes import NEW, class_rows
 from nvg.training.generator.config import GeneratorConfig
 from nvg.training.generator.repa import aligner_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nvg.format.base import INDEX_SCHEMA
 from nvg.store import Store
-from nvg.store.format import INDEX_SCHEMA
 from tests.nvg.store.makers import empty_store, make_store, write_rows
 
 ANIMALS, PLANTS = ("ant", "bee", "cat"), ("oak", "bee", "fir", "ant")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from nvg.compose.duplicates import Duplicates, StageCount, find_duplicates, stage_hashes
 from nvg.compose.merge import merge_stores
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.geometry import Geometry
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
 from tests.nvg.compose.makers import memory
 from tests.nvg.store.makers import (
     empty_store,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvg.compose.merge import Overlap, merge_stores
+from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.store import Split, open_store
-from nvg.store.format import StoreError
 from tests.nvg.compose.makers import ANIMALS, PLANTS, copied, memory, two_stores
 from tests.nvg.store.makers import make_store, random_codec
 

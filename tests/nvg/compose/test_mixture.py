@@ -7,7 +7,7 @@ import pytest
 from nvg.compose.merge import merge_stores
 from nvg.compose.mixture import Mixture, absolute, open_mixture, open_tokens, places_of
 from nvg.errors import InputError
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.store.sharded import ShardedStore
 from tests.nvg.compose.makers import two_stores
 from tests.nvg.store.makers import make_store

@@ -7,8 +7,8 @@ import pytest
 
 from nvg.compose import pieces
 from nvg.compose.pieces import Piece, joined_classes, pieces_of, write_linked
+from nvg.format.base import StoreError
 from nvg.store import open_store
-from nvg.store.format import StoreError
 from tests.makers import files_below
 from tests.nvg.compose.makers import ANIMALS, PLANTS, two_stores
 from tests.nvg.store.makers import change_manifest, empty_store, flip, make_store

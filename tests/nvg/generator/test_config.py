@@ -7,10 +7,10 @@ import pytest
 
 from nvg.choices import CanvasScale
 from nvg.config import as_table, build
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorShape, Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from tests.nvg.generator.makers import RELEASED, RMS, SMALL, make_shape
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import shape_for

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from nvg.errors import InputError, WorkError
+from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.chunk_files import ChunkFiles, is_far
 from nvg.store import open_store
-from nvg.store.format import StoreError
 from nvg.store.store_files import WHOLE
 from tests.nvg.fetch.makers import FileServer, serving
 from tests.nvg.store.makers import chunk_file, flip, make_plain_store, make_store

@@ -11,11 +11,11 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from nvg.errors import WorkError
+from nvg.format.base import ARRAYS
+from nvg.format.damage import DamageError
 from nvg.loader.chunk_reader import ChunkReader
 from nvg.loader.pace import Pace
 from nvg.store import Store, open_store
-from nvg.store.damage import DamageError
-from nvg.store.format import ARRAYS
 from tests.nvg.store.makers import (
     chunk_file,
     flip,

@@ -10,9 +10,9 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nvg.format.base import StoreError
 from nvg.loader.first_views import first_views, spread
 from nvg.store import Split
-from nvg.store.format import StoreError
 from tests.nvg.store.makers import make_store
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.deal import Deal, Piece
 from nvg.loader.epoch import StreamEpoch
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Split, Store, open_store
-from nvg.store.format import StoreError
 from tests.nvg.store.makers import (
     chunk_file,
     empty_store,

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import torch
 
 from nvg.files import json_bytes
+from nvg.format.base import ARRAYS, CODEC, FEATURES, Arrays
+from nvg.format.manifest import FeatureInfo, Manifest
+from nvg.format.shard_file import chunk_places, tail_length
 from nvg.geometry import Geometry
 from nvg.store import Store, StoreWriter, open_store
 from nvg.store.feature_codec import FeatureCodec, fit_codec
-from nvg.store.format import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.store.layout import create_store
-from nvg.store.manifest import FeatureInfo, Manifest
-from nvg.store.shard_file import chunk_places, tail_length
 from nvg.store.sharded import ShardedStore
 from nvg.store.shards import index_name
 from nvg.tokenizer.autoencoder import Autoencoder

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.store import Store
 from nvg.store.export import ExportFormat, export_store
-from nvg.store.format import StoreError
 from tests.makers import files_below
 from tests.nvg.store.makers import empty_plain_store, make_plain_store, swap_chunks
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nvg.format.base import StoreError
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_plain_store,

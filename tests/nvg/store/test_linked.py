@@ -15,12 +15,12 @@ import torch
 from nvg.compose.merge import merge_stores
 from nvg.compose.pieces import pieces_of, write_linked
 from nvg.files import json_bytes
+from nvg.format.base import StoreError
+from nvg.format.manifest import Manifest
 from nvg.loader import SequenceLoader
 from nvg.loader.first_views import first_views
 from nvg.store import Store, open_store, open_writer
 from nvg.store.export import ExportFormat, export_store
-from nvg.store.format import StoreError
-from nvg.store.manifest import Manifest
 from nvg.view.server import Browser
 from nvg.view.sheets import hierarchy_sheet
 from nvg.view.summary import find_key, summarize

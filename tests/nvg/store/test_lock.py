@@ -13,7 +13,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nvg.store import StoreWriter, manifest, open_store, open_writer
+from nvg.format import manifest
+from nvg.store import StoreWriter, open_store, open_writer
 from nvg.store.repair import damaged_weights, withdraw_damaged
 from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import Recipe

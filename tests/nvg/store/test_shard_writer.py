@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.format.base import StoreError
 from nvg.store import open_store, open_writer
-from nvg.store.format import StoreError
 from nvg.store.repair import withdraw_damaged
 from nvg.store.shard_writer import ShardedWriter
 from nvg.store.writer import StoreWriter

@@ -12,9 +12,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.format.base import ARRAYS, StoreError
+from nvg.format.counts import counts_bytes
 from nvg.store import Split, open_store
-from nvg.store.counts import counts_bytes
-from nvg.store.format import ARRAYS, StoreError
 from nvg.store.sharded import ShardedStore
 from tests.makers import files_below
 from tests.nvg.store.makers import (

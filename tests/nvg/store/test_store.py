@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.format.base import ARRAYS, SPLIT, StoreError, digest, read_parquet
+from nvg.format.index import rows_digest
 from nvg.loader import SequenceLoader
 from nvg.store import Split, Store, StoreWriter, open_store, open_writer
-from nvg.store.format import ARRAYS, SPLIT, StoreError, digest, read_parquet
-from nvg.store.index import rows_digest
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_plain_store,

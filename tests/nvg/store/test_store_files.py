@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nvg.format.base import StoreError
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
 
 
 def test_the_head_of_a_file_is_not_more_than_asked_for(store: Store) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from nvg.format.checks import weights_fault
 from nvg.store import Store
-from nvg.store.checks import weights_fault
 
 SOUND = {"nvg": json.dumps({"config": {}})}
 

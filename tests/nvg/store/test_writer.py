@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nvg.format.base import StoreError
 from nvg.store import Split, open_store, open_writer
-from nvg.store.format import StoreError
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_plain_store,

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 import nvg.quantizer.residual
 import nvg.training.autoencoder.trainer
 from nvg.distributed import World
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig
 from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.tokenizer.autoencoder import Autoencoder
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import (

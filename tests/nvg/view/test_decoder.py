@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nvg.format.base import StoreError
 from nvg.store import Store
-from nvg.store.format import StoreError
 from nvg.view.decoder import store_detokenizer
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 

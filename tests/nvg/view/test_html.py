@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.geometry import labels
 from nvg.store import Store
-from nvg.store.format import StoreError
 from nvg.view.html import page_html, select_rows
 from nvg.view.palette import structure_tile
 from nvg.view.sheets import hierarchy_sheet

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nvg.errors import InputError
+from nvg.format.base import TOKENIZER_FILE
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.view.structure_stats import structure_lines
 from tests.nvg.store.makers import empty_store
 

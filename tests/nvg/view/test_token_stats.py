@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nvg.format.index import mean_stage_error
 from nvg.store import Store, open_store
-from nvg.store.index import mean_stage_error
 from nvg.view.token_stats import measure_usage, usage_lines
 from tests.nvg.store.makers import (
     empty_store,

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.geometry import Geometry, labels
 from nvg.sampling.control import Condition
-from nvg.store.format import StoreError
 from nvg.weights import fingerprint
 from pipeline.sampling.references import (
     keep_text,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nvg.errors import InputError
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from pipeline.studio.models import Models, StudioOptions, open_models, require_photos
 from tests.nvg.store.makers import empty_store
 from tests.nvg.tokenizer.makers import write_autoencoder

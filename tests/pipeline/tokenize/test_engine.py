@@ -12,8 +12,8 @@ import pytest
 
 from nvg.config import dump
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.store import open_store, open_writer
-from nvg.store.format import StoreError
 from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import AutoencoderSection, Recipe, TokenizeConfig, View
 from pipeline.sources import open_source

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nvg.choices import EncoderPrecision
+from nvg.format.base import StoreError
 from nvg.loader import SequenceLoader
 from nvg.store import Split, Store, open_store, open_writer
-from nvg.store.format import StoreError
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.sources import open_source
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset

@@ -14,11 +14,11 @@ import torch
 from typer.testing import CliRunner
 
 from cli.app import app
+from nvg.format.base import CODEC, StoreError
 from nvg.loader import LoaderMode as Reading
 from nvg.loader import SequenceLoader
 from nvg.pretrained.vit import VisionTransformer
 from nvg.store import Split, Store, open_store
-from nvg.store.format import CODEC, StoreError
 from nvg.tokenizer.autoencoder import from_pixels
 from nvg.training.generator.repa import aligner_of
 from pipeline.images.decode import decode

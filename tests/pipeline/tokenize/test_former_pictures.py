@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from nvg.format.base import StoreError
 from nvg.store import open_store
-from nvg.store.format import StoreError
 from pipeline.recipe import Exif
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.pipeline.images.makers import picture

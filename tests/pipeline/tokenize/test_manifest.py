@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from nvg.choices import ChildOrder, EncoderPrecision, PhiCount, PhiForm
+from nvg.format.base import StoreError
+from nvg.format.checks import chunk_faults
+from nvg.format.manifest import Manifest
 from nvg.geometry import Geometry, canonical
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Split, Store, open_store
-from nvg.store.checks import chunk_faults
-from nvg.store.format import StoreError
-from nvg.store.manifest import Manifest
 from nvg.tokenizer.autoencoder import Autoencoder, Detokenizer, load_autoencoder
 from nvg.tokenizer.detokenizer import load_detokenizer
 from nvg.weights import fingerprint, read_header

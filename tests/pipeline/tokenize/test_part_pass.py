@@ -12,8 +12,8 @@ import pytest
 
 from nvg.config import dump
 from nvg.errors import InputError
+from nvg.format.base import StoreError
 from nvg.store import StoreWriter, open_store, store_exists
-from nvg.store.format import StoreError
 from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize import dataset

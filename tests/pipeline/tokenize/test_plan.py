@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.format.base import StoreError, read_parquet
 from nvg.store import Split, open_store
-from nvg.store.format import StoreError, read_parquet
 from pipeline.recipe import DataConfig, Recipe, SourceKind
 from pipeline.sources import FolderSource, Row, Rows, split_rows, webdataset
 from pipeline.sources.rows import Entry, PartListing

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nvg.errors import WorkError
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from pipeline.images.recipe_images import open_images
 from pipeline.sources import Row
 from pipeline.tokenize.chunk import ChunkDecoder

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvg.errors import InputError
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 from pipeline.tokenize import share as shares
 from pipeline.tokenize.share import (

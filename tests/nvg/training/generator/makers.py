@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind, GeneratorShape, TransformerConfig, Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.shape import shape_of
 from nvg.training.generator.train import train_generator
 from nvg.training.run_dir import Run

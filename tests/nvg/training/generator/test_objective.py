@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nvg.choices import FlowLoss, FlowNoise
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind, Variant
 from nvg.generator.content import ContentGenerator
 from nvg.generator.generator import Generator, TrainingExample
@@ -17,7 +18,6 @@ from nvg.quantizer import MultiGranularityQuantizer
 from nvg.quantizer.granularity import load_quantizer
 from nvg.sequence import Sequences
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import Objective, draw_stages, sample_example
 from tests.makers import tiny_recipe

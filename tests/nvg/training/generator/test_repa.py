@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from nvg.format.base import StoreError
 from nvg.generator.config import GeneratorKind
 from nvg.store import Store
-from nvg.store.format import StoreError
 from nvg.training.generator.repa import Aligner
 from tests.makers import files_below
 from tests.nvg.store.makers import make_store, random_codec

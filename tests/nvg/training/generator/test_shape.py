@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from nvg.choices import CanvasScale
+from nvg.format.base import TOKENIZER_FILE
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator import shape
 from tests.nvg.generator.makers import SMALL
 from tests.nvg.store.makers import make_store

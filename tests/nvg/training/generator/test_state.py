@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from nvg.distributed import World
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import sample_example
 from nvg.training.generator.state import GeneratorState

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from nvg.distributed import World
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.run_dir import RunError
 from tests.nvg.store.makers import make_store
 from tests.nvg.training.generator.makers import fit

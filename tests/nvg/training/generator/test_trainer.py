@@ -11,11 +11,11 @@ import torch
 from nvg.config import dump
 from nvg.distributed import World
 from nvg.errors import WorkError
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind
 from nvg.loader import SequenceLoader
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.train import train_generator
 from nvg.training.generator.trainer import GeneratorTrainer, loader_of

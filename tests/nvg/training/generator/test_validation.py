@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nvg.distributed import World
+from nvg.format.base import TOKENIZER_FILE
 from nvg.generator.config import GeneratorKind
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
-from nvg.store.format import TOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.validation import History, Validation, lowest, overfitting

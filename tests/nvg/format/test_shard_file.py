@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from nvg.store.shard_file import (
+from nvg.format.shard_file import (
     COMPRESSOR,
     LEVEL,
     chunk_places,

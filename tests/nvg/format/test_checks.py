@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvg.format.base import Arrays
+from nvg.format.checks import is_canonical
 from nvg.geometry import canonical
 from nvg.store import Store, open_store, open_writer
-from nvg.store.checks import is_canonical
-from nvg.store.format import Arrays
 from tests.nvg.store.makers import (
     change_manifest,
     empty_plain_store,

@@ -13,9 +13,7 @@ import numpy as np
 from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
 from nvg.files import json_bytes
-from nvg.geometry import Geometry
-from nvg.parts.part import SHA256, Part
-from nvg.store.format import (
+from nvg.format.base import (
     COUNTS,
     FORMAT,
     INDEX_FILE,
@@ -24,6 +22,8 @@ from nvg.store.format import (
     VERSIONS,
     StoreError,
 )
+from nvg.geometry import Geometry
+from nvg.parts.part import SHA256, Part
 
 MOST_BYTES = 1 << 26  # of the file
 MOST_ROWS = 1 << 32

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nvg.errors import WorkError, first_line
-from nvg.store.format import StoreError
+from nvg.format.base import StoreError
 
 DAMAGE = (ValueError, LookupError, TypeError, FileNotFoundError)
 """What checksums, codecs, JSON, Parquet and lost files cause. All other errors are the storage's:

@@ -12,9 +12,9 @@ import torch
 import zarr
 
 from nvg.compose.merge import merge_stores
+from nvg.format.base import INDEX_SCHEMA, SPLIT, file_schema
 from nvg.geometry import bit_embedding, labels
 from nvg.store import open_store
-from nvg.store.format import INDEX_SCHEMA, SPLIT, file_schema
 from tests.doc_rules import blocks
 from tests.nvg.store.makers import make_plain_store, make_store
 

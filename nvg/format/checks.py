@@ -15,10 +15,10 @@ import pyarrow as pa
 from safetensors import SafetensorError, deserialize
 
 from nvg.choices import ChildOrder
-from nvg.store.format import ERROR, OK, Arrays, Split, digest
-from nvg.store.index import has_status, in_split, numbers, rows_digest
-from nvg.store.manifest import Manifest
-from nvg.store.record import INDEX, CommitRecord
+from nvg.format.base import ERROR, OK, Arrays, Split, digest
+from nvg.format.index import has_status, in_split, numbers, rows_digest
+from nvg.format.manifest import Manifest
+from nvg.format.record import INDEX, CommitRecord
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 20  # chunks in a line

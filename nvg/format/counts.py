@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nvg.store.format import COUNTS, ERROR, OK, Split, parquet_bytes, read_parquet
-from nvg.store.index import arrow_numbers, has_status, in_split, numbers
-from nvg.store.manifest import Manifest
+from nvg.format.base import COUNTS, ERROR, OK, Split, parquet_bytes, read_parquet
+from nvg.format.index import arrow_numbers, has_status, in_split, numbers
+from nvg.format.manifest import Manifest
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Counts = dict[str, Numbers]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from nvg.files import json_bytes
+from nvg.format.base import StoreError
+from nvg.format.manifest import FeatureInfo, Manifest
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
-from nvg.store.manifest import FeatureInfo, Manifest
 from tests.nvg.store.makers import make_store, random_codec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"

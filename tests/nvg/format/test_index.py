@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nvg.store.format import ERROR, INDEX_SCHEMA, OK, SPLIT, Split, file_schema
-from nvg.store.index import (
+from nvg.format.base import ERROR, INDEX_SCHEMA, OK, SPLIT, Split, file_schema
+from nvg.format.index import (
     chosen,
     entries_of,
     has_status,
@@ -87,9 +87,9 @@ def test_reading_columns_imports_no_pandas() -> None:
     code = """
 import sys
 import pyarrow as pa
-from nvg.store.index import numbers, has_status, reasons_of, mean_stage_error, entries_of
-from nvg.store.index import chosen, in_split, with_split
-from nvg.store.format import Split
+from nvg.format.index import numbers, has_status, reasons_of, mean_stage_error, entries_of
+from nvg.format.index import chosen, in_split, with_split
+from nvg.format.base import Split
 reader = pa.ipc.open_stream(sys.stdin.buffer.read())
 index = reader.read_all()
 numbers(index, "row"), has_status(index, "ok"), reasons_of(index, "error")

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nvg.format.record import CommitRecord
+from nvg.format.schema import array_shapes
+from nvg.format.staging import RECORD, read_staged, staged_bytes, staged_name
 from nvg.store import Store
-from nvg.store.record import CommitRecord
-from nvg.store.schema import array_shapes
-from nvg.store.staging import RECORD, read_staged, staged_bytes, staged_name
 
 
 @pytest.fixture

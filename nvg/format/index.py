@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nvg.store.format import INDEX_SCHEMA, SPLIT, Split
+from nvg.format.base import INDEX_SCHEMA, SPLIT, Split
 
 
 def numbers(index: pa.Table, column: str) -> np.ndarray[Any, Any]:

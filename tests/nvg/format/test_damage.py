@@ -8,9 +8,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from nvg.errors import WorkError
+from nvg.format.damage import DamageError, reading
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store, open_writer
-from nvg.store.damage import DamageError, reading
 from nvg.store.repair import damaged_weights, withdraw_damaged
 from tests.nvg.store.makers import make_plain_store
 

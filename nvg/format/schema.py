@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nvg.format.base import ARRAYS, FEATURES, INDEX_SCHEMA, SPLIT, TOKENIZER_FILE, StoreError
+from nvg.format.index import numbers
+from nvg.format.manifest import Manifest
 from nvg.geometry import Geometry
-from nvg.store.format import ARRAYS, FEATURES, INDEX_SCHEMA, SPLIT, TOKENIZER_FILE, StoreError
-from nvg.store.index import numbers
-from nvg.store.manifest import Manifest
 
 CODECS = ["bytes", "blosc", "crc32c"]
 SHARDED = ["sharding_indexed"]

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nvg.store import Split
-from nvg.store.counts import (
+from nvg.format.counts import (
     COLUMNS,
     all_of,
     counts_bytes,
@@ -18,6 +17,7 @@ from nvg.store.counts import (
     ok_of,
     read_counts,
 )
+from nvg.store import Split
 from tests.nvg.store.makers import make_store
 
 

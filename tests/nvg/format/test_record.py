@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from nvg.errors import InputError
+from nvg.format.index import rows_digest
+from nvg.format.record import CommitRecord
 from nvg.store import Store, open_store
-from nvg.store.index import rows_digest
-from nvg.store.record import CommitRecord
 from tests.nvg.store.makers import make_plain_store
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"

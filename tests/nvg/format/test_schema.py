@@ -11,9 +11,9 @@ import pytest
 
 from nvg.compose.merge import merge_stores
 from nvg.files import json_bytes
+from nvg.format.base import StoreError
+from nvg.format.manifest import Manifest
 from nvg.store import Store, open_store
-from nvg.store.format import StoreError
-from nvg.store.manifest import Manifest
 from tests.nvg.store.makers import (
     change_manifest,
     make_plain_store,

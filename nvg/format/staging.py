@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nvg.store.format import INDEX_SCHEMA, Arrays, read_parquet
-from nvg.store.record import CommitRecord
+from nvg.format.base import INDEX_SCHEMA, Arrays, read_parquet
+from nvg.format.record import CommitRecord
 
 STAGING = "staging"  # the folder
 RECORD = b"nvg"  # the key of the file's metadata

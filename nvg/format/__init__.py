@@ -1,0 +1,1 @@
+"""What a store consists of (docs/FORMAT.md): names, manifest, records, index rows, chunk files."""
