@@ -148,3 +148,19 @@ def test_a_flipped_bit_anywhere_in_a_chunk(
     report = tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
     assert report.work.images == 1
     assert files_below(out) == before
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_same_bytes(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of the pass, then --resume: the same files as from one go."""
+    out = tmp_path / "a.vgs"
+    process = Forked(*command(tmp_path, tokenizer, out)[2:])
+    while not (out / "staging" / "00000" / "0000003.parquet").exists():
+        assert process.returncode is None
+        time.sleep(0.002)
+    process.kill()
+    assert 4 <= len(open_store(str(out)).committed()) < IMAGES
+    tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
+    assert files_below(out) == files_below(tmp_path / "calm.vgs")

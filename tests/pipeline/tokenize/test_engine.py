@@ -1,8 +1,5 @@
 """The pass over a dataset: end to end, killed and resumed, refused, and the same under Ray."""
 
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from nvg.config import dump
 from nvg.errors import InputError
 from nvg.format.base import StoreError
 from nvg.store import open_store, open_writer
@@ -112,36 +108,6 @@ def test_committed_chunks_are_not_written_again(
     monkeypatch.setattr(ShardedWriter, "write_chunk", noted)
     run(recipe, tokenizer, out, resume=True)
     assert written == [1, 2, 4]
-
-
-KILLED = """
-import pathlib, sys, nvg.config, pipeline.tokenize.dataset, pipeline.recipe
-recipe = nvg.config.load(pipeline.recipe.Recipe, sys.argv[1])
-pipeline.tokenize.dataset.tokenize_dataset(recipe, pathlib.Path(sys.argv[2]), sys.argv[3])
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_process_resumes_to_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle of the pass, then --resume: the same files as from one go."""
-    write_image_folder(tmp_path / "images", per_class=25)
-    recipe = tiny_recipe(tmp_path / "images", tokenize=TokenizeConfig(chunk_rows=1))
-    dump(recipe, tmp_path / "recipe.toml")
-    run(recipe, tokenizer, tmp_path / "whole.vgs")
-    out = tmp_path / "killed.vgs"
-    arguments = [str(tmp_path / "recipe.toml"), str(tokenizer), str(out)]
-    root = Path(__file__).resolve().parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, *arguments], cwd=root, stderr=subprocess.DEVNULL
-    ) as process:
-        fourth = out / "staging" / "00000" / "0000003.parquet"
-        while process.poll() is None and not fourth.exists():
-            time.sleep(0.002)
-        process.kill()
-    assert process.returncode == -9
-    assert 4 <= len(open_store(str(out)).committed()) < 75
-    run(recipe, tokenizer, out, resume=True)
-    assert files_below(out) == files_below(tmp_path / "whole.vgs")
 
 
 def test_a_finished_store_resumes_to_itself(
