@@ -17,8 +17,12 @@ from pipeline.studio.models import Models
 
 
 def warm_beside(models: Models) -> Thread | None:
-    """Compile in a thread of its own, beside requests; None where no photo can come."""
-    if models.tokenizer is None:
+    """Compile in a thread of its own, beside requests; None where there is nothing to compile.
+
+    That is where no photo can come, and on a GPU: it needs no kernel, and a second thread on it
+    would spoil a CUDA graph that the worker records.
+    """
+    if models.tokenizer is None or models.tokenizer.quantizer.codebook.device.type != "cpu":
         return None
     thread = Thread(target=warm, args=(models.tokenizer,), name="studio-warm", daemon=True)
     thread.start()

@@ -1,5 +1,6 @@
 """The first photo finds every kernel compiled, and its page's neighbours did not wait for that."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -45,13 +46,16 @@ def test_a_photo_compiles_nothing_new(models: Models, monkeypatch: pytest.Monkey
 
 
 def test_it_is_done_beside(models: Models) -> None:
-    """In a thread that ends nothing; without a tokenizer there is nothing to do."""
+    """In a thread that ends nothing; without a tokenizer, or beside a GPU, there is none."""
     thread = warm_beside(models)
     assert thread
     assert thread.daemon
     thread.join(60)
     assert not thread.is_alive()
     assert warm_beside(replace(models, tokenizer=None)) is None
+    assert models.tokenizer
+    elsewhere = copy.deepcopy(models.tokenizer).to("meta")
+    assert warm_beside(replace(models, tokenizer=elsewhere)) is None
 
 
 @pytest.mark.parametrize("builder", ["segments", "no_such:build"])
