@@ -17,7 +17,11 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTED = ["cli.train", "pipeline.train", "pipeline.sampling.sample", "pipeline.evaluation.sweep"]
+IMPORTED = [
+    *("cli.train", "pipeline.train", "pipeline.sampling.sample", "pipeline.evaluation.sweep"),
+    # What the first optimizer and the first line of a log import: 2 s in each process otherwise.
+    *("torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"),
+]
 VARIABLES = {"OMP_NUM_THREADS": "1"}
 POLL, PATIENCE = 0.02, 300.0
 """Seconds between looks at processes, and before they count as hanging."""
