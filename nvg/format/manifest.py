@@ -144,12 +144,9 @@ class Manifest:
 
     def sharded(self) -> "Manifest":
         """The same as of a new store of version 2."""
-        geometry = Geometry(self.grid)
-        each = geometry.positions * np.dtype(geometry.leaf_name).itemsize + 2 * geometry.tokens
-        each += geometry.positions * self.features.dims if self.features else 0
-        most = min(SHARD_ROWS, SHARD_BYTES // (each * len(self.views)))
-        rows = max(most // self.chunk_rows, 1) * self.chunk_rows
-        return dataclasses.replace(self, version=2, shard_rows=rows)
+        dims = self.features.dims if self.features else 0
+        chunks = shard_chunks(Geometry(self.grid), len(self.views), dims, self.chunk_rows)
+        return dataclasses.replace(self, version=2, shard_rows=chunks * self.chunk_rows)
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -210,6 +207,13 @@ class Manifest:
         except (ConfigError, ValueError) as error:
             raise _damaged(path, str(error).removeprefix("recipe: ")) from None
         return manifest
+
+
+def shard_chunks(geometry: Geometry, views: int, dims: int, chunk_rows: int) -> int:
+    """How many chunks lie in a shard of a new store, with so many bytes of features a position."""
+    leaf = np.dtype(geometry.leaf_name).itemsize
+    each = views * (geometry.positions * (leaf + dims) + 2 * geometry.tokens)
+    return max(min(SHARD_ROWS, SHARD_BYTES // each) // chunk_rows, 1)
 
 
 def _digest(value: Any) -> str:

@@ -25,7 +25,7 @@ class Shards(Store):
         super().__init__(path)
         assert self.manifest.shard_rows is not None
         self.shard_rows: int = self.manifest.shard_rows
-        self.per_shard: int = self.shard_rows // self.manifest.chunk_rows
+        self.per_shard = self.shard_rows // self.manifest.chunk_rows
         self._sealed: set[int] = set()
 
     @property

@@ -45,6 +45,8 @@ def part(data: bytes, span: Span) -> bytes:
 class StoreFiles:
     """What of a store is on the disk or behind a URL; `len()` counts its rows."""
 
+    per_shard = 1
+    """Chunks that lie in one file."""
     has_records = True
     """Whether each chunk has a record in a file of its own."""
     ZARR_MODE: Literal["r", "r+"] = "r"

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nvg.errors import InputError
+from nvg.format.manifest import shard_chunks
 from nvg.store import open_store, store_exists
 from nvg.view.summary import split_note
 from pipeline.images.crops import Crops
@@ -27,14 +28,16 @@ def plan_lines(recipe: Recipe, out: str = "", part: str | None = None) -> list[s
     done = len(open_store(out).committed()) if out and store_exists(out) else 0
     geometry, views = model.geometry, len(images.crops.names())
     leaves = np.dtype(geometry.leaf_name).itemsize * geometry.positions
-    kept = geometry.positions * tokenize.features.dims if tokenize.features else 0
+    dims = tokenize.features.dims if tokenize.features else 0
+    kept = geometry.positions * dims
     most = views * (leaves + 2 * geometry.tokens + kept) + 4
     # Tokens pack to the bits of a code; leaves hardly at all; an index entry takes about 40 bytes.
     token_bytes = geometry.tokens * (model.codebook_size - 1).bit_length() / 8
     about = views * (leaves + token_bytes + kept) + 40
     pixels = chunk_bytes(images.crops, tokenize.chunk_rows)
     share = Share.parse(part) if part else None
-    own = share.chunks(chunks) if share else range(0)
+    together = shard_chunks(geometry, views, dims, tokenize.chunk_rows)
+    own = share.chunks(chunks, together) if share else range(0)
     return [
         *([f"part {share}: {len(own)} chunks, from {own.start} on"] if share else []),
         f"{rows} images{split_note(rows, plan.val_rows)} x {views} views in {chunks} chunks of "

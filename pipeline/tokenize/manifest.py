@@ -129,7 +129,7 @@ def prepare_store(
     elif store.finished:
         return store
     complete_layout(store, files)
-    chunks = own.chunks(store.chunks) if own else None
+    chunks = own.chunks(store.chunks, store.per_shard) if own else None
     damaged = withdraw_damaged(store, lambda n: progress(n, desc="check", unit="chunk"), chunks)
     if damaged:
         log.warning(

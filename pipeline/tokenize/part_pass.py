@@ -110,7 +110,7 @@ def tokenize_share(
             mode = PassMode.RESUME if store_exists(out) else PassMode.NEW
             job = open_pass(recipe, tokenizer, out, engine, mode, address=address, trust=trust)
             store = _begun(job, share)
-        own, work = share.chunks(store.chunks), Work(engine.value)
+        own, work = share.chunks(store.chunks, store.per_shard), Work(engine.value)
         if not store.finished:
             if resume:
                 withdraw_unread(store, job.images.source, own)
@@ -143,7 +143,7 @@ def require_shared(out: str, share: Share, resume: bool) -> None:
             f"{out} was begun in {of} parts: name one of them, 1/{of} to {of}/{of}, or complete it "
             "with --resume and without --part"
         )
-    if not resume and {*store.committed()} & {*share.chunks(store.chunks)}:
+    if not resume and {*store.committed()} & {*share.chunks(store.chunks, store.per_shard)}:
         raise StoreError(f"part {share} of {out} has been begun: continue it with --resume")
 
 
@@ -175,7 +175,7 @@ def _join(out: str) -> None:
 
 
 def _share_report(store: StoreWriter, share: Share, work: Work) -> ShareReport:
-    done, own = store.committed(), share.chunks(store.chunks)
+    done, own = store.committed(), share.chunks(store.chunks, store.per_shard)
     return ShareReport(
         store=store.path,
         share=share,

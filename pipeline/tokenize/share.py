@@ -50,9 +50,18 @@ class Share:
         """As part of a file's name."""
         return f"part-{self.number}-of-{self.of}"
 
-    def chunks(self, count: int) -> range:
-        """Its own of so many chunks: neighbours, so that a job reads few files of the source."""
-        return range((self.number - 1) * count // self.of, self.number * count // self.of)
+    def chunks(self, count: int, together: int = 1) -> range:
+        """Its own of so many chunks: neighbours, so that a job reads few files of the source.
+
+        Those that lie `together` in a shard are one job's, where there are shards enough for all.
+        """
+        together = together if count >= self.of * together else 1
+        units = -(-count // together)
+        first, stop = (
+            min(number * units // self.of * together, count)
+            for number in (self.number - 1, self.number)
+        )
+        return range(first, stop)
 
 
 def share_lock(out: str, share: Share) -> AbstractContextManager[None]:

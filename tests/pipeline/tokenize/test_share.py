@@ -29,6 +29,17 @@ def test_every_chunk_has_one_share(of: int, count: int) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@given(of=st.integers(1, 20), count=st.integers(0, 500), together=st.integers(1, 40))
+def test_a_shard_is_of_one_job(of: int, count: int, together: int) -> None:
+    """Where there are enough of them; every chunk has one job all the same."""
+    parts = [Share(number, of).chunks(count, together) for number in range(1, of + 1)]
+    assert [chunk for part in parts for chunk in part] == list(range(count))
+    if count >= of * together:
+        assert all(part.start % together == 0 for part in parts if part)
+        assert all(part.stop % together == 0 for part in parts if part and part.stop < count)
+        assert min(map(len, parts)) > 0
+
+
 @pytest.mark.parametrize("text", ["65/64", "0/64", "3", "3/", "a/b", "-1/4", "1/0", "1/2/3", ""])
 def test_what_is_no_share_is_refused(text: str) -> None:
     """With what it may be."""
