@@ -74,13 +74,14 @@ def reasons_of(index: pa.Table, status: str) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def mean_stage_error(index: pa.Table, stages: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Mean squared latent residual after each stage over the rows that have one, [S]."""
+def stage_error_sum(
+    index: pa.Table, stages: int
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
+    """Mean squared latent residuals after each stage, [S], summed over the rows that have one; and
+    how many have."""
     parts = [np.from_dlpack(part.drop_null().flatten()) for part in index["stage_error"].chunks]
-    mean: np.ndarray[Any, np.dtype[np.float64]] = (
-        np.concatenate(parts).astype(np.float64).reshape(-1, stages).mean(0)
-    )
-    return mean
+    errors_RS = np.concatenate([*parts, np.empty(0, np.float32)]).reshape(-1, stages)
+    return errors_RS.sum(0, dtype=np.float64), len(errors_RS)
 
 
 def entries_of(index: pa.Table, rows: Any) -> list[dict[str, Any]]:

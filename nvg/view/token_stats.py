@@ -1,14 +1,14 @@
 """Codebook usage of a store's tokens, stage by stage.
 
-Legend: B image of a batch, X view, S stage, V code, T token.
+Legend: B image of a batch, M vector of a flat list, X view, S stage, V code, T token.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from nvg.format.base import StoreError
-from nvg.format.index import chosen, in_split, mean_stage_error
+from nvg.format.base import OK, StoreError
+from nvg.format.index import chosen, has_status, in_split, stage_error_sum
 from nvg.quantizer.usage import Counts, stage_entropy, stage_hits, stage_usage
 from nvg.store import Split, Store
 from nvg.store.store import VERIFY
@@ -41,26 +41,21 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
     chunk by chunk. Empty for a store without tokenized rows.
     """
     geometry, codes = store.geometry, store.manifest.codebook_size
-    good = store.ok_rows()[:most]
-    if not len(good):
-        return []
     hits_SV = np.zeros((geometry.stages, codes), np.int64)
-    for chunk in range(store.chunks):
-        rows = store.chunk_slice(chunk)
-        inside = good[(good >= rows.start) & (good < rows.stop)] - rows.start
+    error_S, count, left = np.zeros(geometry.stages), 0, len(store) if most is None else most
+    for chunk in store.committed():
+        part = store.index_part(chunk)
+        is_train = in_split(part, Split.TRAIN)
+        errors_S, errors = stage_error_sum(chosen(part, is_train), geometry.stages)
+        error_S, count = error_S + errors_S, count + errors
+        inside = np.flatnonzero(is_train & has_status(part, OK))[:left]
         if len(inside):
-            with store.shown(f"chunk {chunk}"):
-                content_BXT = store.stored("content", chunk)[inside]
-            if content_BXT.max() >= codes:
-                raise StoreError(
-                    f"{store.path}: chunk {chunk}: token {content_BXT.max()} is outside the "
-                    f"codebook of {codes}; {VERIFY}"
-                )
-            hits_SV += stage_hits(content_BXT.reshape(-1, geometry.tokens), geometry, codes)
+            hits_SV += stage_hits(_tokens(store, chunk, inside), geometry, codes)
+            left -= len(inside)
+    if not hits_SV.any():
+        return []
     entropy_S = stage_entropy(hits_SV)
-    is_train = in_split(store.index, Split.TRAIN)
-    errors = chosen(store.index.select(["stage_error"]), is_train)
-    error_S = mean_stage_error(errors, geometry.stages)
+    error_S /= max(count, 1)
     return [
         StageUsage(
             stage=stage,
@@ -73,6 +68,19 @@ def measure_usage(store: Store, most: int | None = None) -> list[StageUsage]:
         )
         for stage, reach in enumerate(stage_usage(hits_SV))
     ]
+
+
+def _tokens(store: Store, chunk: int, rows: Counts) -> Counts:
+    """Tokens of some rows of a chunk, of all views, [M, T]. StoreError beyond the codebook."""
+    codes = store.manifest.codebook_size
+    with store.shown(f"chunk {chunk}"):
+        content_BXT = store.stored("content", chunk)[rows]
+    if content_BXT.max() >= codes:
+        raise StoreError(
+            f"{store.path}: chunk {chunk}: token {content_BXT.max()} is outside the codebook of "
+            f"{codes}; {VERIFY}"
+        )
+    return content_BXT.reshape(-1, store.geometry.tokens)
 
 
 def _top(hits_V: Counts) -> list[tuple[int, float]]:

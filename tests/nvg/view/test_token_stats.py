@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nvg.format.index import mean_stage_error
+from nvg.format.index import stage_error_sum
 from nvg.store import Store, open_store
 from nvg.view.token_stats import measure_usage, usage_lines
 from tests.nvg.store.makers import (
@@ -47,7 +47,10 @@ def test_a_store_without_readable_images_has_none(tmp_path: Path) -> None:
 def test_mean_errors_leave_error_rows_out(tmp_path: Path) -> None:
     """Each stage's mean over the rows that have one."""
     store = open_store(make_store(tmp_path / "a.vgs", 5, bad=(1,)).path)
-    assert np.allclose(mean_stage_error(store.index, 5), [1 / (n + 1) for n in range(5)])
+    errors = [use.error for use in measure_usage(store)]
+    assert np.allclose(errors, [1 / (n + 1) for n in range(5)])
+    _, count = stage_error_sum(store.index, 5)
+    assert count == 4
 
 
 def test_held_out_rows_change_no_figure(tmp_path: Path) -> None:
