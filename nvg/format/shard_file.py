@@ -55,9 +55,19 @@ def chunk_places(tail: bytes, chunks: int) -> Places:
 
 def read_chunk(data: bytes, out: Values) -> None:
     """Decode a chunk into `out`; ValueError for the bytes of another, before memory is taken."""
-    data = _without_sum(data, "a chunk")
-    if len(data) < HEADER or struct.unpack_from("<I", data, 4)[0] != out.nbytes:
-        raise ValueError("a chunk is of another size")
+    unpack(_without_sum(data, "a chunk"), out)
+
+
+def unpack(data: bytes | memoryview, out: Values) -> None:
+    """Decode Blosc's bytes, which others may follow; ValueError where their header says otherwise
+    than `out`, or more than there are."""
+    if len(data) < HEADER:
+        raise ValueError("a chunk is cut short")
+    held, _, packed = struct.unpack_from("<III", data, 4)
+    if held != out.nbytes:
+        raise ValueError(f"a chunk is {held} bytes, not {out.nbytes}")
+    if not HEADER <= packed <= len(data):
+        raise ValueError(f"a chunk is {packed} bytes packed, not {len(data)}")
     blosc.decompress(data, out)
 
 

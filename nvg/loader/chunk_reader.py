@@ -9,11 +9,11 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc
 
 from nvg.format.base import Arrays, digest
 from nvg.format.damage import DamageError, reading
 from nvg.format.record import CommitRecord, record_name
+from nvg.format.shard_file import unpack
 from nvg.loader.chunk_cache import Files
 from nvg.loader.chunk_files import ChunkFiles
 from nvg.loader.pace import Pace
@@ -103,10 +103,10 @@ class ChunkReader:
         if data is None:  # Zarr keeps no file of a chunk of zeros
             values[:] = 0
             return
-        held, packed = _sizes(data)
-        if held != values.nbytes or packed > len(data) - CRC_BYTES:
-            raise ValueError(f"{name} is {held} bytes, not {values.nbytes}")
-        blosc.decompress(data, values)
+        try:
+            unpack(memoryview(data)[:-CRC_BYTES], values)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         endian = getattr(self.arrays[name].metadata.codecs[0], "endian", None)
         if endian is not None and endian.value == "big":
             values.byteswap(inplace=True)
@@ -117,8 +117,3 @@ def _crc(name: str, data: bytes) -> int:
     if google_crc32c.value(data) != RESIDUE:
         raise ValueError(f"{name} does not match its CRC32C")
     return int.from_bytes(data[-CRC_BYTES:], "little")
-
-
-def _sizes(data: bytes) -> tuple[int, int]:
-    """What a block of Blosc holds, and what it takes, as its header says: bytes."""
-    return int.from_bytes(data[4:8], "little"), int.from_bytes(data[12:16], "little")

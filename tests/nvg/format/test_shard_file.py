@@ -82,7 +82,7 @@ def test_a_chunk_of_another_size_is_refused() -> None:
     """Before it is decoded; as is a shard that is cut short."""
     data = shard_bytes(np.zeros((4, 8), np.uint8), CHUNK, SHARD)
     start, length = chunk_places(data[-tail_length(3) :], 3)[0].tolist()
-    with pytest.raises(ValueError, match="of another size"):
+    with pytest.raises(ValueError, match="a chunk is 32 bytes, not 16"):
         read_chunk(data[start : start + length], np.empty((4, 4), np.uint8))
     with pytest.raises(ValueError, match="cut short"):
         chunk_places(data[-10:], 3)

@@ -116,7 +116,7 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, place: int, value: i
     data[place : place + 4] = value.to_bytes(4, "little")
     file.write_bytes(data + google_crc32c.value(bytes(data)).to_bytes(4, "little"))
     reader = reader_of(store)
-    with pytest.raises(DamageError, match=r"content is \d+ bytes"):
+    with pytest.raises(DamageError, match=r"content: a chunk is \d+ bytes"):
         reader.read(0, reader.empty())
 
 
