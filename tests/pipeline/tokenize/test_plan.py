@@ -113,7 +113,7 @@ def test_a_shuffled_store_is_resumed_shared_out_and_extended(
     source = [row.key for row in FolderSource(recipe.data.path).rows]
     assert keys != source
     assert sorted(keys) == source
-    (tmp_path / "a.vgs" / "commits" / "00001.json").unlink()
+    (tmp_path / "a.vgs" / "commits" / "00000.json").unlink()
     run(recipe, tokenizer, tmp_path / "a.vgs", resume=True)
     assert files_below(tmp_path / "a.vgs") == wanted
     for part in ("2/2", "1/2"):
