@@ -150,13 +150,13 @@ def require_shared(out: str, share: Share, resume: bool) -> None:
 def _begun(job: Pass, share: Share) -> StoreWriter:
     """The store, laid out by this job or by another one."""
     if not store_exists(job.out):
-        require_free(job.out, "continue it with --resume")
-        note_shares(job.out, share)
         try:
+            require_free(job.out, "continue it with --resume")
+            note_shares(job.out, share)
             return job.begin(goes_on=False)
         except StoreError:
             if not store_exists(job.out):
-                raise
+                raise  # else another job has just laid it out
     return job.begin(goes_on=True, own=share)
 
 

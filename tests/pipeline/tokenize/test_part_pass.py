@@ -13,10 +13,10 @@ import pytest
 from nvg.config import dump
 from nvg.errors import InputError
 from nvg.format.base import StoreError
-from nvg.store import StoreWriter, open_store, store_exists
+from nvg.store import StoreWriter, layout, open_store, store_exists
 from nvg.store.shard_writer import ShardedWriter
 from pipeline.recipe import Recipe, TokenizeConfig
-from pipeline.tokenize import dataset
+from pipeline.tokenize import dataset, part_pass
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.part_pass import ShareReport, _join, tokenize_images, tokenize_share
@@ -204,6 +204,25 @@ def test_a_pass_waits_for_no_job(
     monkeypatch.setattr(dataset, "run_chunks", at_once)
     with pytest.raises(KeyboardInterrupt):
         share(recipe, tokenizer, begun / "parts.vgs", "2/2")
+
+
+def test_two_may_lay_the_store_out_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """On object storage: the second goes on with what it finds, whenever it finds it."""
+    for sights in (3, 4):
+        out, looks = f"memory://layout{sights}{tmp_path}/a.vgs", list[str]()
+        share(recipe, tokenizer, out, "1/2")
+
+        def late(path: str, looks: list[str] = looks, sights: int = sights) -> bool:
+            looks.append(path)
+            return len(looks) > sights
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(part_pass, "store_exists", late)
+            patch.setattr(layout, "store_exists", lambda path, late=late: late(path))
+            report = share(recipe, tokenizer, out, "2/2")
+        assert isinstance(report, Report)
+        assert len(looks) > sights
+        assert open_store(out).verify() == []
 
 
 def test_two_may_join_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
