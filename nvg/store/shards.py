@@ -55,16 +55,15 @@ class Shards(Store):
 
     def committed(self) -> list[int]:
         """Chunks of sealed shards, and those that wait, ascending; over https see `StoreFiles`."""
-        sealed = self.sealed()
-        chunks = [chunk for shard in sealed for chunk in self.chunks_of(shard)]
-        if not self.finished and self.is_listed:
-            waiting = set(self._listed(STAGING, SHARD)) - set(sealed)
-            chunks += [chunk for shard in waiting for chunk in self.staged(shard)]
-        return sorted(chunks)
+        found: set[int] = set()
+        if not self.finished and self.is_listed:  # first: another may seal a shard between the two
+            found |= {n for shard in self._listed(STAGING, SHARD) for n in self.staged(shard)}
+        return sorted(found.union(*map(self.chunks_of, self.sealed())))
 
     def is_sealed(self, shard: int) -> bool:
         """Whether a shard has a record."""
         if not self.finished and shard not in self._sealed:
+            self.fs.invalidate_cache(f"{self.root}/commits")  # another may have sealed it
             if not self.fs.exists(f"{self.root}/{record_name(shard)}"):
                 return False
             self._sealed.add(shard)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from nvg.store.shard_writer import ShardedWriter
 from tests.nvg.store.makers import empty_store, index_table, make_store, random_arrays, write_rows
 
@@ -35,6 +37,27 @@ def test_what_is_committed_waits_or_is_sealed(tmp_path: Path) -> None:
     (tmp_path / "a.vgs" / "commits" / "00000.json.copy").touch()
     assert store.committed() == [0, 2, 3, 5]
     assert [store.is_sealed(shard) for shard in range(3)] == [False, True, False]
+
+
+def test_a_shard_that_is_sealed_while_others_look_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks wait when they are listed, and do no more when the records are."""
+    store = empty_store(tmp_path / "a.vgs", 22)
+    assert isinstance(store, ShardedWriter)
+    arrays = random_arrays(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardedWriter, "seal_if_whole", lambda *_: None)
+        for chunk in (0, 1, 2):
+            write_rows(store, chunk, arrays, index_table(store, arrays))
+    sealed = store.sealed
+
+    def late() -> list[int]:
+        store.seal_if_whole(0)
+        return sealed()
+
+    monkeypatch.setattr(store, "sealed", late)
+    assert store.committed() == [0, 1, 2]
 
 
 def test_a_finished_store_has_few_files(tmp_path: Path) -> None:
