@@ -35,7 +35,7 @@ class ChunkReader:
     def __init__(self, store: StoreFiles, names: tuple[str, ...], pace: Pace) -> None:
         self.store, self.names, self.pace = store, names, pace
         self.files = ChunkFiles(store)
-        self.arrays = {name: store.group[name] for name in names}
+        self.arrays = {name: store.array(name) for name in names}
         self.known = {name: np.full(store.chunks, NOT_YET, np.int64) for name in names}
 
     def empty(self) -> Arrays:

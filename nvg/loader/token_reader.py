@@ -60,7 +60,7 @@ class TokenReader:
         self.store, self.split = store, split
         self.rows = rows or (0, len(store))
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
-        self.arrays = {name: store.group[name] for name in names}
+        self.arrays = {name: store.array(name) for name in names}
         own, self.counts = store.row_counts(split)
         """Valid rows of each chunk."""
         if rows is not None:

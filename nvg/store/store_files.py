@@ -10,9 +10,10 @@ import fsspec
 import numpy as np
 import zarr
 
+from nvg.errors import first_line
 from nvg.files import is_local, require_regular
 from nvg.format.base import ARRAYS, FEATURES, Arrays, StoreError, digest
-from nvg.format.damage import DamageError
+from nvg.format.damage import DAMAGE, DamageError
 from nvg.format.manifest import MOST_BYTES, Manifest
 from nvg.format.record import NAME, CommitRecord, record_name
 from nvg.format.schema import array_shapes, require_arrays
@@ -75,6 +76,8 @@ class StoreFiles:
             group = zarr.open_group(self.path, mode=self.ZARR_MODE, zarr_format=3)
         except FileNotFoundError:
             raise StoreError(f"{self.path} has lost its zarr.json; tokenize again") from None
+        except DAMAGE as error:
+            raise self._undescribed("zarr.json", error) from error
         for name in self.arrays:
             if not self.fs.exists(f"{self.root}/{name}/zarr.json"):
                 raise StoreError(
@@ -82,6 +85,19 @@ class StoreFiles:
                     "`nvgctl tokenize ... --resume`"
                 )
         return group
+
+    def array(self, name: str) -> Any:
+        """An array as Zarr sees it; StoreError where its description cannot be read."""
+        try:
+            return self.group[name]
+        except DAMAGE as error:
+            raise self._undescribed(f"{name}/zarr.json", error) from error
+
+    def _undescribed(self, name: str, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.path}: {name} cannot be read ({first_line(error)}): restore it from a copy, or "
+            "tokenize again"
+        )
 
     def require_described(self) -> None:
         """StoreError unless Zarr's description of each array is as the manifest says; read once."""
@@ -92,17 +108,17 @@ class StoreFiles:
     @property
     def leaves(self) -> Any:
         """Zarr array [R, X, N], uint8 or uint16."""
-        return self.group["leaves"]
+        return self.array("leaves")
 
     @property
     def content(self) -> Any:
         """Zarr array [R, X, T], uint16."""
-        return self.group["content"]
+        return self.array("content")
 
     @property
     def label(self) -> Any:
         """Zarr array [R], int32."""
-        return self.group["label"]
+        return self.array("label")
 
     @property
     def arrays(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a store is opened by: bounded reads of descriptions, the arrays, the records."""
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -71,3 +72,12 @@ def test_opening_reads_each_description_once(store: Store, monkeypatch: pytest.M
     assert open_store(store.path).leaves.shape[0] == len(store)
     described = {"manifest.json", "tokenizer.safetensors", "zarr.json"}
     assert read == Counter(described | {f"{name}/zarr.json" for name in store.arrays})
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "leaves/zarr.json"])
+def test_a_description_that_zarr_refuses_is_one_line(store: Store, name: str) -> None:
+    """Where the fields that count are right."""
+    file = Path(store.path, name)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"attributes": "none", "more": 1}))
+    with pytest.raises(StoreError, match=rf"{name} cannot be read \(.*: restore it from a copy"):
+        _ = open_store(store.path).leaves
