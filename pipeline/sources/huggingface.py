@@ -14,6 +14,7 @@ from pipeline.sources.base import BadImageError, Row, SourceError, digest
 from pipeline.sources.counts import Counting, Counts, Spread
 from pipeline.sources.grouped import read_grouped
 from pipeline.sources.labels import Classes, classes_of, number_names
+from pipeline.sources.place import Place
 from pipeline.sources.rows import Entry, PartListing, Rows, has_changed
 from pipeline.sources.splits import Part, parts_of, require_images
 from pipeline.sources.tables import (
@@ -81,11 +82,23 @@ class _Tables(PartListing):
         """Rows of one file."""
         labels: Labels = [None] * (stop - first)
         if column := self.columns[part]:
-            labels = self.kind.labels(self.parts[part].place, column, first, stop)
+            labels = self._labels(self.parts[part].place, column, first, stop)
         if len(labels) < stop - first:
             raise has_changed(self.parts[part].place)
         ids, name = self.classes.ids(labels), self.parts[part].name
         return [(f"{name}:{n}", label) for n, label in zip(range(first, stop), ids, strict=True)]
+
+
+    def _labels(self, file: Place, column: str, first: int, stop: int) -> Labels:
+        """Labels of rows of a file. SourceError where it is damaged."""
+        try:
+            return self.kind.labels(file, column, first, stop)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the storage; pyarrow's own for damage has no number
+            raise SourceError(
+                f"{file}: column {column} is damaged: restore the file from a copy, or take it away"
+            ) from error
 
 
 def _counts(

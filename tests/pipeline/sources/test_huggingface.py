@@ -247,3 +247,17 @@ def test_text_is_no_image(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": cells}), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="no image column among image"):
         ParquetSource(tmp_path / "a.parquet")
+
+
+def test_a_broken_page_of_labels_is_one_line(tmp_path: Path) -> None:
+    """Where the footer tells their bounds they are read by who needs them."""
+    write_parquet(tmp_path / "a.parquet", [b"x"] * 9, [0, 1, 2] * 3, row_group_size=4)
+    source = ParquetSource(tmp_path)
+    place = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(1).column(2)
+    with (tmp_path / "a.parquet").open("r+b") as file:
+        file.seek(place.dictionary_page_offset or place.data_page_offset)
+        file.write(b"\xff" * 12)
+    with pytest.raises(SourceError, match="column label is damaged: restore the file") as caught:
+        list(source.rows)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "Exception" not in str(caught.value)
