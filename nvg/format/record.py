@@ -45,22 +45,17 @@ class CommitRecord:
         return json_bytes(self.to_table())
 
     @staticmethod
-    def from_bytes(data: bytes, chunk: int, rows: slice, arrays: tuple[str, ...]) -> "CommitRecord":
+    def from_bytes(
+        data: bytes, chunk: int, rows: slice, arrays: tuple[str, ...], name: str = ""
+    ) -> "CommitRecord":
         """The record of a chunk that has these rows and arrays; ValueError names what is wrong.
 
-        A field that this version does not know is left aside.
+        It is said of the file of that name, by default the chunk's own. A field that this version
+        does not know is left aside.
         """
-        table = _object(data, record_name(chunk))
-        return CommitRecord.from_table(table, record_name(chunk), chunk, rows, arrays)
-
-    @staticmethod
-    def from_table(
-        table: Any, name: str, chunk: int, rows: slice, arrays: tuple[str, ...]
-    ) -> "CommitRecord":
-        """The same of what JSON gave, in the file of that name."""
+        name = name or record_name(chunk)
+        table = _object(data, name)
         try:
-            if not isinstance(table, dict):
-                raise ValueError("a chunk is no JSON object")
             known = {key: table[key] for key in CommitRecord.__dataclass_fields__ if key in table}
             record = build(CommitRecord, known)
             if record.chunk != chunk:
@@ -81,8 +76,8 @@ def shard_bytes(shard: int, records: Sequence[CommitRecord]) -> bytes:
     return json_bytes({"shard": shard, "chunks": [record.to_table() for record in records]})
 
 
-def read_shard(data: bytes, shard: int) -> list[Any]:
-    """What the record of a shard says of each of its chunks; ValueError for another."""
+def read_shard(data: bytes, shard: int) -> list[bytes]:
+    """What the record of a shard says of each of its chunks, as JSON; ValueError for another."""
     name = record_name(shard)
     table = _object(data, name)
     found = table.get("chunks")
@@ -90,7 +85,7 @@ def read_shard(data: bytes, shard: int) -> list[Any]:
         raise ValueError(f"{name}: shard must be {shard}, not {str(table.get('shard'))[:80]}")
     if not isinstance(found, list):
         raise ValueError(f"{name}: it has no list of chunks")
-    return found
+    return [json.dumps(each).encode() for each in found]
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:

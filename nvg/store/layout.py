@@ -8,7 +8,7 @@ from typing import Any
 import fsspec
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.errors import ContainsArrayError
+from zarr.errors import ContainsArrayError, ContainsGroupError
 
 from nvg.files import write_bytes
 from nvg.format.base import StoreError
@@ -54,7 +54,11 @@ def complete_layout(store: StoreWriter, files: dict[str, bytes]) -> None:
                 f"{store.path} has lost its {name}, which comes out differently now: tokenize again"
             )
         store.write(name, files[name])
-    group: Any = zarr.open_group(store.path, mode="a")
+    group: Any
+    try:
+        group = zarr.open_group(store.path, mode="a")
+    except ContainsGroupError:  # another job has just made the same
+        group = zarr.open_group(store.path, mode="r+")
     for name, (dtype, shape) in array_shapes(store.manifest).items():
         store.require_inside(f"{name}/zarr.json")
         if name in group and group[name].shape != shape:  # of a store that is being extended

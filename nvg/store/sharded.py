@@ -46,8 +46,8 @@ from nvg.store.shards import Shards, index_name
 from nvg.store.store import INDEX_DAMAGED, REPAIR
 from nvg.store.store_files import Span
 
-KEPT = 4  # records, index parts and staged chunks that are kept in memory, of each
-MOST_PLACES = 1 << 12  # shards of an array whose places are kept
+KEPT = 4  # index parts and staged chunks that are kept in memory, of each
+MOST_SHARDS = 1 << 12  # whose records are kept in memory, and of an array the places
 
 
 Waiting = tuple[Arrays, pa.Table, bytes]
@@ -76,7 +76,8 @@ class ShardedStore(Shards):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._records, self._parts, self._staged = Recent(), Recent(), Recent()
+        self._parts, self._staged = Recent(), Recent()
+        self._records: dict[int, list[bytes]] = {}
         self._places: dict[tuple[str, int], Places] = {}
 
     def commit_record(self, chunk: int) -> CommitRecord:
@@ -84,11 +85,15 @@ class ShardedStore(Shards):
         shard, rows = chunk // self.per_shard, self.chunk_slice(chunk)
         if waiting := self._waiting(chunk):
             return CommitRecord.from_bytes(waiting[2], chunk, rows, self.arrays)
-        tables = self._records.of(shard, self._shard_tables)
-        if len(tables) <= chunk % self.per_shard:
+        if shard not in self._records:
+            if len(self._records) >= MOST_SHARDS:
+                self._records.clear()
+            self._records[shard] = read_shard(self.read(record_name(shard)), shard)
+        records = self._records[shard]
+        if len(records) <= chunk % self.per_shard:
             raise ValueError(f"{record_name(shard)} lacks chunk {chunk}")
-        table = tables[chunk % self.per_shard]
-        return CommitRecord.from_table(table, record_name(shard), chunk, rows, self.arrays)
+        data = records[chunk % self.per_shard]
+        return CommitRecord.from_bytes(data, chunk, rows, self.arrays, record_name(shard))
 
     def records_digest(self) -> str:
         """SHA-256 of the records of its shards, one after another."""
@@ -236,9 +241,6 @@ class ShardedStore(Shards):
     def _index_chunks(self) -> Iterable[int]:
         return range(self.chunks) if self.finished else self.committed()
 
-    def _shard_tables(self, shard: int) -> list[Any]:
-        return read_shard(self.read(record_name(shard)), shard)
-
     def _index_of(self, shard: int) -> pa.Table:
         rows, name = self.shard_slice(shard), index_name(shard)
         with reading(self.path):
@@ -278,7 +280,7 @@ class ShardedStore(Shards):
         if (name, shard) not in self._places:
             file = self._file(name, shard)
             tail = self.read(file, -tail_length(self.per_shard))
-            if len(self._places) >= MOST_PLACES:
+            if len(self._places) >= MOST_SHARDS:
                 self._places.clear()
             self._places[name, shard] = chunk_places(tail, self.per_shard)
         return self._places[name, shard]

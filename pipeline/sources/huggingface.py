@@ -88,7 +88,6 @@ class _Tables(PartListing):
         ids, name = self.classes.ids(labels), self.parts[part].name
         return [(f"{name}:{n}", label) for n, label in zip(range(first, stop), ids, strict=True)]
 
-
     def _labels(self, file: Place, column: str, first: int, stop: int) -> Labels:
         """Labels of rows of a file. SourceError where it is damaged."""
         try:
