@@ -95,7 +95,7 @@ def write_stores(folder: Path, samples: Samples) -> None:
     arrays = {"leaves": leaves, "content": content, "label": samples.label}
     sizes = {"grid": 16, "codebook_size": CODES, "classes": [str(n) for n in range(CLASSES)]}
     for rows in (1024, 4096):
-        store = empty_store(folder / str(rows), ROWS, chunk_rows=rows, **sizes)  # type: ignore[arg-type]
+        store = empty_store(folder / str(rows), ROWS, chunk_rows=rows, shard_rows=1 << 16, **sizes)  # type: ignore[arg-type]
         index = index_table(store, arrays)
         for chunk in range(store.chunks):
             write_rows(store, chunk, arrays, index)
