@@ -119,14 +119,19 @@ def done_of(out: Path, number: int) -> list[int]:
     return [chunk for chunk in store.committed() if chunk in own]
 
 
+def spoil_first(out: Path) -> None:
+    """Damage the first chunk, which waits for the others of its shard."""
+    chunk = out / "staging" / "00000" / "0000000.parquet"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+
+
 def test_a_resumed_share_writes_its_own_chunks_only(
     recipe: Recipe, tokenizer: Path, tmp_path: Path
 ) -> None:
     """Those that are missing or damaged; those of others are not even read."""
     out = tmp_path / "a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    chunk = out / "staging" / "00000" / "0000000.parquet"
-    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    spoil_first(out)
     with pytest.raises(StoreError, match=r"0000000\.parquet.*: repair it with"):
         share(recipe, tokenizer, out, "2/2", resume=True)
     assert open_store(str(out)).committed() == [0, 1, 2, 3, 4]
@@ -143,8 +148,7 @@ def test_a_damaged_chunk_of_a_share_is_written_again(
     """While the store is unfinished; a plain --resume does all the rest, and ends it."""
     out = tmp_path / "a.vgs"
     share(recipe, tokenizer, out, "1/2")
-    chunk = out / "staging" / "00000" / "0000000.parquet"
-    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    spoil_first(out)
     again = share(recipe, tokenizer, out, "1/2", resume=True)
     assert again.work.images == 4
     whole = run(recipe, tokenizer, out, resume=True)
