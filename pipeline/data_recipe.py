@@ -118,7 +118,7 @@ def init_recipe(path: str, options: DataOptions, tokenizer: Path | None = None) 
     table["autoencoder"] = sizes.table()
     views = table.get("tokenize", {}).get("views", ["center"])
     table["tokenize"] = {"chunk_rows": 1024, "batch_size": 64, "views": views}
-    table["generator"] = {"preset": sizes.preset}
+    table["generator"] = sizes.generator_table()
     head = [
         f"{path}: {found.said}, {len(source.rows):,} images in {len(source.classes)} classes.",
         "  nvgctl train autoencoder THIS.toml --out runs/autoencoder",

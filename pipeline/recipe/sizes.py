@@ -7,6 +7,7 @@ from nvg.config import as_table
 from nvg.errors import InputError
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.training.autoencoder.config import AutoencoderTraining
+from pipeline.recipe import presets
 
 if TYPE_CHECKING:
     from nvg.training.memory import Device
@@ -33,7 +34,13 @@ class Sizes:
     model: AutoencoderConfig
     train: AutoencoderTraining
     preset: str
+    generators: dict[str, int]
+    """Of the generators' training, where images or steps of the preset would be too many."""
     why: dict[str, str]
+
+    def generator_table(self) -> dict[str, Any]:
+        """The section `generator` of a recipe."""
+        return {"preset": self.preset, "train": self.generators}
 
     def table(self) -> dict[str, Any]:
         """The section `autoencoder` of a recipe: what differs from the defaults."""
@@ -83,12 +90,32 @@ def sizes_for(
         sample_every=max(steps // 10, 100),
     )
     grid, epochs = model.geometry.grid, steps * batch / max(images, 1)
+    preset = PRESETS.get(grid, LARGEST)
+    generators = _generators(preset, images, device)
+    seen = generators["steps"] * generators["batch_size"] / max(images, 1)
     why |= {
         "autoencoder.train.steps": f"{epochs:.0f} epochs, at least {FEWEST} steps",
         "autoencoder.train.batch_size": f"fits {device.name}, and at most a tenth of the images",
         "generator.preset": f"for a grid of {grid}x{grid}",
+        "generator.train.steps": f"{seen:.0f} epochs, at most the preset's steps",
+        "generator.train.batch_size": f"for {device.name}, at most a fourth of the images",
     }
-    return Sizes(model, train, PRESETS.get(grid, LARGEST), why)
+    return Sizes(model, train, preset, generators, why)
+
+
+def _generators(preset: str, images: int, device: "Device") -> dict[str, int]:
+    """Steps and batch of the preset, or fewer where there are few images or no GPU."""
+    usual = presets.PRESETS[preset]["train"]
+    most = min(usual["batch_size"], max(images // 4, 8))
+    most = most if device.is_mixed else min(most, 64)  # a step of a second, not of many
+    batch = most if most == usual["batch_size"] else 1 << most.bit_length() - 1
+    steps = min(max(EPOCHS * images // batch, FEWEST), usual["steps"])
+    return {
+        "steps": steps,
+        "batch_size": batch,
+        "warmup": min(usual.get("warmup", 1000), steps // 10),
+        "checkpoint_every": max(steps // 10, 100),
+    }
 
 
 def _batch(model: AutoencoderConfig, images: int, device: "Device") -> int:

@@ -11,6 +11,7 @@ ABOUT = {
     "autoencoder.train": "Its training. Losses and more: docs/guides/train-tokenizer.md",
     "tokenize": "The offline pass. views: center, flip, ten-crop, random-crop*8, random-crop-flip.",
     "generator": "The two generators: small4, small8, d12, d16, d20 or d24.",
+    "generator.train": "Their training. Held-out losses and more: docs/guides/train-generators.md",
     "sample": "Defaults of sampling: docs/guides/sample.md",
 }
 

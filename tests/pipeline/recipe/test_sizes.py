@@ -44,6 +44,21 @@ def test_few_images_get_small_batches_and_codebooks() -> None:
     assert many.train.steps <= 200_000
 
 
+@pytest.mark.parametrize("images", [1, 40, 300, 5000, 2_000_000])
+@pytest.mark.parametrize("image_size", MULTIPLIERS)
+def test_the_generators_can_be_trained_on_so_few(image_size: int, images: int) -> None:
+    """A batch is no more than the images (8 at least), and no step is more than the preset's."""
+    for device in (SMALL, LARGE):
+        sizes = sizes_for(image_size, images, device)
+        recipe = resolved({"autoencoder": sizes.table(), "generator": sizes.generator_table()})
+        train, usual = recipe.generator.train, PRESETS[sizes.preset]["train"]
+        assert train.batch_size <= max(images, 8)
+        assert train.steps <= usual["steps"]
+        assert train.warmup < train.steps
+        if images > 1_000_000 and device.is_mixed:
+            assert (train.batch_size, train.steps) == (usual["batch_size"], usual["steps"])
+
+
 def test_a_size_without_a_grid_is_refused() -> None:
     """The line names those that have one."""
     with pytest.raises(InputError, match=r"--image-size 96 is none of 16, 32, 64"):
