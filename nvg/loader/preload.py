@@ -45,10 +45,10 @@ def preload(reader: TokenReader) -> Tokens:
 
 def _fill(reader: TokenReader, tokens: Tokens) -> None:
     at, pieces = 0, reader.pieces
-    for start in progress(
-        range(0, len(pieces), PART), desc="preload", unit="part", leave=False, delay=2
-    ):
-        at = reader.read_into(tokens, pieces[start : start + PART], at)
+    starts = range(0, len(pieces), PART)
+    with progress(starts, desc="preload", unit="part", leave=False, delay=2) as bar:
+        for start in bar:
+            at = reader.read_into(tokens, pieces[start : start + PART], at)
 
 
 def _has_room(reader: TokenReader) -> bool:

@@ -45,14 +45,14 @@ def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
     store.require_finished()
     if out.exists():
         raise StoreError(f"{out} exists: remove it, or choose another --out")
-    chunks = progress(_tables(store), total=store.chunks, desc="export", unit="chunk")
-    if kind is ExportFormat.WEBDATASET:
-        return _write_shards(chunks, out)
     count = 0
-    with _open_table(kind, _schema(store), out) as writer:
-        for table in chunks:
-            writer.write_table(table)
-            count += len(table)
+    with progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks:
+        if kind is ExportFormat.WEBDATASET:
+            return _write_shards(chunks, out)
+        with _open_table(kind, _schema(store), out) as writer:
+            for table in chunks:
+                writer.write_table(table)
+                count += len(table)
     return count
 
 

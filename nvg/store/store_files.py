@@ -88,8 +88,9 @@ class StoreFiles:
 
     def array(self, name: str) -> Any:
         """An array as Zarr sees it; StoreError where its description cannot be read."""
+        group = self.group
         try:
-            return self.group[name]
+            return group[name]
         except DAMAGE as error:
             raise self._undescribed(f"{name}/zarr.json", error) from error
 

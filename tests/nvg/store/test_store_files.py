@@ -81,3 +81,10 @@ def test_a_description_that_zarr_refuses_is_one_line(store: Store, name: str) ->
     file.write_text(json.dumps(json.loads(file.read_text()) | {"attributes": "none", "more": 1}))
     with pytest.raises(StoreError, match=rf"{name} cannot be read \(.*: restore it from a copy"):
         _ = open_store(store.path).leaves
+
+
+def test_a_lost_group_is_said_once(store: Store) -> None:
+    """Whoever asks for an array of it."""
+    Path(store.path, "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"tokens\.vgs has lost its zarr\.json; tokenize again$"):
+        _ = open_store(store.path).leaves
