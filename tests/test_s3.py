@@ -74,6 +74,7 @@ def running() -> Iterator[tuple[Server, str]]:
     server = Server()
     http = make_server("127.0.0.1", 0, server, threaded=True)
     threading.Thread(target=http.serve_forever, daemon=True).start()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of before
     yield server, f"http://127.0.0.1:{http.port}"
     http.shutdown()
 
