@@ -170,10 +170,15 @@ class ShardedWriter(ShardedStore, StoreWriter):
         self._forget()
 
     def _let_wait(self, chunk: int) -> None:
-        """Write a chunk of a sealed shard as one that waits."""
-        with reading(self.path):
-            record = self.commit_record(chunk)
-            data = staged_bytes(self.read_chunk(chunk), self.index_part(chunk), record)
+        """Write a chunk of a sealed shard as one that waits; DamageError for a damaged one."""
+        try:
+            with reading(self.path):
+                record = self.commit_record(chunk)
+                data = staged_bytes(self.read_chunk(chunk), self.index_part(chunk), record)
+        except DamageError as error:
+            raise DamageError(
+                f"{self.path}: chunk {chunk} is damaged ({error}): {REPAIR}"
+            ) from error
         self.write(staged_name(chunk // self.per_shard, chunk), data)
 
     def _remove(self, name: str) -> None:

@@ -18,6 +18,7 @@ from nvg.store.writer import StoreWriter
 from tests.makers import files_below
 from tests.nvg.store.makers import (
     empty_store,
+    flip_chunk,
     index_table,
     make_store,
     random_arrays,
@@ -201,3 +202,14 @@ def test_features_lie_in_shards_too(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.vgs", ROWS, codec=random_codec())
     assert same_arrays(store, random_arrays(store))
     assert store.verify() == []
+
+
+def test_a_damaged_chunk_is_named_before_a_store_grows(tmp_path: Path) -> None:
+    """It would wait for the new ones; nothing of the store has changed then."""
+    path = tmp_path / "a.vgs"
+    make_store(path, ROWS)
+    flip_chunk(path, "content", 4)
+    before, store = files_below(path), open_writer(str(path))
+    with pytest.raises(StoreError, match=r"a\.vgs: chunk 4 is damaged \(CRC32C .*: repair it with"):
+        store.lengthen(b"order", store.manifest)
+    assert files_below(path) == before
