@@ -50,20 +50,31 @@ def start_ray(address: str | None) -> tuple[int, int]:
         packages = [str(Path(package.__file__ or "").parent) for package in (nvg, pipeline)]
         options["runtime_env"] = {"py_modules": packages}
     if not ray.is_initialized():
-        told = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(wanted or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+            with own_signal(signal.SIGTERM):  # Ray's own would exit with 15
+                ray.init(
+                    wanted or "local", log_to_driver=False, logging_level=logging.ERROR, **options
+                )
         except (ConnectionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"no Ray cluster answers at {wanted}: {reason}") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, told)  # Ray's own would exit with 15
     deadline = time.monotonic() + 30  # nodes of a young cluster report their resources late
     while not (found := ray.cluster_resources()).get("CPU") and time.monotonic() < deadline:
         time.sleep(0.5)
     if not found.get("CPU"):
         raise InputError(f"the Ray cluster at {wanted} has no CPUs: add a node")
     return int(found["CPU"]), int(found.get("GPU", 0))
+
+
+@contextmanager
+def own_signal(number: signal.Signals) -> Iterator[None]:
+    """Afterwards the signal does again what it did before, whatever Ray has put in its place."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, before)
 
 
 def spilled_bytes() -> int:
@@ -145,7 +156,8 @@ def train_on_ray(
     )
     failed: Exception | None = None
     try:
-        trainer.fit()
+        with own_signal(signal.SIGINT):  # Ray's would go on asking a controller that is gone
+            trainer.fit()
     except Exception as error:
         failed = error
     finally:

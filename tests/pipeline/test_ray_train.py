@@ -1,5 +1,6 @@
 """Training in the processes of a Ray cluster: as one process would, also when one of them dies."""
 
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -70,8 +71,10 @@ def test_two_workers_train_as_one_process_though_one_is_killed(tmp_path: Path) -
     killed: list[int] = []
     out = tmp_path / "ray"
     thread = kill_one_when(out / "checkpoints" / "step-00000002", killed)
+    ctrl_c = signal.getsignal(signal.SIGINT)
     lines = fit_on_ray(recipe, stored, out, None, False, 2, None)
     thread.join()
+    assert signal.getsignal(signal.SIGINT) is ctrl_c
     assert len(killed) == 1
     assert lines[0].endswith("by 2 workers")
     require_same(tmp_path, "one", "ray")

