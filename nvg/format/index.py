@@ -7,7 +7,6 @@ Legend: R row of the store, S stage.
 """
 
 import hashlib
-import json
 from collections import Counter
 from typing import Any
 
@@ -91,11 +90,31 @@ def entries_of(index: pa.Table, rows: Any) -> list[dict[str, Any]]:
 
 
 def rows_digest(index: pa.Table) -> str:
-    """SHA-256 of the values of some index rows, however a file keeps them: columns as JSON."""
+    """SHA-256 of the values of some index rows, however a file keeps them (docs/FORMAT.md)."""
     state, rows = hashlib.sha256(), with_split(index)
     for name in INDEX_SCHEMA.names:
-        state.update(json.dumps([name, rows[name].to_pylist()]).encode())
+        state.update(name.encode() + b"\0")
+        for values in _plain(rows[name].combine_chunks()):
+            state.update(values)
     return state.hexdigest()
+
+
+def _plain(column: pa.Array) -> list[Any]:
+    """The values of a column one after another, as bytes or numbers; of texts and lists first how
+    long each is, int32, -1 for none."""
+    if pa.types.is_integer(column.type):
+        return [np.from_dlpack(column)]
+    if not len(column):
+        return []
+    valid, offsets, *data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
+    lengths = np.diff(ends)
+    if column.null_count:
+        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        lengths[bits[column.offset :][: len(column)] == 0] = -1
+    if pa.types.is_list(column.type):
+        return [lengths, np.from_dlpack(column.flatten())]
+    return [lengths, memoryview(data[0] or b"")[ends[0] : ends[-1]]]
 
 
 def _equals(index: pa.Table, column: str, value: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

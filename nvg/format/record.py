@@ -12,7 +12,8 @@ from nvg.files import json_bytes
 NAME = re.compile(r"(\d{5,})\.json")
 """Of a record; other files in the folder, as copying tools leave them, are none."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
-INDEX = "index"  # the checksum of the chunk's index rows; records from before have none
+INDEX = "index_rows"  # the checksum of the chunk's index rows; records from before have none
+UNREAD = "index"  # another checksum of the same, of a version that was never released
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class CommitRecord:
                 raise ValueError(f"chunk must be {chunk}, not {record.chunk}")
             if record.rows != (rows.start, rows.stop):
                 raise ValueError(f"rows must be {[rows.start, rows.stop]}, not {list(record.rows)}")
-            if extra := sorted(record.sha256.keys() - {*arrays, INDEX}):
+            if extra := sorted(record.sha256.keys() - {*arrays, INDEX, UNREAD}):
                 raise ValueError(f"sha256.{extra[0][:80]} is of no array of the store")
             if lost := [array for array in arrays if array not in record.sha256]:
                 raise ValueError(f"sha256.{lost[0]} is missing")

@@ -141,8 +141,9 @@ def require_index(table: pa.Table, manifest: Manifest, name: str, rows: range | 
         raise ValueError(f"{name}: index has {len(table)} rows, not rows {first}..{last} in order")
     stages = Geometry(manifest.grid).stages
     for part in table[NULLABLE].chunks:
-        lengths = np.diff(np.from_dlpack(part.drop_null().offsets))
-        if (lengths != stages).any():
+        there = part.drop_null()
+        lengths = np.diff(np.from_dlpack(there.offsets))
+        if (lengths != stages).any() or there.flatten().null_count:
             raise ValueError(f"{name}: {NULLABLE} must have {stages} numbers")
 
 

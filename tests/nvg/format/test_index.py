@@ -1,7 +1,11 @@
 """Columns of an index as numpy: what pyarrow says, in one chunk, in several, and in none."""
 
+import hashlib
+import itertools
+import struct
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +19,21 @@ from nvg.format.index import (
     in_split,
     numbers,
     reasons_of,
+    rows_digest,
     stage_error_sum,
     with_split,
 )
 
-ROWS = [
+GIVEN: list[dict[str, Any]] = [
     {"row": 0, "key": "a", "label": 1, "status": OK, "reason": "", "stage_error": [1.0, 0.5]},
     {"row": 1, "key": "b", "label": -1, "status": ERROR, "reason": "cut", "stage_error": None},
     {"row": 2, "key": "c", "label": 0, "status": ERROR, "reason": "bomb", "stage_error": None},
     {"row": 3, "key": "d", "label": 2, "status": ERROR, "reason": "cut", "stage_error": None},
     {"row": 4, "key": "e", "label": 2, "status": OK, "reason": "", "stage_error": [3.0, 1.5]},
+]
+ROWS = [
+    {"class": "β" * n, "width": n, "height": 7, "split": "train", **row}
+    for n, row in enumerate(GIVEN)
 ]
 
 
@@ -83,20 +92,57 @@ def test_an_empty_index_has_empty_columns() -> None:
     assert entries_of(index, [0]) == []
 
 
+def plain_digest(rows: list[dict[str, Any]]) -> str:
+    """The checksum of complete index rows, value by value."""
+    data = b""
+    for field in INDEX_SCHEMA:
+        column = [row[field.name] for row in rows]
+        data += field.name.encode() + b"\0"
+        if field.type in (pa.int32(), pa.int64()):
+            data += b"".join(
+                struct.pack("<i" if field.type == pa.int32() else "<q", v) for v in column
+            )
+            continue
+        whole = [value.encode() if isinstance(value, str) else value for value in column]
+        data += b"".join(struct.pack("<i", -1 if v is None else len(v)) for v in whole)
+        for value in whole:
+            data += (
+                value
+                if isinstance(value, bytes)
+                else struct.pack(f"<{len(value or [])}f", *(value or []))
+            )
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("sizes", [(5,), (2, 3), (1, 1, 1, 2), (0, 5)])
+def test_the_checksum_of_rows_is_of_their_values(sizes: tuple[int, ...]) -> None:
+    """As docs/FORMAT.md says, whichever rows, however they are stored, with or without `split`."""
+    whole = pa.Table.from_pylist(ROWS, INDEX_SCHEMA)
+    starts = itertools.accumulate(sizes, initial=0)
+    index = pa.concat_tables(whole.slice(at, size) for at, size in zip(starts, sizes, strict=False))
+    for rows in (slice(0, 5), slice(1, 4), slice(2, 3), slice(4, 5), slice(2, 2)):
+        part = index.slice(rows.start, rows.stop - rows.start)
+        assert rows_digest(part) == plain_digest(ROWS[rows])
+        assert rows_digest(part.drop_columns(SPLIT)) == plain_digest(ROWS[rows])
+    other = [*ROWS[:4], {**ROWS[4], "key": "f"}]
+    assert rows_digest(pa.Table.from_pylist(other, INDEX_SCHEMA)) == plain_digest(other)
+    assert plain_digest(other) != plain_digest(ROWS)
+
+
 def test_reading_columns_imports_no_pandas() -> None:
     """It would cost half a second at the start of every verb."""
     code = """
 import sys
 import pyarrow as pa
 from nvg.format.index import numbers, has_status, reasons_of, stage_error_sum, entries_of
-from nvg.format.index import chosen, in_split, with_split
+from nvg.format.index import chosen, in_split, rows_digest, with_split
 from nvg.format.base import Split
 reader = pa.ipc.open_stream(sys.stdin.buffer.read())
 index = reader.read_all()
 numbers(index, "row"), has_status(index, "ok"), reasons_of(index, "error")
 stage_error_sum(index, 2), entries_of(index, [1])
 index = with_split(index.drop_columns("split"))
-chosen(index, in_split(index, Split.TRAIN))
+rows_digest(chosen(index, in_split(index, Split.TRAIN)))
 print("pandas" in sys.modules)
 """
     sink = pa.BufferOutputStream()

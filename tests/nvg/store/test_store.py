@@ -114,7 +114,7 @@ def test_a_commit_record_says_what_was_written(store: Store) -> None:
     record = store.commit_record(1)
     assert (record.chunk, record.rows, record.errors) == (1, (4, 8), 1)
     sums = {name: digest(store.group[name][4:8]) for name in ARRAYS}
-    assert record.sha256 == {**sums, "index": rows_digest(store.index.slice(4, 4))}
+    assert record.sha256 == {**sums, "index_rows": rows_digest(store.index.slice(4, 4))}
 
 
 def test_an_unfinished_store_is_no_training_data(tmp_path: Path) -> None:
