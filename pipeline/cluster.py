@@ -21,10 +21,7 @@ from nvg.distributed import timeout
 from nvg.errors import InputError, WorkError
 from pipeline.sources.counts import in_threads
 
-log = logging.getLogger("nvg")
-
 LISTENER_SECONDS = 10.0
-SPILLING_SECONDS = 30.0  # between two looks whether the object store spills
 NOTES, REFUSED = "ray", "refused.txt"  # Ray's folder in a run, and a worker's error message in it
 RESTARTS = 3  # of all workers of a training run, and of an actor
 WAITING = 2  # tasks of each actor or core that are begun or done, and not yet asked for
@@ -43,7 +40,7 @@ def start_ray(address: str | None) -> tuple[int, int]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a warning for every run
     import ray
 
-    wanted = address or os.environ.get("RAY_ADDRESS")
+    wanted = cluster_address(address)
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     options: dict[str, Any] = {} if wanted else {"include_dashboard": False}
     if wanted and not in_job:
@@ -66,6 +63,11 @@ def start_ray(address: str | None) -> tuple[int, int]:
     return int(found["CPU"]), int(found.get("GPU", 0))
 
 
+def cluster_address(address: str | None) -> str | None:
+    """That of the cluster to join, by flag or environment; None: this machine becomes one."""
+    return address or os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def own_signal(number: signal.Signals) -> Iterator[None]:
     """Afterwards the signal does again what it did before, whatever Ray has put in its place."""
@@ -86,38 +88,9 @@ def spilled_bytes() -> int:
     return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
 
 
-class Spilling:
-    """Says once, in one line, that the object stores write to disks because they are full."""
-
-    def __init__(self, spilled: Callable[[], int]) -> None:
-        self.spilled, self.at, self.said = spilled, time.monotonic(), False
-        self.before = self._bytes()
-
-    def look(self, now: bool = False) -> None:
-        """Ask the cluster where it is time to, or `now`; costs nothing else."""
-        if self.said or not (now or time.monotonic() - self.at > SPILLING_SECONDS):
-            return
-        self.at = time.monotonic()
-        if (found := self._bytes() - self.before) > 0:
-            self.said = True
-            log.warning(
-                "Ray's object store is full and has written %.1f GB to disk: decoding is quicker "
-                "than encoding or writing; lower tokenize.chunk_rows, or start the nodes with more "
-                "--object-store-memory",
-                found / 1e9,
-            )
-
-    def _bytes(self) -> int:
-        """0 where Ray does not tell: this is a remark only, and the call is none of its public."""
-        try:
-            return self.spilled()
-        except Exception:
-            return 0
-
-
 def require_listener(address: str | None) -> None:
     """InputError when nothing listens at HOST:PORT: Ray would try for minutes."""
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(address)
     if not address or address == "auto":
         return
     host, _, port = address.rpartition("//")[2].rpartition(":")

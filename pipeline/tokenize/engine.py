@@ -11,7 +11,7 @@ from functools import partial
 import fsspec
 
 from nvg.training.background import Background
-from pipeline.cluster import start_ray
+from pipeline.cluster import cluster_address, start_ray
 from pipeline.images.blocks import Block
 from pipeline.tokenize.chunk import commit_chunk
 from pipeline.tokenize.encoders import fed_encoders
@@ -47,6 +47,8 @@ def run_chunks(
         return Work(engine.value, "1 process"), _inline(steps, todo, name)
     cpus, gpus = start_ray(address)
     pool, said = encoder_pool(steps, len(todo), cpus, gpus)
+    if not cluster_address(address):  # no node joins this machine, so Ray need not look for room
+        pool = replace(pool, most=pool.size)
     resources = f"{pool.size} encoders on {cpus} CPUs and {gpus} GPUs{said}"
     chunks = ray_on_gpus if gpus else ray_on_cpus
     return Work(engine.value, resources), chunks(with_attempts(steps), todo, pool)

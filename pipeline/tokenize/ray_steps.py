@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from nvg.errors import WorkError
-from pipeline.cluster import Spilling, spilled_bytes
+from pipeline.cluster import spilled_bytes
 from pipeline.images.blocks import Block
 from pipeline.recipe import TokenizeConfig
+from pipeline.spilling import Spilling
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.encoders import Room, measured_room
 from pipeline.tokenize.features import FeatureJob

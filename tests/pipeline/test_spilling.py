@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 
-from pipeline.cluster import Spilling
+from pipeline.spilling import Spilling
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, which a test sets."""
     now = [0.0]
-    monkeypatch.setattr("pipeline.cluster.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pipeline.spilling.time.monotonic", lambda: now[0])
     return now
 
 

@@ -262,6 +262,20 @@ def test_a_short_pass_has_an_encoder_a_chunk() -> None:
     assert (pool.size, pool.most) == (3, 3)
 
 
+@pytest.mark.parametrize(("address", "most"), [(None, 2), ("10.0.0.1:6379", 40)])
+def test_only_a_cluster_that_nodes_may_join_is_asked_for_more(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, most: int
+) -> None:
+    """On this machine alone there are as many encoders as cores, and Ray looks for no other."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(engine, "start_ray", lambda address: (2, 0))
+    monkeypatch.setattr(engine, "with_attempts", lambda steps: steps)
+    monkeypatch.setattr(engine, "ray_on_cpus", lambda steps, todo, pool: pool)
+    steps: Any = SimpleNamespace(config=TokenizeConfig())
+    _, pool = engine.run_chunks(steps, range(40), engine.Engine.RAY, address)
+    assert pool == engine.Pool(2, 2, most)
+
+
 def test_encoders_change_no_store(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """A pass goes on with other numbers of them; the manifest does not know them."""
     stopped(recipe, tokenizer, tmp_path / "a.vgs", (0,))
