@@ -22,7 +22,9 @@ MULTIPLIERS = {  # image size -> channels by resolution; the last is that of the
 }
 PRESETS = {4: "small4", 8: "small8", 16: "d12"}  # by grid
 LARGEST = "d16"  # of larger grids
+ON_CPU = "small4"  # of any grid: a step of a second, and something to look at after minutes
 EPOCHS, FEWEST, MOST = 100, 1000, 200_000  # epochs, and steps at least and at most
+POSITIONS = 1024  # of all images of a generators' batch on a CPU
 BATCH = 256  # of the paper; less where it does not fit, or is more than a tenth of the images
 CODES = {2_000: 512, 50_000: 1024}  # codes for up to so many images; the paper's 4096 beyond
 
@@ -90,24 +92,25 @@ def sizes_for(
         sample_every=max(steps // 10, 100),
     )
     grid, epochs = model.geometry.grid, steps * batch / max(images, 1)
-    preset = PRESETS.get(grid, LARGEST)
-    generators = _generators(preset, images, device)
+    preset = PRESETS.get(grid, LARGEST) if device.is_mixed else ON_CPU
+    generators = _generators(preset, grid, images, device)
     seen = generators["steps"] * generators["batch_size"] / max(images, 1)
     why |= {
         "autoencoder.train.steps": f"{epochs:.0f} epochs, at least {FEWEST} steps",
         "autoencoder.train.batch_size": f"fits {device.name}, and at most a tenth of the images",
-        "generator.preset": f"for a grid of {grid}x{grid}",
+        "generator.preset": f"for a grid of {grid}x{grid}" if device.is_mixed else "for the CPU",
         "generator.train.steps": f"{seen:.0f} epochs, at most the preset's steps",
         "generator.train.batch_size": f"for {device.name}, at most a fourth of the images",
     }
     return Sizes(model, train, preset, generators, why)
 
 
-def _generators(preset: str, images: int, device: "Device") -> dict[str, int]:
+def _generators(preset: str, grid: int, images: int, device: "Device") -> dict[str, int]:
     """Steps and batch of the preset, or fewer where there are few images or no GPU."""
     usual = presets.PRESETS[preset]["train"]
     most = min(usual["batch_size"], max(images // 4, 8))
-    most = most if device.is_mixed else min(most, 64)  # a step of a second, not of many
+    if not device.is_mixed:  # a step of a second, not of many
+        most = min(most, max(POSITIONS // grid**2, 8))
     batch = most if most == usual["batch_size"] else 1 << most.bit_length() - 1
     steps = min(max(EPOCHS * images // batch, FEWEST), usual["steps"])
     return {

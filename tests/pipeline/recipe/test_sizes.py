@@ -4,13 +4,14 @@ import pytest
 
 from nvg.errors import InputError
 from nvg.training.autoencoder.memory import autoencoder_memory
-from nvg.training.memory import device_of
+from nvg.training.memory import Device, device_of
 from pipeline.recipe import resolved
 from pipeline.recipe.presets import PRESETS
 from pipeline.recipe.sizes import MULTIPLIERS, sizes_for
 from tests.nvg.tokenizer.makers import tiny_model
 
 SMALL, LARGE = device_of(8), device_of(80)
+CPU = Device("the CPU", 2**34, is_mixed=False)
 
 
 @pytest.mark.parametrize("image_size", MULTIPLIERS)
@@ -48,7 +49,7 @@ def test_few_images_get_small_batches_and_codebooks() -> None:
 @pytest.mark.parametrize("image_size", MULTIPLIERS)
 def test_the_generators_can_be_trained_on_so_few(image_size: int, images: int) -> None:
     """A batch is no more than the images (8 at least), and no step is more than the preset's."""
-    for device in (SMALL, LARGE):
+    for device in (SMALL, LARGE, CPU):
         sizes = sizes_for(image_size, images, device)
         recipe = resolved({"autoencoder": sizes.table(), "generator": sizes.generator_table()})
         train, usual = recipe.generator.train, PRESETS[sizes.preset]["train"]
@@ -57,6 +58,14 @@ def test_the_generators_can_be_trained_on_so_few(image_size: int, images: int) -
         assert train.warmup < train.steps
         if images > 1_000_000 and device.is_mixed:
             assert (train.batch_size, train.steps) == (usual["batch_size"], usual["steps"])
+
+
+def test_a_cpu_trains_what_it_can() -> None:
+    """The smallest generators of any grid, and about as many positions a step."""
+    for image_size, batch in ((32, 16), (16, 64), (256, 8)):
+        sizes = sizes_for(image_size, 5000, CPU)
+        assert (sizes.preset, sizes.generators["batch_size"]) == ("small4", batch)
+        assert sizes.why["generator.preset"] == "for the CPU"
 
 
 def test_a_size_without_a_grid_is_refused() -> None:
