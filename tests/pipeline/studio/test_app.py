@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from starlette.testclient import TestClient
 
 from pipeline.studio import app as module
 from pipeline.studio import uploads
-from pipeline.studio.app import make_app
+from pipeline.studio.app import STATIC, make_app
 from pipeline.studio.models import Models
 from pipeline.studio.worker import Worker
 from tests.pipeline.sampling.makers import HALF, KEPT
@@ -52,6 +54,8 @@ def test_the_page_and_its_files_come_from_here(page: TestClient) -> None:
     found = page.get("/")
     assert found.headers["content-type"].startswith("text/html")
     assert 'src="static/studio.js"' in found.text
+    preloaded = re.findall(r"</static/(\w+\.js)>; rel=modulepreload", found.headers["link"])
+    assert preloaded == sorted(path.name for path in Path(str(STATIC)).glob("*.js"))
     script = page.get("/static/studio.js")
     assert "javascript" in script.headers["content-type"]
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/none.js", "/none"):
