@@ -2,3 +2,4 @@
 
 from nvg.fetch.cache import Use as Use
 from nvg.fetch.cache import fetched as fetched
+from nvg.fetch.cache import named as named

@@ -51,6 +51,7 @@ LEFT_OUT = {
         "*.png",
     ),
 }
+FETCHED = "fetched"  # the folder of the copies in the cache
 LATEST = "latest.json"  # beside the versions: the URL, and the files of the one fetched last
 
 
@@ -70,7 +71,7 @@ def fetched(place: str | Path, use: Use = Use.RUN) -> Path:
     if not is_url(place):
         return local_place(place)
     remote = Remote(str(place))
-    home = cache_folder() / "fetched" / f"{_safe(remote.name)}-{_key(remote.url)}"
+    home = cache_folder() / FETCHED / f"{_safe(remote.name)}-{_key(remote.url)}"
     is_single = use is Use.FILE or remote.is_weights_file
     leave_out = LEFT_OUT.get(use, ())
     try:
@@ -85,6 +86,20 @@ def fetched(place: str | Path, use: Use = Use.RUN) -> Path:
         with _alone(home, remote.url):
             _fetch(remote, entries, wanted, folder, is_single)
     return folder / remote.name if is_single else folder
+
+
+def named(path: str | Path) -> str:
+    """What reports and requests call a run or a file: the URL of a copy of `fetched`, else itself.
+
+    Another machine has the copy elsewhere, and a new version makes it another folder.
+    """
+    try:
+        home, _, *below = Path(path).relative_to(cache_folder() / FETCHED).parts
+        url: str = json.loads((cache_folder() / FETCHED / home / LATEST).read_bytes())["url"]
+    except (ValueError, OSError, KeyError):
+        return str(path)
+    is_file = below == [Remote(url).name]
+    return url if is_file else "/".join([url, *below])
 
 
 def _fetch(

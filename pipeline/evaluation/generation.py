@@ -14,6 +14,7 @@ from torch import Tensor
 from nvg import __version__
 from nvg.config import as_table
 from nvg.errors import InputError
+from nvg.fetch import named
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features, fidelity, fidelity_line, require_enough
 from nvg.progress import progress
@@ -138,7 +139,7 @@ def evaluate_generation(run: Path, data: Recipe, options: GenerationOptions) -> 
     if heldout:
         floor = fidelity(heldout, evaluation.real.images, evaluation.facts.extractor)
     report = {
-        "run": str(run),
+        "run": named(run),
         **evaluation.report,
         "sample": as_table(recipe.sample),
         "result": found,

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from nvg.errors import InputError
+from nvg.fetch import named
 from nvg.files import write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.loader.first_views import first_views, spread
@@ -40,7 +41,7 @@ def evaluate_likelihood(run: Path, store_path: str, options: LikelihoodOptions) 
     generators, store = open_generators(run, options.weights), open_store(store_path)
     found = likelihood_of(generators, store, Split(options.split), options.most)
     report = {
-        "run": str(run),
+        "run": named(run),
         "weights": options.weights,
         "store": store_path,
         "split": options.split,

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nvg.fetch import named
 from nvg.files import write_atomic
 from nvg.metrics.frechet import Moments, frechet_distance
 from nvg.metrics.reconstruction import BATCH, Reconstruction, measures_of
@@ -75,7 +76,7 @@ def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOp
     measures = measures_of(each.sums for each in batches)
     found = _compared(facts, batches)
     report = {
-        "autoencoder": str(run),
+        "autoencoder": named(run),
         "tokenizer": facts.tokenizer,
         "pyramid": facts.pyramid,
         "tokens": facts.tokens,

@@ -15,6 +15,7 @@ from typing import Any
 
 from nvg.config import ConfigError, as_table
 from nvg.errors import InputError
+from nvg.fetch import named
 from nvg.files import write_atomic
 from nvg.metrics.generation import fidelity_line
 from nvg.metrics.small_samples import rounded
@@ -91,7 +92,7 @@ def _measure(
         done[names[number]] = result = measured[0]
         record = {
             "identity": names[number],
-            "run": str(run),
+            "run": named(run),
             "settings": combination.swept,
             **evaluation.report,
             "sample": as_table(combination.config),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nvg import __version__
 from nvg.errors import InputError
+from nvg.fetch import named
 from nvg.format.base import StoreError
 from nvg.geometry import Geometry
 from nvg.sampling.config import SamplerConfig
@@ -73,7 +74,7 @@ class Models:
             if isinstance(kind, type) and issubclass(kind, Enum)
         }
         return {
-            "run": str(self.options.run),
+            "run": named(self.options.run),
             "version": __version__,
             "device": str(self.device),
             "tokenizer": generators.tokenizer,
@@ -100,7 +101,7 @@ class Models:
     def complete(self, table: object) -> Request:
         """A request that a page sends, for this run; InputError for one that is not."""
         request = read_request(table, **self._own())
-        own = (str(self.options.run), self.options.weights, self.checkpoint)
+        own = (named(self.options.run), self.options.weights, self.checkpoint)
         if (request.run, request.weights, request.checkpoint) != own:
             raise InputError(f"this studio has the run {own[0]}, weights {own[1]}: name no other")
         return self._fitting(request)
@@ -110,7 +111,7 @@ class Models:
         found, warnings = read_request(table, **self._own()), []
         request = replace(
             found,
-            run=str(self.options.run),
+            run=named(self.options.run),
             weights=self.options.weights,
             checkpoint=self.checkpoint,
         )
@@ -120,7 +121,7 @@ class Models:
         return self._fitting(request), warnings
 
     def _own(self) -> dict[str, Any]:
-        own: dict[str, Any] = {"run": str(self.options.run), "weights": self.options.weights}
+        own: dict[str, Any] = {"run": named(self.options.run), "weights": self.options.weights}
         if self.checkpoint is not None:
             own["checkpoint"] = self.checkpoint
         return own | {"settings": dataclasses.asdict(self.generators.settings)}

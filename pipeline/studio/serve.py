@@ -9,6 +9,7 @@ import webbrowser
 from typing import Any
 
 from nvg.errors import InputError
+from nvg.fetch import named
 from pipeline.studio.models import StudioOptions
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -42,7 +43,7 @@ def serve_studio(options: StudioOptions, host: str, port: int, opens: bool) -> N
             )
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/?token={token}"
-        print(f"{address} is the studio of {options.run}; stop with Ctrl-C", flush=True)
+        print(f"{address} is the studio of {named(options.run)}; stop with Ctrl-C", flush=True)
         warm_beside(models)  # what is asked meanwhile is answered
         if opens:
             webbrowser.open(address)

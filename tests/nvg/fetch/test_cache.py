@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvg.errors import InputError, WorkError
-from nvg.fetch import Use, fetched
-from nvg.fetch.cache import cache_folder
+from nvg.fetch import Use, fetched, named
+from nvg.fetch.cache import FETCHED, cache_folder
 from nvg.fetch.listing import FILES, list_bytes
 from nvg.files import is_url
 from tests.makers import files_below
@@ -29,6 +29,8 @@ def test_what_is_on_this_machine_stays_there(tmp_path: Path) -> None:
     for place in (tmp_path, str(tmp_path), f"file://{tmp_path}"):
         assert not is_url(place)
         assert fetched(place) == tmp_path
+    assert named(tmp_path) == str(tmp_path)
+    assert named(cache_folder() / FETCHED / "a" / "b") == str(cache_folder() / FETCHED / "a" / "b")
 
 
 def test_a_run_is_fetched_once(server: FileServer, folder: Path, cache: Path) -> None:
@@ -37,6 +39,8 @@ def test_a_run_is_fetched_once(server: FileServer, folder: Path, cache: Path) ->
     first = fetched(server.url)
     assert first.is_relative_to(cache)
     assert files_below(first) == {"a.safetensors": b"1" * 1000, "b.safetensors": b"2"}
+    assert named(first) == server.url
+    assert named(first / "checkpoints") == f"{server.url}/checkpoints"
     server.asked.clear()
     assert fetched(server.url) == first
     assert server.asked == [f"GET /{FILES}"]
@@ -78,6 +82,7 @@ def test_a_file_is_renewed_by_its_tag(server: FileServer, folder: Path) -> None:
     first = fetched(f"{server.url}/w.pth")
     assert (first.name, first.read_bytes()) == ("w.pth", b"old")
     assert fetched(f"{server.url}/w.pth") == first
+    assert named(first) == f"{server.url}/w.pth"
     file.write_bytes(b"new")
     os.utime(file, (1, 1))
     assert fetched(f"{server.url}/w.pth").read_bytes() == b"new"
