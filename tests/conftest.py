@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each; before torch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import fsspec
 import pytest
 import torch
 
@@ -20,6 +21,9 @@ from nvg.view.curves import curves_png
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_plain_store, make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
+
+if TYPE_CHECKING:
+    from tests.s3_server import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -165,3 +169,31 @@ def browser() -> Iterator[Any]:
         running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> "Iterator[tuple[Server, str]]":
+    """An S3 server on this machine, and its address."""
+    from tests.s3_server import serving
+
+    with serving() as (server, address):
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of before
+        yield server, address
+
+
+@pytest.fixture
+def bucket(
+    running: "tuple[Server, str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """URL of a fresh bucket, with what a user would set to reach it."""
+    from tests.s3_server import Faults, variables
+
+    for name, value in {**variables(running[1]), "NVG_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    name = tmp_path.name.replace("_", "-")[-40:].strip("-")
+    fsspec.filesystem("s3").mkdir(name)
+    yield f"s3://{name}"
+    running[0].answers.clear()
+    running[0].faults = Faults()
+    fsspec.filesystem("s3").invalidate_cache()
+    fsspec.filesystem("s3").rm(name, recursive=True)

@@ -1,19 +1,13 @@
 """Object storage: sources and stores on a real S3-protocol server on this machine."""
 
 import json
-import logging
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import fsspec
 import numpy as np
 import pytest
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from torch import Tensor
-from werkzeug.serving import make_server
 
 import nvg
 from nvg.config import dump
@@ -34,6 +28,7 @@ from tests.nvg.store.makers import empty_store, index_table, random_arrays, writ
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
 from tests.processes import Forked, outputs, start_processes
+from tests.s3_server import Server, objects
 
 # moto and botocore use what newer Pythons will drop.
 pytestmark = [
@@ -43,67 +38,6 @@ pytestmark = [
 
 
 RANK = "tests.nvg.loader.rank"
-
-
-class Server:
-    """moto's S3 behind a switch that makes chosen puts fail."""
-
-    def __init__(self) -> None:
-        self.app = DomainDispatcherApplication(create_backend_app)
-        self.answers: dict[str, list[str]] = {}  # part of a path -> statuses of the next puts
-        self.refused = 0
-        self.sent: Counter[str] = Counter()  # bytes by path of what was asked for
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if environ["REQUEST_METHOD"] == "PUT":
-            for part, statuses in self.answers.items():
-                if part in environ["PATH_INFO"] and statuses:
-                    self.refused += 1
-                    start_response(statuses.pop(0), [("Content-Length", "0")])
-                    return [b""]
-        answer = [bytes(part) for part in self.app(environ, start_response)]
-        if environ["REQUEST_METHOD"] == "GET":
-            self.sent[environ["PATH_INFO"]] += sum(map(len, answer))
-        return answer
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[tuple[Server, str]]:
-    """The server and its address."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
-    server = Server()
-    http = make_server("127.0.0.1", 0, server, threaded=True)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of before
-    yield server, f"http://127.0.0.1:{http.port}"
-    http.shutdown()
-
-
-@pytest.fixture
-def bucket(
-    running: tuple[Server, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """URL of a fresh bucket, with what a user would set to reach it."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "id",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": running[1],
-        "NVG_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = tmp_path.name.replace("_", "-")[-40:].strip("-")
-    fsspec.filesystem("s3").mkdir(name)
-    yield f"s3://{name}"
-    running[0].answers.clear()
-    fsspec.filesystem("s3").rm(name, recursive=True)
-
-
-def objects(url: str) -> dict[str, bytes]:
-    """Every object below a URL, by its relative key."""
-    fs, root = fsspec.core.url_to_fs(url)
-    fs.invalidate_cache()
-    return {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
 
 
 def run(recipe: Recipe, tokenizer: Path, out: str, mode: PassMode = PassMode.NEW) -> None:
