@@ -19,6 +19,7 @@ from nvg.errors import InputError
 NAMELESS = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 """A link to itself, a name below a file, a name too long."""
 START = 256  # bytes that tell what a file is
+IN_FLIGHT = 64  # requests of a process to an S3 server
 HEADER_LIMIT = 100_000_000  # bytes of the header of a safetensors file; the format's own limit
 
 
@@ -120,6 +121,28 @@ def is_url(place: str | Path) -> bool:
 def local_place(place: str | Path) -> Path:
     """The path of a place on this machine's disk, which may be a file:// URL."""
     return Path(str(place).removeprefix("file://"))
+
+
+def storage(place: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a path or URL, and the path there.
+
+    Of S3 it bounds the requests in flight and has each tried again; what the user has configured
+    of fsspec goes before. One request reads a file: s3fs tries that again wherever it breaks off,
+    and not where it fetches parts of a file at once.
+    """
+    import fsspec  # not where nothing is read
+
+    own = fsspec.config.conf.setdefault("s3", {})
+    own.setdefault("config_kwargs", {"max_pool_connections": IN_FLIGHT})
+    own.setdefault("max_concurrency", 1)
+    found: tuple[Any, str] = fsspec.core.url_to_fs(place)
+    return found
+
+
+def is_there(fs: Any, path: str) -> bool:
+    """Whether the storage has a file or folder now, whatever its last listing said."""
+    fs.invalidate_cache(path)
+    return bool(fs.exists(path))
 
 
 def is_local(fs: Any) -> bool:

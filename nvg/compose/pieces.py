@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
-from nvg.files import json_bytes, write_bytes
+from nvg.files import json_bytes, storage, write_bytes
 from nvg.format.base import (
     CODEC,
     ERROR,
@@ -102,7 +101,7 @@ def write_linked(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> i
     sums = {name: hashlib.sha256(each).hexdigest() for name, each in files.items()}
     manifest = replace(manifest, weights=sums).sealed()
     files |= {INDEX_FILE: data, "manifest.json": manifest.to_bytes()}
-    fs, root = fsspec.core.url_to_fs(out)
+    fs, root = storage(out)
     for name, each in files.items():
         write_bytes(fs, f"{root}/{name}", each)
     return len(index)

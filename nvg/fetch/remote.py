@@ -6,10 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-import fsspec
-
 from nvg.errors import InputError, WorkError
 from nvg.fetch.listing import FILES, MOST_BYTES, Entry, read_list
+from nvg.files import storage
 
 BLOCK = 16 << 20  # bytes of a request
 # Protocol -> the extra of pyproject.toml that brings its package.
@@ -30,7 +29,7 @@ class Remote:
         self.url = url.rstrip("/")
         protocol = self.url.partition("://")[0]
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.url)
+            self.fs, self.root = storage(self.url)
         except ImportError as error:
             raise InputError(f"{url} needs a package: {_remedy(protocol, error)}") from None
         except ValueError as error:

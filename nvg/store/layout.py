@@ -5,12 +5,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import fsspec
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError
 
-from nvg.files import write_bytes
+from nvg.files import storage, write_bytes
 from nvg.format.base import StoreError
 from nvg.format.manifest import Manifest
 from nvg.format.schema import array_shapes
@@ -28,7 +27,7 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     """
     path = str(path).rstrip("/")
     require_free(path, "continue it with --resume")
-    fs, root = fsspec.core.url_to_fs(path)
+    fs, root = storage(path)
     weights = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     empty = replace(manifest, weights=weights, finished=False, errors=0)
     write_bytes(fs, f"{root}/manifest.json", empty.sealed().to_bytes())
@@ -39,7 +38,7 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
 
 def require_free(path: str, remedy: str) -> None:
     """StoreError where something is at `path`; the remedy is for a store that is there."""
-    fs, root = fsspec.core.url_to_fs(path)
+    fs, root = storage(path)
     if store_exists(path):
         raise StoreError(f"{path} exists: {remedy}, or choose another --out")
     if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):

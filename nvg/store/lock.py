@@ -16,10 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from filelock import FileLock, Timeout
 
-from nvg.files import is_local, json_bytes
+from nvg.files import is_local, is_there, json_bytes, storage
 from nvg.format.base import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,7 +36,7 @@ def writer_lock(
     disk, where a lock never outlives its process. A `name` locks a part of what is at `path`;
     `seconds` is how long to wait for a holder on a disk.
     """
-    fs, root = fsspec.core.url_to_fs(path.rstrip("/"))
+    fs, root = storage(path.rstrip("/"))
     root = os.path.realpath(root) if is_local(fs) else root  # a link to a store is that store
     root += f".{name}" if name else ""
     if is_local(fs) and sys.platform != "win32":  # where an open file cannot be removed
@@ -89,7 +88,7 @@ def _holder(file: Path) -> str:
 @contextmanager
 def _object_lock(fs: Any, name: str, store: str, break_lock: bool) -> Iterator[None]:
     """Best effort: each writer reads its lock back, to notice one that started with it."""
-    if not break_lock and fs.exists(name):
+    if not break_lock and is_there(fs, name):
         raise StoreError(
             f"{store} is being written by {_who(fs.cat_file(name))}: wait for it, or add "
             "--break-lock if that process is dead"
@@ -102,7 +101,7 @@ def _object_lock(fs: Any, name: str, store: str, break_lock: bool) -> Iterator[N
     try:
         yield
     finally:
-        if fs.exists(name) and fs.cat_file(name) == own:
+        if is_there(fs, name) and fs.cat_file(name) == own:
             fs.rm_file(name)
 
 

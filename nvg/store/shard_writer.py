@@ -55,18 +55,18 @@ class ShardedWriter(ShardedStore, StoreWriter):
         own = {name: arrays[name] for name in self.arrays}
         self.write(staged_name(shard, chunk), staged_bytes(own, table, record))
         self._staged.clear()
-        self.seal_if_whole(shard)
+        self.seal_if_whole(shard, chunk)
 
-    def seal_if_whole(self, shard: int) -> None:
-        """Seal a shard whose chunks are all there."""
-        chunks = self.chunks_of(shard)
-        if self.is_sealed(shard) or self.staged(shard) != list(chunks):
-            return
-        try:
-            self._seal(shard)
-        except DamageError as error:
-            if not self.is_sealed(shard):  # by another, who removed what waited
-                raise DamageError(f"{self.path}: {error}: {REPAIR}") from error
+    def seal_if_whole(self, shard: int, new: int | None = None) -> None:
+        """Seal a shard whose chunks are all there; the `new` one is, which no listing need show.
+
+        One that waits for a shard that is sealed, as another had written it too, goes.
+        """
+        if not self.is_sealed(shard):
+            if {*self.staged(shard), new}.issuperset(self.chunks_of(shard)):
+                self._seal_once(shard)
+        elif new is not None:
+            self._remove(staged_name(shard, new))
 
     def withdraw(self, chunk: int) -> None:
         """Take a chunk's commit back; its rows count as missing."""
@@ -117,13 +117,12 @@ class ShardedWriter(ShardedStore, StoreWriter):
 
     def finish(self) -> None:
         """Seal what waits, count, and mark the store finished; StoreError if a chunk is missing."""
-        committed = self.committed()
-        if committed != list(range(self.chunks)):
-            raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
+        self.require_whole()
         for shard in sorted(set(range(self.shards)) - set(self.sealed())):
-            self.seal_if_whole(shard)
+            if not self.is_sealed(shard):
+                self._seal_once(shard)
         self.sweep()
-        counts = joined([counts_of(self.index_part(chunk)) for chunk in committed])
+        counts = joined([counts_of(self.index_part(chunk)) for chunk in range(self.chunks)])
         data = counts_bytes(counts)
         self.write(COUNTS, data)
         done = replace(self.manifest, finished=True, errors=errors_in(counts))
@@ -142,6 +141,14 @@ class ShardedWriter(ShardedStore, StoreWriter):
     def reopen(self, manifest: Manifest | None = None) -> None:
         """Declare the store unfinished again, perhaps with another manifest."""
         super().reopen(replace(manifest or self.manifest, counts=None))
+
+    def _seal_once(self, shard: int) -> None:
+        """Seal a shard, unless another does so first and removes what waited."""
+        try:
+            self._seal(shard)
+        except DamageError as error:
+            if not self.is_sealed(shard):
+                raise DamageError(f"{self.path}: {error}: {REPAIR}") from error
 
     def _seal(self, shard: int) -> None:
         """Write the files of a shard; DamageError where a chunk of it is not what was written."""

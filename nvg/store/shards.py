@@ -4,9 +4,12 @@ Legend: R row of the store.
 """
 
 import re
+from functools import partial
+from itertools import groupby
 
+from nvg.files import is_there
 from nvg.format.record import NAME, record_name
-from nvg.format.staging import STAGING
+from nvg.format.staging import STAGING, staged_name
 from nvg.store.store import Store
 
 STAGED = re.compile(r"(\d{7,})\.parquet")
@@ -47,32 +50,32 @@ class Shards(Store):
         """Shards that have a record, ascending."""
         if not self.is_listed:
             return list(range(self.shards)) if self.finished else []
-        return self._listed("commits", NAME)
+        return self.listing.numbers("commits", NAME, record_name, self.shards, self.finished)
 
     def staged(self, shard: int) -> list[int]:
         """Chunks of a shard that wait for others, ascending."""
-        return self._listed(f"{STAGING}/{shard:05d}", STAGED)
+        return self.listing.shown(f"{STAGING}/{shard:05d}", STAGED)
 
     def committed(self) -> list[int]:
         """Chunks of sealed shards, and those that wait, ascending; over https see `StoreFiles`."""
         found: set[int] = set()
         if not self.finished and self.is_listed:  # first: another may seal a shard between the two
-            found |= {n for shard in self._listed(STAGING, SHARD) for n in self.staged(shard)}
+            found |= {n for shard in self.listing.shown(STAGING, SHARD) for n in self.staged(shard)}
         return sorted(found.union(*map(self.chunks_of, self.sealed())))
 
     def is_sealed(self, shard: int) -> bool:
         """Whether a shard has a record."""
         if not self.finished and shard not in self._sealed:
-            self.fs.invalidate_cache(f"{self.root}/commits")  # another may have sealed it
-            if not self.fs.exists(f"{self.root}/{record_name(shard)}"):
+            if not is_there(self.fs, f"{self.root}/{record_name(shard)}"):
                 return False
             self._sealed.add(shard)
         return True
 
-    def _listed(self, folder: str, pattern: re.Pattern[str]) -> list[int]:
-        try:
-            names = self.fs.ls(f"{self.root}/{folder}", detail=False, refresh=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        found = (pattern.fullmatch(name.rstrip("/").rsplit("/", 1)[1]) for name in names)
-        return sorted(int(each[1]) for each in found if each)
+    def missing(self) -> list[int]:
+        """Chunks that are not there, whatever a listing says; perhaps not all, none if none is."""
+        left = sorted({*range(self.chunks)}.difference(self.committed()))
+        for shard, own in groupby(left, lambda chunk: chunk // self.per_shard):
+            absent = self.listing.absent([*own], partial(staged_name, shard))
+            if absent and not self.is_sealed(shard):  # also just now, by another
+                return absent
+        return []

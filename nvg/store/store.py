@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
+from nvg.files import is_there, storage
 from nvg.format.base import (
     INDEX_FILE,
     INDEX_SCHEMA,
@@ -252,5 +252,5 @@ class Store(StoreFiles):
 
 def store_exists(path: str) -> bool:
     """Whether something that calls itself a store is at `path`."""
-    fs, root = fsspec.core.url_to_fs(str(path).rstrip("/"))
-    return bool(fs.exists(f"{root}/manifest.json"))
+    fs, root = storage(str(path).rstrip("/"))
+    return is_there(fs, f"{root}/manifest.json")

@@ -6,18 +6,18 @@ Legend: R row of the store, X view, N position, T token.
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-import fsspec
 import numpy as np
 import zarr
 
 from nvg.errors import first_line
-from nvg.files import is_local, require_regular
+from nvg.files import is_local, require_regular, storage
 from nvg.format.base import ARRAYS, FEATURES, Arrays, StoreError, digest
 from nvg.format.damage import DAMAGE, DamageError
 from nvg.format.manifest import MOST_BYTES, Manifest
 from nvg.format.record import NAME, CommitRecord, record_name
 from nvg.format.schema import array_shapes, require_arrays
 from nvg.geometry import Geometry
+from nvg.store.listing import Listing
 
 Span = tuple[int | None, int | None]
 """First byte, and the one after the last."""
@@ -54,7 +54,8 @@ class StoreFiles:
 
     def __init__(self, path: str) -> None:
         self.path = path.rstrip("/")
-        self.fs, self.root = fsspec.core.url_to_fs(self.path)
+        self.fs, self.root = storage(self.path)
+        self.listing = Listing(self.fs, self.root)
         try:
             data = self.head("manifest.json", MOST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
@@ -165,12 +166,12 @@ class StoreFiles:
         """
         if not self.is_listed:
             return list(range(self.chunks)) if self.finished else []
-        try:
-            names = self.fs.ls(f"{self.root}/commits", detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        found = (NAME.fullmatch(name.rsplit("/", 1)[1]) for name in names)
-        return sorted(int(each[1]) for each in found if each)
+        return self.listing.numbers("commits", NAME, record_name, self.chunks, self.finished)
+
+    def missing(self) -> list[int]:
+        """Chunks that are not there, whatever a listing says; perhaps not all, none if none is."""
+        left = sorted({*range(self.chunks)}.difference(self.committed()))
+        return self.listing.absent(left, record_name)
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The bytes of one file of the store, or a part; ValueError for what is no file."""

@@ -117,9 +117,8 @@ class StoreWriter(Store):
 
         Workers that were lost on the way may have left files: the store is swept before.
         """
-        committed = self.committed()
-        if committed != list(range(self.chunks)):
-            raise StoreError(f"{self.path}: {len(committed)} of {self.chunks} chunks are committed")
+        self.require_whole()
+        committed = range(self.chunks)
         self.sweep()
         schema = file_schema(self.manifest.val_rows)
         parts = (self.index_part(chunk).select(schema.names) for chunk in committed)
@@ -127,6 +126,15 @@ class StoreWriter(Store):
         errors = sum(self.commit_record(chunk).errors for chunk in committed)
         self._write_manifest(replace(self.manifest, finished=True, errors=errors))
         self.fs.rm([f"{self.root}/{part_name(chunk)}" for chunk in committed])
+
+    def require_whole(self) -> None:
+        """StoreError if a chunk is missing."""
+        if self.missing():
+            found = len(self.committed())
+            raise StoreError(
+                f"{self.path}: {found} of {self.chunks} chunks are committed: complete it with "
+                "`nvgctl tokenize ... --resume`"
+            )
 
     def sweep(self) -> None:
         """Remove what a killed writer left: half a file, or index parts after they were joined."""

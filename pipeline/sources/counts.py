@@ -6,10 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-import fsspec
-
 from nvg.config import as_table, build
-from nvg.files import json_bytes, write_bytes
+from nvg.files import json_bytes, storage, write_bytes
 from pipeline.sources.labels import Classes
 from pipeline.sources.splits import Part
 
@@ -81,13 +79,13 @@ class Counting:
     def keep(self) -> None:
         """Write what was counted, if anything was."""
         if self.found:
-            fs, path = fsspec.core.url_to_fs(self.kept)
+            fs, path = storage(self.kept)
             write_bytes(fs, path, json_bytes(as_table(self.found)))
             self.found = None
 
     def _read(self) -> Counts | None:
         """What the file has; None where there is none, or it makes no sense: it is only kept."""
-        fs, path = fsspec.core.url_to_fs(self.kept)
+        fs, path = storage(self.kept)
         try:
             return build(Counts, json.loads(fs.cat_file(path)))
         except (OSError, ValueError):

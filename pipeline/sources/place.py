@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
-
 from nvg.errors import first_line
-from nvg.files import is_local, require_regular
+from nvg.files import is_local, require_regular, storage
 from pipeline.sources.base import BadImageError
 
 CONCURRENT = 64  # files fetched at once from remote storage
@@ -21,7 +19,7 @@ class Place:
 
     def __init__(self, location: str | Path) -> None:
         location = os.path.expanduser(str(location))
-        self.fs, self.root = fsspec.core.url_to_fs(location.rstrip("/") or "/")
+        self.fs, self.root = storage(location.rstrip("/") or "/")
         self.is_local = is_local(self.fs)
         # Absolute: workers may run in another folder.
         self.location = self.root if self.is_local else location.rstrip("/")

@@ -8,8 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-import fsspec
-
+from nvg.files import storage
 from nvg.training.background import Background
 from pipeline.cluster import cluster_address, start_ray
 from pipeline.images.blocks import Block
@@ -100,7 +99,7 @@ class Journal:
     """
 
     def __init__(self, store: str, name: str = "") -> None:
-        self.fs, root = fsspec.core.url_to_fs(store)
+        self.fs, root = storage(store)
         self.path, self.fatal = f"{root}.{name}{'.' * bool(name)}reading", ""
 
     def __enter__(self) -> "Journal":

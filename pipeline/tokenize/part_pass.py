@@ -164,7 +164,7 @@ def _join(out: str) -> None:
     """Finish the store where no chunk is missing; another job may do it first, or at once."""
     with layout_lock(out):
         store = open_writer(out)
-        if store.finished or len(store.committed()) < store.chunks:
+        if store.finished or store.missing():
             return
         try:
             store.finish()
@@ -175,13 +175,13 @@ def _join(out: str) -> None:
 
 
 def _share_report(store: StoreWriter, share: Share, work: Work) -> ShareReport:
-    done, own = store.committed(), share.chunks(store.chunks, store.per_shard)
+    own = share.chunks(store.chunks, store.per_shard)
     return ShareReport(
         store=store.path,
         share=share,
         chunks=len(own),
-        missing=store.chunks - len(done),
+        missing=store.chunks - len({*store.committed(), *own}),
         of=store.chunks,
-        errors=sum(store.commit_record(chunk).errors for chunk in done if chunk in own),
+        errors=sum(store.commit_record(chunk).errors for chunk in own),
         work=work,
     )

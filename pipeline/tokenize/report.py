@@ -4,11 +4,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import fsspec
 import numpy as np
 
 from nvg.errors import WorkError
-from nvg.files import json_bytes, write_bytes
+from nvg.files import json_bytes, storage, write_bytes
 from nvg.format.base import ERROR, OK
 from nvg.format.index import chosen, has_status, numbers, reasons_of
 from nvg.store import Split, Store
@@ -129,7 +128,7 @@ class Report:
 
         An older one is kept when this pass had nothing to do.
         """
-        fs, root = fsspec.core.url_to_fs(self.store)
+        fs, root = storage(self.store)
         if not self.work.images and fs.exists(f"{root}.report.json"):
             return
         report: dict[str, Any] = asdict(self) | {"images_per_second_of_a_worker": self.rates()}

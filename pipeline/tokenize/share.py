@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-import fsspec
-
 from nvg.errors import InputError
-from nvg.files import is_local, json_bytes, write_bytes
+from nvg.files import is_local, json_bytes, storage, write_bytes
 from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 
@@ -91,7 +89,7 @@ def require_no_jobs(out: str) -> None:
     """StoreError while a job writes a share of the store, on a disk."""
     if not _is_local(out):
         return
-    root = os.path.realpath(fsspec.core.url_to_fs(out)[1])
+    root = os.path.realpath(storage(out)[1])
     for lock in glob.glob(f"{glob.escape(root)}.part-*-of-*.lock"):
         with writer_lock(out, name=lock.removeprefix(f"{root}.").removesuffix(".lock")):
             pass  # of a job that has ended
@@ -99,7 +97,7 @@ def require_no_jobs(out: str) -> None:
 
 def shares_of(out: str) -> int | None:
     """How many shares a store was begun in; None for one that was begun whole."""
-    fs, path = fsspec.core.url_to_fs(_note(out))
+    fs, path = storage(_note(out))
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         return int(json.loads(fs.cat_file(path))["of"])
     return None
@@ -107,13 +105,13 @@ def shares_of(out: str) -> int | None:
 
 def note_shares(out: str, share: Share) -> None:
     """Write how many there are."""
-    fs, path = fsspec.core.url_to_fs(_note(out))
+    fs, path = storage(_note(out))
     write_bytes(fs, path, json_bytes({"of": share.of}))
 
 
 def forget_shares(out: str) -> None:
     """A store that is finished, or is begun whole, has none."""
-    fs, path = fsspec.core.url_to_fs(_note(out))
+    fs, path = storage(_note(out))
     with contextlib.suppress(FileNotFoundError):
         fs.rm_file(path)
 
@@ -123,4 +121,4 @@ def _note(out: str) -> str:
 
 
 def _is_local(out: str) -> bool:
-    return is_local(fsspec.core.url_to_fs(out)[0])
+    return is_local(storage(out)[0])

@@ -1,0 +1,65 @@
+"""Numbered files on storage whose listings lag behind."""
+
+import re
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from nvg.store.listing import ASKED, Listing
+
+NAME = re.compile(r"(\d{2})\.json")
+
+
+class Late(MemoryFileSystem):
+    """Storage that lists what it is told to, and counts the files that it is asked for."""
+
+    cachable = False
+    protocol = "late"
+
+    def __init__(self, there: set[int], listed: set[int]) -> None:
+        super().__init__()
+        self.there, self.listed, self.asked = there, listed, 0
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        if path == "/root/none":
+            raise FileNotFoundError(path)
+        return [f"{path}/{number:02}.json" for number in self.listed] + [f"{path}/notes.txt"]
+
+    def exists(self, path: str, **options: Any) -> bool:
+        self.asked += 1
+        return int(path[-7:-5]) in self.there
+
+
+def name(number: int) -> str:
+    return f"a/{number:02}.json"
+
+
+@pytest.mark.parametrize(
+    ("there", "listed", "is_whole", "asked"),
+    [
+        ({0, 1, 2}, {0, 1, 2}, True, 0),
+        ({0, 1, 2}, {0}, True, 2),  # two that are not listed yet
+        ({0, 2}, {0}, True, 2),
+        ({0, 1}, {0, 1}, False, 2),
+        ({1}, {0, 1}, False, 2),  # one that is listed still
+        ({0, 1}, {1}, False, 1),  # one that is not listed yet waits for another listing
+    ],
+)
+def test_what_is_asked_for_beside_a_listing(
+    there: set[int], listed: set[int], is_whole: bool, asked: int
+) -> None:
+    """Of a whole folder what it lacks, of another what it shows."""
+    fs = Late(there, listed)
+    found = Listing(fs, "/root").numbers("a", NAME, name, 3, is_whole)
+    assert found == sorted(there if is_whole else there & listed)
+    assert fs.asked == asked
+    assert Listing(fs, "/root").shown("none", NAME) == []
+
+
+def test_the_search_for_an_absent_one_ends_early() -> None:
+    """A round after the first that is found; all of them where all are wanted."""
+    fs = Late({*range(40)} - {3, 39}, set())
+    assert Listing(fs, "/root").absent(range(40), name) == [3]
+    assert fs.asked == ASKED
+    assert Listing(fs, "/root").absent(range(40), name, most=40) == [3, 39]
