@@ -14,6 +14,8 @@ REMEDIES = {
     errno.EISDIR: "name a file",
     errno.EMFILE: "raise the limit of open files with `ulimit -n`",
 }
+CLIENTS = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "adlfs"}
+"""Packages whose errors are those of storage behind a URL."""
 FULL = (
     "lower batch_size or the images at once, or raise accumulate (docs/guides/train-tokenizer.md)"
 )
@@ -27,8 +29,22 @@ def failure_line(error: Exception) -> str:
         return f"the memory of the device is full: {FULL}"
     if isinstance(error, MemoryError):
         return f"the memory of this machine is full: {FULL}"
+    if is_of_storage(error):
+        return (
+            f"storage failed ({reason or name}): see to the connection and the credentials, then "
+            "give the command again, with --resume where it knows that"
+        )
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         remedy = REMEDIES.get(error.errno or 0)
         return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")
     return f"failed: {name}: {reason} (NVG_TRACEBACK=1 shows where)"
+
+
+def is_of_storage(error: BaseException | None) -> bool:
+    """Whether an error comes of a client of storage behind a URL, which has tried long enough."""
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in CLIENTS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -95,6 +95,10 @@ class Server:
         start_response(status, headers)
         return [answer]
 
+    def written(self) -> list[str]:
+        """Paths of the objects that are there."""
+        return list(self._since)
+
     def _broken(
         self,
         environ: Environ,

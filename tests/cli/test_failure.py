@@ -28,6 +28,23 @@ def test_full_memory_names_the_remedy() -> None:
     assert "of this machine is full: lower batch_size" in failure_line(MemoryError())
 
 
+def test_storage_behind_a_url_names_the_remedy() -> None:
+    """Also where another error was made of the client's, as s3fs does."""
+    client = type("EndpointConnectionError", (Exception,), {"__module__": "botocore.exceptions"})
+    made = OSError("reduce your request rate")
+    made.__cause__ = client("slow down")
+    within = OSError(errno.EBUSY, "Service Unavailable")
+    within.__context__ = made.__cause__
+    for error, said in (
+        (client("no route"), "no route"),
+        (made, "reduce your request rate"),
+        (within, f"[Errno {errno.EBUSY}] Service Unavailable"),
+    ):
+        line = failure_line(error)
+        assert line.startswith(f"storage failed ({said}): see to the connection")
+        assert "--resume" in line
+
+
 def test_a_fault_of_the_program_says_how_to_see_it() -> None:
     """Its first line only."""
     line = failure_line(KeyError("x\ny"))
