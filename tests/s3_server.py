@@ -48,10 +48,10 @@ class Faults:
 
 
 class Server:
-    """moto's S3 behind what `faults` says, and a switch that makes chosen puts fail."""
+    """An S3, moto's, behind what `faults` says, and a switch that makes chosen puts fail."""
 
-    def __init__(self) -> None:
-        self.app = DomainDispatcherApplication(create_backend_app)
+    def __init__(self, app: Any = None) -> None:
+        self.app = app or DomainDispatcherApplication(create_backend_app)
         self.answers: dict[str, list[str]] = {}  # part of a path -> statuses of the next puts
         self.refused = 0
         self.sent: Counter[str] = Counter()  # bytes by path of what was asked for
@@ -169,10 +169,10 @@ def refuse(
 
 
 @contextmanager
-def serving() -> Iterator[tuple[Server, str]]:
+def serving(server: Server | None = None) -> Iterator[tuple[Server, str]]:
     """A server and its address."""
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # one line per request otherwise
-    server = Server()
+    server = server or Server()
     http = make_server("127.0.0.1", 0, server, threaded=True)
     http.shutdown_request = http.close_request  # without a word before it: a reset is one
     threading.Thread(target=http.serve_forever, daemon=True).start()
@@ -180,9 +180,12 @@ def serving() -> Iterator[tuple[Server, str]]:
     http.shutdown()
 
 
-def serve_apart(end: Connection) -> None:
-    """Serve in a process of its own: says its address, takes `Faults`, ends with None."""
-    with serving() as (server, address):
+def serve_apart(end: Connection, server: Server) -> None:
+    """Serve in a process of its own: says its address, takes `Faults`, ends with None.
+
+    For each it says what it has done since the last.
+    """
+    with serving(server) as (server, address):
         end.send(address)
         while (faults := end.recv()) is not None:
             server.faults = faults

@@ -74,13 +74,19 @@ def encoder_pool(steps: Steps, tasks: int, cpus: int, gpus: int) -> tuple[Pool, 
 
 
 def _inline(steps: Steps, todo: Sequence[int], name: str) -> Iterator[Block]:
-    """One chunk after another in this process; the next is decoded while one is encoded."""
-    encode, decoded = steps.encoder(), deque[Block]()
+    """One chunk after another in this process.
+
+    While one is encoded, the next is decoded and the one before committed.
+    """
+    encode, decoded, done = steps.encoder(), deque[Block](), deque[Block]()
     reader = Background()  # nobody waits for it where a signal ends the pass
-    with Journal(steps.store_path, name) as journal:
+    with Journal(steps.store_path, name) as journal, _writer() as writer:
 
         def decode(chunk: int) -> None:
             decoded.append(steps.decode(journal.begun(steps.chunks[chunk])))
+
+        def commit(block: Block) -> None:
+            done.append(commit_chunk(block, steps.store_path))
 
         reader.start(partial(decode, todo[0]))
         for later in (*todo[1:], None):
@@ -88,7 +94,25 @@ def _inline(steps: Steps, todo: Sequence[int], name: str) -> Iterator[Block]:
             block = decoded.popleft()
             if later is not None:
                 reader.start(partial(decode, later))
-            yield commit_chunk(encode(block), steps.store_path)
+            writer.start(partial(commit, encode(block)))
+            yield from _drained(done)
+        writer.wait()
+        yield from _drained(done)
+
+
+@contextlib.contextmanager
+def _writer() -> Iterator[Background]:
+    """One that has ended when the pass does, however that ends: its lock is then released."""
+    writer = Background()
+    try:
+        yield writer
+    finally:
+        writer.wait()
+
+
+def _drained(blocks: deque[Block]) -> Iterator[Block]:
+    while blocks:
+        yield blocks.popleft()
 
 
 class Journal:

@@ -174,14 +174,14 @@ def write_webdataset(folder: Path, samples: Samples) -> None:
                 writer.write({"__key__": f"{number:06d}", **member})
 
 
-def webdataset(path: Path, workers: int = 0) -> Iterable[Batch]:
+def webdataset(path: Path, workers: int = 0, shards: Iterable[str] = ()) -> Iterable[Batch]:
     """Shuffled shards, a shuffle buffer of 5,000 samples, batches made where the tar is read."""
     import webdataset as wds
 
     def cut(block: bytes) -> list[bytes]:
         return [block[n : n + RECORD.itemsize] for n in range(0, len(block), RECORD.itemsize)]
 
-    shards = sorted(map(str, path.iterdir()))
+    shards = [*shards] or sorted(map(str, path.iterdir()))
     made = wds.WebDataset(shards, shardshuffle=len(shards), seed=0).decode()
     made = made.map(lambda sample: sample.get("npy", sample.get("bin")))
     if path.name == "blocks":

@@ -21,6 +21,7 @@ from nvg.store import open_store
 from tests.bench.loader import make_samples, write_stores
 from tests.bench.loader_peers import BATCH, ROWS
 from tests.bench.measure import machine
+from tests.bench.stream_s3 import report_s3
 from tests.nvg.fetch.makers import Handler, serving
 
 DELAYS = (0.0, 0.02, 0.05)  # seconds
@@ -98,9 +99,11 @@ def report_network(folder: Path) -> None:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     print(f"stream: batches of {BATCH}, windows of {WINDOW} chunks; {machine()}")
     report_mixing()
     with tempfile.TemporaryDirectory() as name:
-        write_stores(Path(name), make_samples())
+        samples = make_samples()
+        write_stores(Path(name), samples)
         report_network(Path(name))
+    report_s3(samples)
