@@ -174,7 +174,7 @@ def serving(server: Server | None = None) -> Iterator[tuple[Server, str]]:
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # one line per request otherwise
     server = server or Server()
     http = make_server("127.0.0.1", 0, server, threaded=True)
-    http.shutdown_request = http.close_request  # without a word before it: a reset is one
+    http.shutdown_request = http.close_request  # type: ignore[method-assign]  # a reset is one
     threading.Thread(target=http.serve_forever, daemon=True).start()
     yield server, f"http://127.0.0.1:{http.port}"
     http.shutdown()
