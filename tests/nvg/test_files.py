@@ -9,9 +9,12 @@ import pytest
 
 from nvg.errors import InputError
 from nvg.files import (
+    IN_FLIGHT,
+    is_there,
     replacing,
     require_file_place,
     require_regular,
+    storage,
     write_atomic,
     write_bytes,
 )
@@ -151,3 +154,22 @@ def test_a_failing_disk_is_not_taken_for_a_name(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "stat", fail)
     with pytest.raises(OSError, match="Input/output"):
         require_regular("a.png")
+
+
+def test_what_is_configured_of_fsspec_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of S3; what is not is bounded."""
+    own = {"config_kwargs": {"max_pool_connections": 3}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", own)
+    storage("memory://a")
+    assert own == {"config_kwargs": {"max_pool_connections": 3}, "max_concurrency": 1}
+    monkeypatch.setitem(fsspec.config.conf, "s3", {})
+    storage("memory://a")
+    assert fsspec.config.conf["s3"]["config_kwargs"] == {"max_pool_connections": IN_FLIGHT}
+
+
+def test_what_is_there_is_asked_anew(tmp_path: Path) -> None:
+    """A file or a folder, not what an earlier listing said."""
+    fs, root = storage(str(tmp_path))
+    assert [is_there(fs, f"{root}/{name}") for name in ("", "a.json")] == [True, False]
+    (tmp_path / "a.json").touch()
+    assert is_there(fs, f"{root}/a.json")

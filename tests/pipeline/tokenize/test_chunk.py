@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 from tests.pipeline.images.makers import center_crop
+from tests.pipeline.tokenize.makers import photos, run
 
 BOTH = (View.CENTER, View.FLIP)
 
@@ -200,3 +203,30 @@ def test_a_size_of_a_photo_is_that_of_the_file(tmp_path: Path, tokenizer: Path) 
     recipe = tiny_recipe(tmp_path / "images")
     block = ChunkTokenizer(tokenizer, 8)(decode(recipe, whole(recipe)))
     assert (block["width"].tolist(), block["height"].tolist()) == ([31], [17])
+
+
+def test_a_chunk_is_committed_while_the_next_is_encoded(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But no commit outlives the pass, whose lock ends with it."""
+    second, ended = Event(), list[int]()
+
+    def late(block: Any, out: str) -> Any:
+        chunk = int(block["chunk"][0])
+        assert second.wait(60 if chunk == 0 else 0.2), "the next was not encoded meanwhile"
+        ended.append(chunk)
+        return commit_chunk(block, out)
+
+    def tokenized(chunks: ChunkTokenizer, block: Any) -> Any:
+        if int(block["chunk"][0]) == 1:
+            second.set()
+        if int(block["chunk"][0]) == 3:
+            raise OSError("a disk that fails")
+        return encode(chunks, block)
+
+    encode = ChunkTokenizer.__call__
+    monkeypatch.setattr("pipeline.tokenize.engine.commit_chunk", late)
+    monkeypatch.setattr(ChunkTokenizer, "__call__", tokenized)
+    with pytest.raises(OSError, match="a disk that fails"):
+        run(photos(tmp_path / "images"), tokenizer, tmp_path / "a.vgs")
+    assert ended == open_store(str(tmp_path / "a.vgs")).committed() == [0, 1, 2]
