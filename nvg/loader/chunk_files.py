@@ -1,12 +1,18 @@
 """The files of a chunk as they lie: from the disk, or over the network by way of the cache."""
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 
 from fsspec.asyn import sync
 
+from nvg.files import is_local
 from nvg.loader.chunk_cache import ChunkCache, Files
+from nvg.loader.scratch import Bytes, Scratch
 from nvg.store.store_files import Span, StoreFiles, part
+
+Read = Mapping[str, bytes | Bytes | None]
+"""Bytes by name, perhaps in memory that is used again; None for a file that there is not."""
 
 
 class ChunkFiles:
@@ -15,9 +21,15 @@ class ChunkFiles:
     def __init__(self, store: StoreFiles) -> None:
         self.store = store
         self.cache = ChunkCache(store) if is_far(store) else None
+        self.is_on_disk = is_local(store.fs) and hasattr(os, "preadv")
 
-    def read(self, chunk: int, spans: Mapping[str, Span]) -> Files:
+    def read(self, chunk: int, spans: Mapping[str, Span], scratch: Scratch) -> Read:
         """Spans of some files, which are a chunk's; ValueError for what is no file."""
+        if self.is_on_disk:
+            return {
+                name: scratch.read(f"{self.store.root}/{name}", span, f"file {number}")
+                for number, (name, span) in enumerate(spans.items())
+            }
 
         def fetched(names: Sequence[str]) -> Files:
             return self._fetched({name: spans[name] for name in names})

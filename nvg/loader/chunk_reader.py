@@ -14,9 +14,9 @@ from nvg.format.base import Arrays, digest
 from nvg.format.damage import DamageError, reading
 from nvg.format.record import CommitRecord, record_name
 from nvg.format.shard_file import unpack
-from nvg.loader.chunk_cache import Files
-from nvg.loader.chunk_files import ChunkFiles
+from nvg.loader.chunk_files import ChunkFiles, Read
 from nvg.loader.pace import Pace
+from nvg.loader.scratch import Bytes, Scratch
 from nvg.store.store_files import WHOLE, Span, StoreFiles
 
 CRC_BYTES = 4
@@ -35,33 +35,36 @@ class ChunkReader:
     def __init__(self, store: StoreFiles, names: tuple[str, ...], pace: Pace) -> None:
         self.store, self.names, self.pace = store, names, pace
         self.files = ChunkFiles(store)
-        self.arrays = {name: store.array(name) for name in names}
+        arrays = {name: store.array(name) for name in names}
+        rows = store.manifest.chunk_rows
+        self.kinds = {
+            name: ((rows, *array.shape[1:]), array.dtype) for name, array in arrays.items()
+        }
+        """Shape and dtype of a stored chunk of each array."""
+        self.swapped = {name for name, array in arrays.items() if _is_big_endian(array)}
         self.known = {name: np.full(store.chunks, NOT_YET, np.int64) for name in names}
 
-    def empty(self) -> Arrays:
+    def empty(self, scratch: Scratch) -> Arrays:
         """Uninitialized arrays of as many rows as a stored chunk has; those at the end are none."""
-        rows = self.store.manifest.chunk_rows
-        return {
-            name: np.empty((rows, *array.shape[1:]), array.dtype)
-            for name, array in self.arrays.items()
-        }
+        return {name: scratch.array(name, *kind) for name, kind in self.kinds.items()}
 
-    def read(self, chunk: int, into: Arrays) -> bool:
+    def read(self, chunk: int, into: Arrays, scratch: Scratch) -> bool:
         """Decode a chunk into arrays of `empty`; whether any of it was compared with its SHA-256.
 
         DamageError unless it is what was committed, WorkError when storage fails.
         """
         try:
-            return self._read(chunk, into)
+            return self._read(chunk, into, scratch)
         except DamageError:
             if not self.files.drop(chunk):
                 raise
-        return self._read(chunk, into)  # what was in the cache was damaged, or of another time
+        # What was in the cache was damaged, or of another time.
+        return self._read(chunk, into, scratch)
 
-    def _read(self, chunk: int, into: Arrays) -> bool:
+    def _read(self, chunk: int, into: Arrays, scratch: Scratch) -> bool:
         with reading(self.store.path):
             began = time.perf_counter()
-            files = self.files.read(chunk, self._spans(chunk))
+            files = self.files.read(chunk, self._spans(chunk), scratch)
             came = time.perf_counter()
             is_new = self._decode(chunk, files, into)
             self.pace.saw(came - began, time.perf_counter() - came)
@@ -75,7 +78,7 @@ class ChunkReader:
         is_new = any(known[chunk] == NOT_YET for known in self.known.values())
         return found | {record_name(chunk): WHOLE} if is_new and self.store.has_records else found
 
-    def _decode(self, chunk: int, files: Files, into: Arrays) -> bool:
+    def _decode(self, chunk: int, files: Read, into: Arrays) -> bool:
         changed = []
         for name in self.names:
             data = files[self.store.chunk_file(name, chunk)]
@@ -92,27 +95,32 @@ class ChunkReader:
                 self.known[name][chunk] = crc
         return bool(changed)
 
-    def _record(self, chunk: int, files: Files) -> CommitRecord:
+    def _record(self, chunk: int, files: Read) -> CommitRecord:
         data = files.get(record_name(chunk))
         if data is None or not self.store.has_records:  # or of one that was another when last read
             return self.store.commit_record(chunk)
         rows = self.store.chunk_slice(chunk)
-        return CommitRecord.from_bytes(data, chunk, rows, self.store.arrays)
+        return CommitRecord.from_bytes(bytes(data), chunk, rows, self.store.arrays)
 
-    def _unpack(self, name: str, data: bytes | None, values: np.ndarray[Any, Any]) -> None:
+    def _unpack(self, name: str, data: bytes | Bytes | None, values: np.ndarray[Any, Any]) -> None:
         if data is None:  # Zarr keeps no file of a chunk of zeros
             values[:] = 0
             return
+        view = memoryview(data) if isinstance(data, bytes) else data.data
         try:
-            unpack(memoryview(data)[:-CRC_BYTES], values)
+            unpack(view[:-CRC_BYTES], values)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        endian = getattr(self.arrays[name].metadata.codecs[0], "endian", None)
-        if endian is not None and endian.value == "big":
+        if name in self.swapped:
             values.byteswap(inplace=True)
 
 
-def _crc(name: str, data: bytes) -> int:
+def _is_big_endian(array: Any) -> bool:
+    endian = getattr(array.metadata.codecs[0], "endian", None)
+    return endian is not None and endian.value == "big"
+
+
+def _crc(name: str, data: bytes | Bytes) -> int:
     """The CRC32C at the end of a file; ValueError unless it is that of the bytes before."""
     if google_crc32c.value(data) != RESIDUE:
         raise ValueError(f"{name} does not match its CRC32C")

@@ -126,10 +126,16 @@ def gather(tokens: Tokens, rows: Rows, shown: Rows, pin: bool) -> Sequences:
     return Sequences(
         _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), shown, pin),
         _take(tokens.content.reshape(-1, tokens.content.shape[2]), shown, pin),
-        _take(tokens.label, rows, pin),
-        torch.from_numpy(tokens.row.take(rows)),
+        _pick(tokens.label, rows, pin),
+        _pick(tokens.row, rows, False),
         None if features is None else _take(features.reshape(-1, *features.shape[2:]), shown, pin),
     )
+
+
+def _pick(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
+    """The same of numbers, so few that `take` would lose more time by letting other threads run."""
+    found = torch.from_numpy(values[rows])
+    return found.pin_memory() if pin else found
 
 
 def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:

@@ -77,10 +77,9 @@ def _shared(reader: TokenReader, local_rank: int) -> Tokens:
 
 def _mapped(reader: TokenReader, folder: Path, mode: Literal["r", "w+"]) -> Tokens:
     rows = int(reader.counts.sum())
-    kinds = {name: (array.dtype, array.shape[1:]) for name, array in reader.arrays.items()}
-    kinds["row"] = np.dtype(np.int64), ()
+    kinds = {**reader.kinds, "row": ((), np.dtype(np.int64))}
     made: dict[str, Any] = {
         name: np.memmap(folder / name, kind, mode, shape=(rows, *shape))
-        for name, (kind, shape) in kinds.items()
+        for name, (shape, kind) in kinds.items()
     }
     return Tokens(**made)

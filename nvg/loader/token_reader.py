@@ -17,7 +17,9 @@ from nvg.loader.chunk_files import is_far
 from nvg.loader.chunk_reader import ChunkReader
 from nvg.loader.deal import Piece
 from nvg.loader.pace import Pace
+from nvg.loader.scratch import Scratch, Scratches
 from nvg.parts.joined_array import renumbered
+from nvg.seeding import Rows
 from nvg.store import Store
 from nvg.store.store_files import Origin, StoreFiles
 
@@ -60,7 +62,9 @@ class TokenReader:
         self.store, self.split = store, split
         self.rows = rows or (0, len(store))
         names = (*ARRAYS, FEATURES) if with_features else ARRAYS
-        self.arrays = {name: store.array(name) for name in names}
+        arrays = {name: store.array(name) for name in names}
+        self.kinds = {name: (array.shape[1:], array.dtype) for name, array in arrays.items()}
+        """Shape of a row of each array, and its dtype."""
         own, self.counts = store.row_counts(split)
         """Valid rows of each chunk."""
         if rows is not None:
@@ -76,6 +80,7 @@ class TokenReader:
         self.pace = Pace(any(map(is_far, stored)))
         self._is_possible = np.zeros(store.chunks, bool)
         self._spare: list[Tokens] = []
+        self._scratches = Scratches()
         self._readers: dict[str, ChunkReader] = {}
         for first in stored:
             self._reader(first)  # refuses settings of the cache before anything is read
@@ -83,8 +88,7 @@ class TokenReader:
     @property
     def row_bytes(self) -> int:
         """What a row takes in memory."""
-        arrays = self.arrays.values()
-        return sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in arrays)
+        return sum(kind.itemsize * int(np.prod(shape)) for shape, kind in self.kinds.values())
 
     def windows_ahead(self, window: int) -> int:
         """How many windows of so many chunks to read ahead."""
@@ -94,8 +98,7 @@ class TokenReader:
     def empty(self, rows: int) -> Tokens:
         """Uninitialized arrays of so many rows."""
         made: dict[str, Any] = {
-            name: np.empty((rows, *array.shape[1:]), array.dtype)
-            for name, array in self.arrays.items()
+            name: np.empty((rows, *shape), kind) for name, (shape, kind) in self.kinds.items()
         }
         return Tokens(**made, row=np.empty(rows, np.int64))
 
@@ -111,8 +114,25 @@ class TokenReader:
     def read_into(self, tokens: Tokens, pieces: Sequence[Piece], first: int = 0) -> int:
         """Read pieces to their place in memory, from row `first` on; the row after the last."""
         ends = first + np.cumsum([len(piece.rows) for piece in pieces])
-        with ThreadPoolExecutor(self.pace.threads) as pool:
-            list(pool.map(lambda piece, end: self._fill(tokens, piece, end), pieces, ends.tolist()))
+        waiting = iter([*enumerate(zip(pieces, ends.tolist(), strict=True))])
+        faults: dict[int, Exception] = {}
+
+        def work() -> None:
+            for number, (piece, end) in waiting:  # each comes to one of the threads
+                if faults:
+                    return
+                try:
+                    self._fill(tokens, piece, end)
+                except Exception as error:
+                    faults[number] = error
+
+        beside = min(self.pace.threads, len(pieces)) - 1
+        with ThreadPoolExecutor(max(beside, 1)) as pool:
+            for _ in range(beside):
+                pool.submit(work)
+            work()
+        if faults:
+            raise faults[min(faults)]
         return int(ends[-1]) if len(ends) else first
 
     def reuse(self, tokens: Tokens) -> None:
@@ -132,25 +152,28 @@ class TokenReader:
         """Read a piece into the rows before `end`."""
         if not len(piece.rows):
             return
-        place = slice(end - len(piece.rows), end)
-        into = {name: getattr(tokens, name)[place] for name in self.arrays}
-        rows, valid = self.store.chunk_slice(piece.chunk), np.flatnonzero(self._valid(piece.chunk))
+        place, whole = slice(end - len(piece.rows), end), self.store.chunk_slice(piece.chunk)
+        into = {name: getattr(tokens, name)[place] for name in self.kinds}
+        valid = np.arange(whole.stop - whole.start)
+        if not self._is_all(piece.chunk):
+            valid = np.flatnonzero(self._valid(piece.chunk))
         try:
-            with reading(self.store.path):
-                self._read_piece(piece, valid, into)
+            with reading(self.store.path), self._scratches.one() as scratch:
+                self._read_piece(piece, valid, into, scratch)
         except DamageError as error:
             raise damaged(self.store, piece.chunk, str(error)) from error
-        tokens.row[place] = rows.start + valid[piece.key]
+        np.add(valid[piece.key], whole.start, out=tokens.row[place])
 
-    def _read_piece(self, piece: Piece, valid: Array, into: Arrays) -> None:
+    def _read_piece(self, piece: Piece, valid: Rows, into: Arrays, scratch: Scratch) -> None:
         origin = self.store.origin(piece.chunk)
         is_whole = len(valid) == len(piece.rows) == origin.store.manifest.chunk_rows
-        stored = into if is_whole else self._reader(origin.store).empty()
-        is_new = self._read_stored(origin, stored)
+        stored = into if is_whole else self._reader(origin.store).empty(scratch)
+        is_new = self._read_stored(origin, stored, scratch)
         shown = valid if origin.rows is None else origin.rows[valid]
         if is_new or not self._is_possible[piece.chunk]:
             every = slice(None) if is_whole else shown
-            self._require_possible({name: values[every] for name, values in stored.items()})
+            found = {name: values[every] for name, values in stored.items()}
+            self._require_possible(found, scratch)
             self._is_possible[piece.chunk] = True
         if not is_whole:
             for name, values in stored.items():
@@ -158,9 +181,9 @@ class TokenReader:
         if origin.ids is not None:
             into["label"][:] = renumbered(into["label"], origin.ids)
 
-    def _read_stored(self, origin: Origin, into: Arrays) -> bool:
+    def _read_stored(self, origin: Origin, into: Arrays, scratch: Scratch) -> bool:
         try:
-            return self._reader(origin.store).read(origin.chunk, into)
+            return self._reader(origin.store).read(origin.chunk, into, scratch)
         except DamageError as error:
             if origin.store is self.store:
                 raise
@@ -170,7 +193,7 @@ class TokenReader:
         """The one for a plain store: itself, or a part of a linked one."""
         found = self._readers.get(store.path)
         if found is None:  # two threads may come here: one of theirs is kept
-            made = ChunkReader(store, tuple(self.arrays), self.pace)
+            made = ChunkReader(store, tuple(self.kinds), self.pace)
             found = self._readers.setdefault(store.path, made)
         return found
 
@@ -179,19 +202,22 @@ class TokenReader:
         rows = self.store.chunk_slice(chunk)
         return rows.start < self.rows[0] or rows.stop > self.rows[1]
 
-    def _valid(self, chunk: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which rows of a chunk are read; the index is looked at only where not all are."""
+    def _is_all(self, chunk: int) -> bool:
+        """Whether every row of a chunk is read."""
         rows = self.store.chunk_slice(chunk)
-        number, is_cut = np.arange(rows.start, rows.stop), self._is_cut(chunk)
-        if not is_cut and self.counts[chunk] == len(number):
-            return np.ones(len(number), bool)
+        return not self._is_cut(chunk) and int(self.counts[chunk]) == rows.stop - rows.start
+
+    def _valid(self, chunk: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows of a chunk are read, of one of which not all are: by the index."""
+        rows = self.store.chunk_slice(chunk)
+        number = np.arange(rows.start, rows.stop)
         inside = (number >= self.rows[0]) & (number < self.rows[1])
         return self.store.is_valid(chunk, self.split) & inside if inside.any() else inside
 
-    def _require_possible(self, found: Arrays) -> None:
+    def _require_possible(self, found: Arrays, scratch: Scratch) -> None:
         """DamageError for committed values that cannot be: beyond the codebook or the classes."""
         manifest = self.store.manifest
-        if not may_be_permutation(found["leaves"]):
+        if not may_be_permutation(found["leaves"], scratch):
             raise DamageError("leaves are not a permutation of the positions")
         content, label = found["content"], found["label"]
         if content.max(initial=0) >= manifest.codebook_size:
@@ -200,10 +226,13 @@ class TokenReader:
             raise DamageError("a label is none of the classes")
 
 
-def may_be_permutation(leaves: Array) -> bool:
+def may_be_permutation(leaves: Array, scratch: Scratch) -> bool:
     """Whether rows [..., N] have the sum and the sum of squares of 0..N-1; a sort takes longer."""
-    exact: Any = np.float32 if leaves.dtype == np.uint8 else np.float64  # 256 squares below 2^24
-    values: Array = leaves.reshape(-1, leaves.shape[-1]).astype(exact)
+    exact = np.dtype(
+        np.float32 if leaves.dtype == np.uint8 else np.float64
+    )  # 256 squares below 2^24
+    values = scratch.array("exact", (leaves.size // leaves.shape[-1], leaves.shape[-1]), exact)
+    np.copyto(values.reshape(leaves.shape), leaves)
     in_order = np.arange(values.shape[1], dtype=np.int64)
     squares = np.einsum("mn,mn->m", values, values)
     is_sum = (np.einsum("mn->m", values) == in_order.sum()).all()

@@ -40,7 +40,7 @@ from nvg.format.damage import DamageError, reading
 from nvg.format.index import with_split
 from nvg.format.record import CommitRecord, read_shard, record_name
 from nvg.format.schema import array_shapes, require_index
-from nvg.format.shard_file import Places, chunk_places, most_bytes, read_chunk, tail_length
+from nvg.format.shard_file import Places, chunk_places, read_chunk, tail_length
 from nvg.format.staging import read_staged, staged_name
 from nvg.store.shards import Shards, index_name
 from nvg.store.store import INDEX_DAMAGED, REPAIR
@@ -144,11 +144,9 @@ class ShardedStore(Shards):
 
     def chunk_span(self, name: str, chunk: int) -> Span:
         """Where in the file of its shard a chunk lies; ValueError where it does not."""
-        kind, shape = array_shapes(self.manifest)[name]
-        size = np.dtype(kind).itemsize * self.manifest.chunk_rows * int(np.prod(shape[1:]))
         places = self._places_of(name, chunk // self.per_shard)
         start, length = places[chunk % self.per_shard].tolist()
-        if length > most_bytes(size):
+        if length > self._most_bytes[name]:
             raise ValueError(f"chunk {chunk} of {name} is missing or too large")
         return start, start + length
 
@@ -284,10 +282,6 @@ class ShardedStore(Shards):
                 self._places.clear()
             self._places[name, shard] = chunk_places(tail, self.per_shard)
         return self._places[name, shard]
-
-    def _file(self, name: str, shard: int) -> str:
-        dimensions = len(array_shapes(self.manifest)[name][1])
-        return "/".join([name, "c", str(shard), *"0" * (dimensions - 1)])
 
     def _forget(self) -> None:
         """What was read of files that have changed since."""

@@ -4,11 +4,15 @@ Legend: R row of the store.
 """
 
 import re
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
+
+import numpy as np
 
 from nvg.files import is_there
 from nvg.format.record import NAME, record_name
+from nvg.format.schema import array_shapes
+from nvg.format.shard_file import most_bytes
 from nvg.format.staging import STAGING, staged_name
 from nvg.store.store import Store
 
@@ -79,3 +83,22 @@ class Shards(Store):
             if absent and not self.is_sealed(shard):  # also just now, by another
                 return absent
         return []
+
+    @cached_property
+    def _most_bytes(self) -> dict[str, int]:
+        """What a chunk of each array takes at most, as it is stored."""
+        rows, shapes = self.manifest.chunk_rows, array_shapes(self.manifest)
+        sizes = {
+            name: np.dtype(kind).itemsize * rows * int(np.prod(shape[1:]))
+            for name, (kind, shape) in shapes.items()
+        }
+        return {name: most_bytes(size) for name, size in sizes.items()}
+
+    @cached_property
+    def _ends(self) -> dict[str, str]:
+        """What follows the number of a shard in the name of its file, by array."""
+        shapes = array_shapes(self.manifest)
+        return {name: "/0" * (len(shape) - 1) for name, (_, shape) in shapes.items()}
+
+    def _file(self, name: str, shard: int) -> str:
+        return f"{name}/c/{shard}{self._ends[name]}"

@@ -10,6 +10,7 @@ from nvg.errors import InputError, WorkError
 from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.chunk_files import ChunkFiles, is_far
+from nvg.loader.scratch import Scratch
 from nvg.store import open_store
 from nvg.store.store_files import WHOLE
 from tests.nvg.fetch.makers import FileServer, serving
@@ -69,7 +70,7 @@ def test_a_chunk_of_zeros_has_no_file(server: FileServer, tmp_path: Path) -> Non
     """That is remembered too."""
     files = ChunkFiles(open_store(f"{server.url}/a.vgs"))
     for _ in range(2):
-        assert files.read(0, {"content/c/9/0/0": WHOLE}) == {"content/c/9/0/0": None}
+        assert files.read(0, {"content/c/9/0/0": WHOLE}, Scratch()) == {"content/c/9/0/0": None}
     assert len(chunk_requests(server)) == 1
 
 

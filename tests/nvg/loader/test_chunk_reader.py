@@ -15,6 +15,7 @@ from nvg.format.base import ARRAYS
 from nvg.format.damage import DamageError
 from nvg.loader.chunk_reader import ChunkReader
 from nvg.loader.pace import Pace
+from nvg.loader.scratch import Scratch
 from nvg.store import Store, open_store
 from tests.nvg.store.makers import (
     chunk_file,
@@ -37,8 +38,8 @@ def test_it_reads_what_zarr_reads(tmp_path: Path, grid: int) -> None:
     store = make_plain_store(tmp_path / "a.vgs", 10, 2, grid=grid, codec=random_codec())
     reader = reader_of(store)
     for chunk in range(store.chunks):
-        found = reader.empty()
-        assert reader.read(chunk, found)
+        found = reader.empty(Scratch())
+        assert reader.read(chunk, found, Scratch())
         rows = store.chunk_slice(chunk)
         for name in store.arrays:
             wanted = store.group[name][rows]
@@ -62,8 +63,8 @@ def test_the_other_order_of_bytes_is_read(tmp_path: Path) -> None:
     )
     made[:] = values
     reader = reader_of(open_store(store.path))
-    found = reader.empty()
-    assert reader.read(0, found)
+    found = reader.empty(Scratch())
+    assert reader.read(0, found, Scratch())
     assert np.array_equal(found["content"], values)
 
 
@@ -79,17 +80,17 @@ def test_a_chunk_is_compared_with_its_sha256_once(
         return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
     monkeypatch.setattr("nvg.loader.chunk_reader.digest", counting)
-    found = reader.empty()
-    assert reader.read(0, found)
-    assert not reader.read(0, found)
+    found = reader.empty(Scratch())
+    assert reader.read(0, found, Scratch())
+    assert not reader.read(0, found, Scratch())
     assert counted == [4] * len(ARRAYS)
     files = [chunk_file(tmp_path / "a.vgs", "content", chunk) for chunk in (0, 1)]
     files[0].write_bytes(files[1].read_bytes())
     with pytest.raises(DamageError, match="content does not match its checksum"):
-        reader.read(0, found)
+        reader.read(0, found, Scratch())
     files[0].unlink()
     with pytest.raises(DamageError, match="content does not match its checksum"):
-        reader.read(0, found)
+        reader.read(0, found, Scratch())
 
 
 @pytest.mark.parametrize("place", [0, 5, 13, 40, -1])
@@ -97,14 +98,14 @@ def test_a_flipped_bit_is_found_at_any_reading(tmp_path: Path, place: int) -> No
     """Also after the SHA-256 was compared: the CRC32C is compared each time."""
     store = make_plain_store(tmp_path / "a.vgs", 4)
     reader = reader_of(store)
-    found = reader.empty()
-    reader.read(0, found)
+    found = reader.empty(Scratch())
+    reader.read(0, found, Scratch())
     file = chunk_file(tmp_path / "a.vgs", "content", 0)
     data = bytearray(file.read_bytes())
     data[place] ^= 4
     file.write_bytes(data)
     with pytest.raises(DamageError, match="content does not match its CRC32C"):
-        reader.read(0, found)
+        reader.read(0, found, Scratch())
 
 
 @pytest.mark.parametrize(("place", "value"), [(4, 1), (4, 2**31), (12, 2**31)])
@@ -117,7 +118,7 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, place: int, value: i
     file.write_bytes(data + google_crc32c.value(bytes(data)).to_bytes(4, "little"))
     reader = reader_of(store)
     with pytest.raises(DamageError, match=r"content: a chunk is \d+ bytes"):
-        reader.read(0, reader.empty())
+        reader.read(0, reader.empty(Scratch()), Scratch())
 
 
 def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +129,9 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr("os.preadv", fail)
     with pytest.raises(WorkError, match="cannot be read just now"):
-        reader.read(0, reader.empty())
+        reader.read(0, reader.empty(Scratch()), Scratch())
 
 
 def test_a_lost_record_is_damage(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_lost_record_is_damage(tmp_path: Path) -> None:
     (tmp_path / "a.vgs" / "commits" / "00000.json").unlink()
     reader = reader_of(store)
     with pytest.raises(DamageError, match=r"commits/00000\.json is missing"):
-        reader.read(0, reader.empty())
+        reader.read(0, reader.empty(Scratch()), Scratch())
 
 
 def test_flip_of_every_array_is_named(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_flip_of_every_array_is_named(tmp_path: Path) -> None:
         flip(chunk_file(tmp_path / f"{name}.vgs", name, 0))
         reader = reader_of(store)
         with pytest.raises(DamageError, match=name):
-            reader.read(0, reader.empty())
+            reader.read(0, reader.empty(Scratch()), Scratch())
 
 
 def test_chunks_of_shards_are_read_alike(tmp_path: Path) -> None:
@@ -160,14 +161,14 @@ def test_chunks_of_shards_are_read_alike(tmp_path: Path) -> None:
     reader, other = (ChunkReader(each, names, Pace(False)) for each in (store, plain))
     for again in (False, True):
         for chunk in range(store.chunks):
-            found, wanted = reader.empty(), other.empty()
-            assert reader.read(chunk, found) is not again
-            other.read(chunk, wanted)
+            found, wanted = reader.empty(Scratch()), other.empty(Scratch())
+            assert reader.read(chunk, found, Scratch()) is not again
+            other.read(chunk, wanted, Scratch())
             rows = store.chunk_slice(chunk)
             for name in names:
                 size = rows.stop - rows.start
                 np.testing.assert_array_equal(found[name][:size], wanted[name][:size])
     flip_chunk(tmp_path / "a.vgs", "content", 1)
-    reader.read(0, reader.empty())
+    reader.read(0, reader.empty(Scratch()), Scratch())
     with pytest.raises(DamageError, match="content does not match its CRC32C"):
-        reader.read(1, reader.empty())
+        reader.read(1, reader.empty(Scratch()), Scratch())
