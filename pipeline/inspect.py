@@ -38,9 +38,11 @@ def print_duplicates(store: Store, last: int | None, as_json: bool) -> None:
     from nvg.compose.duplicates import find_duplicates
 
     found = find_duplicates(store, last)
-    keys = store.index["key"]
+    shown = found.groups if as_json else [g[:MOST_KEYS] for g in found.groups[:MOST_GROUPS]]
+    entries = store.entries(sorted(row for group in shown for row in group))
+    keys = {entry["row"]: entry["key"] for entry in entries}
     if as_json:
-        groups = [[{"row": row, "key": keys[row].as_py()} for row in g] for g in found.groups]
+        groups = [[{"row": row, "key": keys[row]} for row in group] for group in shown]
         print(json.dumps({**asdict(found), "path": store.path, "groups": groups}))
         return
     print(f"{store.path}: {found.rows} tokenized rows, first view, equal tokens and structure")
@@ -48,7 +50,7 @@ def print_duplicates(store: Store, last: int | None, as_json: bool) -> None:
     for count in found.counts:
         print(f"0..{count.stage:<4d}{count.groups:8d} {count.rows:8d}")
     for group in found.groups[:MOST_GROUPS]:
-        named = [f"{row} {keys[row].as_py()!a}" for row in group[:MOST_KEYS]]
+        named = [f"{row} {keys[row]!a}" for row in group[:MOST_KEYS]]
         more = [f"{len(group) - MOST_KEYS} more"] if len(group) > MOST_KEYS else []
         print(f"{len(group)} rows: {', '.join([*named, *more])}")
     if len(found.groups) > MOST_GROUPS:

@@ -65,7 +65,7 @@ def without_repeats(pieces: Sequence[Piece], overlap: Overlap) -> tuple[list[Pie
         is_repeat = is_known[own]
         if is_repeat.any() and not first:
             row = int(piece.rows[np.flatnonzero(is_repeat)[0]])
-            first = f"{piece.store.index['key'][row].as_py()!a} of {piece.store.path}"
+            first = f"{piece.store.entry(row)['key']!a} of {piece.store.path}"
         repeats += int(is_repeat.sum())
         is_known[own] = True
         rows = piece.rows[~is_repeat] if overlap is Overlap.FIRST else piece.rows
@@ -90,5 +90,6 @@ def _key_codes(pieces: Sequence[Piece]) -> list[np.ndarray[tuple[int], np.dtype[
 
 def _keys(store: Store) -> pa.Array:
     """The column of keys as one array; large, since all stores' may be over 2 GiB."""
-    chunks = [part.cast(pa.large_string()) for part in store.index["key"].chunks]
+    parts = (table["key"].combine_chunks() for table in store.index_tables())
+    chunks = [part.cast(pa.large_string()) for part in parts]
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_string())

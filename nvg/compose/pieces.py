@@ -4,7 +4,7 @@ Legend: R row of the store.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,8 @@ from nvg.store.linked import (
     same_features,
 )
 from nvg.store.store import REPAIR
+
+GROUP = 1 << 16  # rows of the index that are read at once
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,20 @@ def write_linked(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> i
     out = out.rstrip("/")
     require_free(out, "remove it")
     require_alike(pieces)
-    parts, index = _described(out, pieces, classes)
-    if not len(index):
+    if not any(len(piece.rows) for piece in pieces):
         raise StoreError(f"{out} would have no rows: choose others")
-    data = parquet_bytes([index], index.schema)
+    parts, counts = _described(out, pieces), Counts()
+    tables = counts.counted(_in_groups(_index(pieces, classes)))
+    data = parquet_bytes(tables, pa.schema([*INDEX_SCHEMA, (PART_ROW, pa.int64())]))
     files = _weights(pieces)
-    manifest = _manifest(pieces, parts, index, hashlib.sha256(data).hexdigest(), classes)
+    manifest = _manifest(pieces, parts, counts, hashlib.sha256(data).hexdigest(), classes)
     sums = {name: hashlib.sha256(each).hexdigest() for name, each in files.items()}
     manifest = replace(manifest, weights=sums).sealed()
     files |= {INDEX_FILE: data, "manifest.json": manifest.to_bytes()}
     fs, root = storage(out)
     for name, each in files.items():
         write_bytes(fs, f"{root}/{name}", each)
-    return len(index)
+    return counts.rows
 
 
 def place_notes(pieces: Sequence[Piece], out: str) -> list[str]:
@@ -120,35 +123,73 @@ def place_notes(pieces: Sequence[Piece], out: str) -> list[str]:
     return []
 
 
-def _described(
-    out: str, pieces: Sequence[Piece], classes: Sequence[str]
-) -> tuple[tuple[Part, ...], pa.Table]:
-    """The parts, and the index of all their rows."""
-    parts, tables, first = [], [], 0
+@dataclass
+class Counts:
+    """Of the rows of an index, as it is written."""
+
+    rows: int = 0
+    val: int = 0
+    errors: int = 0
+
+    def counted(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables."""
+        for table in tables:
+            self.rows += len(table)
+            self.val += int(in_split(table, Split.VAL).sum())
+            self.errors += int(has_status(table, ERROR).sum())
+            yield table
+
+
+def _described(out: str, pieces: Sequence[Piece]) -> tuple[Part, ...]:
+    parts, first = [], 0
     for piece in pieces:
-        store, end = piece.store, first + len(piece.rows)
-        try:
-            ids = class_ids(store.manifest.classes, classes)
-        except ValueError as error:
-            raise StoreError(f"{store.path} cannot be merged: {error}") from None
-        table = linked_rows(store.index, piece.rows, ids, first).select(INDEX_SCHEMA.names)
-        tables.append(with_numbers(table, PART_ROW, piece.rows.astype(np.int64)))
+        end = first + len(piece.rows)
         parts.append(
             Part(
-                path=path_from(store.path, out),
-                sha256=manifest_digest(store),
-                commits=store.records_digest(),
+                path=path_from(piece.store.path, out),
+                sha256=manifest_digest(piece.store),
+                commits=piece.store.records_digest(),
                 rows=(first, end),
             )
         )
         first = end
-    return tuple(parts), pa.concat_tables(tables)
+    return tuple(parts)
+
+
+def _index(pieces: Sequence[Piece], classes: Sequence[str]) -> Iterator[pa.Table]:
+    """The index of all rows, in parts as long as those of the pieces' stores."""
+    first = 0
+    for piece in pieces:
+        store, start = piece.store, 0
+        try:
+            ids = class_ids(store.manifest.classes, classes)
+        except ValueError as error:
+            raise StoreError(f"{store.path} cannot be merged: {error}") from None
+        for part in store.index_tables():
+            stop = start + len(part)
+            rows = piece.rows[slice(*np.searchsorted(piece.rows, (start, stop)))]
+            table = linked_rows(part, rows - start, ids, first).select(INDEX_SCHEMA.names)
+            yield with_numbers(table, PART_ROW, rows.astype(np.int64))
+            start, first = stop, first + len(rows)
+
+
+def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, GROUP at a time."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        while (count := sum(map(len, held))) >= GROUP:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, GROUP).combine_chunks()
+            held = [whole.slice(GROUP)] if count > GROUP else []
+    if any(map(len, held)):
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _manifest(
     pieces: Sequence[Piece],
     parts: tuple[Part, ...],
-    index: pa.Table,
+    counts: Counts,
     index_sum: str,
     classes: Sequence[str],
 ) -> Manifest:
@@ -161,8 +202,8 @@ def _manifest(
         version=1,
         shard_rows=None,
         counts=None,
-        rows=len(index),
-        val_rows=int(in_split(index, Split.VAL).sum()),
+        rows=counts.rows,
+        val_rows=counts.val,
         chunk_rows=max(manifest.chunk_rows for manifest in manifests),
         classes=tuple(classes),
         order=None,
@@ -173,7 +214,7 @@ def _manifest(
         recipe=_common([manifest.recipe for manifest in manifests]),
         versions=_common([manifest.versions for manifest in manifests]),
         finished=True,
-        errors=int(has_status(index, ERROR).sum()),
+        errors=counts.errors,
         unknown={},
         sha256=None,
     )

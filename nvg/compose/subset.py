@@ -73,33 +73,55 @@ def chosen_rows(store: Store, wanted: RowFilter) -> Rows:
             raise InputError(f"--{name.replace('_', '-')} must be a finite number, not {bound}")
     if wanted == RowFilter():
         raise InputError("nothing is asked for: say which rows, for example --class or --split")
-    is_chosen = np.ones(len(store), bool)
-    if wanted.classes:
-        is_chosen &= _of_classes(store, wanted.classes)
-    if wanted.split is not None:
-        is_chosen &= in_split(store.index, wanted.split)
-    if wanted.key is not None:
-        matches = re.compile(translate(wanted.key)).match
-        is_chosen &= _by_key(store, lambda key: matches(key) is not None)
-    if wanted.keys is not None:
-        is_chosen &= _listed(store, wanted.keys)
-    if wanted.asks_error:
-        error_R = stage_error(store, wanted.stage)
-        if wanted.error_below is not None:
-            is_chosen &= error_R < wanted.error_below
-        if wanted.error_above is not None:
-            is_chosen &= error_R > wanted.error_above
-    return np.flatnonzero(is_chosen)
+    ids = _ids_of(store, wanted.classes)
+    matches = re.compile(translate(wanted.key)).match if wanted.key is not None else None
+    listed = None if wanted.keys is None else _lines_of(wanted.keys)
+    unseen, parts = set(listed or ()), []
+    for table in store.index_tables():
+        is_chosen = np.ones(len(table), bool)
+        if wanted.classes:
+            is_chosen &= np.isin(numbers(table, "label"), ids)
+        if wanted.split is not None:
+            is_chosen &= in_split(table, wanted.split)
+        if matches or listed is not None:
+            keys = table["key"].to_pylist()
+        if matches:
+            is_chosen &= np.fromiter((matches(key) is not None for key in keys), bool, len(keys))
+        if listed is not None:
+            is_chosen &= np.fromiter((key in listed for key in keys), bool, len(keys))
+            unseen.difference_update(keys)
+        if wanted.asks_error:
+            is_chosen &= _has_error(table, store, wanted)
+        parts.append(is_chosen)
+    if unseen:
+        raise InputError(
+            f"{len(unseen)} keys of {wanted.keys} are not in {store.path}, such as {min(unseen)!r}"
+        )
+    return np.flatnonzero(np.concatenate([np.empty(0, bool), *parts]))
 
 
-def stage_error(store: Store, stage: int | None) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The mean squared latent residual of each row [R] after a stage, or all; NaN without one."""
+def _has_error(table: pa.Table, store: Store, wanted: RowFilter) -> Mask:
+    """The rows whose error is between the bounds."""
+    error_R = stage_error(table, store, wanted.stage)
+    is_chosen = np.ones(len(table), bool)
+    if wanted.error_below is not None:
+        is_chosen &= error_R < wanted.error_below
+    if wanted.error_above is not None:
+        is_chosen &= error_R > wanted.error_above
+    return is_chosen
+
+
+def stage_error(
+    table: pa.Table, store: Store, stage: int | None
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The mean squared latent residual of each row [R] of a part of the index after a stage, or
+    all; NaN without one."""
     stages = store.geometry.stages
     if stage is not None and not 0 <= stage < stages:
         raise InputError(f"there is no stage {stage}: {store.path} has 0..{stages - 1}")
-    found = np.full(len(store), np.nan, np.float32)
+    found = np.full(len(table), np.nan, np.float32)
     first = 0
-    for part in store.index["stage_error"].chunks:
+    for part in table["stage_error"].chunks:
         is_valid = np.from_dlpack(part.is_valid().cast(pa.uint8())).astype(bool)
         values = np.from_dlpack(part.drop_null().flatten()).reshape(-1, stages)
         found[first : first + len(part)][is_valid] = values[
@@ -109,39 +131,19 @@ def stage_error(store: Store, stage: int | None) -> np.ndarray[Any, np.dtype[np.
     return found
 
 
-def _of_classes(store: Store, names: tuple[str, ...]) -> Mask:
+def _ids_of(store: Store, names: tuple[str, ...]) -> list[int]:
     classes = store.manifest.classes
     if lost := [name for name in names if name not in classes]:
         known = ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
         raise InputError(f"{store.path} has no class {lost[0]!r}: it has {known or 'none'}")
-    ids = [number for number, name in enumerate(classes) if name in names]
-    return np.isin(numbers(store.index, "label"), ids)
+    return [number for number, name in enumerate(classes) if name in names]
 
 
-def _listed(store: Store, file: Path) -> Mask:
-    """The rows whose key is a line of a file; InputError for a key of no row."""
+def _lines_of(file: Path) -> set[str]:
+    """The keys that are lines of a file."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"cannot read the keys in {file}: {reason}") from None
-    wanted = {line.strip() for line in lines if line.strip()}
-    unseen = set(wanted)
-
-    def is_wanted(key: str) -> bool:
-        unseen.discard(key)
-        return key in wanted
-
-    found = _by_key(store, is_wanted)
-    if unseen:
-        raise InputError(
-            f"{len(unseen)} keys of {file} are not in {store.path}, such as {min(unseen)!r}"
-        )
-    return found
-
-
-def _by_key(store: Store, is_wanted: Any) -> Mask:
-    """Rows whose key is wanted, a part of the column at a time."""
-    parts = store.index["key"].chunks
-    found = [np.fromiter(map(is_wanted, part.to_pylist()), bool, len(part)) for part in parts]
-    return np.concatenate(found) if found else np.empty(0, bool)
+    return {line.strip() for line in lines if line.strip()}

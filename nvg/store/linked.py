@@ -6,7 +6,7 @@ It has an index, weights and a manifest that names its parts, and no arrays.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -15,16 +15,17 @@ import numpy as np
 import pyarrow as pa
 
 from nvg.errors import WorkError
-from nvg.format.base import CODEC, INDEX_FILE, PART_ROW, Arrays, StoreError, read_parquet
+from nvg.format.base import CODEC, INDEX_SCHEMA, Arrays, StoreError
 from nvg.format.checks import label_faults
 from nvg.format.damage import DamageError, reading
-from nvg.format.index import chosen, numbers, rows_digest, with_numbers, with_split
+from nvg.format.index import chosen, numbers, rows_digest, with_numbers
 from nvg.format.manifest import Manifest
 from nvg.format.record import CommitRecord
-from nvg.format.schema import require_index, require_weights
+from nvg.format.schema import require_weights
 from nvg.parts.joined_array import Array, JoinedArray, class_ids, renumbered
 from nvg.parts.part import Part, allowed_places, place_of
 from nvg.parts.row_map import RowMap, Rows
+from nvg.store.index_file import IndexFile
 from nvg.store.sharded import ShardedStore
 from nvg.store.store import Store
 from nvg.store.store_files import Origin
@@ -40,6 +41,7 @@ class LinkedStore(Store):
 
     def __init__(self, path: str, allowed: Iterable[str] = ()) -> None:
         super().__init__(path)
+        self._index_file = IndexFile(self)
         places = (*allowed, *allowed_places())
         self.parts: tuple[Part, ...] = self.manifest.parts or ()
         self.stores = [self._opened(part, places) for part in self.parts]
@@ -50,31 +52,46 @@ class LinkedStore(Store):
 
     @cached_property
     def index(self) -> pa.Table:
-        """One row per image, in order, with its row in its part as PART_ROW."""
-        try:
-            with reading(self.path):
-                data = self.read(INDEX_FILE)
-                if hashlib.sha256(data).hexdigest() != self.manifest.index:
-                    raise DamageError(f"{INDEX_FILE} does not match its checksum")
-                table = read_parquet(data, len(self))
-                require_index(table, self.manifest, INDEX_FILE, range(len(self)))
-                column = table[PART_ROW]
-                if column.type != pa.int64() or column.null_count:
-                    raise DamageError(f"column {PART_ROW} is {column.type} or has empty values")
-                return with_split(table)
-        except DamageError as error:
-            raise DamageError(f"{self.path}: index cannot be read ({error}): {AGAIN}") from error
+        """All of the index in memory; whoever needs a part of it takes `index_part`."""
+        tables = list(self.index_tables())
+        return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
+
+    def index_tables(self) -> Iterator[pa.Table]:
+        """The index in parts, each row with its row in its part as PART_ROW."""
+        with self._index_read():
+            yield from self._index_file.tables()
+
+    def index_part(self, chunk: int) -> pa.Table:
+        """The index rows of one chunk."""
+        rows = self.chunk_slice(chunk)
+        with self._index_read():
+            return self._index_file.rows(rows)
+
+    def _known(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Index entries of rows; reads their parts only."""
+        with self._index_read():
+            parts = [self._index_file.rows(slice(row, row + 1)) for row in rows]
+        return [entry for part in parts for entry in part.to_pylist()]
 
     @cached_property
     def map(self) -> RowMap:
-        """Which row of which part each row is."""
+        """Which row of which part each row is, in 8 bytes a row."""
         counts = [len(store) for store in self.stores]
         sizes = [store.manifest.chunk_rows for store in self.stores]
-        rows = numbers(self.index, PART_ROW)
+        with self._index_read():
+            rows = self._index_file.part_rows()
         try:
             return RowMap(self.parts, rows, counts, sizes)
         except ValueError as error:
             raise DamageError(f"{self.path}: {error}: {AGAIN}") from None
+
+    @contextmanager
+    def _index_read(self) -> Iterator[None]:
+        try:
+            with reading(self.path):
+                yield
+        except DamageError as error:
+            raise DamageError(f"{self.path}: index cannot be read ({error}): {AGAIN}") from error
 
     @cached_property
     def group(self) -> Any:

@@ -111,18 +111,22 @@ class Store(StoreFiles):
 
     def ok_rows(self, split: Split | None = Split.TRAIN) -> np.ndarray[Any, Any]:
         """Rows of a split, of both for None, whose image could be tokenized, int64, ascending."""
-        good = has_status(self.index, OK)
-        if split is not None:
-            good &= in_split(self.index, split)
-        return numbers(self.index, "row")[good]
+        found = [np.empty(0, np.int64)]
+        for part in self.index_tables():
+            good = has_status(part, OK)
+            if split is not None:
+                good &= in_split(part, split)
+            found.append(numbers(part, "row")[good])
+        return np.concatenate(found)
 
     def row_counts(self, split: Split) -> tuple[Numbers, Numbers]:
         """(rows of a split, those of them with tokens) of each chunk of a finished store."""
-        is_own, starts = in_split(self.index, split), self.chunk_starts
-        own, valid = (
-            np.add.reduceat(each.astype(np.int64), starts)
-            for each in (is_own, is_own & has_status(self.index, OK))
-        )
+        own, valid = np.zeros((2, self.chunks), np.int64)
+        for part in self.index_tables():
+            chunks = np.searchsorted(self.chunk_starts, numbers(part, "row"), side="right") - 1
+            is_own = in_split(part, split)
+            own += np.bincount(chunks[is_own], minlength=self.chunks)
+            valid += np.bincount(chunks[is_own & has_status(part, OK)], minlength=self.chunks)
         return own, valid
 
     def is_valid(self, chunk: int, split: Split) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -118,7 +118,7 @@ def test_a_subset_holds_its_rows_and_no_other(
 def test_residuals_are_those_of_the_index(store: Store) -> None:
     """One number a row; none for an error row."""
     for stage in (None, 0, 3):
-        found = stage_error(store, stage)
+        found = stage_error(store.index, store, stage)
         wanted = [
             e["stage_error"][4 if stage is None else stage] if e["stage_error"] else np.nan
             for e in store.index.to_pylist()
