@@ -234,7 +234,7 @@ def may_be_permutation(leaves: Array, scratch: Scratch) -> bool:
     values = scratch.array("exact", (leaves.size // leaves.shape[-1], leaves.shape[-1]), exact)
     np.copyto(values.reshape(leaves.shape), leaves)
     in_order = np.arange(values.shape[1], dtype=np.int64)
-    squares = np.einsum("mn,mn->m", values, values)
+    squares = np.vecdot(values, values)
     is_sum = (np.einsum("mn->m", values) == in_order.sum()).all()
     return bool(is_sum and (squares == np.square(in_order).sum()).all())
 

@@ -10,7 +10,8 @@ from nvg.format.base import StoreError
 from nvg.loader import LoaderMode, SequenceLoader
 from nvg.loader.deal import Deal, Piece
 from nvg.loader.epoch import StreamEpoch
-from nvg.loader.token_reader import TokenReader
+from nvg.loader.scratch import Scratch
+from nvg.loader.token_reader import TokenReader, may_be_permutation
 from nvg.store import Split, Store, open_store
 from tests.nvg.store.makers import (
     chunk_file,
@@ -58,6 +59,32 @@ def test_a_damaged_chunk_is_named(tmp_path: Path, kind: str, mode: LoaderMode) -
     with pytest.raises(StoreError, match=r"a\.vgs: chunk 1 is damaged .*--resume") as caught:
         list(loader)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_of_several_damaged_chunks_the_first_is_named(tmp_path: Path) -> None:
+    """The first that is shown, whichever thread comes to its own first."""
+    made = make_store(tmp_path / "a.vgs", 40)
+    for chunk in (2, 5, 6, 9):
+        flip_chunk(tmp_path / "a.vgs", "content", chunk)
+    reader = TokenReader(open_store(made.path))
+    for order, first in (([0, 1, 6, 5, 2, 9], 6), ([9, 6, 5, 2], 9), ([3, 2, 4, 9, 6], 2)):
+        with pytest.raises(StoreError, match=f"chunk {first} is damaged"):
+            reader.read([reader.pieces[chunk] for chunk in order])
+
+
+@pytest.mark.parametrize(("kind", "count"), [(np.uint8, 256), (np.uint16, 1024)])
+def test_leaves_that_cannot_be_are_noticed(kind: type, count: int) -> None:
+    """A value that comes twice, all zero, or two that only have the right sum."""
+    rng, scratch = np.random.default_rng(0), Scratch()
+    leaves = rng.permuted(np.tile(np.arange(count, dtype=kind), (5, 2, 1)), axis=2)
+    assert may_be_permutation(leaves, scratch)
+    order = np.argsort(leaves[3, 1])
+    for changes in ({7: 8}, {7: 8, 9: 8}, dict.fromkeys(range(count), 0)):
+        wrong = leaves.copy()
+        for old, new in changes.items():
+            wrong[3, 1, order[old]] = new
+        assert not may_be_permutation(wrong, scratch)
+        assert may_be_permutation(wrong[:3], scratch)
 
 
 def test_tokens_that_are_all_zero_are_no_damage(tmp_path: Path) -> None:
