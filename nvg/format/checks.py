@@ -7,6 +7,7 @@ that have any.
 """
 
 import json
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -27,18 +28,22 @@ FLOATS = {"F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80), "F32": (np.ui
 """Types of numbers: as what their bits are read, and the exponent of NaN and Inf."""
 
 
-def index_faults(index: pa.Table, manifest: Manifest) -> list[str]:
-    """What is wrong with the index of a finished store, by what its manifest counts."""
+def index_faults(parts: Iterable[pa.Table], manifest: Manifest) -> list[str]:
+    """What is wrong with the index of a finished store, given in parts, by what its manifest
+    counts."""
+    rows, is_ordered, found = 0, True, {"error": 0, "val": 0}
+    for part in parts:
+        stop = rows + len(part)
+        is_ordered &= np.array_equal(numbers(part, "row"), np.arange(rows, stop))
+        found["error"] += int(has_status(part, ERROR).sum())
+        found["val"] += int(in_split(part, Split.VAL).sum())
+        rows = stop
     faults = []
-    rows = manifest.rows
-    if not np.array_equal(numbers(index, "row"), np.arange(rows)):
-        faults.append(f"index has {len(index)} rows, not rows 0..{rows - 1} in order")
-    for name, is_counted, wanted in (
-        ("error", has_status(index, ERROR), manifest.errors),
-        ("val", in_split(index, Split.VAL), manifest.val_rows),
-    ):
-        if (found := int(np.sum(is_counted))) != wanted:
-            faults.append(f"index has {found} {name} rows, the manifest {wanted}")
+    if not is_ordered or rows != manifest.rows:
+        faults.append(f"index has {rows} rows, not rows 0..{manifest.rows - 1} in order")
+    for name, wanted in (("error", manifest.errors), ("val", manifest.val_rows)):
+        if found[name] != wanted:
+            faults.append(f"index has {found[name]} {name} rows, the manifest {wanted}")
     return faults
 
 

@@ -198,7 +198,7 @@ class Store(StoreFiles):
             faults += missing_chunks(self.chunks, committed)
             try:
                 with reading(self.path):
-                    faults += index_faults(self.index, self.manifest)
+                    faults += index_faults(self.index_tables(), self.manifest)
             except DamageError as error:
                 return [*faults, str(error).removeprefix(f"{self.path}: ")]
             except WorkError as error:

@@ -122,6 +122,16 @@ def test_a_filter_and_a_merge_read_it_in_parts(
     assert len(open_store(f"{home}/e.vgs")) == ROWS + 17
 
 
+def test_verify_holds_a_few_groups(
+    merged: Store, read: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its own index; those of the parts likewise."""
+    for kind in (type(merged), Store, ShardedStore):
+        monkeypatch.setattr(kind, "index", property(lambda _: pytest.fail("it is read whole")))
+    assert merged.verify() == []
+    assert set(whole_ones(read)) == set(range(15))
+
+
 def changed(merged: Store, table: pa.Table) -> Store:
     """The store with another index, and sums for it, as one who means it would."""
     file = Path(merged.path, "index.parquet")
