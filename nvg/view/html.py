@@ -58,7 +58,7 @@ def page_metadata(store: Store, classes: list[str]) -> dict[str, Any]:
     geometry = store.geometry
     note = split_note(len(store), store.count(Split.VAL))
     state = "" if store.finished else "UNFINISHED, "
-    errors = len(store.index) - len(store.ok_rows(None))
+    errors = sum(map(len, store.index_tables())) - len(store.ok_rows(None))
     return {
         "path": store.path,
         "summary": f"{state}{len(store):,} images{note}, grid {geometry.grid}x{geometry.grid}, "
@@ -84,7 +84,7 @@ def select_rows(store: Store, text: str | None, count: int = 24) -> list[int]:
     InputError for bad syntax, for rows out of range, and for a store without rows.
     """
     if text is None:
-        known = numbers(store.index, "row").tolist()
+        known = [row for part in store.index_tables() for row in numbers(part, "row").tolist()]
         if not known:
             raise InputError(f"{store.path} has no rows yet: tokenize some, then look again")
         return (

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from nvg.errors import InputError
-from nvg.format.index import numbers
+from nvg.format.base import OK
+from nvg.format.index import has_status, numbers
 from nvg.store import Store
 
 STAGES = 3
@@ -39,7 +40,9 @@ def store_map(store: Store, codebook_VC: Floats) -> bytes:
     low, high = np.quantile(place_R2, [EDGE, 1 - EDGE], axis=0)
     scaled_R2 = ((place_R2 - low) / np.maximum(high - low, 1e-12)).clip(0, 1)
     points_R2 = (scaled_R2 * LAST).round().astype("<u2")
-    labels = numbers(store.index, "label")[np.isin(numbers(store.index, "row"), rows)]
+    labels = np.concatenate(
+        [numbers(part, "label")[has_status(part, OK)] for part in store.index_tables()]
+    )
     parts = (rows.astype("<u4"), points_R2[:, 0], points_R2[:, 1], labels.astype("<i4"))
     return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 

@@ -8,7 +8,6 @@ import torch
 
 from nvg.errors import InputError
 from nvg.format.base import TOKENIZER_FILE
-from nvg.format.index import entries_of
 from nvg.progress import progress
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
@@ -30,7 +29,7 @@ def structure_lines(store: Store, regions: RegionReader | None = None) -> list[s
     rows = store.ok_rows()[:MOST_MEASURED]
     if not len(rows):
         raise InputError(f"{store.path} has no tokenized row to measure yet")
-    entries = entries_of(store.index, rows)
+    entries = store.entries(rows.tolist()) if regions else []
     quantizer, sums = (
         load_quantizer(store.read(TOKENIZER_FILE), store.geometry),
         torch.zeros(3, store.geometry.stages).double(),
