@@ -19,6 +19,8 @@ from nvg.files import write_atomic
 
 Config = TypeVar("Config")
 
+MOST_CHANNELS = 1 << 16
+MOST_BLOCKS = 1 << 10
 FORMER_NAME = "was"  # key of a field's metadata
 
 log = logging.getLogger("nvg")
@@ -97,6 +99,14 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(config, name)}")
+
+
+def require_size(config: Any, most: int, *names: str) -> None:
+    """ValueError unless each named field is 1..most: no machine has more, and no tensor could."""
+    require_positive(config, *names)
+    for name in names:
+        if getattr(config, name) > most:
+            raise ValueError(f"{name} must be at most {most}, not {getattr(config, name)}")
 
 
 def require_fraction(config: Any, *names: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors import SafetensorError, deserialize
 
-from nvg.choices import ChildOrder
+from nvg.choices import ChildOrder, PhiCount, PhiForm
 from nvg.format.base import ERROR, OK, Arrays, Split, digest
 from nvg.format.index import has_status, in_split, numbers, rows_digest
 from nvg.format.manifest import Manifest
@@ -24,6 +24,7 @@ from nvg.format.record import INDEX, CommitRecord
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 20  # chunks in a line
 HEADER = "nvg"  # the key of the metadata
+CHOICES = {"phi": PhiForm, "phis": PhiCount}  # of the network that is made of a codebook
 FLOATS = {"F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80), "F32": (np.uint32, 0x7F800000)}
 """Types of numbers: as what their bits are read, and the exponent of NaN and Inf."""
 
@@ -151,6 +152,9 @@ def weights_fault(data: bytes) -> str:
         return "was not written by nvgctl"
     if not isinstance(table, dict) or not isinstance(table.get("config", {}), dict):
         return "does not say which network it is of"
+    for name, kinds in CHOICES.items():
+        if name in table.get("config", {}) and table["config"][name] not in [*kinds]:
+            return f"is of a network whose {name} there is not"
     for name, tensor in tensors:
         if not _is_finite(tensor):
             return f"holds NaN or Inf, in {name}"

@@ -20,7 +20,7 @@ from nvg.choices import (
     StructureValues,
     TokenKinds,
 )
-from nvg.config import require_fraction, require_positive
+from nvg.config import MOST_BLOCKS, MOST_CHANNELS, require_fraction, require_size
 from nvg.geometry import Geometry
 
 
@@ -50,7 +50,8 @@ class TransformerConfig:
     """[Table 3]"""
 
     def __post_init__(self) -> None:
-        require_positive(self, "depth", "width", "heads")
+        require_size(self, MOST_BLOCKS, "depth")
+        require_size(self, MOST_CHANNELS, "width", "heads")
         require_fraction(self, "dropout", "drop_path")
         if self.drop_path == 1:
             raise ValueError("drop_path must be less than 1")
@@ -83,7 +84,7 @@ class Variant:
     """Sinusoids of the flow's time, half of them cosines; 64 in the release."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "time_frequencies")
+        require_size(self, MOST_CHANNELS, "time_frequencies")
         if self.time_frequencies % 2:
             raise ValueError(f"time_frequencies must be even, not {self.time_frequencies}")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nvg.choices import ChildOrder, PhiCount, PhiForm
-from nvg.config import require_fraction, require_positive
+from nvg.config import MOST_BLOCKS, MOST_CHANNELS, require_fraction, require_size
 from nvg.geometry import Geometry
 from nvg.structure import GREEDY_SPACE, require_builder_name, require_space_weight
 
@@ -55,10 +55,13 @@ class AutoencoderConfig:
     has none. [VAR]"""
 
     def __post_init__(self) -> None:
-        require_positive(self, "base_channels", "blocks", "latent_dim")
+        require_size(self, MOST_CHANNELS, "base_channels", "latent_dim", "image_size")
+        require_size(self, MOST_BLOCKS, "blocks")
         require_fraction(self, "dropout")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError("multipliers must name at least one resolution, each at least 1")
+        if max(self.multipliers) * self.base_channels > MOST_CHANNELS:
+            raise ValueError(f"multipliers of base_channels must be at most {MOST_CHANNELS}")
         require_builder_name(self.builder)
         self._check_space_weight()
         if self.image_size % self.downsampling:

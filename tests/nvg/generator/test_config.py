@@ -8,7 +8,7 @@ import pytest
 from nvg.choices import CanvasScale
 from nvg.config import as_table, build
 from nvg.format.base import TOKENIZER_FILE
-from nvg.generator.config import GeneratorShape, Variant
+from nvg.generator.config import GeneratorShape, TransformerConfig, Variant
 from nvg.quantizer.granularity import load_quantizer
 from nvg.store import Store
 from tests.nvg.generator.makers import RELEASED, RMS, SMALL, make_shape
@@ -56,3 +56,10 @@ def test_time_frequencies_are_pairs(count: int) -> None:
     """A cosine for every sine."""
     with pytest.raises(ValueError, match="time_frequencies"):
         Variant(time_frequencies=count)
+
+
+@pytest.mark.parametrize("sizes", [{"depth": 10**7}, {"width": 1 << 62}, {"heads": 10**30}])
+def test_sizes_that_no_machine_has_are_refused(sizes: dict[str, int]) -> None:
+    """Before a layer is made, which would take forever or overflow."""
+    with pytest.raises(ValueError, match=f"{next(iter(sizes))} must be at most"):
+        TransformerConfig(**{"depth": 1, "width": 64, "heads": 1, **sizes})

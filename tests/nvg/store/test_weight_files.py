@@ -46,6 +46,14 @@ def test_a_bfloat16_is_looked_at_too() -> None:
         (save({"w": np.zeros(1)}), "was not written by nvgctl"),
         (save({"w": np.zeros(1)}, {"nvg": "[" * 9999}), "was not written by nvgctl"),
         (save({"w": np.zeros(1)}, {"nvg": '{"config": 3}'}), "does not say which network it is of"),
+        (
+            save({"w": np.zeros(1)}, {"nvg": '{"config": {"phis": "fou"}}'}),
+            "is of a network whose phis there is not",
+        ),
+        (
+            save({"w": np.zeros(1)}, {"nvg": '{"config": {"phi": [1]}}'}),
+            "is of a network whose phi there is not",
+        ),
     ],
 )
 def test_other_files_are_told_of(data: bytes, said: str) -> None:

@@ -42,6 +42,11 @@ def test_the_defaults_are_the_papers() -> None:
         ({"image_size": 16}, "power of two"),
         ({"codebook_size": 1}, "codebook_size .* not 1"),
         ({"codebook_size": 65537}, "codebook_size .* not 65537"),
+        ({"base_channels": 10**30}, "base_channels must be at most 65536, not 10+"),
+        ({"latent_dim": 1 << 62}, "latent_dim must be at most 65536"),
+        ({"image_size": 1 << 20}, "image_size must be at most 65536"),
+        ({"blocks": 10**7}, "blocks must be at most 1024"),
+        ({"multipliers": (1 << 20, 1)}, "multipliers of base_channels must be at most 65536"),
     ],
 )
 def test_a_shape_that_cannot_be_built_is_refused(sizes: dict[str, Any], message: str) -> None:
