@@ -11,6 +11,8 @@ def require_size(section: str, training: LoopConfig, images: int) -> list[str]:
 
     `section` is that of the recipe, such as `generator`.
     """
+    if not images:
+        raise InputError("there are no images to train on: only held-out ones, or none at all")
     if training.batch_size > images:
         raise InputError(
             f"{section}.train.batch_size {training.batch_size} is more than the {images} images to "

@@ -43,13 +43,17 @@ class MixedStore(LinkedStore):
         """First row of each of the stores, and the one after its last."""
         train = self.ok_rows(Split.TRAIN)
         counts = [int(((train >= first) & (train < end)).sum()) for first, end in self.spans]
+        for path, count in zip(mixture.paths, counts, strict=True):
+            if not count:
+                raise InputError(f"{path} has no row to train on: leave it out")
         self.weights = mixture.weights or tuple(map(float, counts))
 
 
 def open_mixture(mixture: Mixture) -> MixedStore:
     """Open several stores as one; classes are joined by name, keys may repeat.
 
-    StoreError where one is unfinished or they are not alike.
+    StoreError where one is unfinished or they are not alike, InputError for one without a row to
+    train on.
     """
     pieces = [pieces_of(open_store(path)) for path in mixture.paths]
     every = [piece for each in pieces for piece in each]
@@ -77,7 +81,7 @@ def places_of(paths: Sequence[str], weights: str | None) -> str | Mixture:
             raise InputError("--weights are the shares of several stores: give --store for each")
         return paths[0]
     try:
-        numbers = tuple(float(each) for each in weights.split(",")) if weights else ()
+        numbers = tuple(float(each) for each in weights.split(",")) if weights is not None else ()
     except ValueError:
         raise InputError(f"--weights {weights!r} must be numbers such as 0.7,0.3") from None
     return Mixture(tuple(paths), numbers)

@@ -142,7 +142,7 @@ def _ids_of(store: Store, names: tuple[str, ...]) -> list[int]:
 def _lines_of(file: Path) -> set[str]:
     """The keys that are lines of a file."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"cannot read the keys in {file}: {reason}") from None

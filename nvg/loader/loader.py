@@ -96,7 +96,9 @@ class SequenceLoader(IterableDataset[Sequences]):
                 "and tokenize again"
             )
         self.count = int(self.reader.counts.sum())
-        if self.count == 0 or (drop_last and self.count < batch_size * world_size):
+        if self.count == 0:
+            raise InputError(f"{store.path} has no rows with tokens in its {split} split")
+        if drop_last and self.count < batch_size * world_size:
             raise InputError(
                 f"{store.path} has {self.count} usable rows of its {split} split, fewer than "
                 f"one batch of {batch_size} x {world_size} ranks: lower batch_size"

@@ -16,6 +16,8 @@ def test_a_batch_must_have_images_enough() -> None:
     assert epochs_of(training, 8) == 10
     with pytest.raises(InputError, match=r"generator\.train\.batch_size 8 is more than the 7"):
         require_size("generator", training, 7)
+    with pytest.raises(InputError, match="there are no images to train on: only held-out ones"):
+        require_size("generator", training, 0)
 
 
 def test_many_epochs_are_said() -> None:

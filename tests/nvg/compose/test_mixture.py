@@ -35,6 +35,18 @@ def test_without_weights_the_rows_to_train_on_count(tmp_path: Path) -> None:
     assert open_mixture(Mixture(paths)).manifest == found.manifest
 
 
+@pytest.mark.parametrize("rows", [{"val": range(4)}, {"bad": range(4)}])
+@pytest.mark.parametrize("weights", [(), (0.5, 0.5)])
+def test_a_store_without_a_row_to_train_on_is_named(
+    tmp_path: Path, rows: dict[str, range], weights: tuple[float, ...]
+) -> None:
+    """With or without weights: it is no fault of these."""
+    store = make_store(tmp_path / "a.vgs", 4)
+    other = make_store(tmp_path / "b.vgs", 4, key="b", **rows)
+    with pytest.raises(InputError, match=r"b\.vgs has no row to train on: leave it out"):
+        open_mixture(Mixture((store.path, other.path), weights))
+
+
 def test_names_of_stores_are_one_or_a_mixture(tmp_path: Path) -> None:
     """As --store and --weights give them."""
     assert places_of(["a.vgs"], None) == "a.vgs"
@@ -42,6 +54,7 @@ def test_names_of_stores_are_one_or_a_mixture(tmp_path: Path) -> None:
     assert places_of(["a", "b"], None) == Mixture(("a", "b"))
     for paths, weights, said in (
         (["a"], "1", "give --store for each"),
+        (["a", "b"], "", "must be numbers such as 0.7,0.3"),
         (["a", "b"], "1,x", "must be numbers such as 0.7,0.3"),
         (["a", "b"], "1", "1 weights for 2 stores"),
     ):

@@ -159,6 +159,13 @@ def test_stores_of_the_first_version_can_be_linked(tmp_path: Path) -> None:
     assert next(iter(SequenceLoader(found, 2))).leaves.shape == (2, old.geometry.positions)
 
 
+def test_a_list_of_keys_may_be_from_another_system(store: Store, tmp_path: Path) -> None:
+    """With a byte order mark, and two characters at the end of a line."""
+    keys = store.index["key"].to_pylist()[2:4]
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf" + "".join(f"{k}\r\n" for k in keys).encode())
+    assert chosen_rows(store, RowFilter(keys=tmp_path / "keys")).tolist() == [2, 3]
+
+
 def test_a_key_of_no_row_is_named(store: Store, tmp_path: Path) -> None:
     """Rather than left out in silence."""
     (tmp_path / "keys").write_text("birds/image-1\nbirds/image-99\n")
