@@ -9,8 +9,6 @@ from typing import Any
 from nvg.config import build
 from nvg.files import json_bytes
 
-NAME = re.compile(r"(\d{5,})\.json")
-"""Of a record; other files in the folder, as copying tools leave them, are none."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INDEX = "index_rows"  # the checksum of the chunk's index rows; records from before have none
 UNREAD = "index"  # another checksum of the same, of a version that was never released

@@ -20,9 +20,14 @@ Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
 """Dtype and shape [R, ...] of each array."""
 
 
+def staged_folder(shard: int) -> str:
+    """Where chunks of a shard wait."""
+    return f"{STAGING}/{shard:05d}"
+
+
 def staged_name(shard: int, chunk: int) -> str:
     """Where a chunk waits."""
-    return f"{STAGING}/{shard:05d}/{chunk:07d}.parquet"
+    return f"{staged_folder(shard)}/{chunk:07d}.parquet"
 
 
 def staged_bytes(arrays: Arrays, index: pa.Table, record: CommitRecord) -> bytes:

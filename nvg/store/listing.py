@@ -14,8 +14,9 @@ from typing import Any
 from nvg.files import is_local, is_there
 
 ASKED = 16  # files that are asked for at once
+NUMBER = re.compile(r"0*([0-9]{1,15})(\..*)?")
 Name = Callable[[int], str]
-"""The path of the file with a number."""
+"""The path of the file with a number, below the root."""
 
 
 class Listing:
@@ -24,15 +25,13 @@ class Listing:
     def __init__(self, fs: Any, root: str) -> None:
         self.fs, self.root = fs, root
 
-    def numbers(
-        self, folder: str, pattern: re.Pattern[str], name: Name, count: int, is_whole: bool
-    ) -> list[int]:
+    def numbers(self, folder: str, name: Name, count: int, is_whole: bool) -> list[int]:
         """The numbers of a folder's files, ascending.
 
         Where it should be whole, with files 0..count-1, those that no listing shows are asked for;
         else those that one shows are, before they count.
         """
-        found = self.shown(folder, pattern)
+        found = self.shown(folder, name)
         if is_local(self.fs):
             return found
         if is_whole:
@@ -41,14 +40,16 @@ class Listing:
         gone = self.absent(found, name, most=len(found))
         return sorted({*found}.difference(gone))
 
-    def shown(self, folder: str, pattern: re.Pattern[str]) -> list[int]:
-        """The numbers of the files or folders that a listing of a folder shows, ascending."""
+    def shown(self, folder: str, name: Name) -> list[int]:
+        """The numbers by which files or folders of a folder are named, as a listing shows them,
+        ascending; others mean nothing."""
         try:
-            names = self.fs.ls(f"{self.root}/{folder}", detail=False, refresh=True)
+            listed = self.fs.ls(f"{self.root}/{folder}", detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found = (pattern.fullmatch(name.rstrip("/").rsplit("/", 1)[1]) for name in names)
-        return sorted(int(each[1]) for each in found if each)
+        last = (each.rstrip("/").rsplit("/", 1)[1] for each in listed)
+        numbers = {each: int(found[1]) for each in last if (found := NUMBER.fullmatch(each))}
+        return sorted(n for each, n in numbers.items() if f"{folder}/{each}" == name(n))
 
     def absent(self, numbers: Sequence[int], name: Name, most: int = 1) -> list[int]:
         """Those of the numbers whose file is not there; the search ends with `most` of them."""

@@ -3,21 +3,17 @@
 Legend: R row of the store.
 """
 
-import re
 from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
 
 from nvg.files import is_there
-from nvg.format.record import NAME, record_name
+from nvg.format.record import record_name
 from nvg.format.schema import array_shapes
 from nvg.format.shard_file import most_bytes
-from nvg.format.staging import STAGING, staged_name
+from nvg.format.staging import STAGING, staged_folder, staged_name
 from nvg.store.store import Store
-
-STAGED = re.compile(r"(\d{7,})\.parquet")
-SHARD = re.compile(r"(\d{5,})")
 
 
 def index_name(shard: int) -> str:
@@ -54,17 +50,23 @@ class Shards(Store):
         """Shards that have a record, ascending."""
         if not self.is_listed:
             return list(range(self.shards)) if self.finished else []
-        return self.listing.numbers("commits", NAME, record_name, self.shards, self.finished)
+        return self.listing.numbers("commits", record_name, self.shards, self.finished)
 
     def staged(self, shard: int) -> list[int]:
         """Chunks of a shard that wait for others, ascending."""
-        return self.listing.shown(f"{STAGING}/{shard:05d}", STAGED)
+        own = self.chunks_of(shard)
+        found = self.listing.shown(staged_folder(shard), partial(staged_name, shard))
+        return [chunk for chunk in found if chunk in own]
 
     def committed(self) -> list[int]:
         """Chunks of sealed shards, and those that wait, ascending; over https see `StoreFiles`."""
         found: set[int] = set()
         if not self.finished and self.is_listed:  # first: another may seal a shard between the two
-            found |= {n for shard in self.listing.shown(STAGING, SHARD) for n in self.staged(shard)}
+            found |= {
+                n
+                for shard in self.listing.shown(STAGING, staged_folder)
+                for n in self.staged(shard)
+            }
         return sorted(found.union(*map(self.chunks_of, self.sealed())))
 
     def is_sealed(self, shard: int) -> bool:

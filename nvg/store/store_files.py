@@ -14,7 +14,7 @@ from nvg.files import is_local, require_regular, storage
 from nvg.format.base import ARRAYS, FEATURES, Arrays, StoreError, digest
 from nvg.format.damage import DAMAGE, DamageError
 from nvg.format.manifest import MOST_BYTES, Manifest
-from nvg.format.record import NAME, CommitRecord, record_name
+from nvg.format.record import CommitRecord, record_name
 from nvg.format.schema import array_shapes, require_arrays
 from nvg.geometry import Geometry
 from nvg.store.listing import Listing
@@ -166,7 +166,7 @@ class StoreFiles:
         """
         if not self.is_listed:
             return list(range(self.chunks)) if self.finished else []
-        return self.listing.numbers("commits", NAME, record_name, self.chunks, self.finished)
+        return self.listing.numbers("commits", record_name, self.chunks, self.finished)
 
     def missing(self) -> list[int]:
         """Chunks that are not there, whatever a listing says; perhaps not all, none if none is."""

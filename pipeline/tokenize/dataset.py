@@ -83,7 +83,7 @@ def tokenize_dataset(
         if not store.finished:
             work = job.run(store, range(store.chunks))
             store.finish()
-            forget_shares(job.out)
+        forget_shares(job.out)
         report = make_report(store, work, job.images.source.left_out)
     report.write()
     return report

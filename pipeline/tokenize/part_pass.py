@@ -115,7 +115,7 @@ def tokenize_share(
             if resume:
                 withdraw_unread(store, job.images.source, own)
             work = job.run(store, own, share.name)
-            _join(out)
+        _join(out)
     store = open_writer(out)
     if not store.finished:
         return _share_report(store, share, work)
@@ -164,13 +164,14 @@ def _join(out: str) -> None:
     """Finish the store where no chunk is missing; another job may do it first, or at once."""
     with layout_lock(out):
         store = open_writer(out)
-        if store.finished or store.missing():
-            return
-        try:
-            store.finish()
-        except (FileNotFoundError, DamageError):
-            if not open_writer(out).finished:
-                raise
+        if not store.finished:
+            if store.missing():
+                return
+            try:
+                store.finish()
+            except (FileNotFoundError, DamageError):
+                if not open_writer(out).finished:
+                    raise
         forget_shares(out)
 
 

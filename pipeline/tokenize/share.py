@@ -18,7 +18,7 @@ from nvg.files import is_local, json_bytes, storage, write_bytes
 from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 
-WRITTEN = re.compile(r"(\d+)/(\d+)")
+WRITTEN = re.compile(r"([0-9]+)/([0-9]+)")
 LAYOUT_SECONDS = 1800.0  # that a job waits while another counts images and lays the store out
 
 log = logging.getLogger("nvg")

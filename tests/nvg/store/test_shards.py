@@ -35,6 +35,14 @@ def test_what_is_committed_waits_or_is_sealed(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.vgs" / "staging" / "00000" / "notes.txt").touch()
     (tmp_path / "a.vgs" / "commits" / "00000.json.copy").touch()
+    data = (tmp_path / "a.vgs" / "staging" / "00000" / "0000000.parquet").read_bytes()
+    for stray in (
+        *("commits/000000.json", "commits/٠٠٠٠٠.json", "staging/00000/00000001.parquet"),
+        *("staging/00002/0000001.parquet", "staging/99999/0199998.parquet"),
+        *("staging/00000/0000002.parquet", "staging/000000/0000001.parquet"),
+    ):
+        (tmp_path / "a.vgs" / stray).parent.mkdir(exist_ok=True)
+        (tmp_path / "a.vgs" / stray).write_bytes(data)
     assert store.committed() == [0, 2, 3, 5]
     assert [store.is_sealed(shard) for shard in range(3)] == [False, True, False]
 

@@ -21,7 +21,7 @@ from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from pipeline.tokenize.part_pass import ShareReport, _join, tokenize_images, tokenize_share
 from pipeline.tokenize.report import Report
-from pipeline.tokenize.share import Share
+from pipeline.tokenize.share import Share, note_shares, shares_of
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.pipeline.tokenize.makers import BAD, CHUNKS, ROWS, photos, run, stopped
 from tests.processes import Forked
@@ -67,6 +67,21 @@ def test_shares_in_any_order_make_the_store(
         assert store.verify() == []
         assert store.manifest == whole.manifest
         assert store.index == whole.index
+
+
+def test_a_kill_after_joining_leaves_no_note(
+    recipe: Recipe, tokenizer: Path, tmp_path: Path
+) -> None:
+    """Of how many parts there were: whoever comes next to the finished store removes it."""
+    out = tmp_path / "a.vgs"
+    run(recipe, tokenizer, out)
+    for resume in (
+        lambda: share(recipe, tokenizer, out, "1/3", resume=True),
+        lambda: run(recipe, tokenizer, out, resume=True),
+    ):
+        note_shares(str(out), Share(1, 3))
+        resume()
+        assert shares_of(str(out)) is None
 
 
 @pytest.fixture(scope="module")

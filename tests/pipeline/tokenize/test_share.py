@@ -40,7 +40,9 @@ def test_a_shard_is_of_one_job(of: int, count: int, together: int) -> None:
         assert min(map(len, parts)) > 0
 
 
-@pytest.mark.parametrize("text", ["65/64", "0/64", "3", "3/", "a/b", "-1/4", "1/0", "1/2/3", ""])
+@pytest.mark.parametrize(
+    "text", ["65/64", "0/64", "3", "3/", "a/b", "-1/4", "1/0", "1/2/3", "", "١/٣"]
+)
 def test_what_is_no_share_is_refused(text: str) -> None:
     """With what it may be."""
     with pytest.raises(InputError, match=rf"^--part {text} must be 1/N to N/N"):
