@@ -16,6 +16,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from nvg.format.record import INDEX
 from nvg.store import open_store
 from tests.makers import files_below
 
@@ -76,7 +77,7 @@ def test_a_lost_chunk_is_rebuilt_to_the_same_bytes() -> None:
     for name, inner in (("manifest.json", None), ("commits/00001.json", "sha256")):
         table, wanted = json.loads(after.pop(name)), json.loads(before.pop(name))
         if inner:
-            del table[inner]["index"]
+            del table[inner][INDEX]
         else:
             del table["sha256"]
         assert table == wanted
