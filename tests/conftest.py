@@ -16,7 +16,7 @@ import fsspec
 import pytest
 import torch
 
-from nvg.store import Store, open_store
+from nvg.store import Store
 from nvg.view.curves import curves_png
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_plain_store, make_store
@@ -135,27 +135,16 @@ def efficientnet_package(efficientnet_weights: Path, monkeypatch: pytest.MonkeyP
     return efficientnet_weights
 
 
-@pytest.fixture(scope="session")
-def _made_stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """By version."""
-    home = tmp_path_factory.mktemp("store")
-    makers = {1: make_plain_store, 2: make_store}
-    return {n: Path(make(home / f"{n}.vgs", 10, 2, bad=(3, 7)).path) for n, make in makers.items()}
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows."""
+    return make_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))
 
 
 @pytest.fixture
-def store(_made_stores: dict[int, Path], tmp_path: Path) -> Store:
-    """A finished store of 10 rows in 3 chunks with 2 views; rows 3 and 7 are error rows.
-
-    A copy for each test, which takes a tenth of the time to make one.
-    """
-    return open_store(str(shutil.copytree(_made_stores[2], tmp_path / "tokens.vgs")))
-
-
-@pytest.fixture
-def plain_store(_made_stores: dict[int, Path], tmp_path: Path) -> Store:
+def plain_store(tmp_path: Path) -> Store:
     """The same of version 1."""
-    return open_store(str(shutil.copytree(_made_stores[1], tmp_path / "tokens.vgs")))
+    return make_plain_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.objective import Objective, sample_example
 from nvg.training.generator.shape import shape_of
 from tests.bench.measure import interleaved, machine
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import write_store
 
 IMAGES, ROUNDS = 2, 5
 SIZE = TransformerConfig(depth=4, width=256, heads=4)
@@ -31,7 +31,7 @@ def main() -> None:
     """Print time and saved memory an image for each number of stages, and the ratio to one."""
     print(f"stages: steps of {IMAGES} images, depth {SIZE.depth}, width {SIZE.width}; {machine()}")
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(Path(folder) / "tokens.vgs", rows=IMAGES, grid=16)
+        store = write_store(Path(folder) / "tokens.vgs", rows=IMAGES, grid=16)
         quantizer = load_quantizer(store.read(TOKENIZER_FILE), store.geometry)
         models = {
             part: build_generator(part, shape_of(SIZE, store, quantizer, RELEASE))

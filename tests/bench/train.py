@@ -25,7 +25,7 @@ from nvg.training.generator.config import GeneratorTraining
 from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer
 from tests.bench.measure import interleaved, machine
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import write_store
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 from tests.nvg.training.generator.makers import shape_for
 
@@ -45,7 +45,7 @@ def main() -> None:
     config, batch = ON_GPU if is_gpu else ON_CPU
     encoder = AutoencoderConfig() if is_gpu else ENCODER_ON_CPU
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(
+        store = write_store(
             Path(folder) / "a.vgs",
             8 * batch,
             grid=encoder.geometry.grid,

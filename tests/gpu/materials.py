@@ -28,7 +28,7 @@ from nvg.training.generator.state import GeneratorState
 from nvg.training.generator.trainer import GeneratorTrainer
 from pipeline.recipe.presets import PRESETS
 from tests.gpu.report import Setting
-from tests.nvg.store.makers import make_store
+from tests.nvg.store.makers import write_store
 from tests.nvg.tokenizer.makers import tiny_model
 
 WEIGHT = 0.05  # standard deviation of random weights: no layer is silent, no sum large
@@ -77,7 +77,7 @@ def autoencoder_config(setting: Setting) -> AutoencoderConfig:
 
 def random_store(folder: Path, sizes: Sizes, rows: int) -> Store:
     """A finished store of random sequences."""
-    return make_store(
+    return write_store(
         folder / "random.vgs",
         rows,
         grid=sizes.grid,

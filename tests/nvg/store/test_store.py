@@ -27,6 +27,7 @@ from tests.nvg.store.makers import (
     same_arrays,
     store_files,
     write_rows,
+    write_store,
 )
 from tests.nvg.tokenizer.makers import tiny_autoencoder
 
@@ -52,7 +53,7 @@ def test_what_is_written_comes_back(
     with TemporaryDirectory() as directory:
         path = f"{directory}/a.vgs"
         sizes: dict[str, Any] = {"grid": grid, "chunk_rows": chunk_rows, "codebook_size": 65536}
-        made = make_plain_store(path, rows, views, seed=seed, bad=bad, **sizes)
+        made = write_store(path, rows, views, seed=seed, bad=bad, shard_rows=None, **sizes)
         arrays = random_arrays(made, seed, bad)
         store = open_store(path)
         assert same_arrays(store, arrays)
@@ -84,8 +85,8 @@ def test_a_store_lives_on_any_filesystem() -> None:
 def test_a_store_in_memory_equals_one_on_disk(tmp_path: Path) -> None:
     """File for file, the same bytes are written wherever the store lives."""
     path = f"memory://{uuid.uuid4()}/a.vgs"
-    made = make_plain_store(path, 10, 2)
-    local = make_plain_store(tmp_path / "a.vgs", 10, 2)
+    made = write_store(path, 10, 2, shard_rows=None)
+    local = write_store(tmp_path / "a.vgs", 10, 2, shard_rows=None)
     found = {name.removeprefix(f"{made.root}/"): name for name in made.fs.find(made.root)}
     assert {key: made.fs.cat_file(name) for key, name in found.items()} == files_below(local.path)
 
