@@ -32,9 +32,15 @@ def package_of(file: str) -> str:
     return ".".join(PurePosixPath(file).parent.parts)
 
 
+@cache
+def import_nodes(tree: ast.AST) -> list[ast.AST]:
+    """Every import, those inside functions included; found once for all rules."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports_of(tree: ast.AST, modules: set[str]) -> Iterator[tuple[int, str]]:
     """(line, module) of every import of one of `modules`, those inside functions included."""
-    for node in ast.walk(tree):
+    for node in import_nodes(tree):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:

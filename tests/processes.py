@@ -27,6 +27,22 @@ POLL, PATIENCE = 0.02, 300.0
 """Seconds between looks at processes, and before they count as hanging."""
 
 
+def server() -> ForkServerContext:
+    """One for each process of pytest. It keeps the variables it was started with.
+
+    Without the path it would import the package `tests` of its working directory, which a test may
+    have changed, or the one that some library installs.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, *IMPORTED])
+    before = dict(os.environ)
+    os.environ.update(VARIABLES, PYTHONPATH=str(ROOT), PYTHONSAFEPATH="1")
+    forkserver.ensure_running()
+    os.environ.clear()
+    os.environ.update(before)
+    return context
+
+
 class Forked:
     """`python -m module arguments` in a process of its own, on one thread."""
 
@@ -36,7 +52,7 @@ class Forked:
         self._files = [folder / "stdout", folder / "stderr"]
         command = [module, *map(str, arguments)]
         environment = {**os.environ, **VARIABLES, **variables}
-        self._process = _server().Process(target=_run, args=(command, environment, self._files))
+        self._process = server().Process(target=_run, args=(command, environment, self._files))
         self._process.start()
 
     @property
@@ -119,22 +135,6 @@ def _address() -> dict[str, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-
-
-def _server() -> ForkServerContext:
-    """One for each process of pytest. It keeps the variables it was started with.
-
-    Without the path it would import the package `tests` of its working directory, which a test may
-    have changed, or the one that some library installs.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, *IMPORTED])
-    before = dict(os.environ)
-    os.environ.update(VARIABLES, PYTHONPATH=str(ROOT), PYTHONSAFEPATH="1")
-    forkserver.ensure_running()
-    os.environ.clear()
-    os.environ.update(before)
-    return context
 
 
 def _run(command: list[str], environment: dict[str, str], files: list[Path]) -> None:

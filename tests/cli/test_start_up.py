@@ -1,5 +1,6 @@
 """Which modules each verb may import: printing a table must not wait for torch."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ HEAVY = {
 }
 TORCH = {"torch", "numba", "scipy", "pandas"}  # scipy and pandas come with the two others
 ARRAYS = {"numpy", "pyarrow", "zarr", "PIL"}
+PRELOADED = ("numpy", "pyarrow.parquet", "zarr", "fsspec.implementations.local")
 
 # Words of the command line -> what it must not import.
 FORBIDDEN: dict[str, set[str]] = {
@@ -44,14 +46,23 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 RUN = """
-import sys
+import json, os, sys
+preloaded, lines = json.loads(sys.argv[1])
+for name in preloaded:
+    __import__(name)
 from cli.app import app
-try:
-    app(sys.argv[2:], standalone_mode=True)
-except SystemExit as done:
-    code = done.code or 0
-loaded = [name for name in sys.argv[1].split(",") if name in sys.modules]
-print("LOADED", code, *loaded)
+for number, (line, watched) in enumerate(lines):
+    if os.fork():
+        os.wait()
+        continue
+    for file, end in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"said/{number}.{end}", os.O_WRONLY | os.O_CREAT), file)
+    try:
+        app(line.split(), standalone_mode=True)
+    except SystemExit as done:
+        code = done.code or 0
+    print("LOADED", code, *[name for name in watched if name in sys.modules], flush=True)
+    os._exit(0)
 """
 
 
@@ -63,46 +74,61 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("line", FORBIDDEN)
-def test_a_verb_imports_only_what_it_needs(folder: Path, line: str) -> None:
-    """It succeeds, and none of the forbidden modules is loaded."""
-    names = ",".join(sorted(FORBIDDEN[line]))
-    run = subprocess.run(
-        [sys.executable, "-c", RUN, names, *line.split()],
+def said_to(
+    folder: Path, lines: dict[str, set[str]], preloaded: tuple[str, ...] = ()
+) -> dict[str, tuple[str, str]]:
+    """What each command line says in that folder: stdout, which ends in LOADED, its exit code and
+    which of the modules it has imported, and stderr.
+
+    Each runs in a fork of an interpreter that has imported `cli.app` and what is preloaded.
+    """
+    shutil.rmtree(folder / "said", ignore_errors=True)
+    (folder / "said").mkdir()
+    told = [(line, sorted(modules)) for line, modules in lines.items()]
+    subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps([preloaded, told])],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+        check=True,
     )
-    last = run.stdout.rstrip().splitlines()[-1] if run.stdout.strip() else run.stderr
+    files = [(folder / f"said/{n}.out", folder / f"said/{n}.err") for n in range(len(lines))]
+    texts = [(out.read_text(), error.read_text()) for out, error in files]
+    return dict(zip(lines, texts, strict=True))
+
+
+@pytest.fixture(scope="module")
+def verbs(folder: Path) -> dict[str, tuple[str, str]]:
+    """What the lines of FORBIDDEN and those without a recipe say."""
+    return said_to(folder, FORBIDDEN | dict.fromkeys(WITHOUT, HEAVY | ARRAYS))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("line", FORBIDDEN)
+def test_a_verb_imports_only_what_it_needs(verbs: dict[str, tuple[str, str]], line: str) -> None:
+    """It succeeds, and none of the forbidden modules is loaded."""
+    out, error = verbs[line]
+    last = out.rstrip().splitlines()[-1] if out.strip() else error
     assert last == "LOADED 0", last
 
 
+WITHOUT = [
+    "train autoencoder none.toml --out run",
+    "train generator none.toml --store tokens.vgs --out run",
+    "tokenize none.toml --tokenizer autoencoder --out new.vgs",
+    "evaluate generation generator --data none.toml",
+    "init none.toml",
+]
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    "line",
-    [
-        "train autoencoder none.toml --out run",
-        "train generator none.toml --store tokens.vgs --out run",
-        "tokenize none.toml --tokenizer autoencoder --out new.vgs",
-        "evaluate generation generator --data none.toml",
-        "init none.toml",
-    ],
-)
-def test_a_recipe_that_is_not_there_is_said_at_once(folder: Path, line: str) -> None:
+@pytest.mark.parametrize("line", WITHOUT)
+def test_a_recipe_that_is_not_there_is_said_at_once(
+    verbs: dict[str, tuple[str, str]], line: str
+) -> None:
     """Before any library is loaded."""
-    run = subprocess.run(
-        [sys.executable, "-c", RUN, ",".join(sorted(HEAVY | ARRAYS)), *line.split()],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.splitlines() == ["LOADED 2"]
-    assert run.stderr == "nvgctl: cannot read recipe none.toml: No such file or directory\n"
+    out, error = verbs[line]
+    assert out.splitlines() == ["LOADED 2"]
+    assert error == "nvgctl: cannot read recipe none.toml: No such file or directory\n"
 
 
 MISTAKES = {  # words of the command line -> what is said of them
@@ -140,22 +166,23 @@ MISTAKES = {  # words of the command line -> what is said of them
 }
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_said_without_torch(folder: Path, line: str) -> None:
-    """One line, exit 2, nothing written, and no library was waited for."""
+@pytest.fixture(scope="module")
+def mistakes(folder: Path) -> dict[str, tuple[str, str]]:
+    """What the lines of MISTAKES say; numpy and pyarrow, which they may import, are there."""
     wrong = "[data]\nsource = 'folder'\n[autoencoder.model]\nimage_sise = 64\n"
     (folder / "wrong.toml").write_text(wrong)
-    run = subprocess.run(
-        [sys.executable, "-c", RUN, ",".join(sorted(HEAVY)), *line.split()],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.splitlines() == ["LOADED 2"]
-    *_, said = run.stderr.splitlines()
+    return said_to(folder, dict.fromkeys(MISTAKES, HEAVY), PRELOADED)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_said_without_torch(
+    folder: Path, mistakes: dict[str, tuple[str, str]], line: str
+) -> None:
+    """One line, exit 2, nothing written, and no library was waited for."""
+    out, error = mistakes[line]
+    assert out.splitlines() == ["LOADED 2"]
+    *_, said = error.splitlines()
     assert said.startswith("nvgctl: ")
     assert MISTAKES[line] in said
     assert not [*folder.glob("new*")]

@@ -16,6 +16,7 @@ from nvg.sequence import Sequences
 from nvg.store import Store
 from tests.nvg.loader.makers import numbered_store, rows_of
 from tests.nvg.store.makers import make_store
+from tests.processes import server
 
 light = settings(deadline=None, max_examples=25)
 MODES = st.sampled_from([LoaderMode.MEMORY, LoaderMode.STREAM])
@@ -225,7 +226,7 @@ def test_a_torch_dataloader_may_carry_it(
     store = make_store(tmp_path_factory.mktemp("s") / "a.vgs", 30, bad=(3,), chunk_rows=4)
     loader = SequenceLoader(store, 4, 2, drop_last=False, mode=mode, window=2)
     batches: list[Sequences] = list(
-        DataLoader(loader, batch_size=None, num_workers=workers, multiprocessing_context="spawn")
+        DataLoader(loader, batch_size=None, num_workers=workers, multiprocessing_context=server())
         if workers
         else DataLoader(loader, batch_size=None)
     )

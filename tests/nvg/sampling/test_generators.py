@@ -24,9 +24,9 @@ from pipeline.sampling.sample import write_samples
 from pipeline.train import fit_generator
 from tests.makers import CLASSES, png_size, tiny_recipe
 from tests.nvg.sampling.makers import sampled, write_run
-from tests.nvg.store.makers import make_store, store_files
+from tests.nvg.store.makers import make_store, tokenizer_files
 from tests.nvg.structure import reference
-from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 CONFIG = SamplerConfig(flow_steps=2)
 NAMES = ["ant", "bee", "2", "cat"]
@@ -215,7 +215,7 @@ def test_generators_of_two_tokenizers_are_refused(own: Path, tmp_path: Path) -> 
     manifest = replace(first.manifest, tokenizer="f" * 64)
     files = {
         name: data.replace(first.manifest.tokenizer.encode(), b"f" * 64)
-        for name, data in store_files(tiny_autoencoder()).items()
+        for name, data in tokenizer_files(tiny_model())[0].items()
     }
     assert model.config == tiny_autoencoder().config
     second = create_store(str(tmp_path / "second.vgs"), manifest, files)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,22 +24,25 @@ from nvg.store.feature_codec import FeatureCodec, fit_codec
 from nvg.store.layout import create_store, require_free
 from nvg.store.sharded import ShardedStore
 from nvg.store.shards import index_name
-from nvg.tokenizer.autoencoder import Autoencoder
+from nvg.tokenizer.config import AutoencoderConfig
 from nvg.weights import fingerprint, weights_bytes
 from tests.makers import CLASSES, files_below
 from tests.nvg.structure.kinds import random_leaves
 from tests.nvg.tokenizer.makers import tiny_autoencoder, tiny_model
 
 
-def store_files(model: Autoencoder) -> dict[str, bytes]:
-    """The two weights files that every store carries."""
+@cache
+def tokenizer_files(config: AutoencoderConfig) -> tuple[dict[str, bytes], str]:
+    """The two weights files that every store carries, untrained, and their fingerprint."""
+    model = tiny_autoencoder(0, config)
     facts = {"tokenizer": fingerprint(model)}
     whole = model.state_dict()
     decoding = {name: weight for name, weight in whole.items() if not name.startswith("encoder.")}
-    return {
-        "tokenizer.safetensors": weights_bytes(model.quantizer.state_dict(), model.config, **facts),
-        "detokenizer.safetensors": weights_bytes(decoding, model.config, **facts),
+    files = {
+        "tokenizer.safetensors": weights_bytes(model.quantizer.state_dict(), config, **facts),
+        "detokenizer.safetensors": weights_bytes(decoding, config, **facts),
     }
+    return files, facts["tokenizer"]
 
 
 def empty_store(
@@ -59,16 +63,16 @@ def empty_store(
 
     With a codec it also has an array of features. Without rows of a shard it is of version 1.
     """
-    model = tiny_autoencoder(0, tiny_model(grid, codebook_size, latent_dim))
-    files, features = store_files(model), None
+    config = tiny_model(grid, codebook_size, latent_dim)
+    (files, tokenizer), features = tokenizer_files(config), None
     if codec:
-        files[CODEC] = codec.to_bytes()
+        files = {**files, CODEC: codec.to_bytes()}
         features = FeatureInfo(model="none", sha256="0" * 64, kept=1.0, **vars(codec.shape))
     manifest = Manifest(
         grid=grid,
         K=Geometry(grid).K,
         codebook_size=codebook_size,
-        latent_dim=model.config.latent_dim,
+        latent_dim=latent_dim,
         builder="greedy",
         rows=rows,
         val_rows=val_rows,
@@ -76,11 +80,11 @@ def empty_store(
         shard_rows=shard_rows and -(-shard_rows // chunk_rows) * chunk_rows,
         version=2 if shard_rows else 1,
         views=("center", "flip")[:views],
-        image_size=model.config.image_size,
+        image_size=config.image_size,
         preprocessing="adm-center-crop",
         classes=tuple(classes),
         source="0" * 64,
-        tokenizer=fingerprint(model),
+        tokenizer=tokenizer,
         features=features,
         recipe={},
         versions={},

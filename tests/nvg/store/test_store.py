@@ -25,11 +25,11 @@ from tests.nvg.store.makers import (
     make_plain_store,
     random_arrays,
     same_arrays,
-    store_files,
+    tokenizer_files,
     write_rows,
     write_store,
 )
-from tests.nvg.tokenizer.makers import tiny_autoencoder
+from tests.nvg.tokenizer.makers import tiny_model
 
 few = settings(deadline=None, max_examples=25)
 OLD_STORE = Path(__file__).parents[2] / "golden" / "v0.1" / "tokens.vgs"
@@ -181,7 +181,7 @@ def test_a_store_opens_with_its_own_tokenizer_only(store: Store) -> None:
 
 def test_a_store_carries_its_weights(store: Store) -> None:
     """Codebook and refiners, and the decoder, are read back as they were given."""
-    for name, data in store_files(tiny_autoencoder()).items():
+    for name, data in tokenizer_files(tiny_model())[0].items():
         assert store.read(name) == data
 
 
