@@ -5,6 +5,8 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ import fsspec
 import pytest
 import torch
 
+from nvg.pretrained.lpips import _untrained
 from nvg.store import Store
 from nvg.view.curves import curves_png
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
@@ -87,6 +90,21 @@ def _undrawn_curves() -> Iterator[None]:
 def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at them."""
     monkeypatch.setattr("nvg.view.curves.curves_png", curves_png)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_untrained_vgg() -> Iterator[None]:
+    """Copies of one VGG16: to draw the 138 million numbers of another takes seconds."""
+    once = cache(_untrained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nvg.pretrained.lpips._untrained", lambda: deepcopy(once()))
+        yield
+
+
+@pytest.fixture
+def drawn_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of how it is drawn."""
+    monkeypatch.setattr("nvg.pretrained.lpips._untrained", _untrained)
 
 
 @pytest.fixture(scope="session", autouse=True)

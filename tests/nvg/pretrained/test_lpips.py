@@ -59,6 +59,7 @@ def test_the_files_weights_are_used(weights: Path, untrained: Perceptual) -> Non
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("drawn_vgg")
 def test_random_weights_are_always_the_same(untrained: Perceptual) -> None:
     """A run that resumes measures as before."""
     again = Perceptual(RANDOM, 32)

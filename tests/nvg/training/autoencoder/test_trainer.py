@@ -3,7 +3,6 @@
 import math
 import shutil
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 
 from nvg.distributed import World
 from nvg.errors import InputError, WorkError
-from nvg.pretrained import lpips
 from nvg.quantizer.codebook import DeadCodes
 from nvg.tokenizer.autoencoder import AUTOENCODER_FILE, Autoencoder
 from nvg.training.autoencoder.config import (
@@ -47,14 +45,7 @@ def fit(
     train_autoencoder(tiny_model(grid), training, Pictures(8, 2 * grid), None, run, start)
 
 
-@pytest.fixture
-def one_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the untrained VGG16, which takes seconds, once for all runs of a test."""
-    monkeypatch.setattr(lpips, "_untrained", cache(lpips._untrained))
-
-
 @pytest.mark.thorough
-@pytest.mark.usefixtures("one_vgg")
 @pytest.mark.parametrize(
     ("kind", "is_older"), [(DiscriminatorKind.DINO, False), (DiscriminatorKind.PATCH, True)]
 )
