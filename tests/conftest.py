@@ -28,6 +28,7 @@ from tests.nvg.tokenizer.makers import write_autoencoder
 if TYPE_CHECKING:
     from tests.s3_server import Server
 
+LONG = ({"slow"}, {"s3", "browser"}, {"thorough"})
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -44,10 +45,19 @@ def is_ray(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("ray") is not None
 
 
+def length(item: pytest.Item) -> int:
+    """0 for the longest kind of tests, as their marks tell."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return next((n for n, long in enumerate(LONG) if long & marks), len(LONG))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ray's tests first and all to one worker, then the slow ones, so that none ends long after."""
-    items.sort(key=lambda item: (not is_ray(item), item.get_closest_marker("slow") is None))
+    """Ray's tests first and all to one worker, then files of long tests, so that none ends late."""
+    files: dict[Path, int] = {}
+    for item in items:
+        files[item.path] = min(length(item), files.get(item.path, len(LONG)))
+    items.sort(key=lambda item: (not is_ray(item), files[item.path], length(item) > 0))
     if config.pluginmanager.hasplugin("xdist"):
         for item in filter(is_ray, items):
             item.add_marker(pytest.mark.xdist_group("ray"))

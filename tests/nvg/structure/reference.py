@@ -27,13 +27,16 @@ def lattice_bits(positions: int, channels: int) -> int:
 
 
 def lattice_scale(largest: float, bits: int) -> float:
-    """The largest power of two s with s * largest <= 2^bits - 1, or 1 for a constant image."""
+    """The largest power of two s that float64 holds with s * largest <= 2^bits - 1.
+
+    1 for a constant image.
+    """
     if largest == 0.0:
         return 1.0
     limit, value, scale = Fraction(2**bits - 1), Fraction(largest), Fraction(1)
     while scale * value > limit:
         scale /= 2
-    while 2 * scale * value <= limit:
+    while 2 * scale * value <= limit and scale < 2**1023:
         scale *= 2
     return float(scale)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -82,6 +82,7 @@ def test_leaves_equal_the_reference(kind: Kind, size: int) -> None:
     ),
     WEIGHT,
 )
+@example(np.zeros((1, 2, 1), np.float32), 5e-324)
 def test_leaves_equal_the_reference_on_any_floats(latents_BNC: Latents, weight: float) -> None:
     """Leaves are identical for signed zeros, subnormals, mixed magnitudes and any weight."""
     assert_equal_to_reference(latents_BNC, weight)
