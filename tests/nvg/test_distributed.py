@@ -11,17 +11,10 @@ import torch
 
 from nvg.distributed import MINUTES_NAME, World, full_tensor, joined, reshard_like, timeout
 from nvg.errors import ElsewhereError, InputError, WorkError
-from nvg.store import Store
 from tests.nvg.training.makers import require_same, training_case
 from tests.processes import run_verb
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Forty rows, and recipe.toml for eight steps."""
-    return training_case(tmp_path)
 
 
 def train(folder: Path, name: str, processes: int, *flags: str) -> None:
@@ -30,33 +23,46 @@ def train(folder: Path, name: str, processes: int, *flags: str) -> None:
     run_verb(processes, *verb, "--out", folder / name, *flags)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty rows, recipe.toml for eight steps, and `one`: what one process makes of them."""
+    folder = tmp_path_factory.mktemp("whole")
+    training_case(folder)
+    train(folder, "one", 1, "--set", "generator.train.accumulate=2")
+    return folder
+
+
+@pytest.fixture
+def case(whole: Path, tmp_path: Path) -> Path:
+    """A copy."""
+    return shutil.copytree(whole, tmp_path / "case")
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one(store: Store, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(case: Path) -> None:
     """DDP and FSDP2 with two processes equal one process with the same two micro-batches."""
-    train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
-    train(tmp_path, "ddp", 2)
-    require_same(tmp_path, "one", "ddp")
-    train(tmp_path, "fsdp", 2, "--set", "generator.train.sharded=true")
-    require_same(tmp_path, "one", "fsdp")
+    train(case, "ddp", 2)
+    require_same(case, "one", "ddp")
+    train(case, "fsdp", 2, "--set", "generator.train.sharded=true")
+    require_same(case, "one", "fsdp")
     recomputing = ("--set", "generator.train.checkpoint_activations=true")
-    train(tmp_path, "less", 2, "--set", "generator.train.sharded=true", *recomputing)
-    require_same(tmp_path, "one", "less")
+    train(case, "less", 2, "--set", "generator.train.sharded=true", *recomputing)
+    require_same(case, "one", "less")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize(("first", "then"), [((2, 1), (1, 2)), ((1, 2), (2, 1))])
 def test_a_run_goes_on_with_another_number_of_processes(
-    store: Store, tmp_path: Path, first: tuple[int, int], then: tuple[int, int], sharded: bool
+    case: Path, first: tuple[int, int], then: tuple[int, int], sharded: bool
 ) -> None:
     """(processes, micro-batches): the second half of the steps equals that of one process."""
-    train(tmp_path, "one", 1, "--set", "generator.train.accumulate=2")
     kind = ("--set", f"generator.train.sharded={str(sharded).lower()}")
     accumulate = (f"generator.train.accumulate={count}" for _, count in (first, then))
-    train(tmp_path, "moved", first[0], *kind, "--set", next(accumulate))
-    shutil.rmtree(tmp_path / "moved" / "checkpoints" / "step-00000008")
-    train(tmp_path, "moved", then[0], "--resume", *kind, "--set", next(accumulate))
-    require_same(tmp_path, "one", "moved")
+    train(case, "moved", first[0], *kind, "--set", next(accumulate))
+    shutil.rmtree(case / "moved" / "checkpoints" / "step-00000008")
+    train(case, "moved", then[0], "--resume", *kind, "--set", next(accumulate))
+    require_same(case, "one", "moved")
 
 
 def test_one_process_is_a_world_of_its_own() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from nvg.distributed import joined
+from nvg.pretrained import lpips
 from nvg.tokenizer.image_batch import ImageBatch, RandomCrop
 from nvg.training.autoencoder.config import DiscriminatorKind
 from nvg.training.autoencoder.train import train_autoencoder
@@ -42,5 +44,6 @@ def main(out: Path, kind: str, weights: str, accumulate: int, resume: bool) -> N
 
 
 if __name__ == "__main__":
-    folder, kind, weights, accumulate, resume = sys.argv[1:]
+    folder, kind, weights, vgg, accumulate, resume = sys.argv[1:]
+    lpips._untrained = lambda: torch.load(vgg, weights_only=False)
     main(Path(folder), kind, weights, int(accumulate), resume == "resume")
