@@ -1,5 +1,6 @@
 """Fixtures that several packages use, and the order in which worker processes take the tests."""
 
+import gc
 import os
 import shutil
 import signal
@@ -196,6 +197,8 @@ def running() -> "Iterator[tuple[Server, str]]":
     with serving() as (server, address):
         fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of before
         yield server, address
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    gc.collect()  # s3fs leaves sessions open: Python would say so when no test allows it
 
 
 @pytest.fixture
