@@ -57,6 +57,8 @@ def read_counts(data: bytes, chunks: int) -> Counts:
     table = read_parquet(data, chunks)
     if len(table) != chunks or table.column_names != list(COLUMNS):
         raise ValueError(f"{COUNTS} is not of {chunks} chunks")
+    if any(column.type != pa.int32() or column.null_count for column in table.columns):
+        raise ValueError(f"{COUNTS} has a column that is not all int32")
     return {name: numbers(table, name).astype(np.int64) for name in COLUMNS}
 
 

@@ -49,7 +49,6 @@ from nvg.store.store_files import Span
 KEPT = 4  # index parts and staged chunks that are kept in memory, of each
 MOST_SHARDS = 1 << 12  # whose records are kept in memory, and of an array the places
 
-
 Waiting = tuple[Arrays, pa.Table, bytes]
 """Arrays, index rows and record of a chunk that waits."""
 
@@ -184,8 +183,11 @@ class ShardedStore(Shards):
         """Rows of each chunk by split and status; StoreError unless they are intact."""
         if not self.has_counts():
             raise StoreError(f"{self.path}: {COUNTS} is missing or damaged: {REPAIR}")
-        with reading(self.path):
-            return read_counts(self.read(COUNTS), self.chunks)
+        try:
+            with reading(self.path):
+                return read_counts(self.read(COUNTS), self.chunks)
+        except DamageError as error:
+            raise DamageError(f"{self.path}: {error}: {REPAIR}") from error
 
     def has_counts(self) -> bool:
         """Whether `chunks.parquet` is there and intact."""
@@ -218,10 +220,12 @@ class ShardedStore(Shards):
     def _count_faults(self, counts: Counts) -> list[str]:
         """What manifest and `chunks.parquet` count otherwise than the index."""
         faults = manifest_faults(counts, self.manifest)
+        if not self.has_counts():
+            return faults  # said of the file
         try:
             known = self.chunk_counts()
-        except StoreError:
-            return faults  # said of the file
+        except StoreError as error:
+            return [*faults, str(error).removeprefix(f"{self.path}: ")]
         if any((known[name] != counts[name]).any() for name in counts):
             faults.append(f"{COUNTS} does not count what the index has")
         return faults

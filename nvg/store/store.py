@@ -90,6 +90,10 @@ class Store(StoreFiles):
                 raise StoreError(
                     f"row {entry['row']} of {self.path} has no tokens: {entry['reason']}"
                 )
+            if entry["stage_error"] is None:
+                raise StoreError(
+                    f"row {entry['row']} of {self.path} has lost its residuals; {VERIFY}"
+                )
         return entries
 
     def require_finished(self) -> None:

@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from nvg.format.base import parquet_bytes, read_parquet
 from nvg.format.counts import (
     COLUMNS,
     all_of,
@@ -42,5 +44,10 @@ def test_they_are_those_of_the_index(tmp_path: Path) -> None:
     ]
     with pytest.raises(ValueError, match="is not of 4 chunks"):
         read_counts(counts_bytes(counts), 4)
+    table = read_parquet(counts_bytes(counts))
+    for values in ([1.5, float("nan"), 0.0], [1, None, 2], ["1", "2", "3"], [1 << 40, 1, 1]):
+        other = table.set_column(0, COLUMNS[0], pa.array(values))
+        with pytest.raises(ValueError, match="has a column that is not all int32"):
+            read_counts(parquet_bytes([other], other.schema), 3)
     with pytest.raises(ValueError, match="not at most 2"):
         read_counts(counts_bytes(counts), 2)

@@ -12,7 +12,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvg.format.base import ARRAYS, StoreError
+from nvg.format.base import ARRAYS, StoreError, parquet_bytes, read_parquet
 from nvg.format.counts import counts_bytes
 from nvg.store import Split, open_store
 from nvg.store.sharded import ShardedStore
@@ -165,3 +165,20 @@ def test_wrong_counts_are_found(sharded: ShardedStore) -> None:
     change_manifest(sharded, counts=hashlib.sha256(file.read_bytes()).hexdigest())
     found = open_store(sharded.path).verify()
     assert found == ["chunks.parquet does not count what the index has"]
+
+
+def test_counts_that_are_none_are_found_by_verify_too(sharded: ShardedStore) -> None:
+    """Though their checksum is that of the manifest."""
+    data = counts_bytes(sharded.chunk_counts())
+    table = read_parquet(data)
+    other = table.set_column(0, table.column_names[0], pa.array([0.5] * len(table)))
+    data = parquet_bytes([other], other.schema)
+    Path(sharded.path, "chunks.parquet").write_bytes(data)
+    change_manifest(sharded, counts=hashlib.sha256(data).hexdigest())
+    again = open_store(sharded.path)
+    assert again.verify() == [
+        "chunks.parquet has a column that is not all int32: repair it with `nvgctl tokenize ... "
+        "--resume`"
+    ]
+    with pytest.raises(StoreError, match=f"^{re.escape(sharded.path)}: chunks.parquet has a"):
+        again.row_counts(Split.TRAIN)

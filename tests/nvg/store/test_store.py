@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,9 @@ from tests.nvg.store.makers import (
     empty_plain_store,
     index_table,
     make_plain_store,
+    make_store,
     random_arrays,
+    rewrite_index,
     same_arrays,
     tokenizer_files,
     write_rows,
@@ -219,6 +222,18 @@ def test_an_entry_is_found_by_its_row(store: Store) -> None:
             store.entry(row)
     with pytest.raises(StoreError, match=r"row 3 of .* has no tokens: not an image"):
         store.token_entries([0, 3])
+
+
+def test_a_row_that_has_lost_its_residuals_is_named(tmp_path: Path) -> None:
+    """Which verify tells of by the checksum of the chunk's rows."""
+    store = make_store(tmp_path / "a.vgs", 10)
+    at = store.index.column_names.index("stage_error")
+    kind = store.index.schema.field(at)
+    rewrite_index(store, store.index.set_column(at, kind, pa.nulls(10, kind.type)))
+    again = open_store(store.path)
+    with pytest.raises(StoreError, match=r"row 3 of .* has lost its residuals; `nvgctl verify`"):
+        again.token_entries([3])
+    assert len(again.verify()) == again.chunks
 
 
 def test_an_entry_that_is_not_committed_is_named(tmp_path: Path) -> None:
