@@ -94,7 +94,11 @@ class ShardedWriter(ShardedStore, StoreWriter):
 
     def withdraw_counts(self) -> None:
         """Declare the store unfinished where `chunks.parquet` is damaged: to finish it counts."""
-        if self.finished and not self.has_counts():
+        if not self.finished:
+            return
+        try:
+            self.chunk_counts()
+        except StoreError:
             self.reopen()
 
     def lengthen(self, order: bytes, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nvg.format.base import ARRAYS, StoreError, parquet_bytes, read_parquet
 from nvg.format.counts import counts_bytes
-from nvg.store import Split, open_store
+from nvg.store import Split, open_store, open_writer
 from nvg.store.sharded import ShardedStore
 from tests.makers import files_below
 from tests.nvg.store.makers import (
@@ -182,3 +182,7 @@ def test_counts_that_are_none_are_found_by_verify_too(sharded: ShardedStore) -> 
     ]
     with pytest.raises(StoreError, match=f"^{re.escape(sharded.path)}: chunks.parquet has a"):
         again.row_counts(Split.TRAIN)
+    writer = open_writer(sharded.path)
+    writer.withdraw_counts()
+    writer.finish()
+    assert open_store(sharded.path).verify() == []
