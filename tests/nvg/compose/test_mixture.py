@@ -1,6 +1,7 @@
 """Several stores as one in this process, and how a command line names them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_without_weights_the_rows_to_train_on_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [{"val": range(4)}, {"bad": range(4)}])
 @pytest.mark.parametrize("weights", [(), (0.5, 0.5)])
 def test_a_store_without_a_row_to_train_on_is_named(
-    tmp_path: Path, rows: dict[str, range], weights: tuple[float, ...]
+    tmp_path: Path, rows: dict[str, Any], weights: tuple[float, ...]
 ) -> None:
     """With or without weights: it is no fault of these."""
     store = make_store(tmp_path / "a.vgs", 4)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_time_frequencies_are_pairs(count: int) -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"depth": 10**7}, {"width": 1 << 62}, {"heads": 10**30}])
-def test_sizes_that_no_machine_has_are_refused(sizes: dict[str, int]) -> None:
+def test_sizes_that_no_machine_has_are_refused(sizes: dict[str, Any]) -> None:
     """Before a layer is made, which would take forever or overflow."""
     with pytest.raises(ValueError, match=f"{next(iter(sizes))} must be at most"):
         TransformerConfig(**{"depth": 1, "width": 64, "heads": 1, **sizes})

@@ -16,6 +16,7 @@ from pipeline.sources import open_source
 from pipeline.tokenize import engine
 from pipeline.tokenize.encoders import Room
 from pipeline.tokenize.engine import encoder_pool
+from pipeline.tokenize.ray_steps import Pool
 from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import tiny_model, write_autoencoder
 from tests.pipeline.images.makers import picture
@@ -270,10 +271,11 @@ def test_only_a_cluster_that_nodes_may_join_is_asked_for_more(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(engine, "start_ray", lambda address: (2, 0))
     monkeypatch.setattr(engine, "with_attempts", lambda steps: steps)
-    monkeypatch.setattr(engine, "ray_on_cpus", lambda steps, todo, pool: pool)
     steps: Any = SimpleNamespace(config=TokenizeConfig())
-    _, pool = engine.run_chunks(steps, range(40), engine.Engine.RAY, address)
-    assert pool == engine.Pool(2, 2, most)
+    pools: list[Pool] = []
+    monkeypatch.setattr(engine, "ray_on_cpus", lambda *given: pools.append(given[2]))
+    engine.run_chunks(steps, range(40), engine.Engine.RAY, address)
+    assert pools == [Pool(2, 2, most)]
 
 
 def test_encoders_change_no_store(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
