@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.cases import OUTCOMES, Outcome, randomness
@@ -22,12 +22,14 @@ PART = 0.3  # of a round, in `just check`
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 2**32))
 def test_a_change_is_the_same_for_the_same_seed(data: bytes, seed: int) -> None:
     """So that one command runs a case again."""
     assert change_bytes(data, Random(seed)) == change_bytes(data, Random(seed))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.lists(st.integers()) | st.text()), st.integers(0, 2**32))
 def test_json_is_changed_as_json(table: dict[str, object], seed: int) -> None:
     """Any table, the empty one too."""
