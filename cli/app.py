@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from cli.compose import merge, subset
 from cli.doctor import doctor
 from cli.evaluate import evaluate
-from cli.failure import failure_line
+from cli.failure import failure_line, require_no_empty
 from cli.inspect import inspect, view
 from cli.log import print_on_any_terminal, show_log
 from cli.options import (
@@ -41,6 +41,7 @@ from cli.train import train
 from nvg.errors import ElsewhereError, InputError, WorkError, exit_code, printable, speaker, stopped
 from nvg.training.stop import signals_stop
 
+GIVEN = "nvg.given"  # the arguments of the command line, in what Typer keeps of a call
 LEFT = {  # by a verb that a signal stops, where its work does not say more
     "train": "go on with --resume",
     "tokenize": "finished chunks stay; go on with --resume",
@@ -51,9 +52,14 @@ LEFT = {  # by a verb that a signal stops, where its work does not say more
 class Verbs(TyperGroup):
     """Turns errors into one line and an exit code: 2 bad input, 1 failure, 128 + a signal."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[GIVEN] = [*args]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         show_log()
         try:
+            require_no_empty(ctx.meta[GIVEN])
             return super().invoke(ctx)
         except (InputError, WorkError) as error:
             code, line = exit_code(error), str(error)

@@ -1,6 +1,11 @@
 """What an error that no verb foresaw says, in one line without Python's words where they can go."""
 
 import errno
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from nvg.errors import InputError
 
 REMEDIES = {
     errno.ENOSPC: "free some space and go on with --resume",
@@ -19,6 +24,20 @@ CLIENTS = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "adlfs"}
 FULL = (
     "lower batch_size or the images at once, or raise accumulate (docs/guides/train-tokenizer.md)"
 )
+
+
+def require_no_empty(arguments: Sequence[str]) -> None:
+    """InputError for an empty argument, as a shell makes of a variable that is not set.
+
+    Taken as a path it would be the current folder.
+    """
+    for before, each in pairwise(["", *arguments]):
+        if not each or re.fullmatch("--[a-z-]+=", each):
+            name = each[:-1] or (before if before.startswith("-") else "an argument")
+            raise InputError(
+                f"{name} is empty, as of a shell variable that is not set: give it a value, or "
+                "leave it out"
+            )
 
 
 def failure_line(error: Exception) -> str:

@@ -4,8 +4,10 @@ import errno
 import os
 
 import pytest
+from typer.testing import CliRunner
 
-from cli.failure import REMEDIES, failure_line
+from cli.app import app
+from cli.failure import REMEDIES, failure_line, require_no_empty
 
 
 class OutOfMemoryError(RuntimeError):
@@ -51,3 +53,20 @@ def test_a_fault_of_the_program_says_how_to_see_it() -> None:
     assert line == "failed: KeyError: 'x\\ny' (NVG_TRACEBACK=1 shows where)"
     assert failure_line(RuntimeError("a\nb")).startswith("failed: RuntimeError: a (")
     assert failure_line(OSError("odd")).startswith("failed: OSError: odd")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["verify", ""], "an argument"),
+        (["train", "generator", "a.toml", "--store", "a.vgs", "--out", ""], "--out"),
+        (["merge", "a.vgs", "b.vgs", "--out="], "--out"),
+        (["tokenize", "", "--tokenizer", "run", "--out", "a.vgs"], "an argument"),
+    ],
+)
+def test_an_empty_argument_is_said_before_anything(words: list[str], named: str) -> None:
+    """A shell makes one of a variable that is not set; as a path it is the current folder."""
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"nvgctl: {named} is empty, as of a shell variable")
+    require_no_empty(["sample", "run", "--set", "data.path=", "-n", "2"])
