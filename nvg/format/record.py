@@ -11,7 +11,7 @@ from nvg.files import json_bytes
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INDEX = "index_rows"  # the checksum of the chunk's index rows; records from before have none
-UNREAD = "index"  # another checksum of the same, of a version that was never released
+OLD_INDEX = "index"  # the same as JSON, of stores of a few days; it is not compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class CommitRecord:
                 raise ValueError(f"chunk must be {chunk}, not {record.chunk}")
             if record.rows != (rows.start, rows.stop):
                 raise ValueError(f"rows must be {[rows.start, rows.stop]}, not {list(record.rows)}")
-            if extra := sorted(record.sha256.keys() - {*arrays, INDEX, UNREAD}):
+            if extra := sorted(record.sha256.keys() - {*arrays, INDEX, OLD_INDEX}):
                 raise ValueError(f"sha256.{extra[0][:80]} is of no array of the store")
             if lost := [array for array in arrays if array not in record.sha256]:
                 raise ValueError(f"sha256.{lost[0]} is missing")

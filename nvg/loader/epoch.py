@@ -132,12 +132,6 @@ def gather(tokens: Tokens, rows: Rows, shown: Rows, pin: bool) -> Sequences:
     )
 
 
-def _pick(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
-    """The same of numbers, so few that `take` would lose more time by letting other threads run."""
-    found = torch.from_numpy(values[rows])
-    return found.pin_memory() if pin else found
-
-
 def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
     """`values[rows]`, written straight into a tensor; rows are known to be in range."""
     if not pin:
@@ -146,3 +140,9 @@ def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
     made = torch.empty((len(rows), *values.shape[1:]), dtype=kind, pin_memory=True)
     values.take(rows, 0, out=made.numpy(), mode="clip")
     return made
+
+
+def _pick(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
+    """The same of one number a row: `take` lets other threads run, which costs more than so few."""
+    found = torch.from_numpy(values[rows])
+    return found.pin_memory() if pin else found

@@ -228,9 +228,8 @@ class TokenReader:
 
 def may_be_permutation(leaves: Array, scratch: Scratch) -> bool:
     """Whether rows [..., N] have the sum and the sum of squares of 0..N-1; a sort takes longer."""
-    exact = np.dtype(
-        np.float32 if leaves.dtype == np.uint8 else np.float64
-    )  # 256 squares below 2^24
+    is_small = leaves.dtype == np.uint8  # 256 squares are below 2^24
+    exact = np.dtype(np.float32 if is_small else np.float64)
     values = scratch.array("exact", (leaves.size // leaves.shape[-1], leaves.shape[-1]), exact)
     np.copyto(values.reshape(leaves.shape), leaves)
     in_order = np.arange(values.shape[1], dtype=np.int64)

@@ -21,7 +21,7 @@ class Late(MemoryFileSystem):
         self.there, self.listed, self.asked = there, listed, 0
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
-        if path == "/root/none":
+        if path == "/store/none":
             raise FileNotFoundError(path)
         return [f"{path}/{number:02}.json" for number in self.listed] + [
             f"{path}/{other}" for other in OTHERS
@@ -52,15 +52,15 @@ def test_what_is_asked_for_beside_a_listing(
 ) -> None:
     """Of a whole folder what it lacks, of another what it shows."""
     fs = Late(there, listed)
-    found = Listing(fs, "/root").numbers("a", name, 3, is_whole)
+    found = Listing(fs, "/store").numbers("a", name, 3, is_whole)
     assert found == sorted(there if is_whole else there & listed)
     assert fs.asked == asked
-    assert Listing(fs, "/root").shown("none", name) == []
+    assert Listing(fs, "/store").shown("none", name) == []
 
 
 def test_the_search_for_an_absent_one_ends_early() -> None:
     """A round after the first that is found; all of them where all are wanted."""
     fs = Late({*range(40)} - {3, 39}, set())
-    assert Listing(fs, "/root").absent(range(40), name) == [3]
+    assert Listing(fs, "/store").absent(range(40), name) == [3]
     assert fs.asked == ASKED
-    assert Listing(fs, "/root").absent(range(40), name, most=40) == [3, 39]
+    assert Listing(fs, "/store").absent(range(40), name, most=40) == [3, 39]
