@@ -13,11 +13,10 @@ OTHERS = ("notes.txt", "1.json", "001.json", "01.json.bak", "\u0660\u0661.json")
 class Late(MemoryFileSystem):
     """Storage that lists what it is told to, and counts the files that it is asked for."""
 
-    cachable = False
     protocol = "late"
 
-    def __init__(self, there: set[int], listed: set[int]) -> None:
-        super().__init__()
+    def __init__(self, there: set[int], listed: set[int], **options: Any) -> None:
+        super().__init__(**options)
         self.there, self.listed, self.asked = there, listed, 0
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
@@ -51,7 +50,7 @@ def test_what_is_asked_for_beside_a_listing(
     there: set[int], listed: set[int], is_whole: bool, asked: int
 ) -> None:
     """Of a whole folder what it lacks, of another what it shows."""
-    fs = Late(there, listed)
+    fs = Late(there, listed, skip_instance_cache=True)
     found = Listing(fs, "/store").numbers("a", name, 3, is_whole)
     assert found == sorted(there if is_whole else there & listed)
     assert fs.asked == asked
@@ -60,7 +59,7 @@ def test_what_is_asked_for_beside_a_listing(
 
 def test_the_search_for_an_absent_one_ends_early() -> None:
     """A round after the first that is found; all of them where all are wanted."""
-    fs = Late({*range(40)} - {3, 39}, set())
+    fs = Late({*range(40)} - {3, 39}, set(), skip_instance_cache=True)
     assert Listing(fs, "/store").absent(range(40), name) == [3]
     assert fs.asked == ASKED
     assert Listing(fs, "/store").absent(range(40), name, most=40) == [3, 39]

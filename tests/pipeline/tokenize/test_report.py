@@ -108,12 +108,11 @@ def test_a_pass_fails_where_too_many_images_do(made: tuple[Report, Path]) -> Non
 
 
 def test_the_work_is_timed(made: tuple[Report, Path]) -> None:
-    """Each step took time, no more than the pass; chunks are decoded beside; rates follow."""
+    """Each step took time, none more than the pass, in which they overlap; rates follow."""
     work = made[0].work
     assert work.images == ROWS
     assert min(work.seconds.values()) > 0
-    assert work.seconds["decode"] <= work.elapsed
-    assert work.seconds["encode"] + work.seconds["commit"] <= work.elapsed
+    assert max(work.seconds.values()) <= work.elapsed
     assert made[0].rates()["decode"] == pytest.approx(ROWS / work.seconds["decode"])
 
 
