@@ -57,6 +57,8 @@ TRAINED: dict[str, tuple[str, ...]] = {
         VARIANT + "content_start=learnt",
     ),
     "first weights: xavier": (VARIANT + "initialisation=xavier",),
+    "corruption: 0.1": ("generator.train.corruption=0.1",),
+    "corruption: 0.3": ("generator.train.corruption=0.3",),
     # What the base says for the classic runs would come before the profile.
     "release": ("profile=release", ALL_STAGES, PHI, STAGE_PHI, TOP_HALF),
 }

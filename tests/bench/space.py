@@ -1,9 +1,10 @@
 """What place beside latents does: tokenizers and generators by `space_weight`, as a table.
 
-`python -m tests.bench.space OUT PART PARTS` trains every PARTS-th run beginning with PART (2 to 8
-minutes each on 2 cores) and appends a line a run to OUT; runs that have a line are skipped. `python
--m tests.bench.space OUT` prints the tables of OUT. Without NVG_TEST_DATA, the folder with
-CIFAR-10's Parquet files, only digits are run.
+`python -m tests.bench.space OUT PART PARTS` trains every PARTS-th run beginning with PART (3 to 5
+minutes each on one core) and appends a line a run to OUT; runs that have a line are skipped.
+`python -m tests.bench.space OUT` prints the tables of OUT. The sizes are those of the study of
+choices (`tests/bench/choice_datasets.py`), which says what CIFAR-10 needs; without NVG_TEST_DATA
+only digits are run.
 
 Weight 0 is `greedy`. `tests/bench/space_measures.py` says what the columns measure.
 """
@@ -15,17 +16,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from filelock import FileLock
-
 from nvg.metrics.reconstruction import reconstruction_metrics
 from nvg.sampling.generators import load_generators
 from nvg.store import open_store
 from nvg.tokenizer.autoencoder import load_autoencoder
 from pipeline.evaluation.likelihood import likelihood_of
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
 from pipeline.train import fit_generator
-from tests.bench.choices import DIGITS, cell, lines_of, quality, tokenized
+from tests.bench.choice_datasets import DATASETS
+from tests.bench.choices import cell, lines_of, quality, tokenized
 from tests.bench.space_measures import (
     heldout_images,
     mask_agreement,
@@ -35,38 +34,12 @@ from tests.bench.space_measures import (
 SEEDS = (0, 1, 2)
 WEIGHTS = (0.0, 0.7, 1.4, 2.8)
 SHOWN_STAGES = (1, 2, 3)
-IMAGES = 4000  # of CIFAR-10
-CIFAR10 = (
-    "data.heldout=400",
-    "autoencoder.model.base_channels=16",
-    "autoencoder.model.blocks=1",
-    "autoencoder.model.latent_dim=16",
-    "autoencoder.model.codebook_size=512",
-    "autoencoder.train.steps=1000",
-    "autoencoder.train.batch_size=32",
-    "autoencoder.train.lr=1e-3",
-    "autoencoder.train.warmup=100",
-    "autoencoder.train.ema=0.99",
-    "tokenize.chunk_rows=512",
-    "generator.content.depth=3",
-    "generator.content.width=128",
-    "generator.content.heads=2",
-    "generator.structure.depth=3",
-    "generator.structure.width=96",
-    "generator.structure.heads=3",
-    "generator.train.steps=1500",
-    "generator.train.batch_size=32",
-    "generator.train.lr=4e-3",
-    "generator.train.ema=0.99",
-    "generator.train.warmup=100",
-)
-RECIPES = {"digits": DIGITS.base, "cifar10": CIFAR10}
 
 
 def train_part(out: Path, part: int, parts: int) -> None:
     """Every `parts`-th of the runs; a line each, done ones are skipped."""
     done = {(line["data"], line["seed"], line["weight"]) for line in lines_of(out)}
-    names = [name for name in RECIPES if name != "cifar10" or "NVG_TEST_DATA" in os.environ]
+    names = [name for name in DATASETS if name != "cifar10" or "NVG_TEST_DATA" in os.environ]
     jobs = [(name, seed, weight) for name in names for seed in SEEDS for weight in WEIGHTS]
     for job in jobs[part::parts]:
         if job not in done:
@@ -77,44 +50,33 @@ def train_part(out: Path, part: int, parts: int) -> None:
 
 def run(name: str, seed: int, weight: float, out: Path) -> dict[str, Any]:
     """Tokenizer, store and generators of one weight, and what they measure."""
+    dataset, cache = DATASETS[name], out.with_suffix(f".{name}")
     settings = [
-        *RECIPES[name],
+        *dataset.base,
         'autoencoder.model.builder="greedy+space"',
         f"autoencoder.model.space_weight={weight}",
         f"autoencoder.train.seed={seed}",
         f"generator.train.seed={seed}",
     ]
-    if name == "cifar10":
-        settings.append(f'data.path="{cifar10_part(out.with_suffix(".cifar10"))}"')
-    recipe = load_recipe(f"datasets/{name}.toml", settings)
-    folder = tokenized(recipe, out.with_suffix(".tokens"))
+    recipe = dataset.recipe(settings, cache)
+    folder = tokenized(recipe, cache)
     line = {"data": name, "seed": seed, "weight": weight}
-    line |= tokenizer_measures(recipe, folder / "autoencoder")
+    line |= tokenizer_measures(recipe, folder / "autoencoder", dataset.heldout)
     with tempfile.TemporaryDirectory() as run:
         fit_generator(recipe, str(folder / "tokens.vgs"), Path(run) / "run", None, False)
         generators = load_generators(Path(run) / "run")
     model = load_autoencoder(folder / "autoencoder")
-    found = likelihood_of(generators, open_store(str(folder / "tokens.vgs")))
+    found = likelihood_of(generators, open_store(str(folder / "tokens.vgs")), most=dataset.heldout)
     line |= {"content_bits": found.token_bits, "structure_bits": found.structure_bits}
     line["flow"] = found.flow
     line["mask"] = mask_agreement(recipe, generators, model)
-    return line | (quality(recipe, generators, DIGITS) if name == "digits" else {})
+    return line | quality(recipe, generators, dataset)
 
 
-def cifar10_part(folder: Path) -> Path:
-    """A folder with the first images of CIFAR-10, as Parquet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "train.parquet").exists():
-            source = Path(os.environ["NVG_TEST_DATA"], "cifar10-train-00000-of-00002.parquet")
-            pq.write_table(pq.read_table(source).slice(0, IMAGES), folder / "train.parquet")
-    return folder
-
-
-def tokenizer_measures(recipe: Recipe, autoencoder: Path) -> dict[str, Any]:
-    """PSNR of held-out images by stage, and how far their maps are found again."""
+def tokenizer_measures(recipe: Recipe, autoencoder: Path, most: int) -> dict[str, Any]:
+    """PSNR of the first held-out images by stage, and how far their maps are found again."""
     model = load_autoencoder(autoencoder)
-    images = heldout_images(recipe)
+    images = heldout_images(recipe, most)
     return {
         "psnr": reconstruction_metrics(model, images).stage_psnr,
         "again": rebuilt_agreement(model, images),
@@ -124,7 +86,7 @@ def tokenizer_measures(recipe: Recipe, autoencoder: Path) -> dict[str, Any]:
 def tables(out: Path) -> list[str]:
     """A table for each set of images: means over the seeds, and the values of each."""
     rows = []
-    for name in RECIPES:
+    for name in DATASETS:
         own = [line for line in lines_of(out) if line["data"] == name]
         if own:
             rows += [f"{name}, held out; seeds in brackets", "", *_table(own), ""]
@@ -152,10 +114,9 @@ def _columns(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
         "structure bits": (structure, ".1f"),
         "both": (content + structure, ".1f"),
         "mask followed": (line["mask"], ".3f"),
+        "accuracy, %": (100 * line["accuracy"], ".1f"),
+        "distance": (line["distance"], ".2f"),
     }
-    if "accuracy" in line:
-        shown["accuracy, %"] = (100 * line["accuracy"], ".1f")
-        shown["distance"] = (line["distance"], ".2f")
     for stage in SHOWN_STAGES:
         shown[f"PSNR {stage}"] = (line["psnr"][stage], ".2f")
         shown[f"map {stage} again"] = (line["again"][stage], ".3f")

@@ -30,10 +30,10 @@ SEED = 7
 LABELS = [label for label in range(10) for _ in range(4)]  # of the samples of a mask
 
 
-def heldout_images(recipe: Recipe) -> Images:
-    """The centre crops that training did not see."""
+def heldout_images(recipe: Recipe, most: int) -> Images:
+    """Centre crops that training did not see, the first `most`."""
     images = open_images(recipe)
-    return images.center_crops(split_rows(images.source.rows, recipe.data.heldout)[1])
+    return images.center_crops(split_rows(images.source.rows, recipe.data.heldout)[1][:most])
 
 
 @torch.no_grad()
