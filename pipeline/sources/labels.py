@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -75,12 +75,6 @@ def classes_of(given: Collection[str], path: object) -> Classes:
     if all(whole):
         return Classes(number_names((int(match[1]) for match in whole if match), path), True)
     return Classes(sorted(given), False)
-
-
-def label_ids(labels: Sequence[str | None], path: object) -> tuple[list[str], list[int]]:
-    """Class names (`classes_of`) and the id of each label text; -1 for None."""
-    classes = classes_of({label for label in labels if label is not None}, path)
-    return classes.names, classes.ids(labels)
 
 
 def number_names(ids: Iterable[int], path: object) -> list[str]:

@@ -9,27 +9,32 @@ from pipeline.sources.labels import (
     Classes,
     classes_of,
     label_column,
-    label_ids,
     label_text,
     number_names,
 )
 
 
+def label_ids(*labels: str | None) -> tuple[list[str], list[int]]:
+    """Names of the classes of some labels, and the id of each."""
+    classes = classes_of({label for label in labels if label is not None}, "a")
+    return classes.names, classes.ids(labels)
+
+
 def test_numbers_are_ids_and_names_are_sorted() -> None:
     """Ids as they are given, with the gaps between them; a mix of both is names."""
-    assert label_ids(["2", "0", None], "a") == (["0", "1", "2"], [2, 0, -1])
-    assert label_ids(["cat", "ant", None, "cat"], "a") == (["ant", "cat"], [1, 0, -1, 1])
-    assert label_ids(["1", "ant"], "a") == (["1", "ant"], [0, 1])
-    assert label_ids([], "a") == ([], [])
+    assert label_ids("2", "0", None) == (["0", "1", "2"], [2, 0, -1])
+    assert label_ids("cat", "ant", None, "cat") == (["ant", "cat"], [1, 0, -1, 1])
+    assert label_ids("1", "ant") == (["1", "ant"], [0, 1])
+    assert label_ids() == ([], [])
 
 
 def test_floats_of_pandas_are_ids_and_minus_one_is_none() -> None:
     """10.0 is 10 and not a name; -1, with or without a fraction, is no class."""
-    names, ids = label_ids(["10.0", "8.0", "8", None, "-1", "-1.0"], "a")
+    names, ids = label_ids("10.0", "8.0", "8", None, "-1", "-1.0")
     assert names == [str(n) for n in range(11)]
     assert ids == [10, 8, 8, -1, -1, -1]
-    assert label_ids(["-1", "-1"], "a") == ([], [-1, -1])
-    assert label_ids(["1.5", "1"], "a") == (["1", "1.5"], [1, 0])
+    assert label_ids("-1", "-1") == ([], [-1, -1])
+    assert label_ids("1.5", "1") == (["1", "1.5"], [1, 0])
 
 
 @pytest.mark.parametrize("label", [1_000_000, 5_000_000_000, -2])
