@@ -91,9 +91,13 @@ class StreamEpoch:
 
     def _advance(self) -> None:
         assert self.coming, "a position beyond the epoch"
+        is_first = self.current is None
         self._done()
-        self.current = self.coming.popleft().result()
+        coming = self.coming.popleft()
         self.number += 1
+        if not is_first:  # a core that finds no more chunks in the next one begins what follows
+            self._read_ahead()
+        self.current = coming.result()
         self._read_ahead()
 
     def _done(self) -> None:
