@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,14 @@ class CommitRecord:
         does not know is left aside.
         """
         name = name or record_name(chunk)
-        table = _object(data, name)
+        return CommitRecord.from_json(_parsed(data, name), chunk, rows, arrays, name)
+
+    @staticmethod
+    def from_json(
+        value: Any, chunk: int, rows: slice, arrays: tuple[str, ...], name: str
+    ) -> "CommitRecord":
+        """The same of what JSON says in the file of that name."""
+        table = _object(value, name)
         try:
             known = {key: table[key] for key in CommitRecord.__dataclass_fields__ if key in table}
             record = build(CommitRecord, known)
@@ -75,27 +82,41 @@ def shard_bytes(shard: int, records: Sequence[CommitRecord]) -> bytes:
     return json_bytes({"shard": shard, "chunks": [record.to_table() for record in records]})
 
 
-def read_shard(data: bytes, shard: int) -> list[bytes]:
-    """What the record of a shard says of each of its chunks, as JSON; ValueError for another."""
+def read_shard(
+    data: bytes, shard: int, rows: Mapping[int, slice], arrays: tuple[str, ...]
+) -> dict[int, CommitRecord | str]:
+    """The records of a shard whose chunks have these rows, each or what is wrong with it.
+
+    All at once: between chunks that are decoded one takes five times as long. A chunk that the file
+    lacks is left out. ValueError for the file of another shard, or none.
+    """
     name = record_name(shard)
-    table = _object(data, name)
-    found = table.get("chunks")
+    table = _object(_parsed(data, name), name)
+    values = table.get("chunks")
     if table.get("shard") != shard:
         raise ValueError(f"{name}: shard must be {shard}, not {str(table.get('shard'))[:80]}")
-    if not isinstance(found, list):
+    if not isinstance(values, list):
         raise ValueError(f"{name}: it has no list of chunks")
-    return [json.dumps(each).encode() for each in found]
+    found: dict[int, CommitRecord | str] = {}
+    for (chunk, own), value in zip(rows.items(), values, strict=False):
+        try:
+            found[chunk] = CommitRecord.from_json(value, chunk, own, arrays, name)
+        except ValueError as error:
+            found[chunk] = str(error)
+    return found
 
 
-def _object(data: bytes, name: str) -> dict[str, Any]:
-    """A JSON object; ValueError for anything else."""
+def _parsed(data: bytes, name: str) -> Any:
     try:
-        table = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError):
         raise ValueError(f"{name}: it is not JSON") from None
-    if not isinstance(table, dict):
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise ValueError(f"{name}: it is no JSON object")
-    return table
+    return value
 
 
 def record_name(number: int) -> str:

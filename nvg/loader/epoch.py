@@ -34,17 +34,13 @@ class MemoryEpoch:
 
     def __init__(self, tokens: Tokens, seed: int, epoch: int, pin: bool) -> None:
         count, views = tokens.leaves.shape[:2]
-        self.tokens, self.pin = tokens, pin
-        self.order = permutation(count, seed, epoch)
-        self.shown = self.order
-        """Of each row the view that is shown, by its place among all views of all rows."""
-        if views > 1:
-            view = view_choice(count, views, seed, epoch)
-            self.shown = self.order * views + view[self.order]
+        order = permutation(count, seed, epoch)
+        view = view_choice(count, views, seed, epoch)[order] if views > 1 else None
+        self.rows = Shuffled(tokens, order, view, pin)
 
     def take(self, start: int, stop: int) -> Sequences:
-        """One gather an array."""
-        return gather(self.tokens, self.order[start:stop], self.shown[start:stop], self.pin)
+        """Any of them."""
+        return self.rows.take(start, stop)
 
     def close(self) -> None:
         """Nothing is under way."""
@@ -66,8 +62,8 @@ class StreamEpoch:
         self.ends = np.cumsum(counts)
         self.pool = ThreadPoolExecutor(MOST_AHEAD)
         self.number = int(np.searchsorted(self.ends, start, side="right")) - 1
-        self.current: tuple[Tokens, Rows, Rows] | None = None
-        self.coming: deque[Future[tuple[Tokens, Rows, Rows]]] = deque()
+        self.current: Shuffled | None = None
+        self.coming: deque[Future[Shuffled]] = deque()
         self._read_ahead()
 
     def take(self, start: int, stop: int) -> Sequences:
@@ -76,15 +72,13 @@ class StreamEpoch:
         while start < stop:
             while self.current is None or start >= self.ends[self.number]:
                 self._advance()
-            tokens, order, shown = self.current
-            first = self.ends[self.number] - len(order)
-            upto = min(stop, int(self.ends[self.number]))
-            picked = slice(start - first, upto - first)
-            parts.append(gather(tokens, order[picked], shown[picked], self.pin))
+            end = int(self.ends[self.number])
+            first, upto = end - len(self.current), min(stop, end)
+            parts.append(self.current.take(start - first, upto - first))
             start = upto
         if not parts:
             none = np.empty(0, np.int64)
-            return gather(self.reader.empty(0), none, none, self.pin)
+            return Shuffled(self.reader.empty(0), none, None, self.pin).take(0, 0)
         return parts[0] if len(parts) == 1 else Sequences.join(parts)
 
     def close(self) -> None:
@@ -92,19 +86,23 @@ class StreamEpoch:
         self.pool.shutdown(cancel_futures=True)
         for window in self.coming:
             if not window.cancelled() and not window.exception():
-                self.reader.reuse(window.result()[0])
+                self.reader.reuse(window.result().tokens)
         self._done()
 
     def _advance(self) -> None:
         assert self.coming, "a position beyond the epoch"
+        is_first = self.current is None
         self._done()
-        self.current = self.coming.popleft().result()
+        coming = self.coming.popleft()
         self.number += 1
+        if not is_first:  # a core that finds no more chunks in the next one begins what follows
+            self._read_ahead()
+        self.current = coming.result()
         self._read_ahead()
 
     def _done(self) -> None:
         if self.current:
-            self.reader.reuse(self.current[0])
+            self.reader.reuse(self.current.tokens)
         self.current = None
 
     def _read_ahead(self) -> None:
@@ -113,36 +111,56 @@ class StreamEpoch:
         for number in range(first + len(self.coming), min(first + ahead, len(self.windows))):
             self.coming.append(self.pool.submit(self._window, number))
 
-    def _window(self, number: int) -> tuple[Tokens, Rows, Rows]:
+    def _window(self, number: int) -> "Shuffled":
         tokens = self.reader.read(self.windows[number], self.largest)
         count, views = tokens.leaves.shape[:2]
         order, view = self.deal.rows(self.node, number, count, views)
-        return tokens, order, order * views + view if views > 1 else order
+        return Shuffled(tokens, order, view if views > 1 else None, self.pin)
 
 
-def gather(tokens: Tokens, rows: Rows, shown: Rows, pin: bool) -> Sequences:
-    """These rows as tensors, each with one of all views of all rows; in pinned memory on demand."""
-    features = tokens.features
-    return Sequences(
-        _take(tokens.leaves.reshape(-1, tokens.leaves.shape[2]), shown, pin),
-        _take(tokens.content.reshape(-1, tokens.content.shape[2]), shown, pin),
-        _pick(tokens.label, rows, pin),
-        _pick(tokens.row, rows, False),
-        None if features is None else _take(features.reshape(-1, *features.shape[2:]), shown, pin),
-    )
+class Shuffled:
+    """Rows in the order in which they are shown, each with one of its views.
+
+    A batch is one gather of each large array, and slices of what is brought into order here, once:
+    labels and numbers of rows. Without `view` rows have one only.
+    """
+
+    def __init__(self, tokens: Tokens, order: Rows, view: Rows | None, pin: bool) -> None:
+        self.tokens, self.pin = tokens, pin
+        views = tokens.leaves.shape[1]
+        self.shown = order if view is None else order * views + view
+        """Where each lies among all views of all rows."""
+        self.leaves, self.content = _by_view(tokens.leaves), _by_view(tokens.content)
+        self.features = None if tokens.features is None else _by_view(tokens.features)
+        self.label = tokens.label.take(order, mode="clip")  # unchecked, as in `_take`
+        self.row = tokens.row.take(order, mode="clip")
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def take(self, start: int, stop: int) -> Sequences:
+        """These as tensors; in pinned memory on demand."""
+        part, pin = slice(start, stop), self.pin
+        shown, label = self.shown[part], torch.from_numpy(self.label[part])
+        return Sequences(
+            _take(self.leaves, shown, pin),
+            _take(self.content, shown, pin),
+            label.pin_memory() if pin else label,
+            torch.from_numpy(self.row[part]),
+            None if self.features is None else _take(self.features, shown, pin),
+        )
+
+
+def _by_view(values: Array) -> Array:
+    """[M, X, ...] as [M * X, ...]."""
+    return values.reshape(-1, *values.shape[2:])
 
 
 def _take(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
-    """`values[rows]`, written straight into a tensor; rows are known to be in range."""
+    """`values[rows]`, written straight into a tensor; rows are known to be in range: no check."""
     if not pin:
         return torch.from_numpy(values.take(rows, 0, mode="clip"))
     kind = torch.from_numpy(values[:0]).dtype
     made = torch.empty((len(rows), *values.shape[1:]), dtype=kind, pin_memory=True)
     values.take(rows, 0, out=made.numpy(), mode="clip")
     return made
-
-
-def _pick(values: Array, rows: Rows, pin: bool) -> torch.Tensor:
-    """The same of one number a row: `take` lets other threads run, which costs more than so few."""
-    found = torch.from_numpy(values[rows])
-    return found.pin_memory() if pin else found

@@ -123,12 +123,9 @@ class SequenceLoader(IterableDataset[Sequences]):
         own, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         epoch = self._open_epoch()
         try:
-            number = 0
-            while (span := self._next_span()) is not None:
-                start, stop, self.position = span
+            for number, (start, stop) in enumerate(self._spans()):
                 if number % workers == own:
                     yield epoch.take(start, stop)
-                number += 1
         finally:
             epoch.close()
         self.epoch, self.position, self.deals = self.epoch + 1, 0, []
@@ -191,15 +188,16 @@ class SequenceLoader(IterableDataset[Sequences]):
         """Ranks that take their samples from one order: those of a node, from memory all."""
         return self.world_size // (self.nodes if self.mode is LoaderMode.STREAM else 1)
 
-    def _next_span(self) -> tuple[int, int, int] | None:
-        """This rank's part [start, stop) of what its node shows, and where the step ends."""
-        step, left = self.batch_size * self.world_size, self.count - self.position
-        if left < (step if self.drop_last else 1):
-            return None
-        ends = self.position + min(step, left)
-        ranks = self._node_ranks
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """This rank's part [start, stop) of what its node shows, step by step to the end of the
+        epoch; each has moved the position to where the step ends."""
+        step, ranks, dealt = self.batch_size * self.world_size, self._node_ranks, self._dealt
         nodes, (node, own) = self.world_size // ranks, divmod(self.rank, ranks)
-        first = share(self.position - self._dealt, nodes, node)
-        each, more = divmod(share(ends - self._dealt, nodes, node) - first, ranks)
-        start = first + own * each + min(own, more)
-        return start, start + each + (own < more), ends
+        first = share(self.position - dealt, nodes, node)
+        while (left := self.count - self.position) >= (step if self.drop_last else 1):
+            self.position += min(step, left)
+            last = share(self.position - dealt, nodes, node)
+            each, more = divmod(last - first, ranks)
+            start = first + own * each + min(own, more)
+            yield start, start + each + (own < more)
+            first = last

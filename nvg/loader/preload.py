@@ -79,7 +79,7 @@ def _mapped(reader: TokenReader, folder: Path, mode: Literal["r", "w+"]) -> Toke
     rows = int(reader.counts.sum())
     kinds = {**reader.kinds, "row": ((), np.dtype(np.int64))}
     made: dict[str, Any] = {
-        name: np.memmap(folder / name, kind, mode, shape=(rows, *shape))
+        name: np.asarray(np.memmap(folder / name, kind, mode, shape=(rows, *shape)))
         for name, (shape, kind) in kinds.items()
     }
     return Tokens(**made)

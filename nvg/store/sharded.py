@@ -76,23 +76,25 @@ class ShardedStore(Shards):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._parts, self._staged = Recent(), Recent()
-        self._records: dict[int, list[bytes]] = {}
+        self._records: dict[int, dict[int, CommitRecord | str]] = {}
         self._places: dict[tuple[str, int], Places] = {}
 
     def commit_record(self, chunk: int) -> CommitRecord:
         """The commit record of a chunk; ValueError for one that does not fit the store."""
-        shard, rows = chunk // self.per_shard, self.chunk_slice(chunk)
+        shard = chunk // self.per_shard
         if waiting := self._waiting(chunk):
-            return CommitRecord.from_bytes(waiting[2], chunk, rows, self.arrays)
-        if shard not in self._records:
+            return CommitRecord.from_bytes(waiting[2], chunk, self.chunk_slice(chunk), self.arrays)
+        records = self._records.get(shard)
+        if records is None:
             if len(self._records) >= MOST_SHARDS:
                 self._records.clear()
-            self._records[shard] = read_shard(self.read(record_name(shard)), shard)
-        records = self._records[shard]
-        if len(records) <= chunk % self.per_shard:
-            raise ValueError(f"{record_name(shard)} lacks chunk {chunk}")
-        data = records[chunk % self.per_shard]
-        return CommitRecord.from_bytes(data, chunk, rows, self.arrays, record_name(shard))
+            rows = {own: self.chunk_slice(own) for own in self.chunks_of(shard)}
+            records = read_shard(self.read(record_name(shard)), shard, rows, self.arrays)
+            self._records[shard] = records
+        found = records.get(chunk, f"{record_name(shard)} lacks chunk {chunk}")
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
 
     def records_digest(self) -> str:
         """SHA-256 of the records of its shards, one after another."""

@@ -107,18 +107,43 @@ def test_a_streamed_order_is_the_same_for_any_batch(batch: int, window: int, see
 
 @pytest.mark.parametrize(
     ("window", "wanted"),
-    [(1, "83bf9e21359558eb"), (2, "dcd46c695cc97128"), (3, "168327a83b136894")],
+    [
+        (None, "c11271d57b324779"),
+        (1, "83bf9e21359558eb"),
+        (2, "dcd46c695cc97128"),
+        (3, "168327a83b136894"),
+    ],
 )
-def test_one_node_streams_what_it_always_has(window: int, wanted: str) -> None:
+def test_one_node_shows_what_it_always_has(window: int | None, wanted: str) -> None:
     """Three epochs to the bit, as version 0.1 showed them: leaves, content, labels and rows."""
     store = numbered_store(90, 2, BAD, tuple(range(60, 70)))
-    loader = SequenceLoader(store, 7, 5, drop_last=False, mode=LoaderMode.STREAM, window=window)
+    mode = LoaderMode.STREAM if window else LoaderMode.MEMORY
+    loader = SequenceLoader(store, 7, 5, drop_last=False, mode=mode, window=window or 1)
     seen = hashlib.sha256()
     for batch in (batch for _ in range(3) for batch in loader):
         assert batch.row is not None
         for part in (batch.leaves, batch.content, batch.label, batch.row):
             seen.update(part.numpy().tobytes())
     assert seen.hexdigest()[:16] == wanted
+
+
+@pytest.mark.parametrize("mode", [LoaderMode.MEMORY, LoaderMode.STREAM])
+def test_a_batch_is_its_own(mode: LoaderMode) -> None:
+    """Writing to one changes no other and no later epoch; nor does memory that is used again."""
+    store = numbered_store(70)
+    loader = SequenceLoader(store, 7, drop_last=False, mode=mode, window=1)
+    kept = list(loader)
+    assert sorted(rows_of(kept)) == list(range(70))
+    for batch in kept:
+        assert batch.row is not None
+        assert torch.equal(batch.row, batch.label.long())
+        batch.label.fill_(-1)
+        batch.row.fill_(-1)
+        batch.leaves.fill_(0)
+    later = list(loader)
+    assert sorted(rows_of(later)) == list(range(70))
+    for batch in later:
+        assert np.array_equal(batch.leaves.numpy(), store.leaves[:][batch.label.numpy(), 0])
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 4])

@@ -1,7 +1,9 @@
 """Reading the valid rows of a store, and noticing what is wrong with a chunk."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -116,6 +118,28 @@ def test_only_two_windows_are_in_memory(tmp_path: Path) -> None:
         assert len(read) <= start // 8 + 2
     epoch.close()
     assert read == [2] * 5
+
+
+def test_the_window_after_the_next_begins_while_the_next_is_read(tmp_path: Path) -> None:
+    """No core waits for the last chunk of a window; the first window has the cores alone."""
+    reader = TokenReader(make_store(tmp_path / "a.vgs", 24))
+    begun = [Event() for _ in range(3)]
+    whole, number = reader.read, count()
+
+    def waiting(pieces: list[Piece], room: int):  # type: ignore[no-untyped-def]
+        own = next(number)
+        begun[own].set()
+        if own == 0:
+            assert not begun[1].wait(0.1)
+        if own == 1:
+            assert begun[2].wait(20)
+        return whole(pieces, room)
+
+    reader.read = waiting  # type: ignore[method-assign,assignment]
+    epoch = StreamEpoch(reader, Deal(reader.pieces, 0, 0, 2), 0, 0, False)
+    found = epoch.take(0, 24)
+    epoch.close()
+    assert sorted(found.row.tolist()) == list(range(24))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("mode", [LoaderMode.MEMORY, LoaderMode.STREAM])

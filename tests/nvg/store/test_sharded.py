@@ -1,6 +1,7 @@
 """Stores of version 2 read as those of version 1, in parts, and notice what is wrong."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -152,6 +153,24 @@ def test_damage_concerns_its_chunk_alone(sharded: ShardedStore) -> None:
     assert fault == "chunk 3: cannot be read: CRC32C of a chunk does not match"
     flip(chunk_file(Path(sharded.path), "label", 0))
     assert len(open_store(sharded.path).verify()) >= 2
+
+
+def test_a_record_that_does_not_fit_concerns_its_chunk_alone(sharded: ShardedStore) -> None:
+    """The others of its shard are read; so they are where the last of them is lost."""
+    file, whole = Path(sharded.path, "commits/00000.json"), sharded.commit_record(1)
+    table = json.loads(file.read_text())
+    first, second = table["chunks"]
+    file.write_text(json.dumps(table | {"chunks": [first | {"errors": 99}, second]}))
+    found = open_store(sharded.path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^commits/00000\.json: errors must be 0\.\."):
+            found.commit_record(0)
+    assert found.commit_record(1) == whole
+    file.write_text(json.dumps(table | {"chunks": [first]}))
+    found = open_store(sharded.path)
+    assert found.commit_record(0).chunk == 0
+    with pytest.raises(ValueError, match=r"^commits/00000\.json lacks chunk 1$"):
+        found.commit_record(1)
 
 
 def test_wrong_counts_are_found(sharded: ShardedStore) -> None:
