@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 
 from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
-from nvg.files import json_bytes
+from nvg.files import json_bytes, parse_json
 from nvg.format.base import (
     COUNTS,
     FORMAT,
@@ -187,8 +186,8 @@ class Manifest:
         if len(data) > MOST_BYTES:
             raise StoreError(f"{path} is not a store: its manifest.json is over {MOST_BYTES} bytes")
         try:
-            table = json.loads(data)
-        except (ValueError, RecursionError):
+            table = parse_json(data)
+        except ValueError:
             raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
         is_known = isinstance(table, dict) and table.get("format") in (FORMAT, LINKED)
         if not is_known or table.get("version") not in VERSIONS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvg.config import build
-from nvg.files import json_bytes
+from nvg.files import json_bytes, parse_json
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INDEX = "index_rows"  # the checksum of the chunk's index rows; records from before have none
@@ -90,9 +90,9 @@ def read_shard(data: bytes, shard: int) -> list[bytes]:
 def _object(data: bytes, name: str) -> dict[str, Any]:
     """A JSON object; ValueError for anything else."""
     try:
-        table = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{name}: it is not JSON") from None
+        table = parse_json(data)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if not isinstance(table, dict):
         raise ValueError(f"{name}: it is no JSON object")
     return table

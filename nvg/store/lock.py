@@ -5,7 +5,6 @@ Object storage cannot tell a dead writer from a slow one: its lock stays until s
 """
 
 import errno
-import json
 import os
 import socket
 import sys
@@ -18,10 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nvg.files import is_local, is_there, json_bytes, storage
+from nvg.errors import FULL
+from nvg.files import is_local, is_there, json_bytes, parse_json, storage
 from nvg.format.base import StoreError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
 
@@ -114,7 +113,7 @@ def _identity() -> dict[str, Any]:
 
 def _who(holder: bytes) -> str:
     try:
-        writer = json.loads(holder)
+        writer = parse_json(holder)
         return f"process {writer['pid']} on {writer['host']} since {writer['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

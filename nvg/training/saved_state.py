@@ -1,9 +1,9 @@
 """`state.json` of a checkpoint, read strictly: a copy may be damaged, or come from elsewhere."""
 
-import json
 import math
 from typing import Any
 
+from nvg.files import parse_json
 from nvg.loader.mode import LoaderMode
 
 PLACE = ("seed", "epoch", "position")  # of a loader
@@ -17,10 +17,7 @@ def read_state(data: bytes, step: int) -> dict[str, Any]:
     """
     if len(data) > MOST_BYTES:
         raise ValueError(f"it is over {MOST_BYTES} bytes")
-    try:
-        state = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
+    state = parse_json(data, finite=False)
     if not isinstance(state, dict):
         raise ValueError("it is no JSON object")
     if state.get("step", step) != step:

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 from nvg.errors import first_line
+from nvg.files import parse_json
 from pipeline.sources.base import SourceError
 from pipeline.sources.labels import label_column
 from pipeline.sources.place import Place
@@ -145,10 +146,8 @@ def open_arrow(file: Place) -> Any:
 
 def class_names(metadata: dict[bytes, bytes] | None, column: str | None) -> list[str]:
     """Names of the classes from the Hugging Face features in a Parquet schema, if any."""
-    import json
-
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]
     except (KeyError, ValueError, TypeError):
         return []
