@@ -52,7 +52,8 @@ def read_table(
     override wins over the file whichever name each uses.
     """
     try:
-        table = parse_toml(Path(path).read_text(encoding="utf-8-sig"))
+        with open(path, encoding="utf-8-sig") as file:
+            table = parse_toml(file.read(MOST_TEXT + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"cannot read recipe {path}: {reason}") from error

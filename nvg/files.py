@@ -22,6 +22,7 @@ NAMELESS = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 START = 256  # bytes that tell what a file is
 IN_FLIGHT = 64  # requests of a process to an S3 server
 MANIFEST, STORE_WORD = "manifest.json", b'"nvg-store'  # of a store, and what its format begins with
+MOST_SMALL = 1 << 26  # bytes of a text or list that is read whole
 DEEPEST = 64  # tables and lists in one another, in JSON from elsewhere
 NO_JSON = "it is not JSON"
 HALVES = re.compile("[\ud800-\udfff]")  # of characters
@@ -57,8 +58,7 @@ def require_outside_stores(path: Path) -> None:
 def _is_store(folder: Path) -> bool:
     """Whether a folder has the manifest of a store, which other programs' manifests are not."""
     try:
-        require_regular(folder / MANIFEST)
-        return STORE_WORD in (folder / MANIFEST).read_bytes()
+        return STORE_WORD in read_small(folder / MANIFEST)
     except (OSError, ValueError):
         return False
 
@@ -80,6 +80,17 @@ def require_regular(path: str | Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise ValueError(f"{Path(path).name} is {kind}, not a file")
+
+
+def read_small(path: str | Path, most: int = MOST_SMALL) -> bytes:
+    """The bytes of a text or list that may come from elsewhere; ValueError for no file, or a long
+    one, which a sparse file may claim to be at no cost. OSError of the storage passes."""
+    require_regular(path)
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{Path(path).name} is over {most:,} bytes")
+    return data
 
 
 def fault_of_weights(file: Path) -> str | None:

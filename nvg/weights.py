@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
 from nvg.errors import InputError, first_line
-from nvg.files import HEADER_LIMIT, fault_of_weights, parse_json, require_regular
+from nvg.files import HEADER_LIMIT, fault_of_weights, parse_json, read_small, require_regular
 
 Config = TypeVar("Config")
 Rows = tuple[int, int]
@@ -283,8 +283,7 @@ def _index(directory: Path) -> dict[str, Any]:
     if not (path := directory / INDEX).exists():
         return {}
     try:
-        require_regular(path)
-        found = parse_json(path.read_bytes())
+        found = parse_json(read_small(path))
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(t, dict) for t in found.values()):

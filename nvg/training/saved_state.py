@@ -7,7 +7,6 @@ from nvg.files import parse_json
 from nvg.loader.mode import LoaderMode
 
 PLACE = ("seed", "epoch", "position")  # of a loader
-MOST_BYTES = 1 << 26
 
 
 def read_state(data: bytes, step: int) -> dict[str, Any]:
@@ -15,8 +14,6 @@ def read_state(data: bytes, step: int) -> dict[str, Any]:
 
     Keys that this version does not know are kept.
     """
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it is over {MOST_BYTES} bytes")
     state = parse_json(data, finite=False)
     if not isinstance(state, dict):
         raise ValueError("it is no JSON object")

@@ -19,8 +19,8 @@ Lines = list[dict[str, Any]]
 
 def draw_curves(metrics: Path) -> None:
     """Write `curves*.png` beside `metrics*.jsonl`, where matplotlib is there to draw it."""
-    lines = list(_whole_lines(metrics.read_text(errors="replace")))
     try:
+        lines = list(_whole_lines(metrics.read_text(errors="replace")))
         picture = curves_png(lines)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         log.debug("no curves are drawn of other lines than ours: %s", error)

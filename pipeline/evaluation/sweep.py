@@ -16,7 +16,7 @@ from typing import Any
 from nvg.config import ConfigError, as_table
 from nvg.errors import InputError
 from nvg.fetch import named
-from nvg.files import parse_json, require_regular, write_atomic
+from nvg.files import parse_json, read_small, write_atomic
 from nvg.metrics.generation import fidelity_line
 from nvg.metrics.small_samples import rounded
 from nvg.metrics.tradeoff import elbow, pareto_front
@@ -159,11 +159,11 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        require_regular(path)
+        lines = read_small(path).splitlines()
     except ValueError as error:
         raise InputError(f"{path.parent}: {error}: name another --out") from None
     found = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
             record = parse_json(line, finite=False)
             is_result = _is_result(record["identity"], record["result"])

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nvg.files import parse_json, require_regular
+from nvg.files import parse_json, read_small
 from nvg.metrics.generation import fidelity_line
 from nvg.tokenizer.config import AutoencoderConfig
 from pipeline.packing.parts import Parts
 
 GRID = "samples.png"
+MOST_LOG = 1 << 30  # bytes of a log
 REPORTS = ("reconstruction.json", "generation.json", "likelihood.json")
 
 
@@ -142,12 +143,11 @@ def _is_loss(line: dict[str, Any]) -> bool:
 
 
 def _text_of(path: Path) -> str:
-    """The text of a file of a run; "" for what is no file, which might never end."""
+    """The text of a file of a run; "" for what is no file or might never end."""
     try:
-        require_regular(path)
+        return read_small(path, MOST_LOG).decode(errors="replace")
     except ValueError:
         return ""
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nvg.config import as_table
 from nvg.errors import InputError
-from nvg.files import parse_json, require_regular, write_atomic
+from nvg.files import parse_json, read_small, write_atomic
 from nvg.sampling.config import SamplerConfig
 from pipeline.run_weights import weights_files
 from pipeline.sampling.options import SampleOptions
@@ -99,10 +99,9 @@ def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
     if not resume:
         raise InputError(f"{folder} holds samples: go on with --resume, or name another --folder")
     try:
-        require_regular(record.path)
+        first, *rest = read_small(record.path).splitlines() or [b""]
     except ValueError as error:
         raise InputError(f"{folder}: {error}: name another --folder") from None
-    first, *rest = record.path.read_bytes().splitlines() or [b""]
     known = _read(first)
     if not known:
         raise InputError(f"{record.path} is no record of samples: name another --folder")

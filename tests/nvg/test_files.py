@@ -14,6 +14,7 @@ from nvg.files import (
     IN_FLIGHT,
     is_there,
     parse_json,
+    read_small,
     replacing,
     require_file_place,
     require_regular,
@@ -212,3 +213,18 @@ def test_nothing_is_written_inside_a_store(tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     os.mkfifo(tmp_path / "odd" / "manifest.json")
     require_file_place(tmp_path / "odd" / "x.png")
+
+
+def test_a_small_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    """A sparse file of a terabyte costs nobody's memory, and no pipe is waited for."""
+    (tmp_path / "a.json").write_bytes(b"[1]")
+    assert read_small(tmp_path / "a.json") == b"[1]"
+    with (tmp_path / "a.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"^a\.json is over 1,000 bytes$"):
+        read_small(tmp_path / "a.json", 1000)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a pipe"):
+        read_small(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        read_small(tmp_path / "gone")
