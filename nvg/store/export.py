@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nvg.errors import AGAIN, full_disk_named
 from nvg.files import replacing
 from nvg.format.base import ARRAYS, INDEX_SCHEMA, OK, StoreError
 from nvg.format.checks import label_faults, token_fault
@@ -46,7 +47,10 @@ def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
     if out.exists():
         raise StoreError(f"{out} exists: remove it, or choose another --out")
     count = 0
-    with progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks:
+    with (
+        full_disk_named(out, AGAIN),
+        progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks,
+    ):
         if kind is ExportFormat.WEBDATASET:
             return _write_shards(chunks, out)
         with _open_table(kind, _schema(store), out) as writer:
