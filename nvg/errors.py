@@ -110,6 +110,8 @@ def first_line(error: BaseException) -> str:
     """The first line of what an error says, for a message; "no reason given" where it is silent."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
+    if isinstance(error, UnicodeEncodeError):
+        return "a name or a text in it is not UTF-8: rename it"
     lines = NAMES.sub("", str(error)).strip().splitlines()
     return printable(lines[0]) if lines else "no reason given"
 

@@ -106,13 +106,16 @@ def _tables(store: Store) -> Iterator[pa.Table]:
 
 @contextmanager
 def _open_table(kind: ExportFormat, schema: pa.Schema, out: Path) -> Iterator[Any]:
-    """A writer of tables; `out` appears when all is written."""
-    with replacing(out) as temporary:
+    """A writer of tables; `out` appears when all is written.
+
+    The file is opened here: Arrow takes a colon in a name for a URI, and names for UTF-8.
+    """
+    with replacing(out) as temporary, temporary.open("wb") as file:
         if kind is ExportFormat.PARQUET:
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 yield writer
         else:
-            with pa.ipc.new_stream(temporary, schema) as writer:
+            with pa.ipc.new_stream(file, schema) as writer:
                 yield writer
 
 

@@ -1,5 +1,6 @@
 """Parquet and Arrow files of images as tables: their columns, labels and numbers of rows."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -137,7 +138,9 @@ def open_arrow(file: Place) -> Any:
     """
     import pyarrow as pa
 
-    with pa.memory_map(file.root) if file.is_local else pa.BufferReader(file.read()) as source:
+    with (
+        pa.memory_map(os.fsencode(file.root)) if file.is_local else pa.BufferReader(file.read())
+    ) as source:
         if source.read(6) == b"ARROW1":
             return pa.ipc.open_file(source).read_all()
         source.seek(0)

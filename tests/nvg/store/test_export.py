@@ -177,3 +177,14 @@ def test_a_full_disk_leaves_nothing(
     with pytest.raises(WorkError, match=r"exported: no space is left .* give the command again"):
         export_store(store, kind, out)
     assert not list(tmp_path.glob("exported*"))
+
+
+@pytest.mark.parametrize("kind", ExportFormat)
+@pytest.mark.parametrize("name", ["a:b", "a\udcff", "a b%20#?[x]", "a\nb"])
+def test_a_file_may_have_any_name(
+    store: Store, kind: ExportFormat, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that looks like a URI, relative, or that is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    assert export_store(store, kind, Path(name)) == 8
+    assert (tmp_path / name).exists()

@@ -210,3 +210,13 @@ def test_a_subset_of_one_part_has_fewer_chunks(tmp_path: Path) -> None:
     assert [chosen.chunk_slice(n) for n in range(2)] == [slice(0, 1), slice(1, 3)]
     assert [chosen.commit_record(n).chunk for n in range(2)] == [0, 2]
     assert chosen.verify() == []
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Also one that is no UTF-8, which Arrow's own names of files must be."""
+    home = tmp_path / "a:b \udcff#?[x]"
+    home.mkdir()
+    stores = [store.path for store in two_stores(str(home))]
+    merge_stores(stores, str(home / "c.vgs"))
+    linked = open_store(str(home / "c.vgs"))
+    assert (len(linked.index), linked.verify()) == (17, [])
