@@ -100,7 +100,7 @@ def _entry(table: Any) -> Entry:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
         raise ValueError(f"the path {shown(path)} leads out of the folder")
-    is_sum = isinstance(sha256, str) and SHA256.fullmatch(sha256)
-    if not is_sum or type(size) is not int or not 0 <= size < MOST_FILE:
+    is_size = type(size) is int and 0 <= size < MOST_FILE
+    if not is_size or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
         raise ValueError(f"the checksum or size of {shown(path)} is none")
     return Entry(path, size, sha256)

@@ -23,6 +23,7 @@ from nvg.format.checks import label_faults, token_fault
 from nvg.format.damage import DamageError, reading
 from nvg.format.index import has_status
 from nvg.progress import progress
+from nvg.store.lock import one_at_a_time
 from nvg.store.store import REPAIR, VERIFY, Store
 
 COLUMNS = ("row", "key", "label", "class", "width", "height", "split")
@@ -49,6 +50,7 @@ def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
     count = 0
     with (
         full_disk_named(out, AGAIN),
+        one_at_a_time(out),
         progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks,
     ):
         if kind is ExportFormat.WEBDATASET:

@@ -7,6 +7,7 @@ from nvg.errors import AGAIN, InputError, full_disk_named
 from nvg.fetch.listing import FILES, list_bytes
 from nvg.files import replacing
 from nvg.sampling.generators import CLASSES, class_ids, load_generators, read_classes
+from nvg.store.lock import one_at_a_time
 from nvg.tokenizer.autoencoder import (
     AUTOENCODER_FILE,
     INNER,
@@ -49,7 +50,11 @@ def pack_run(run: Path, options: PackOptions) -> list[str]:
     tokenizer = _tokenizer(parts, options.tokenizer)
     before = size_of(run)
     try:
-        with full_disk_named(out, AGAIN), replacing(out) as partial:  # an empty folder may be there
+        with (
+            full_disk_named(out, AGAIN),
+            one_at_a_time(out),
+            replacing(out) as partial,
+        ):  # an empty folder may be there
             partial.mkdir()
             _fill(partial, parts, tokenizer, out.name, options.licence)
     except OSError as error:
