@@ -12,7 +12,7 @@ from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.failure import failure_line, require_no_empty
 from cli.inspect import inspect, view
-from cli.log import print_on_any_terminal, show_log
+from cli.log import print_on_any_terminal, say, show_log
 from cli.options import (
     TOKENIZER,
     Address,
@@ -129,7 +129,7 @@ def import_weights(
     from pipeline.import_weights import Project, write_run
 
     autoencoder = local_if(tokenizer, "tokenizer")
-    typer.echo(write_run(local(file, "file"), Project(kind), out, autoencoder))
+    say([write_run(local(file, "file"), Project(kind), out, autoencoder)])
 
 
 @app.command()
@@ -183,12 +183,12 @@ def tokenize(
 
     model = local(tokenizer, "tokenizer")
     if dry_run:
-        typer.echo("\n".join(plan_lines(with_tokenizer(loaded, model, trust), out, part)))
+        say(plan_lines(with_tokenizer(loaded, model, trust), out, part))
         return
     mode = PassMode.EXTEND if extend else PassMode.RESUME if resume else PassMode.NEW
     options: dict[str, Any] = {"address": address, "break_lock": break_lock, "trust": trust}
     report = tokenize_images(loaded, model, out, Engine(engine.value), mode, part=part, **options)
-    typer.echo("\n".join(report.lines()))
+    say(report.lines())
     if isinstance(report, Report):  # not of a share of a store that others write
         report.require_read()
         report.require_images(max_errors)
@@ -212,7 +212,7 @@ def export(
     from nvg.store.export import ExportFormat, export_store
 
     count = export_store(open_store(store), ExportFormat(kind.value), out)
-    typer.echo(f"wrote {count} images to {out}")
+    say([f"wrote {count} images to {out}"])
 
 
 @app.command()
@@ -229,7 +229,7 @@ def verify(store: Annotated[str, typer.Argument(help="Store (path or URL)")]) ->
     said = f"{rows} rows" + f", {errors} of them without tokens (bad images)" * bool(errors)
     if rows and errors == rows:
         said = f"but none of its {rows} rows has tokens: no image could be read"
-    typer.echo(f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {said}")
+    say([f"{store}: {'intact' if not faults else f'{len(faults)} faults'}, {said}"])
     if faults:
         remedy = "repair it with `nvgctl tokenize ... --resume`"
         if opened.manifest.parts:

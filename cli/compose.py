@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.log import say
 from cli.options import SplitName, require_out
 
 
@@ -29,7 +30,7 @@ def merge(
     require_out(out)
     from nvg.compose.merge import Overlap, merge_stores
 
-    typer.echo("\n".join(merge_stores(stores, out, Overlap(overlap.value))))
+    say(merge_stores(stores, out, Overlap(overlap.value)))
 
 
 def subset(
@@ -67,4 +68,4 @@ def subset(
         error_below=error_below,
         error_above=error_above,
     )
-    typer.echo("\n".join(subset_store(store, out, wanted)))
+    say(subset_store(store, out, wanted))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.log import say
 from cli.options import (
     RUN,
     TOKENIZER,
@@ -75,7 +76,7 @@ def reconstruction_verb(
 
     options = by_name(ReconstructionOptions, {**given, "out": report_place(run, out)})
     lines = evaluate_reconstruction(local(run, "tokenizer"), recipe, options)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)
 
 
 @evaluate.command("generation")
@@ -121,7 +122,7 @@ def generation_verb(
     options = by_name(GenerationOptions, {**given, "out": report_place(run, out)})
     verb = sweep_generation if sweep else evaluate_generation
     lines = verb(local(run, "generators"), recipe, options)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)
 
 
 @evaluate.command("likelihood")
@@ -143,4 +144,4 @@ def likelihood_verb(
 
     options = by_name(LikelihoodOptions, {**given, "out": report_place(run, out)})
     found = evaluate_likelihood(local(run, "generators"), store, options)
-    typer.echo("\n".join(found))
+    say(found)

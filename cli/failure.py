@@ -7,9 +7,11 @@ from itertools import pairwise
 
 from nvg.errors import InputError
 
+AGAIN = "give the command again, with --resume where it knows that"
+
 REMEDIES = {
-    errno.ENOSPC: "free some space and go on with --resume",
-    errno.EDQUOT: "free some of your quota and go on with --resume",
+    errno.ENOSPC: f"free some space, then {AGAIN}",
+    errno.EDQUOT: f"free some of your quota, then {AGAIN}",
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EROFS: "name another place",

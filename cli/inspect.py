@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.log import say
 from cli.options import OriginalsPlace, require_store
 from nvg.errors import InputError
 
@@ -74,13 +75,13 @@ def inspect(
 
     lines = structure_report(opened, segments) if stats else []
     print_store(opened, row, as_json)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)
     chosen = [row] if row is not None else None
     read = original_reader(opened, originals) if png or html else None
     for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
         if path:
             write(opened, chosen, rows, path, read)
-            typer.echo(f"wrote {path}")
+            say([f"wrote {path}"])
 
 
 def _require_drawings(png: Path | None, stats_png: Path | None, html: Path | None) -> None:

@@ -3,6 +3,9 @@
 import io
 import logging
 import sys
+from collections.abc import Iterable
+
+import typer
 
 from nvg.errors import printable, rank
 
@@ -33,3 +36,9 @@ def show_log() -> None:
     elif not any(isinstance(handler, BarHandler) for handler in LOGGER.handlers):
         LOGGER.addHandler(BarHandler())
         LOGGER.setLevel(logging.INFO)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines; what names from elsewhere would do to a terminal is written out."""
+    for line in lines:
+        typer.echo("\n".join(map(printable, line.split("\n"))))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.log import say
 from cli.options import local, local_if, require_out
 
 
@@ -29,4 +30,4 @@ def pack(
         checkpoint=checkpoint,
         licence=licence,
     )
-    typer.echo("\n".join(pack_run(local(run), options)))
+    say(pack_run(local(run), options))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.log import say
 from cli.options import (
     RUN,
     Address,
@@ -125,4 +126,4 @@ def sample(
     home = Path() if is_url(run) else None
     options = replace(options, tokenizer=local_if(tokenizer, "tokenizer"))
     lines = write_samples(local(run, "generators"), options, confirmed, home)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.log import say
 from cli.options import (
     RUN,
     TOKENIZER,
@@ -77,7 +78,7 @@ def train_autoencoder_verb(
         lines = fit_autoencoder_on_ray(loaded, out, resume, workers, address, begin)
     else:
         lines = fit_autoencoder(loaded, out, resume, begin)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)
 
 
 @train.command("generator")
@@ -126,7 +127,7 @@ def train_generator_verb(
         lines = fit_on_ray(loaded, places, out, name, resume, workers, address, begin)
     else:
         lines = fit_generator(loaded, places, out, name, resume, begin)
-    typer.echo("\n".join(lines), nl=bool(lines))
+    say(lines)
 
 
 def _require_workers(address: str | None, workers: int | None) -> None:

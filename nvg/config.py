@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from nvg.errors import InputError
+from nvg.errors import MOST_SHOWN, InputError, printable, shown
 from nvg.files import write_atomic
 
 Config = TypeVar("Config")
 
 MOST_CHANNELS = 1 << 16
 MOST_BLOCKS = 1 << 10
+MOST_TEXT, MOST_PARTS = 1 << 20, 100  # of TOML: characters, and parts of a dotted key
+MOST_INTEGER = 1 << 63
 FORMER_NAME = "was"  # key of a field's metadata
 
 log = logging.getLogger("nvg")
@@ -50,11 +52,12 @@ def read_table(
     override wins over the file whichever name each uses.
     """
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with open(path, encoding="utf-8-sig") as file:
+            table = parse_toml(file.read(MOST_TEXT + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"cannot read recipe {path}: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"recipe {path} is not valid TOML: {error}") from error
     former: list[str] = []
     table = current_names(kind, table, former)
@@ -63,6 +66,23 @@ def read_table(
             "%s uses old names, which the next version will not read: %s", path, ", ".join(former)
         )
     return overridden(kind, table, overrides)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table of a TOML document; ValueError, in words for people, for another.
+
+    Also for what takes a reader minutes or all of its stack, as a run from elsewhere could have it.
+    """
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"it is over {MOST_TEXT:,} characters")
+    if any(line.partition("=")[0].count(".") > MOST_PARTS for line in text.splitlines()):
+        raise ValueError(f"a key has over {MOST_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(printable(str(error))) from None
+    except (ValueError, RecursionError):  # of int(), and of lists in lists
+        raise ValueError("a number is too long, or lists lie too deep in one another") from None
 
 
 def overridden(kind: type, table: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -75,7 +95,7 @@ def overridden(kind: type, table: dict[str, Any], overrides: Iterable[str]) -> d
 def build(kind: type[Config], table: Mapping[str, Any]) -> Config:
     """A dataclass `kind` from nested tables, as strict as `load`; former names are read."""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"recipe must be a section, not {table!a:.80}")
+        raise ConfigError(f"recipe must be a section, not {shown(table)}")
     return typing.cast(Config, _dataclass(kind, current_names(kind, table, []), ""))
 
 
@@ -149,8 +169,8 @@ def _apply(table: dict[str, Any], override: str, kind: Any) -> None:
     if not separator or not all(keys):
         raise ConfigError(f"--set {override!r} is not of the form section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     for key in keys[:-1]:
         name, kind = _field(kind, key)
@@ -199,13 +219,14 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where or 'recipe'} must be a section, not {value!r}")
+        raise ConfigError(f"{where or 'recipe'} must be a section, not {shown(value)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = _hints(kind)
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in fields:
-            raise ConfigError(f"unknown key {prefix}{key}; known there: {', '.join(fields)}")
+            named = f"{prefix}{printable(key[:MOST_SHOWN])}"
+            raise ConfigError(f"unknown key {named}; known there: {', '.join(fields)}")
     built = {}
     for name, field in fields.items():
         if name in value:
@@ -234,12 +255,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         choices = [member.value for member in hint]
         if value in choices:
             return hint(value)
-        raise ConfigError(f"{where} must be one of {', '.join(choices)}, not {value!r}")
+        raise ConfigError(f"{where} must be one of {', '.join(choices)}, not {shown(value)}")
+    if type(value) is int and hint in (int, float) and abs(value) >= MOST_INTEGER:
+        raise ConfigError(f"{where} must be a number below 2^63, not {shown(value)}")
     if hint is float and type(value) is int:
         return float(value)
     if hint is float and type(value) is float and not math.isfinite(value):
         raise ConfigError(f"{where} must be a finite number, not {value}")
     if type(value) is not (origin or hint):
         wanted = "list" if origin is tuple else (origin or hint).__name__
-        raise ConfigError(f"{where} must be of type {wanted}, not {value!r}")
+        raise ConfigError(f"{where} must be of type {wanted}, not {shown(value)}")
     return value

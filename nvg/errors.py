@@ -3,6 +3,7 @@
 torchrun and Ray Train tell a process its place in the environment; the first one logs for all.
 """
 
+import errno
 import os
 import re
 import signal
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line ends, changes of direction, halves of characters."""
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, of a quota
+AGAIN = "give the command again"  # what to do after a failure that leaves nothing
+MOST_SHOWN = 120  # characters of a value
 NAMES = re.compile(r"\b[A-Z]\w*(?:Exception|Error|Invalid)\b:? ?")
 """Of kinds of errors, which say nothing to a user."""
 
@@ -77,15 +81,37 @@ def stop_leaves(left: Callable[[], str]) -> Iterator[None]:
         raise stopped(error, left()) from None
 
 
+@contextmanager
+def full_disk_named(place: object, then: str) -> Iterator[None]:
+    """While writing to `place`: WorkError, with what to do `then`, where disk or quota is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise WorkError(f"{place}: no space is left to write to: free some, then {then}") from error
+
+
 def printable(text: str) -> str:
     """Text from elsewhere as one line: what would steer a terminal is shown as \\x1b or \\n."""
     return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def shown(value: object) -> str:
+    """A value from elsewhere as a message names it: in quotes where it is text, and cut short."""
+    try:
+        text = printable(repr(value))
+    except (ValueError, RecursionError):  # a number of over 4,300 digits; tables in tables
+        return "a value too long to show"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, for a message; "no reason given" where it is silent."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
+    if isinstance(error, UnicodeEncodeError):
+        return "a name or a text in it is not UTF-8: rename it"
     lines = NAMES.sub("", str(error)).strip().splitlines()
     return printable(lines[0]) if lines else "no reason given"
 

@@ -1,15 +1,16 @@
-"""Atomic file writes, and what a file is that was taken for weights."""
+"""Atomic file writes, JSON from elsewhere, and what a file is that was taken for weights."""
 
 import codecs
 import errno
 import json
+import math
 import os
 import re
 import shutil
 import stat
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ NAMELESS = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 """A link to itself, a name below a file, a name too long."""
 START = 256  # bytes that tell what a file is
 IN_FLIGHT = 64  # requests of a process to an S3 server
+MANIFEST, STORE_WORD = "manifest.json", b'"nvg-store'  # of a store, and what its format begins with
+MOST_SMALL = 1 << 26  # bytes of a text or list that is read whole
+DEEPEST = 64  # tables and lists in one another, in JSON from elsewhere
+NO_JSON = "it is not JSON"
+HALVES = re.compile("[\ud800-\udfff]")  # of characters
 HEADER_LIMIT = 100_000_000  # bytes of the header of a safetensors file; the format's own limit
 
 
@@ -39,6 +45,22 @@ def require_writable(path: Path) -> None:
         raise InputError(f"{there} is a file: {path} cannot be written below it")
     if not os.access(there, os.W_OK):
         raise InputError(f"{there} may not be written to: name another place than {path}")
+    require_outside_stores(path)
+
+
+def require_outside_stores(path: Path) -> None:
+    """InputError for a place inside a store: what is written there is none of its files."""
+    for folder in Path(os.path.realpath(path)).parents:
+        if _is_store(folder):
+            raise InputError(f"{path} lies inside the store {folder}: name a place outside it")
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder has the manifest of a store, which other programs' manifests are not."""
+    try:
+        return STORE_WORD in read_small(folder / MANIFEST)
+    except (OSError, ValueError):
+        return False
 
 
 def require_regular(path: str | Path) -> None:
@@ -58,6 +80,17 @@ def require_regular(path: str | Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise ValueError(f"{Path(path).name} is {kind}, not a file")
+
+
+def read_small(path: str | Path, most: int = MOST_SMALL) -> bytes:
+    """The bytes of a text or list that may come from elsewhere; ValueError for no file, or a long
+    one, which a sparse file may claim to be at no cost. OSError of the storage passes."""
+    require_regular(path)
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{Path(path).name} is over {most:,} bytes")
+    return data
 
 
 def fault_of_weights(file: Path) -> str | None:
@@ -103,10 +136,10 @@ def _missing_end(file: Path) -> str | None:
             return None
         opened.seek(8)
         try:
-            table = json.loads(opened.read(header))
+            table = parse_json(opened.read(header))
             ends = [each["data_offsets"][1] for key, each in table.items() if key[:2] != "__"]
             whole = 8 + header + max(ends, default=0)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             whole = 8 + header
     if size >= whole:
         return None
@@ -187,6 +220,45 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             temporary.unlink(missing_ok=True)
         raise
+
+
+def parse_json(data: bytes | str, finite: bool = True) -> Any:
+    """What a JSON document from elsewhere holds; ValueError, in words of ours, for another.
+
+    What could be neither shown nor written back counts as none too: a key given twice, halves of
+    characters, numbers of over 4,300 digits or, if they must be `finite`, NaN and Inf, and more
+    than DEEPEST tables and lists in one another.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_table)
+    except (ValueError, RecursionError):
+        raise ValueError(NO_JSON) from None
+    level = [found]
+    for _ in range(DEEPEST):
+        if not (level := [each for value in level for each in _inner(value, finite)]):
+            return found
+    raise ValueError(NO_JSON)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs; ValueError for a key given twice, which readers read unlike."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError(NO_JSON)
+    return table
+
+
+def _inner(value: Any, finite: bool) -> Iterable[Any]:
+    """What a value of JSON holds; ValueError for a text or number that cannot be used."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    if isinstance(value, list):
+        return value
+    is_half = isinstance(value, str) and not value.isascii() and HALVES.search(value)
+    if is_half or (finite and isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(NO_JSON)
+    return ()
 
 
 def json_bytes(value: Any) -> bytes:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from nvg.config import ConfigError, as_table, build
 from nvg.errors import InputError, first_line
-from nvg.files import HEADER_LIMIT, fault_of_weights, require_regular
+from nvg.files import HEADER_LIMIT, fault_of_weights, parse_json, read_small, require_regular
 
 Config = TypeVar("Config")
 Rows = tuple[int, int]
@@ -77,13 +77,13 @@ def read_header(source: Path | bytes) -> dict[str, Any]:
         else:
             size = int.from_bytes(source[:8], "little")
             header = source[8 : 8 + min(size, HEADER_LIMIT)]
-        metadata = json.loads(json.loads(header)["__metadata__"][HEADER])
+        metadata = parse_json(parse_json(header)["__metadata__"][HEADER])
         return metadata if isinstance(metadata, dict) else {}
     except KeyError:
         raise CheckpointError(f"{_name(source)} was not written by nvgctl") from None
     except OSError as error:
         raise CheckpointError(f"cannot read {_name(source)}: {error.strerror}") from None
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (ValueError, AttributeError, TypeError):
         fault = fault_of_weights(source) if isinstance(source, Path) else None
         raise CheckpointError(f"{_name(source)} is {fault or 'not a safetensors file'}") from None
 
@@ -283,9 +283,8 @@ def _index(directory: Path) -> dict[str, Any]:
     if not (path := directory / INDEX).exists():
         return {}
     try:
-        require_regular(path)
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(read_small(path))
+    except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(t, dict) for t in found.values()):
         raise CheckpointError(f"{path} is damaged: remove {directory} and resume")

@@ -75,7 +75,8 @@ def own_signal(number: signal.Signals) -> Iterator[None]:
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
+        is_ours = before is not None  # a handler that is not Python's cannot be put back by it
+        if is_ours and threading.current_thread() is threading.main_thread():
             signal.signal(number, before)
 
 

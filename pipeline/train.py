@@ -8,7 +8,7 @@ from pathlib import Path
 from nvg.choices import TrainingCrop
 from nvg.compose.mixture import Mixture, open_tokens
 from nvg.distributed import joined
-from nvg.files import write_atomic
+from nvg.files import read_small, write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.pretrained.names import require_vgg
 from nvg.pretrained.vit import require_vit
@@ -166,10 +166,21 @@ def start_of(
     require_place(out, parts, store)
     began = out / STARTED_FROM
     if not (out / "checkpoints").exists() and start_from is None and began.exists():
-        start_from = Path(began.read_text())
+        start_from = _named_in(began)
     if start_from:
         require_start(recipe, store, parts, start_from)
     return start_from
+
+
+def _named_in(file: Path) -> Path:
+    """The run that a file names; RunError where it names none."""
+    try:
+        text = read_small(file).decode()
+    except ValueError:
+        text = ""
+    if not text or not text.isprintable():
+        raise RunError(f"{file} is damaged: remove it, and name the run again with --from")
+    return Path(text)
 
 
 def require_start(

@@ -16,6 +16,18 @@ from pipeline.recipe import AutoencoderSection, DataConfig, Recipe, SourceKind, 
 from tests.nvg.tokenizer.makers import tiny_model
 
 CLASSES = ("ant", "bee", "cat")
+HOSTILE_JSON = {
+    "brackets": "[" * 100_000,
+    "deep": "[" * 500 + "]" * 500,
+    "deep tables": '{"a":' * 100 + "1" + "}" * 100,
+    "a long number": "1" + "0" * 5000,
+    "beyond any float": "1e400",
+    "no number": "NaN",
+    "half a character": '"\\ud800"',
+    "half a character as a key": '{"\\ud800": 1}',
+    "a key twice": '{"a": 1, "a": 2}',
+}
+"""Values that JSON's reader takes, or fails at in words of its own, and that nothing can use."""
 
 
 def tiny_recipe(path: Path | str = "", **overrides: Any) -> Recipe:

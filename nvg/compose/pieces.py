@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nvg.errors import AGAIN, full_disk_named
 from nvg.files import json_bytes, storage, write_bytes
 from nvg.format.base import (
     CODEC,
@@ -33,9 +34,12 @@ from nvg.store.linked import (
     LinkedStore,
     linked_rows,
     manifest_digest,
+    open_store,
     same_features,
 )
+from nvg.store.lock import writer_lock
 from nvg.store.store import REPAIR
+from nvg.store.writer import UNFINISHED
 
 GROUP = 1 << 16  # rows of the index that are read at once
 
@@ -89,22 +93,32 @@ def write_linked(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> i
     """Write a linked store of these rows, its manifest last; returns its rows.
 
     Its classes are named by `classes`. StoreError where `out` is taken, the pieces are not alike,
-    there are no rows, or weights of the first piece are damaged.
+    there are no rows, weights of the first piece are damaged, or a store is written to meanwhile.
     """
     out = out.rstrip("/")
-    require_free(out, "remove it")
     require_alike(pieces)
     if not any(len(piece.rows) for piece in pieces):
         raise StoreError(f"{out} would have no rows: choose others")
-    parts, counts = _described(out, pieces), Counts()
+    with full_disk_named(out, AGAIN), writer_lock(out):
+        left = (INDEX_FILE, *pieces[0].store.manifest.weights)  # by one killed before the manifest
+        require_free(out, "remove it", left)
+        return _written(out, pieces, classes)
+
+
+def _written(out: str, pieces: Sequence[Piece], classes: Sequence[str]) -> int:
+    """Its rows, once all is written."""
+    counts = Counts()
     tables = counts.counted(_in_groups(_index(pieces, classes)))
     data = parquet_bytes(tables, pa.schema([*INDEX_SCHEMA, (PART_ROW, pa.int64())]))
-    files = _weights(pieces)
+    files, parts = _weights(pieces), _described(out, pieces)
     manifest = _manifest(pieces, parts, counts, hashlib.sha256(data).hexdigest(), classes)
     sums = {name: hashlib.sha256(each).hexdigest() for name, each in files.items()}
     manifest = replace(manifest, weights=sums).sealed()
     files |= {INDEX_FILE: data, "manifest.json": manifest.to_bytes()}
     fs, root = storage(out)
+    for path in fs.find(root):
+        if path.endswith(UNFINISHED):  # of one that was killed, since the lock is ours
+            fs.rm_file(path)
     for name, each in files.items():
         write_bytes(fs, f"{root}/{name}", each)
     return counts.rows
@@ -144,16 +158,20 @@ def _described(out: str, pieces: Sequence[Piece]) -> tuple[Part, ...]:
     parts, first = [], 0
     for piece in pieces:
         end = first + len(piece.rows)
-        parts.append(
-            Part(
-                path=path_from(piece.store.path, out),
-                sha256=manifest_digest(piece.store),
-                commits=piece.store.records_digest(),
-                rows=(first, end),
-            )
-        )
+        parts.append(_part(out, piece.store, (first, end)))
         first = end
     return tuple(parts)
+
+
+def _part(out: str, store: Store, rows: tuple[int, int]) -> Part:
+    """A store as a part, by what it is now; StoreError unless that is what was read of it."""
+    commits, path = store.records_digest(), path_from(store.path, out)
+    if open_store(store.path).manifest != store.manifest:
+        raise StoreError(f"{store.path} has changed while it was read: {AGAIN}")
+    try:
+        return Part(path=path, sha256=manifest_digest(store), commits=commits, rows=rows)
+    except ValueError as error:
+        raise StoreError(f"{store.path} cannot be named in a store ({error}): rename it") from None
 
 
 def _index(pieces: Sequence[Piece], classes: Sequence[str]) -> Iterator[pa.Table]:

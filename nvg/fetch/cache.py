@@ -7,7 +7,6 @@ it is complete. One process fetches at a time, others wait for it.
 
 import fnmatch
 import hashlib
-import json
 import logging
 import os
 import re
@@ -24,7 +23,7 @@ from nvg.errors import WorkError
 from nvg.fetch.download import download
 from nvg.fetch.listing import Entry, version_of
 from nvg.fetch.remote import Remote, UnreachableError
-from nvg.files import is_url, json_bytes, local_place, write_atomic
+from nvg.files import is_url, json_bytes, local_place, parse_json, write_atomic
 from nvg.progress import progress
 
 log = logging.getLogger("nvg")
@@ -95,8 +94,8 @@ def named(path: str | Path) -> str:
     """
     try:
         home, _, *below = Path(path).relative_to(cache_folder() / FETCHED).parts
-        url: str = json.loads((cache_folder() / FETCHED / home / LATEST).read_bytes())["url"]
-    except (ValueError, OSError, KeyError):
+        url: str = parse_json((cache_folder() / FETCHED / home / LATEST).read_bytes())["url"]
+    except (ValueError, OSError, KeyError, TypeError):
         return str(path)
     is_file = below == [Remote(url).name]
     return url if is_file else "/".join([url, *below])
@@ -166,7 +165,7 @@ def _whole(folder: Path, wanted: list[Entry]) -> bool:
 def _kept(home: Path) -> list[Entry]:
     """The files of what was fetched last; none where that is not known."""
     try:
-        return [Entry(**each) for each in json.loads((home / LATEST).read_text())["files"]]
+        return [Entry(**each) for each in parse_json((home / LATEST).read_bytes())["files"]]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 

@@ -7,16 +7,19 @@ needs it; where it is there it is believed, and every file is checked against it
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nvg.errors import InputError
-from nvg.files import json_bytes
+from nvg.errors import InputError, shown
+from nvg.files import json_bytes, parse_json
 
 FILES = "nvg-files.json"
 FORMAT, VERSION = "nvg-files", 1
+MOST_FILE = 1 << 50  # bytes of a file
+SHA256 = re.compile("[0-9a-f]{64}")
 MOST_BYTES = 1 << 20  # of a list: 5,000 files
 
 
@@ -70,25 +73,34 @@ def read_list(data: bytes, name: str) -> list[Entry]:
 
     A path that leads out of its folder makes it that.
     """
+    if len(data) > MOST_BYTES:
+        raise InputError(f"{name} is too long for a list of files")
     try:
-        table = json.loads(data)
-        is_ours = table["format"] == FORMAT
-        version = int(table["version"])
-        entries = [_entry(each) for each in table["files"]]
-    except (ValueError, LookupError, TypeError) as error:
+        table = parse_json(data)
+        if not isinstance(table, dict) or table.get("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        version, files = table.get("version"), table.get("files")
+        if type(version) is not int or not isinstance(files, list):
+            raise ValueError("it has no version, or no files")
+        if version > VERSION:
+            raise InputError(f"{name} is of a later version of nvgctl: update this one")
+        return [_entry(each) for each in files]
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"{name} is no list of files of `nvgctl pack`: {error}") from None
-    if not is_ours or len(data) > MOST_BYTES:
-        raise InputError(f"{name} is no list of files of `nvgctl pack`")
-    if version > VERSION:
-        raise InputError(f"{name} is of a later version of nvgctl: update this one")
-    return entries
 
 
-def _entry(table: dict[str, Any]) -> Entry:
-    path, size, sha256 = str(table["path"]), int(table["bytes"]), str(table["sha256"])
+def _entry(table: Any) -> Entry:
+    path, size, sha256 = (
+        table.get(name) if isinstance(table, dict) else None for name in ("path", "bytes", "sha256")
+    )
+    if not isinstance(path, str) or not path.isprintable():
+        raise ValueError(f"the path {shown(path)} is that of no file")
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
-        raise ValueError(f"the path {path!r} leads out of the folder")
-    if len(sha256) != 64 or size < 0:
-        raise ValueError(f"the checksum or size of {path!r} is none")
+        raise ValueError(f"the path {shown(path)} leads out of the folder")
+    is_size = type(size) is int and 0 <= size < MOST_FILE
+    if not is_size or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
+        raise ValueError(f"the checksum or size of {shown(path)} is none")
     return Entry(path, size, sha256)

@@ -6,7 +6,6 @@ Each returns one line per fault. `Store.verify` reports them; `nvg.store.repair`
 that have any.
 """
 
-import json
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow as pa
 from safetensors import SafetensorError, deserialize
 
 from nvg.choices import ChildOrder, PhiCount, PhiForm
+from nvg.files import parse_json
 from nvg.format.base import ERROR, OK, Arrays, Split, digest
 from nvg.format.index import has_status, in_split, numbers, rows_digest
 from nvg.format.manifest import Manifest
@@ -145,10 +145,10 @@ def weights_fault(data: bytes) -> str:
     try:
         tensors = deserialize(data)  # type: ignore[no-untyped-call]
         size = int.from_bytes(data[:8], "little")
-        table = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+        table = parse_json(parse_json(data[8 : 8 + size])["__metadata__"][HEADER])
     except SafetensorError:
         return "is not a safetensors file"
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return "was not written by nvgctl"
     if not isinstance(table, dict) or not isinstance(table.get("config", {}), dict):
         return "does not say which network it is of"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 
 from nvg.choices import ChildOrder
 from nvg.config import ConfigError, as_table, build, require_positive
-from nvg.files import json_bytes
+from nvg.files import json_bytes, parse_json
 from nvg.format.base import (
     COUNTS,
     FORMAT,
@@ -27,6 +26,7 @@ from nvg.parts.part import SHA256, Part
 
 MOST_BYTES = 1 << 26  # of the file
 MOST_ROWS = 1 << 32
+MOST_PARTS = 1 << 16  # of a linked store
 MOST_CHUNK_BYTES = 1 << 32  # that one chunk may take in memory
 STATE = (
     *("format", "version", "finished", "errors", "weights", "versions", "counts"),
@@ -134,8 +134,8 @@ class Manifest:
             raise ValueError(f"parts and index belong to format {LINKED}, not {self.format}")
         if self.index is not None and not SHA256.fullmatch(self.index):
             raise ValueError("index must be 64 hexadecimal digits")
-        if self.parts is not None and not self.parts:
-            raise ValueError("parts names no store")
+        if self.parts is not None and not 1 <= len(self.parts) <= MOST_PARTS:
+            raise ValueError(f"parts must name 1..{MOST_PARTS} stores, not {len(self.parts)}")
         if not all(isinstance(digest, str) for digest in self.weights.values()):
             raise ValueError("weights must be SHA-256 sums by file name")
         for name in self.weights:
@@ -187,8 +187,8 @@ class Manifest:
         if len(data) > MOST_BYTES:
             raise StoreError(f"{path} is not a store: its manifest.json is over {MOST_BYTES} bytes")
         try:
-            table = json.loads(data)
-        except (ValueError, RecursionError):
+            table = parse_json(data)
+        except ValueError:
             raise StoreError(f"{path} is not a store: its manifest.json is not JSON") from None
         is_known = isinstance(table, dict) and table.get("format") in (FORMAT, LINKED)
         if not is_known or table.get("version") not in VERSIONS:

@@ -1,13 +1,12 @@
 """Commit records: what a chunk is, once it is complete (docs/FORMAT.md)."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nvg.config import build
-from nvg.files import json_bytes
+from nvg.files import json_bytes, parse_json
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INDEX = "index_rows"  # the checksum of the chunk's index rows; records from before have none
@@ -108,9 +107,9 @@ def read_shard(
 
 def _parsed(data: bytes, name: str) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{name}: it is not JSON") from None
+        return parse_json(data)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -4,14 +4,14 @@ A store may come from elsewhere. Its files are descriptions of each other, and a
 any of them decides how much is read or how much memory is taken.
 """
 
-import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from nvg.files import parse_json
 from nvg.format.base import ARRAYS, FEATURES, INDEX_SCHEMA, SPLIT, TOKENIZER_FILE, StoreError
 from nvg.format.index import numbers
 from nvg.format.manifest import Manifest
@@ -19,6 +19,17 @@ from nvg.geometry import Geometry
 
 CODECS = ["bytes", "blosc", "crc32c"]
 SHARDED = ["sharding_indexed"]
+SETTINGS: dict[str, dict[str, Container[Any]]] = {
+    "bytes": {"endian": ("little",)},
+    "blosc": {
+        "typesize": range(1, 256),
+        "cname": ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd"),
+        "clevel": range(10),
+        "shuffle": ("noshuffle", "shuffle", "bitshuffle"),
+        "blocksize": range(1 << 31),
+    },
+}
+"""What each codec may be told; others none."""
 SMALL = 1 << 20  # bytes of a description: zarr.json, the header of weights
 NULLABLE = "stage_error"
 
@@ -110,6 +121,8 @@ def _shard_fault(table: dict[str, Any], chunk_shape: list[int]) -> str:
         "index_codecs": ["bytes", "crc32c"],
         "index_location": "end",
     }
+    if extra := sorted(found.keys() - wanted):
+        return f"codecs has {_short(extra[0])}, which is not known"
     for key, value in wanted.items():
         own = _names(found.get(key)) if key.endswith("codecs") else found.get(key)
         if own != value:
@@ -118,10 +131,19 @@ def _shard_fault(table: dict[str, Any], chunk_shape: list[int]) -> str:
 
 
 def _names(codecs: Any) -> Any:
-    """The names of a list of codecs."""
-    if not isinstance(codecs, list):
-        return codecs
-    return [codec.get("name") if isinstance(codec, dict) else codec for codec in codecs]
+    """The names of a list of codecs; in place of one's whose settings are unknown, all of it."""
+    return [_name(codec) for codec in codecs] if isinstance(codecs, list) else codecs
+
+
+def _name(codec: Any) -> Any:
+    if not isinstance(codec, dict):
+        return codec
+    name, settings = codec.get("name"), codec.get("configuration", {})
+    known = SETTINGS.get(name, {}) if isinstance(name, str) else {}
+    is_known = isinstance(settings, dict) and all(
+        type(value) in (int, str) and value in known.get(key, ()) for key, value in settings.items()
+    )
+    return name if is_known or name == SHARDED[0] else codec
 
 
 def require_index(table: pa.Table, manifest: Manifest, name: str, rows: range | None) -> None:
@@ -196,8 +218,8 @@ def _named(name: str, **configuration: Any) -> dict[str, Any]:
 def _json(data: bytes) -> dict[str, Any]:
     """A JSON object; ValueError for anything else."""
     try:
-        table = json.loads(data)
-    except (ValueError, RecursionError):
+        table = parse_json(data)
+    except ValueError:
         raise ValueError("is not JSON") from None
     if not isinstance(table, dict):
         raise ValueError("is not a JSON object")

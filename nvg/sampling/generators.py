@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import torch
 
-from nvg.config import build
+from nvg.config import build, parse_toml
 from nvg.distributed import default_device
 from nvg.errors import InputError, first_line
 from nvg.fetch import Use, fetched
-from nvg.files import require_regular, write_atomic
+from nvg.files import parse_json, read_small, write_atomic
 from nvg.generator.build import build_generator
 from nvg.generator.config import GeneratorKind, GeneratorShape
 from nvg.generator.content import ContentGenerator
@@ -191,8 +190,7 @@ def read_settings(run: Path) -> SamplerConfig:
     if not (recipe := run / "config.toml").exists():
         return SamplerConfig()
     try:
-        require_regular(recipe)
-        table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        table = parse_toml(read_small(recipe).decode())
         return build(SamplerConfig, table.get("sample", {}))
     except (OSError, ValueError) as error:
         raise InputError(f"{recipe} is damaged ({first_line(error)}): restore it") from None
@@ -208,9 +206,8 @@ def read_classes(run: Path) -> list[str]:
 def class_list(file: Path) -> list[str]:
     """The names in a file of classes; InputError for other content."""
     try:
-        require_regular(file)
-        names = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        names = parse_json(read_small(file))
+    except (OSError, ValueError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{file} is damaged: it must be a JSON list of names; restore it")

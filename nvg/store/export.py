@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nvg.errors import AGAIN, full_disk_named
 from nvg.files import replacing
 from nvg.format.base import ARRAYS, INDEX_SCHEMA, OK, StoreError
 from nvg.format.checks import label_faults, token_fault
 from nvg.format.damage import DamageError, reading
 from nvg.format.index import has_status
 from nvg.progress import progress
+from nvg.store.lock import one_at_a_time
 from nvg.store.store import REPAIR, VERIFY, Store
 
 COLUMNS = ("row", "key", "label", "class", "width", "height", "split")
@@ -46,7 +48,11 @@ def export_store(store: Store, kind: ExportFormat, out: Path) -> int:
     if out.exists():
         raise StoreError(f"{out} exists: remove it, or choose another --out")
     count = 0
-    with progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks:
+    with (
+        full_disk_named(out, AGAIN),
+        one_at_a_time(out),
+        progress(_tables(store), total=store.chunks, desc="export", unit="chunk") as chunks,
+    ):
         if kind is ExportFormat.WEBDATASET:
             return _write_shards(chunks, out)
         with _open_table(kind, _schema(store), out) as writer:
@@ -102,13 +108,16 @@ def _tables(store: Store) -> Iterator[pa.Table]:
 
 @contextmanager
 def _open_table(kind: ExportFormat, schema: pa.Schema, out: Path) -> Iterator[Any]:
-    """A writer of tables; `out` appears when all is written."""
-    with replacing(out) as temporary:
+    """A writer of tables; `out` appears when all is written.
+
+    The file is opened here: Arrow takes a colon in a name for a URI, and names for UTF-8.
+    """
+    with replacing(out) as temporary, temporary.open("wb") as file:
         if kind is ExportFormat.PARQUET:
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 yield writer
         else:
-            with pa.ipc.new_stream(temporary, schema) as writer:
+            with pa.ipc.new_stream(file, schema) as writer:
                 yield writer
 
 

@@ -4,6 +4,7 @@ Legend: R row of the store.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -104,7 +105,9 @@ class IndexFile:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _opened(self) -> Any:
-        return pa.OSFile(self._path) if is_local(self.store.fs) else pa.BufferReader(self._data)
+        if not is_local(self.store.fs):
+            return pa.BufferReader(self._data)
+        return pa.OSFile(os.fsencode(self._path))  # names need not be UTF-8
 
 
 def _read(file: Any, group: int, columns: list[str] | None = None) -> pa.Table:

@@ -1,15 +1,17 @@
 """Lay out an empty store: manifest, weights and empty arrays (docs/FORMAT.md)."""
 
 import hashlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError
 
-from nvg.files import storage, write_bytes
+from nvg.files import is_local, require_outside_stores, storage, write_bytes
 from nvg.format.base import StoreError
 from nvg.format.manifest import Manifest
 from nvg.format.schema import array_shapes
@@ -36,12 +38,18 @@ def create_store(path: str, manifest: Manifest, files: dict[str, bytes]) -> Stor
     return store
 
 
-def require_free(path: str, remedy: str) -> None:
-    """StoreError where something is at `path`; the remedy is for a store that is there."""
+def require_free(path: str, remedy: str, left: Collection[str] = ()) -> None:
+    """StoreError where something is at `path`; the remedy is for a store that is there.
+
+    Files named `left`, which a killed writer leaves before its manifest, are not in the way.
+    """
     fs, root = storage(path)
     if store_exists(path):
         raise StoreError(f"{path} exists: {remedy}, or choose another --out")
-    if fs.exists(root) and any(not name.endswith(".tmp") for name in fs.find(root)):
+    if is_local(fs):
+        require_outside_stores(Path(root))
+    own = {f"{root}/{name}" for name in left}
+    if fs.exists(root) and any(n not in own and not n.endswith(".tmp") for n in fs.find(root)):
         raise StoreError(f"{path} is not empty and no store: remove it, or choose another --out")
 
 

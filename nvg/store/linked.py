@@ -44,7 +44,8 @@ class LinkedStore(Store):
         self._index_file = IndexFile(self)
         places = (*allowed, *allowed_places())
         self.parts: tuple[Part, ...] = self.manifest.parts or ()
-        self.stores = [self._opened(part, places) for part in self.parts]
+        opened: dict[str, tuple[Store, str]] = {}
+        self.stores = [self._opened(part, places, opened) for part in self.parts]
         try:
             self.ids = [class_ids(s.manifest.classes, self.manifest.classes) for s in self.stores]
         except ValueError as error:
@@ -190,19 +191,25 @@ class LinkedStore(Store):
         """Every version that links stores writes them."""
         return self.manifest.sha256 is None
 
-    def _opened(self, part: Part, allowed: tuple[str, ...]) -> Store:
+    def _opened(
+        self, part: Part, allowed: tuple[str, ...], opened: dict[str, tuple[Store, str]]
+    ) -> Store:
+        """The store of a part; of many that name one store it is opened once."""
         try:
             place = place_of(part.path, self.path, allowed)
         except ValueError as error:
             raise StoreError(f"{self.path} {error}") from None
         try:
-            store = _plain_store(place)
+            if place not in opened:
+                store = _plain_store(place)
+                opened[place] = store, manifest_digest(store)
+            store, digest = opened[place]
         except StoreError as error:
             raise StoreError(
                 f"{self.path}: cannot open its part: {error}: if it has moved, put it back, or "
                 f"{AGAIN}"
             ) from None
-        if manifest_digest(store) != part.sha256:
+        if digest != part.sha256:
             raise StoreError(
                 f"{self.path}: its part {store.path} has changed since: restore it, or {AGAIN}"
             )

@@ -5,8 +5,10 @@ Object storage cannot tell a dead writer from a slow one: its lock stays until s
 """
 
 import errno
-import json
+import glob
 import os
+import re
+import shutil
 import socket
 import sys
 import uuid
@@ -18,11 +20,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nvg.files import is_local, is_there, json_bytes, storage
+from nvg.errors import FULL
+from nvg.files import is_local, is_there, json_bytes, parse_json, storage
 from nvg.format.base import StoreError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
+OURS = re.compile(r"\.[0-9a-f]{32}\.tmp")  # how the names end that `replacing` gives
 RETRY_SECONDS = 0.1  # for a lock file that its holder is just removing
 
 
@@ -45,6 +48,16 @@ def writer_lock(
     else:
         with _object_lock(fs, f"{root}.lock", path, break_lock):
             yield
+
+
+@contextmanager
+def one_at_a_time(out: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder that `replacing` makes, without what killed ones left."""
+    with writer_lock(str(out)):
+        for left in out.absolute().parent.glob(f"{glob.escape(out.name)}.*.tmp"):
+            if OURS.fullmatch(left.name.removeprefix(out.name)):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
 
 
 @contextmanager
@@ -114,7 +127,7 @@ def _identity() -> dict[str, Any]:
 
 def _who(holder: bytes) -> str:
     try:
-        writer = json.loads(holder)
+        writer = parse_json(holder)
         return f"process {writer['pid']} on {writer['host']} since {writer['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

@@ -3,6 +3,7 @@
 Legend: R row of the store, X view, N position, T token.
 """
 
+import os
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from nvg.store.listing import Listing
 Span = tuple[int | None, int | None]
 """First byte, and the one after the last."""
 WHOLE: Span = (None, None)
+MOST_RECORD, MOST_WHOLE = 1 << 26, 1 << 34  # bytes of a commit record, of any file of a store
 
 
 class Origin(NamedTuple):
@@ -174,10 +176,18 @@ class StoreFiles:
         return self.listing.absent(left, record_name)
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
-        """The bytes of one file of the store, or a part; ValueError for what is no file."""
-        self._require_file(name)
+        """The bytes of one file of the store, or a part; DamageError for what is no file."""
+        self.require_readable(name)
         data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=start, end=stop)
         return part(data, (start, stop))
+
+    def require_readable(self, name: str) -> None:
+        """DamageError for what is no file of this disk, or a longer one than a store has."""
+        is_record = name.startswith("commits/") and name.endswith(".json")
+        try:
+            self._require_file(name, MOST_RECORD if is_record else MOST_WHOLE)
+        except ValueError as error:
+            raise DamageError(f"{self.path}: {error}: restore it from a copy") from None
 
     def head(self, name: str, count: int) -> bytes:
         """The first so many bytes of one file of the store; ValueError for what is no file."""
@@ -230,6 +240,12 @@ class StoreFiles:
         """Which part of that file it is."""
         return WHOLE
 
-    def _require_file(self, name: str) -> None:
-        if is_local(self.fs):
-            require_regular(f"{self.root}/{name}")
+    def _require_file(self, name: str, most: int | None = None) -> None:
+        """ValueError for what is no file of this disk, or a longer one than a store has."""
+        if not is_local(self.fs):
+            return
+        require_regular(f"{self.root}/{name}")
+        if most is None or not os.path.exists(f"{self.root}/{name}"):
+            return
+        if os.path.getsize(f"{self.root}/{name}") > most:
+            raise ValueError(f"{name} is over {most:,} bytes")

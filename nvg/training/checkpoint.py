@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nvg.distributed import World
 from nvg.errors import WorkError
-from nvg.files import require_regular, write_atomic
+from nvg.files import read_small, write_atomic
 from nvg.training.background import Background
 from nvg.training.saved_state import read_state
 from nvg.training.shard_files import Deadline, join_shards, write_shards
@@ -188,8 +188,7 @@ class Checkpoints:
         """The JSON state of one checkpoint."""
         path = self.path(step) / "state.json"
         try:
-            require_regular(path)
-            return read_state(path.read_bytes(), step)
+            return read_state(read_small(path), step)
         except OSError as error:
             raise _damaged(path, error.strerror or "it cannot be read") from None
         except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nvg.config import as_table, dump, load
 from nvg.errors import InputError, WorkError, first_line
-from nvg.files import require_regular, write_atomic
+from nvg.files import parse_json, require_regular, write_atomic
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
 
@@ -197,8 +197,8 @@ def _scalars(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, flo
 def _step_of(line: bytes) -> float:
     """The step of a metrics line; infinite for a line that is damaged, which is then dropped."""
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        step = parse_json(line, finite=False)["step"]
+    except (ValueError, LookupError, TypeError):
         return math.inf
     return step if isinstance(step, int | float) else math.inf
 

@@ -1,13 +1,12 @@
 """Curves of a generator training from its metrics.jsonl: does it still learn?"""
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nvg.errors import InputError
-from nvg.files import write_atomic
+from nvg.files import parse_json, write_atomic
 from nvg.view.charts import figure_bytes, new_figure
 
 log = logging.getLogger("nvg")
@@ -20,8 +19,13 @@ Lines = list[dict[str, Any]]
 
 def draw_curves(metrics: Path) -> None:
     """Write `curves*.png` beside `metrics*.jsonl`, where matplotlib is there to draw it."""
-    lines = list(_whole_lines(metrics.read_text(errors="replace")))
-    if (picture := curves_png(lines)) is not None:
+    try:
+        lines = list(_whole_lines(metrics.read_text(errors="replace")))
+        picture = curves_png(lines)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        log.debug("no curves are drawn of other lines than ours: %s", error)
+        return
+    if picture is not None:
         name = metrics.stem.replace("metrics", "curves")
         write_atomic(metrics.with_name(f"{name}.png"), picture)
 
@@ -30,7 +34,7 @@ def _whole_lines(text: str) -> Iterator[dict[str, Any]]:
     """Those of the lines that a crash did not damage."""
     for line in text.splitlines():
         try:
-            found = json.loads(line)
+            found = parse_json(line, finite=False)
         except ValueError:
             continue
         if isinstance(found, dict):

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from nvg.config import ConfigError, as_table
 from nvg.errors import InputError
 from nvg.fetch import named
-from nvg.files import write_atomic
+from nvg.files import parse_json, read_small, write_atomic
 from nvg.metrics.generation import fidelity_line
 from nvg.metrics.small_samples import rounded
 from nvg.metrics.tradeoff import elbow, pareto_front
@@ -156,19 +156,36 @@ def split_values(text: str) -> list[str]:
 def read_results(path: Path) -> list[dict[str, Any]]:
     """The lines of an earlier sweep; InputError where one is no result."""
 
-    def records() -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                record = json.loads(line)
-                record["identity"], record["result"]["frechet"]
-                yield record
-            except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{path} line {number} is no result of a sweep: remove it, or name another "
-                    "--out"
-                ) from None
+    if not path.exists():
+        return []
+    try:
+        lines = read_small(path).splitlines()
+    except ValueError as error:
+        raise InputError(f"{path.parent}: {error}: name another --out") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = parse_json(line, finite=False)
+            is_result = _is_result(record["identity"], record["result"])
+        except (ValueError, KeyError, TypeError):
+            is_result = False
+        if not is_result:
+            raise InputError(
+                f"{path} line {number} is no result of a sweep: remove it, or name another --out"
+            )
+        found.append(record)
+    return found
 
-    return list(records()) if path.exists() else []
+
+def _is_result(identity: Any, result: dict[str, Any]) -> bool:
+    """Whether a line has all that the table and the chart show; KeyError, TypeError where not."""
+    numbers = [result[name] for name in ("frechet", "kid", "precision", "recall", "images")]
+    texts = [identity, result["frechet_name"], result["kid_name"], *result["warnings"]]
+    if "inception_score" in result:
+        numbers.append(result["inception_score"])
+        texts.append(result["score_name"])
+    is_number = all(type(each) in (int, float) and abs(each) < 1e15 for each in numbers)
+    return is_number and all(isinstance(each, str) for each in texts)
 
 
 def marks_of(found: Sequence[dict[str, Any]]) -> list[str]:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nvg.files import parse_json, read_small
 from nvg.metrics.generation import fidelity_line
 from nvg.tokenizer.config import AutoencoderConfig
 from pipeline.packing.parts import Parts
 
 GRID = "samples.png"
+MOST_LOG = 1 << 30  # bytes of a log
 REPORTS = ("reconstruction.json", "generation.json", "likelihood.json")
 
 
@@ -87,7 +89,7 @@ def _figures(parts: Parts) -> list[str]:
     lines = []
     for name in REPORTS if parts.step is None else ():
         path = parts.run / name
-        report = _read(path) if path.exists() else None
+        report = _parsed(_text_of(path)) if path.exists() else None
         if report and report.get("weights", "ema") != "ema":
             lines.append(f"- {name} is of other weights of the run: not repeated here")
         elif report and path.stat().st_mtime >= newest:
@@ -118,32 +120,39 @@ def _report_lines(name: str, report: dict[str, Any]) -> Iterator[str]:
                 f"{report['images']} images ({report['split']}): {report['token_bits']:.1f} bits "
                 f"of tokens, at most about {report['structure_bits']:.1f} of structure"
             )
-    except (LookupError, TypeError, ValueError):  # of another version
+    except (LookupError, TypeError, ValueError, ArithmeticError):  # of another version
         yield f"{name} cannot be read by this version"
 
 
 def _logged(parts: Parts) -> Iterator[str]:
     """The last held-out losses that training logged, up to the packed step."""
     for path in sorted(parts.run.glob("metrics*.jsonl")):
-        last = None
-        for text in path.read_text(encoding="utf-8").splitlines():
-            line = _parsed(text)
-            if "heldout" in line and (parts.step is None or line["step"] <= parts.step):
-                last = line
-        if last:
-            for split, measured in last["heldout"].items():
-                losses = {k: v for k, v in measured.items() if isinstance(v, float)}
+        measured = [line for line in map(_parsed, _text_of(path).splitlines()) if _is_loss(line)]
+        if parts.step is not None:
+            measured = [line for line in measured if line["step"] <= parts.step]
+        for split, table in measured[-1]["heldout"].items() if measured else ():
+            if isinstance(table, dict):
+                losses = {k: v for k, v in table.items() if isinstance(v, float)}
                 said = ", ".join(f"{key} {value:.4f}" for key, value in losses.items())
-                yield f"- loss on {split} rows at step {last['step']}: {said}"
+                yield f"- loss on {split} rows at step {measured[-1]['step']}: {said}"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return _parsed(path.read_text(encoding="utf-8"))
+def _is_loss(line: dict[str, Any]) -> bool:
+    """Whether a line of a log, which may come from elsewhere, has held-out losses of a step."""
+    return isinstance(line.get("heldout"), dict) and type(line.get("step")) is int
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file of a run; "" for what is no file or might never end."""
+    try:
+        return read_small(path, MOST_LOG).decode(errors="replace")
+    except ValueError:
+        return ""
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = parse_json(text, finite=False)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvg.errors import InputError
+from nvg.errors import AGAIN, InputError, full_disk_named
 from nvg.fetch.listing import FILES, list_bytes
 from nvg.files import replacing
 from nvg.sampling.generators import CLASSES, class_ids, load_generators, read_classes
+from nvg.store.lock import one_at_a_time
 from nvg.tokenizer.autoencoder import (
     AUTOENCODER_FILE,
     INNER,
@@ -49,11 +50,18 @@ def pack_run(run: Path, options: PackOptions) -> list[str]:
     tokenizer = _tokenizer(parts, options.tokenizer)
     before = size_of(run)
     try:
-        with replacing(out) as partial:  # an empty folder may be there
+        with (
+            full_disk_named(out, AGAIN),
+            one_at_a_time(out),
+            replacing(out) as partial,
+        ):  # an empty folder may be there
             partial.mkdir()
             _fill(partial, parts, tokenizer, out.name, options.licence)
     except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
+        what = f"{out} cannot be written"
+        if isinstance(error, FileNotFoundError) and not str(error.filename).startswith(f"{out}."):
+            what = f"{error.filename} is gone, as when a training writes there: {AGAIN}"
+        raise InputError(f"{what}: {error.strerror or error}") from error
     count = sum(1 for _ in files_of(out))
     size = f"{size_of(out) / 1e6:,.1f} MB, of the run's {before / 1e6:,.1f} MB"
     return [

@@ -104,8 +104,8 @@ def _require_finished(run: Path, section: str, weights: Path, kept: Checkpoints)
     steps = kept.steps()
     if not steps or not (run / CHANGES).exists():  # never trained on
         return
-    recipe = tomllib.loads((run / CONFIG).read_text(encoding="utf-8"))
-    wanted = recipe.get(section, {}).get("train", {}).get("steps", 0)
+    recipe = getattr(load_recipe(run / CONFIG, (), warn=False), section)
+    wanted = recipe.train.steps if recipe else 0
     newest = kept.path(steps[-1]) / "state.json"
     if steps[-1] < wanted and weights.stat().st_mtime < newest.stat().st_mtime:
         raise _unfinished(run, f"it is at step {steps[-1]} of {wanted}")

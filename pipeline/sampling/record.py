@@ -13,7 +13,7 @@ from typing import Any
 
 from nvg.config import as_table
 from nvg.errors import InputError
-from nvg.files import write_atomic
+from nvg.files import parse_json, read_small, write_atomic
 from nvg.sampling.config import SamplerConfig
 from pipeline.run_weights import weights_files
 from pipeline.sampling.options import SampleOptions
@@ -98,7 +98,10 @@ def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
         return record
     if not resume:
         raise InputError(f"{folder} holds samples: go on with --resume, or name another --folder")
-    first, *rest = record.path.read_bytes().splitlines() or [b""]
+    try:
+        first, *rest = read_small(record.path).splitlines() or [b""]
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}: name another --folder") from None
     known = _read(first)
     if not known:
         raise InputError(f"{record.path} is no record of samples: name another --folder")
@@ -109,8 +112,9 @@ def open_record(folder: Path, facts: dict[str, Any], resume: bool) -> Record:
                 "command, or name another --folder"
             )
     for line in map(_read, rest):
-        if "batch" in line and "files" in line:
-            record.done[line["batch"]] = line["files"]
+        batch, digest = line.get("batch"), line.get("files")
+        if type(batch) is int and isinstance(digest, str):
+            record.done[batch] = digest
     return record
 
 
@@ -122,7 +126,7 @@ def json_line(value: Any) -> bytes:
 def _read(line: bytes) -> dict[str, Any]:
     """The object of a line, empty where it is none."""
     try:
-        found = json.loads(line)
+        found = parse_json(line)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

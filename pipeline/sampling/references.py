@@ -3,7 +3,6 @@
 Legend: N position, D row or column of pixels or of the grid.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nvg.errors import InputError
+from nvg.files import parse_json
 from nvg.geometry import Geometry
 from nvg.sampling.control import (
     Condition,
@@ -106,7 +106,7 @@ def load_reference(
     `identity` is the tokenizer the generators were trained with; InputError when the reference is
     of another, or is not there, and where the tokenizer names code as its builder without `trust`.
     """
-    row = re.fullmatch(r"(.+\.vgs/?):(\d+)", text)
+    row = re.fullmatch(r"(.+\.vgs/?):([0-9]{1,18})", text)
     if row:
         return row_sequences(open_store(row[1]), int(row[2]), identity)
     if text.endswith(".json"):
@@ -117,10 +117,10 @@ def load_reference(
 def tokens_of(data: bytes, identity: str) -> Sequences:
     """One image from a JSON object with leaves, content and tokenizer; InputError."""
     try:
-        found = json.loads(data)
+        found = parse_json(data)
         leaves, content, tokenizer = (found[name] for name in TOKEN_NAMES)
         is_whole = all(type(n) is int and n >= 0 for n in (*leaves, *content))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         is_whole = False
     if not is_whole:
         raise InputError(f"a reference in JSON has lists of numbers: {', '.join(TOKEN_NAMES)}")

@@ -6,7 +6,6 @@ it: reading one opens nothing.
 Legend: N position, T token.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +16,7 @@ import torch
 
 from nvg.config import ConfigError, as_table, build
 from nvg.errors import InputError
+from nvg.files import parse_json
 from nvg.geometry import Geometry
 from nvg.sampling.config import BATCH, SamplerConfig
 from nvg.sampling.control import Condition, Control, edit_region, keep_stages, require_stages
@@ -241,13 +241,9 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def parse_json(data: bytes | str) -> Any:
-    """A JSON document; InputError where it is none, or too deep."""
+def json_of(data: bytes | str) -> Any:
+    """A JSON document; InputError where it is none (`nvg.files.parse_json`)."""
     try:
-        return json.loads(data, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return parse_json(data)
+    except ValueError:
         raise InputError("this is not JSON") from None
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)

@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from nvg.errors import InputError
 from pipeline.images.decode import open_picture
-from pipeline.sampling.request import parse_json
+from pipeline.sampling.request import json_of
 
 CHUNK = "nvg-request"  # the keyword of the text chunk
 
@@ -28,11 +28,11 @@ def carried_request(data: bytes) -> tuple[Any, int | None]:
     InputError where there is none.
     """
     if not data.startswith(b"\x89PNG"):
-        return parse_json(data), None
+        return json_of(data), None
     text = open_picture(data, lambda picture: picture.info.get(CHUNK), formats=("PNG",))
     if not isinstance(text, str):
         raise InputError("this PNG carries no request: take one that the studio has written")
-    found = parse_json(text)
-    if not isinstance(found, dict) or not isinstance(found.get("image"), int):
+    found = json_of(text)
+    if not isinstance(found, dict) or type(found.get("image")) is not int:
         raise InputError("the request in this PNG is damaged")
     return found.get("request"), found["image"]

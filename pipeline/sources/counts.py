@@ -1,13 +1,12 @@
 """How many images each file of a source holds, and of which classes: found once, then kept."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from nvg.config import as_table, build
-from nvg.files import json_bytes, storage, write_bytes
+from nvg.files import json_bytes, parse_json, storage, write_bytes
 from pipeline.sources.labels import Classes
 from pipeline.sources.splits import Part
 
@@ -87,6 +86,6 @@ class Counting:
         """What the file has; None where there is none, or it makes no sense: it is only kept."""
         fs, path = storage(self.kept)
         try:
-            return build(Counts, json.loads(fs.cat_file(path)))
+            return build(Counts, parse_json(fs.cat_file(path)))
         except (OSError, ValueError):
             return None

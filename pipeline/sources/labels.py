@@ -98,7 +98,7 @@ def label_text(extension: str, content: bytes) -> str | None:
         return text
     try:
         table = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     label = table.get("label") if isinstance(table, dict) else None
     return None if label is None else str(label)

@@ -1,5 +1,6 @@
 """Parquet and Arrow files of images as tables: their columns, labels and numbers of rows."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 from nvg.errors import first_line
+from nvg.files import parse_json
 from pipeline.sources.base import SourceError
 from pipeline.sources.labels import label_column
 from pipeline.sources.place import Place
@@ -136,7 +138,9 @@ def open_arrow(file: Place) -> Any:
     """
     import pyarrow as pa
 
-    with pa.memory_map(file.root) if file.is_local else pa.BufferReader(file.read()) as source:
+    with (
+        pa.memory_map(os.fsencode(file.root)) if file.is_local else pa.BufferReader(file.read())
+    ) as source:
         if source.read(6) == b"ARROW1":
             return pa.ipc.open_file(source).read_all()
         source.seek(0)
@@ -145,10 +149,8 @@ def open_arrow(file: Place) -> Any:
 
 def class_names(metadata: dict[bytes, bytes] | None, column: str | None) -> list[str]:
     """Names of the classes from the Hugging Face features in a Parquet schema, if any."""
-    import json
-
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]
     except (KeyError, ValueError, TypeError):
         return []

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from nvg.errors import InputError, WorkError
 from pipeline.sampling.places import MOST_STAGED
-from pipeline.sampling.request import parse_json, read_drawing
+from pipeline.sampling.request import json_of, read_drawing
 from pipeline.studio import downloads, uploads
 from pipeline.studio.drawing import preview
 from pipeline.studio.guard import guarded
@@ -178,7 +178,7 @@ async def _body(asked: Asked, most: int) -> bytes:
 
 
 async def _json(asked: Asked) -> Any:
-    return parse_json(await _body(asked, MOST_JSON))
+    return json_of(await _body(asked, MOST_JSON))
 
 
 def _file(data: bytes, name: str, kind: str) -> Response:

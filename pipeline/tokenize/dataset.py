@@ -1,16 +1,13 @@
 """The offline pass: every image of a recipe into a store, which is begun, resumed or extended."""
 
-import errno
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from nvg.errors import WorkError
+from nvg.errors import full_disk_named
 from nvg.progress import progress
 from nvg.store import Store, StoreWriter
 from nvg.store.lock import writer_lock
@@ -22,7 +19,7 @@ from pipeline.recipe import Recipe
 from pipeline.sources import Counting
 from pipeline.sources.counts import in_threads
 from pipeline.tokenize.chunk import ChunkDecoder
-from pipeline.tokenize.engine import Engine, run_chunks
+from pipeline.tokenize.engine import Engine, Journal, run_chunks
 from pipeline.tokenize.estimate import chunk_bytes
 from pipeline.tokenize.extend import extend_store
 from pipeline.tokenize.features import FeatureJob, prepare_features
@@ -36,6 +33,7 @@ from pipeline.tokenize.unread import withdraw_unread
 
 log = logging.getLogger("nvg")
 
+RESUME = "go on with --resume"
 BEGUN_BEFORE = (
     "%s was begun by a version that neither turned pictures by EXIF, nor read colour profiles and "
     "transparency: it goes on so; tokenize into another --out to have them"
@@ -70,7 +68,7 @@ def tokenize_dataset(
     CheckpointError on unusable input; a bad image is counted and becomes an error row.
     """
     job = open_pass(recipe, tokenizer, out, engine, mode, address=address, trust=trust)
-    with full_disk_named(job.out), writer_lock(job.out, break_lock):
+    with full_disk_named(job.out, RESUME), writer_lock(job.out, break_lock):
         require_no_jobs(job.out)
         if mode is PassMode.EXTEND:
             extend_store(job.out, job.recipe, job.images, job.model)
@@ -84,6 +82,7 @@ def tokenize_dataset(
             work = job.run(store, range(store.chunks))
             store.finish()
         forget_shares(job.out)
+        Journal.forget(job.out)
         report = make_report(store, work, job.images.source.left_out)
     report.write()
     return report
@@ -175,16 +174,3 @@ def open_pass(
 def absolute(out: str) -> str:
     """The place of a store for workers, which may run in another folder."""
     return out if "://" in out else os.path.abspath(out)
-
-
-@contextmanager
-def full_disk_named(out: str) -> Iterator[None]:
-    """WorkError with the remedy where the disk or a quota is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise WorkError(
-            f"{out}: no space is left to write to: free some, then go on with --resume"
-        ) from error

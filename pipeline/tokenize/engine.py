@@ -1,6 +1,7 @@
 """The engines that drive chunks through decoding, encoding and committing: Ray Data, or inline."""
 
 import contextlib
+import glob
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-from nvg.files import storage
+from nvg.files import is_local, storage
 from nvg.training.background import Background
 from pipeline.cluster import cluster_address, start_ray
 from pipeline.images.blocks import Block
@@ -119,12 +120,21 @@ class Journal:
     """A file beside a store, `NAME.vgs.reading`, that names the chunk that is being decoded.
 
     Each job that writes a share has one of its own. It stays only where the process died of that:
-    the next one decodes the chunk's images apart.
+    the next one decodes the chunk's images apart. A store that is finished has none.
     """
 
     def __init__(self, store: str, name: str = "") -> None:
         self.fs, root = storage(store)
         self.path, self.fatal = f"{root}.{name}{'.' * bool(name)}reading", ""
+
+    @staticmethod
+    def forget(store: str) -> None:
+        """Remove what processes left that died after the last chunk was read, of all shares."""
+        fs, root = storage(store)
+        left = glob.glob(f"{glob.escape(root)}.part-*-of-*.reading") if is_local(fs) else []
+        for path in (f"{root}.reading", *left):
+            with contextlib.suppress(FileNotFoundError):
+                fs.rm_file(path)
 
     def __enter__(self) -> "Journal":
         if self.fs.exists(self.path):

@@ -4,21 +4,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvg.errors import InputError
+from nvg.errors import InputError, full_disk_named
 from nvg.format.base import StoreError
 from nvg.format.damage import DamageError
 from nvg.store import StoreWriter, open_writer, store_exists
 from nvg.store.layout import require_free
 from pipeline.recipe import Recipe
 from pipeline.tokenize.dataset import (
+    RESUME,
     Pass,
     PassMode,
     absolute,
-    full_disk_named,
     open_pass,
     tokenize_dataset,
 )
-from pipeline.tokenize.engine import Engine
+from pipeline.tokenize.engine import Engine, Journal
 from pipeline.tokenize.report import Report, Work, make_report
 from pipeline.tokenize.share import (
     Share,
@@ -103,7 +103,7 @@ def tokenize_share(
     `tokenize_dataset`; StoreError also for a store that was begun whole or in other shares.
     """
     out = absolute(out)
-    with ExitStack() as held, full_disk_named(out):
+    with ExitStack() as held, full_disk_named(out, RESUME):
         with layout_lock(out):
             held.enter_context(share_lock(out, share))
             require_shared(out, share, resume)
@@ -173,6 +173,7 @@ def _join(out: str) -> None:
                 if not open_writer(out).finished:
                     raise
         forget_shares(out)
+        Journal.forget(out)
 
 
 def _share_report(store: StoreWriter, share: Share, work: Work) -> ShareReport:

@@ -5,7 +5,6 @@ Beside a store that is written so lies `NAME.vgs.parts`, which says how many sha
 
 import contextlib
 import glob
-import json
 import logging
 import os
 import re
@@ -14,11 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from nvg.errors import InputError
-from nvg.files import is_local, json_bytes, storage, write_bytes
+from nvg.files import is_local, json_bytes, parse_json, storage, write_bytes
 from nvg.format.base import StoreError
 from nvg.store.lock import writer_lock
 
-WRITTEN = re.compile(r"([0-9]+)/([0-9]+)")
+WRITTEN = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 LAYOUT_SECONDS = 1800.0  # that a job waits while another counts images and lays the store out
 
 log = logging.getLogger("nvg")
@@ -99,7 +98,7 @@ def shares_of(out: str) -> int | None:
     """How many shares a store was begun in; None for one that was begun whole."""
     fs, path = storage(_note(out))
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        return int(json.loads(fs.cat_file(path))["of"])
+        return int(parse_json(fs.cat_file(path))["of"])
     return None
 
 

@@ -103,10 +103,14 @@ def lose(name: str) -> Mutation:
     return remove
 
 
-def endless(store: Path) -> None:
-    """A sparse manifest of a terabyte."""
-    with (store / "manifest.json").open("r+b") as file:
-        file.truncate(1 << 40)
+def endless(name: str) -> Mutation:
+    """A sparse file of a terabyte."""
+
+    def lengthen(store: Path) -> None:
+        with (store / name).open("r+b") as file:
+            file.truncate(1 << 40)
+
+    return lengthen
 
 
 def swap(store: Path) -> None:
@@ -167,7 +171,9 @@ MUTATIONS: dict[str, Mutation] = {
     **{f"manifest {fields}": manifest(**fields) for fields in FIELDS},
     "manifest deep": text("manifest.json", b"[" * 100_000),
     "manifest empty": text("manifest.json", b"{}"),
-    "manifest endless": endless,
+    "manifest endless": endless("manifest.json"),
+    "record endless": endless("commits/00000.json"),
+    "weights endless": endless("tokenizer.safetensors"),
     "token beyond the codebook": put("content", (3, 0, 5), 9999),
     "label beyond the classes": put("label", 3, 7),
     "leaf twice": values(lambda a: a["leaves"].__setitem__((3, 0, 0), a["leaves"][3, 0, 1])),
@@ -197,6 +203,8 @@ MUTATIONS: dict[str, Mutation] = {
 }
 SHARDED: dict[str, Mutation] = {
     **MUTATIONS,
+    "index endless": endless(PART),
+    "counts endless": endless("chunks.parquet"),
     f"manifest { {'version': 2} }": manifest(version=1),
     **{
         f"manifest {fields}": manifest(**fields)

@@ -5,7 +5,7 @@ import logging
 import pytest
 from tqdm import tqdm
 
-from cli.log import LOGGER, BarHandler, show_log
+from cli.log import LOGGER, BarHandler, say, show_log
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,11 @@ def test_of_several_processes_the_first_speaks(
     show_log()
     LOGGER.warning("stage 3 collapses")
     assert capsys.readouterr().err == ""
+
+
+def test_lines_steer_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of classes and files come from elsewhere; line ends of ours stay."""
+    say(["class \x1b[2J\u202e", "a\nb", "\udcff"])
+    assert capsys.readouterr().out == "class \\x1b[2J\\u202e\na\nb\n\\udcff\n"
+    say([])
+    assert capsys.readouterr().out == ""

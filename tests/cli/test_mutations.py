@@ -51,6 +51,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 HARMLESS = {  # to verbs that need not look there; `verify` objects to all
     *("record {}", "record lost", "record of no chunk", "index of other keys", "decoder cut"),
     *("decoder lost", "label beyond the classes", "leaf twice", "chunks swapped"),
+    *("record endless", "weights endless"),
     *("codebook cut", "codebook with a huge header", "token beyond the codebook"),
     *(f"manifest {f}" for f in ({"errors": 1}, {"val_rows": 1}, {"classes": ["ant"]})),
     f"manifest { {'classes': ['ant', 'bee', 'dog']} }",
@@ -67,12 +68,12 @@ UNREAD = {  # by training, in the first batch
 
 HARMLESS_SHARDED = {  # nobody needs Zarr's descriptions there, nor counts, but to train
     *(*HARMLESS, "root zarr lost", "array lost", "shard {}", "shard cut", "shard lost"),
-    *("counts cut", "counts lost", f"manifest {FIELDS[-1]}"),
+    *("counts endless", "index endless", "counts cut", "counts lost", f"manifest {FIELDS[-1]}"),
     *(f"manifest {f}" for f in ({"counts": None}, {"counts": "0" * 64})),
     *("index cut", "index lost", "index short", "parts alike"),  # of rows that are not looked at
 }
 UNREAD_SHARDED = {  # no index, where all rows have tokens
-    *(*UNREAD, "index cut", "index lost", "index short", "parts alike"),
+    *(*UNREAD, "index endless", "index cut", "index lost", "index short", "parts alike"),
     *("index without keys", "index of text"),
 }
 KINDS = [(1, name) for name in MUTATIONS] + [(2, name) for name in SHARDED]

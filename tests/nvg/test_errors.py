@@ -1,5 +1,6 @@
 """User errors share one base class, which the command line turns into one line."""
 
+import errno
 import signal
 import socket
 
@@ -7,13 +8,16 @@ import pytest
 
 from nvg.config import ConfigError
 from nvg.errors import (
+    AGAIN,
     InputError,
     Stopped,
     WorkError,
     exit_code,
     first_line,
+    full_disk_named,
     printable,
     rank,
+    shown,
     speaker,
     stop_leaves,
 )
@@ -95,3 +99,21 @@ def test_an_error_is_told_by_its_first_line() -> None:
     assert first_line(caught.value) == "it is not UTF-8 text"
     assert first_line(ValueError("\x1b[1m")) == r"\x1b[1m"
     assert first_line(ValueError()) == first_line(KeyError.__new__(KeyError)) == "no reason given"
+
+
+def test_a_value_is_shown_short() -> None:
+    """One that has no text, as of 10^5000, too."""
+    assert shown("a\x1b[2J") == repr("a\x1b[2J")
+    assert shown(16**5000) == "a value too long to show"
+    assert len(shown(["x"] * 10_000)) < 130
+
+
+def test_a_full_disk_is_named_with_the_remedy() -> None:
+    """Other errors pass."""
+    with (
+        pytest.raises(WorkError, match=r"^a\.vgs: no space is left .* then give the command again"),
+        full_disk_named("a.vgs", AGAIN),
+    ):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    with pytest.raises(PermissionError), full_disk_named("a.vgs", AGAIN):
+        raise PermissionError(errno.EACCES, "no")

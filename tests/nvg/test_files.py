@@ -1,6 +1,8 @@
 """Atomic writes, locally and on other filesystems."""
 
 import errno
+import json
+import math
 import os
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from nvg.errors import InputError
 from nvg.files import (
     IN_FLIGHT,
     is_there,
+    parse_json,
+    read_small,
     replacing,
     require_file_place,
     require_regular,
@@ -18,6 +22,7 @@ from nvg.files import (
     write_atomic,
     write_bytes,
 )
+from tests.makers import HOSTILE_JSON
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
@@ -173,3 +178,53 @@ def test_what_is_there_is_asked_anew(tmp_path: Path) -> None:
     assert [is_there(fs, f"{root}/{name}") for name in ("", "a.json")] == [True, False]
     (tmp_path / "a.json").touch()
     assert is_there(fs, f"{root}/a.json")
+
+
+@pytest.mark.parametrize("value", HOSTILE_JSON.values(), ids=HOSTILE_JSON.keys())
+def test_json_from_elsewhere_is_plain(value: str) -> None:
+    """What could be neither shown nor written back is no JSON, at any place and in one word."""
+    for text in (value, f'{{"a": [{value}]}}'):
+        for data in (text, text.encode()):
+            with pytest.raises(ValueError, match=r"^it is not JSON$"):
+                parse_json(data)
+
+
+def test_sound_json_is_read_as_ever() -> None:
+    """Also a mark of the order of bytes, numbers of logs, and texts of whole characters."""
+    text = '{"é\\ud83d\\ude00": [1, -0.5, null, true, "x", [], {}]}'
+    assert parse_json(b"\xef\xbb\xbf" + text.encode()) == json.loads(text)
+    assert math.isnan(parse_json("NaN", finite=False))
+    assert parse_json("[" * 60 + "]" * 60)
+    with pytest.raises(ValueError, match="not JSON"):
+        parse_json(b"\xed\xa0\x80")
+
+
+def test_nothing_is_written_inside_a_store(tmp_path: Path) -> None:
+    """A store at any depth above, through a link too; another program's manifest is none."""
+    for name, word in (("a.vgs", "nvg-store"), ("b.vgs", "nvg-store-links"), ("web", "pages")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"format": word}))
+    (tmp_path / "link").symlink_to(tmp_path / "a.vgs")
+    for place in ("a.vgs/sub.vgs", "b.vgs/x/y.png", "link/z"):
+        with pytest.raises(InputError, match=r"lies inside the store .*: name a place outside"):
+            require_file_place(tmp_path / place)
+    require_file_place(tmp_path / "web" / "x.png")
+    require_file_place(tmp_path / "c.vgs")
+    (tmp_path / "odd").mkdir()
+    os.mkfifo(tmp_path / "odd" / "manifest.json")
+    require_file_place(tmp_path / "odd" / "x.png")
+
+
+def test_a_small_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    """A sparse file of a terabyte costs nobody's memory, and no pipe is waited for."""
+    (tmp_path / "a.json").write_bytes(b"[1]")
+    assert read_small(tmp_path / "a.json") == b"[1]"
+    with (tmp_path / "a.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"^a\.json is over 1,000 bytes$"):
+        read_small(tmp_path / "a.json", 1000)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a pipe"):
+        read_small(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        read_small(tmp_path / "gone")

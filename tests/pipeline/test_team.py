@@ -1,13 +1,14 @@
 """Tasks shared out: in order, each done once, the state opened once, whoever does them."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from nvg.distributed import World, default_device
 from nvg.errors import InputError
-from pipeline.cluster import OnRay
+from pipeline.cluster import OnRay, own_signal
 from pipeline.team import Processes, Team, open_team
 
 OPENED: list[int] = []
@@ -123,3 +124,19 @@ def die_once(_state: int, mark: Path) -> str:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return mark.name
+
+
+def test_a_handler_that_is_not_pythons_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a library has set in C is None to Python, which cannot put it back."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(signal, "getsignal", lambda number: None)
+        with own_signal(signal.SIGUSR1):
+            pass
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+        with own_signal(signal.SIGUSR1):
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -42,12 +42,27 @@ def test_a_path_that_leads_out_is_refused(path: str) -> None:
         (b'{"format": "other", "version": 1, "files": []}', "no list of files"),
         (b'{"format": "nvg-files", "version": 2, "files": []}', "later version"),
         (b'{"format": "nvg-files", "version": 1, "files": [{"path": "a"}]}', "no list of files"),
+        (b'{"format": "nvg-files", "version": 1e400, "files": []}', "it is not JSON"),
+        (b'{"format": "nvg-files", "version": true, "files": []}', "has no version, or no files"),
+        (b'{"format": "nvg-files", "version": 1, "files": {"a": 1}}', "has no version, or no fi"),
+        (b'{"format": "nvg-files", "version": 1, "files": [[]]}', "the path None is that of no"),
+        (b'{"format": "nvg-files", "version": 1, "files": [{"path": "a\\n"}]}', r"path 'a.n' is"),
+        (b'{"format": "nvg-files", "version": 1, "files": []}' + b" " * (1 << 20), "too long"),
     ],
 )
 def test_another_file_is_refused(data: bytes, said: str) -> None:
     """In one line that names it."""
     with pytest.raises(InputError, match=f"^it is .*{said}"):
         read_list(data, "it")
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, True, "7", 1 << 60, None])
+def test_a_size_is_a_number_of_bytes(size: object) -> None:
+    """And a checksum 64 digits."""
+    with pytest.raises(InputError, match="checksum or size of 'a' is none"):
+        read_list(_list({"path": "a", "bytes": size, "sha256": "0" * 64}), "it")
+    with pytest.raises(InputError, match="checksum or size of 'a' is none"):
+        read_list(_list({"path": "a", "bytes": 1, "sha256": "x" * 64}), "it")
 
 
 def test_a_version_is_of_the_content() -> None:

@@ -13,6 +13,7 @@ from nvg.compose.merge import merge_stores
 from nvg.files import json_bytes
 from nvg.format.base import StoreError
 from nvg.format.manifest import Manifest
+from nvg.format.schema import CODECS
 from nvg.store import Store, open_store
 from tests.nvg.store.makers import (
     change_manifest,
@@ -47,6 +48,36 @@ def test_an_array_that_does_not_fit_is_one_line(
     with pytest.raises(StoreError, match=rf"{file}/zarr\.json: {said}") as caught:
         open_store(store.path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "settings"),
+    [
+        (1, {"a": 1}),
+        (1, {"cname": "gzip"}),
+        (1, {"clevel": 10}),
+        (1, {"typesize": True}),
+        (0, {"endian": "big"}),
+        (2, {"a": 1}),
+        (1, []),
+    ],
+)
+def test_a_codec_that_is_told_more_is_one_line(
+    place: int, settings: object, tmp_path: Path
+) -> None:
+    """Zarr would answer in the words of its arguments."""
+    path = Path(make_store(tmp_path / "a.vgs").path, "label", "zarr.json")
+    table = json.loads(path.read_text())
+    codecs = table["codecs"][0]["configuration"]["codecs"]
+    known = codecs[place].get("configuration", {})
+    codecs[place]["configuration"] = known | settings if isinstance(settings, dict) else settings
+    path.write_text(json.dumps(table))
+    with pytest.raises(StoreError, match=r"label/zarr\.json: codecs\.codecs is .*, not \['bytes'"):
+        open_store(str(tmp_path / "a.vgs"))
+    table["codecs"][0]["configuration"] |= {"codecs": [{"name": n} for n in CODECS], "odd": 1}
+    path.write_text(json.dumps(table))
+    with pytest.raises(StoreError, match="codecs has 'odd', which is not known"):
+        open_store(str(tmp_path / "a.vgs"))
 
 
 def empty_cell(table: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 """Exports open in other people's libraries, and hold what the store holds."""
 
+import errno
 import io
 import json
 import subprocess
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
 from nvg.format.base import StoreError
 from nvg.store import Store
 from nvg.store.export import ExportFormat, export_store
@@ -160,3 +161,30 @@ def test_tokens_of_other_images_are_not_exported(
     with pytest.raises(StoreError, match=f"chunk 1 is damaged .{array} does not match"):
         export_store(store, kind, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("kind", ExportFormat)
+def test_a_full_disk_leaves_nothing(
+    store: Store, kind: ExportFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the remedy, which is not --resume."""
+    out = tmp_path / "exported"
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr("nvg.store.export.Path.replace", full)
+    with pytest.raises(WorkError, match=r"exported: no space is left .* give the command again"):
+        export_store(store, kind, out)
+    assert not list(tmp_path.glob("exported*"))
+
+
+@pytest.mark.parametrize("kind", ExportFormat)
+@pytest.mark.parametrize("name", ["a:b", "a\udcff", "a b%20#?[x]", "a\nb"])
+def test_a_file_may_have_any_name(
+    store: Store, kind: ExportFormat, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that looks like a URI, relative, or that is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    assert export_store(store, kind, Path(name)) == 8
+    assert (tmp_path / name).exists()

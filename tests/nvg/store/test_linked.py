@@ -19,7 +19,7 @@ from nvg.format.base import StoreError
 from nvg.format.manifest import Manifest
 from nvg.loader import SequenceLoader
 from nvg.loader.first_views import first_views
-from nvg.store import Store, open_store, open_writer
+from nvg.store import Store, linked, open_store, open_writer
 from nvg.store.export import ExportFormat, export_store
 from nvg.view.server import Browser
 from nvg.view.sheets import hierarchy_sheet
@@ -139,7 +139,7 @@ def test_a_part_elsewhere_opens_by_the_users_word(
     ("changes", "said"),
     [
         ({"parts": None}, "parts and index belong to format nvg-store-links"),
-        ({"parts": []}, "parts names no store"),
+        ({"parts": []}, r"parts must name 1\.\.65536 stores, not 0"),
         ({"format": "nvg-store"}, "parts and index belong to format nvg-store-links, not nvg-st"),
         ({"index": None}, "parts and index belong"),
         ({"grid": 8, "K": 6}, "grid is not that of its part"),
@@ -210,3 +210,30 @@ def test_a_subset_of_one_part_has_fewer_chunks(tmp_path: Path) -> None:
     assert [chosen.chunk_slice(n) for n in range(2)] == [slice(0, 1), slice(1, 3)]
     assert [chosen.commit_record(n).chunk for n in range(2)] == [0, 2]
     assert chosen.verify() == []
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Also one that is no UTF-8, which Arrow's own names of files must be."""
+    home = tmp_path / "a:b \udcff#?[x]"
+    home.mkdir()
+    stores = [store.path for store in two_stores(str(home))]
+    merge_stores(stores, str(home / "c.vgs"))
+    linked = open_store(str(home / "c.vgs"))
+    assert (len(linked.index), linked.verify()) == (17, [])
+
+
+def test_a_store_that_many_parts_name_is_opened_once(
+    merged: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest of 100,000 parts would open one store as often; so many are refused."""
+    part = json.loads(Path(merged.path, "manifest.json").read_text())["parts"]
+    opened: list[str] = []
+    plain = linked._plain_store
+    monkeypatch.setattr(linked, "_plain_store", lambda path: opened.append(path) or plain(path))
+    none = [part[0] | {"rows": [0, 0]}] * 500
+    resealed(merged, {"parts": [*none, *part]})
+    assert open_store(merged.path).verify() == []
+    assert len(opened) == 2
+    resealed(merged, {"parts": none * 200})
+    with pytest.raises(StoreError, match=r"parts must name 1\.\.65536 stores, not 100000"):
+        open_store(merged.path)

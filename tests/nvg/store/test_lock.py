@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from nvg.format.base import StoreError
-from nvg.store.lock import writer_lock
+from nvg.store.lock import one_at_a_time, writer_lock
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
@@ -130,3 +130,18 @@ def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(StoreError, match=r"cannot lock .*\.lock: .* has no file locks .*--out"):
         writer_lock(str(tmp_path / "tokens.vgs")).__enter__()
+
+
+def test_what_killed_ones_left_beside_goes(tmp_path: Path) -> None:
+    """Files and folders with names of ours, while nobody else can be making the same."""
+    out, mark = tmp_path / "a [1]", "0123456789abcdef" * 2
+    (tmp_path / f"a [1].{mark}.tmp").mkdir()
+    (tmp_path / f"a [1].{mark}.tmp" / "weights").write_bytes(b"x")
+    (tmp_path / f"a [1].{mark[::-1]}.tmp").write_bytes(b"x")
+    others = {f"a [1].{mark}", f"a 1.{mark}.tmp", "a [1].mine.tmp", f"b.{mark}.tmp"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
+    busy = pytest.raises(StoreError, match="is being written by")
+    with one_at_a_time(out), busy, one_at_a_time(out):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == others

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from nvg.tokenizer.autoencoder import autoencoder_config
 from pipeline.packing.card import model_card
 from pipeline.packing.parts import find_parts
@@ -49,3 +51,28 @@ def test_the_last_held_out_losses_are_told(autoencoder: Path) -> None:
     (autoencoder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n{broken")
     assert "loss on val rows at step 2: content 1.2500\n" in card(autoencoder, step=2)
     assert "loss on val rows at step 4: content 9.5000\n" in card(autoencoder)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"step": "4", "heldout": {}}', '{"step": 4, "heldout": 3}', "[]", "[" * 9999, "\xff"),
+        '{"step": 4, "heldout": {"val": 1, "train": {"content": "x", "flow": [1.5]}}}',
+    ],
+)
+def test_a_log_from_elsewhere_is_no_obstacle(autoencoder: Path, line: str) -> None:
+    """Lines that are not of ours are passed over, also where a checkpoint is packed."""
+    (autoencoder / "metrics.jsonl").write_bytes(line.encode("latin-1") + b"\n")
+    (autoencoder / "reconstruction.json").write_text(
+        '{"images": 1, "psnr": 1' + "0" * 400 + ', "ssim": 0.5, "usage": 0.25}'
+    )
+    assert "reconstruction.json cannot be read by this version" in card(autoencoder)
+    assert "loss on" not in card(autoencoder, step=2)
+
+
+def test_what_is_no_file_is_not_waited_for(autoencoder: Path) -> None:
+    """A pipe in the place of a log or a report."""
+    (autoencoder / "metrics.jsonl").unlink()
+    for name in ("metrics.jsonl", "reconstruction.json"):
+        os.mkfifo(autoencoder / name)
+    assert "Nothing was measured" in card(autoencoder)

@@ -1,5 +1,6 @@
 """A pack is all that others need, checked, smaller, and used as the run it came from."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import nvg
 from cli.app import app
-from nvg.errors import InputError
+from nvg.errors import InputError, WorkError
 from nvg.fetch.listing import FILES
 from pipeline.packing.pack import PackOptions, pack_run
 from pipeline.recipe import load_recipe
@@ -148,3 +149,19 @@ def test_generators_are_trained_on_from_a_pack(generators: Path, tmp_path: Path)
         fit_generator(recipe, store, tmp_path / f"on-{start.name}", None, False, start)
     one, other = (tmp_path / f"on-{name}/content.safetensors" for name in ("generator", "pack"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_full_disk_is_work_that_failed(
+    generators: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the remedy, which is not --resume; nothing is left, and the same call then does it."""
+
+    def full(*arguments: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.packing.pack.model_card", full)
+        with pytest.raises(WorkError, match=r"pack: no space is left .* give the command again"):
+            pack_run(generators, PackOptions(out=tmp_path / "pack"))
+    assert not list(tmp_path.glob("pack*"))
+    pack_run(generators, PackOptions(out=tmp_path / "pack"))

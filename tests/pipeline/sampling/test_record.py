@@ -1,5 +1,6 @@
 """The record of a folder of samples: what counts as whole, and what cannot be gone on with."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_batches_count_when_files_are_as_written(tmp_path: Path) -> None:
     record.add(range(2), digest)
     record.add(range(2, 4), "other")
     with record.path.open("ab") as file:
-        file.write(b'{"batch": 4, "fi')
+        file.write(b'{"batch": [4], "files": "x"}\n{"batch": 4, "files": 4}\n[[\n{"batch": 4, "fi')
     again = open_record(tmp_path / "a", FACTS, True)
     assert again.done == {0: digest, 2: "other"}
     again.begin()
@@ -53,6 +54,10 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         open_record(tmp_path / "a", FACTS | {"seed": 1}, True)
     (tmp_path / "a" / RECORD).write_bytes(b"")
     with pytest.raises(InputError, match="is no record"):
+        open_record(tmp_path / "a", FACTS, True)
+    (tmp_path / "a" / RECORD).unlink()
+    os.mkfifo(tmp_path / "a" / RECORD)
+    with pytest.raises(InputError, match=r"samples\.jsonl is a pipe .*name another --folder"):
         open_record(tmp_path / "a", FACTS, True)
 
 

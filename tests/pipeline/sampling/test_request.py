@@ -12,7 +12,7 @@ from nvg.errors import InputError
 from nvg.geometry import Geometry
 from nvg.sampling.config import SamplerConfig, Solver
 from nvg.sampling.control import Condition
-from pipeline.sampling.request import Request, parse_json, read_request
+from pipeline.sampling.request import Request, json_of, read_request
 from tests.pipeline.sampling.makers import HALF, KEPT, a_request, tokens_reference
 
 GRID = Geometry(4)
@@ -48,7 +48,7 @@ def test_a_request_comes_back(
     made = a_request(
         number=number, seed=seed, settings=settings, reference=tokens_reference("x"), **what
     )
-    assert read_request(parse_json(json.dumps(made.as_json()))) == made
+    assert read_request(json_of(json.dumps(made.as_json()))) == made
     if not has_region:
         assert made.kept == [Condition(word) for word in kept]
 
@@ -160,6 +160,6 @@ def test_what_is_no_json_is_named() -> None:
     """Also numbers that JSON does not have, and a depth that nobody writes."""
     for text in (b"{", b"\xff", '{"a": NaN}', "[" * 100_000):
         with pytest.raises(InputError, match="this is not JSON"):
-            parse_json(text)
+            json_of(text)
     with pytest.raises(InputError, match="a request is a JSON object"):
         read_request([1])
