@@ -44,7 +44,7 @@ check: lint types _chromium
 
 # Where that is allowed (root on Debian), Chromium for the browser tests is added
 _chromium:
-    @command -v chromium >/dev/null || [ "$(id -u)" != 0 ] || timeout 300 just browser >/dev/null 2>&1 || true
+    @command -v chromium-headless-shell chromium >/dev/null || [ "$(id -u)" != 0 ] || timeout 300 just browser >/dev/null 2>&1 || true
 
 # The whole way on handwritten digits, on a CPU; the outcome lies in runs/demo
 demo *args:
@@ -54,10 +54,10 @@ demo *args:
 gallery:
     python -m cli.gallery
 
-# Debian's Chromium, for the browser tests
+# Debian's Chromium without windows, for the browser tests
 browser:
     apt-get update -q
-    apt-get install -y -q --no-install-recommends chromium
+    apt-get install -y -q --no-install-recommends chromium-headless-shell || apt-get install -y -q --no-install-recommends chromium
 
 # docs/RECIPE.md, from the docstrings of the configs
 reference:

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,19 +17,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each;
 import fsspec
 import pytest
 import torch
+from typer.main import get_command
 
 from nvg.pretrained.lpips import _untrained
 from nvg.store import Store
 from nvg.view.curves import curves_png
+from tests.chromium import CHROMIUM, Chromium
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_plain_store, make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
 
 if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
     from tests.s3_server import Server
 
+SHARED = ("ray", "browser")
 LONG = ({"slow"}, {"s3", "browser"}, {"thorough"})
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_BROWSER = Chromium()
 
 
 def pytest_configure() -> None:
@@ -41,9 +44,10 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
 
 
-def is_ray(item: pytest.Item | None) -> bool:
-    """Whether a test needs Ray."""
-    return item is not None and item.get_closest_marker("ray") is not None
+def shares(item: pytest.Item | None) -> str:
+    """The kind of tests that share a server which takes long to start; "" of all others."""
+    marks = {mark.name for mark in item.iter_markers()} if item is not None else set()
+    return next((kind for kind in SHARED if kind in marks), "")
 
 
 def length(item: pytest.Item) -> int:
@@ -54,14 +58,31 @@ def length(item: pytest.Item) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ray's tests first and all to one worker, then files of long tests, so that none ends late."""
+    """Ray's tests first and all to one worker, Chromium's to another; then files of long tests, so
+    that none ends late."""
     files: dict[Path, int] = {}
     for item in items:
         files[item.path] = min(length(item), files.get(item.path, len(LONG)))
-    items.sort(key=lambda item: (not is_ray(item), files[item.path], length(item) > 0))
+    place = [*SHARED, ""].index
+    items.sort(key=lambda item: (place(shares(item)), files[item.path], length(item) > 0))
     if config.pluginmanager.hasplugin("xdist"):
-        for item in filter(is_ray, items):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        for item in filter(shares, items):
+            item.add_marker(pytest.mark.xdist_group(shares(item)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Look for rubbish rarely, and not among the half million objects that stay from collecting.
+
+    At Python's own thresholds that takes a tenth of the time of all tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+        gc.set_threshold(50_000)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -81,12 +102,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """One local Ray serves all tests that need one; it ends after the last of them."""
+    """One local Ray and one Chromium serve all tests that need one; each ends after the last."""
     try:
         return (yield)
     finally:
-        if is_ray(item) and not is_ray(nextitem) and "ray" in sys.modules:
+        kind = shares(item)
+        if kind == "ray" != shares(nextitem) and "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+        if kind == "browser" != shares(nextitem):
+            _BROWSER.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,10 +127,22 @@ def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nvg.view.curves.curves_png", curves_png)
 
 
+def _untrained_features() -> Any:
+    """Without the layers of VGG16 that LPIPS drops, which are nine tenths of its numbers."""
+    from torchvision.models.vgg import cfgs, make_layers  # a second to import
+
+    def kept(pretrained: bool) -> SimpleNamespace:
+        return SimpleNamespace(features=make_layers(cfgs["D"]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchvision.models.vgg16", kept)
+        return _untrained()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_untrained_vgg() -> Iterator[None]:
-    """Copies of one VGG16: to draw the 138 million numbers of another takes seconds."""
-    once = cache(_untrained)
+    """Copies of one VGG16: to draw another takes long."""
+    once = cache(_untrained_features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nvg.pretrained.lpips._untrained", lambda: deepcopy(once()))
         yield
@@ -115,7 +151,15 @@ def _one_untrained_vgg() -> Iterator[None]:
 @pytest.fixture
 def drawn_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test of how it is drawn."""
-    monkeypatch.setattr("nvg.pretrained.lpips._untrained", _untrained)
+    monkeypatch.setattr("nvg.pretrained.lpips._untrained", _untrained_features)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tree_of_verbs() -> Iterator[None]:
+    """Typer makes its commands of all verbs anew for each call: half of what a short one takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,6 +176,20 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tokenizer")
     write_autoencoder(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def calm_pass(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[Recipe, Path]":
+    """A recipe over 20 files, three of them bad, and the store of a pass that nothing disturbed.
+
+    Both are only read.
+    """
+    from tests.pipeline.tokenize.makers import photos, run
+
+    folder = tmp_path_factory.mktemp("calm")
+    recipe = photos(folder / "images")
+    run(recipe, tokenizer, folder / "calm.vgs")
+    return recipe, folder / "calm.vgs"
 
 
 @pytest.fixture(scope="session")
@@ -176,17 +234,12 @@ def plain_store(tmp_path: Path) -> Store:
     return make_plain_store(tmp_path / "tokens.vgs", 10, 2, bad=(3, 7))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium, Debian's; tests that need it are skipped where there is none."""
+@pytest.fixture
+def browser() -> Any:
+    """The running Chromium; tests that need it are skipped where there is none."""
     if not CHROMIUM:
         pytest.skip("no Chromium: ./justw browser installs Debian's")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
+    return _BROWSER.started()
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,7 @@ def test_the_architecture_page_has_these_packages() -> None:
     assert list(table.items()) == list(PACKAGES.items())
 
 
+@pytest.mark.thorough
 def test_a_letter_means_one_thing() -> None:
     """The shape suffixes of every file are those of the legend in CONTRIBUTING."""
     assert len(LEGEND) > 20
@@ -211,6 +212,7 @@ def test_every_source_file_has_its_test_file() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_no_test_imports_another() -> None:
     """What several need is a fixture of a conftest.py, or a maker."""
     modules = {module_of(file): file for file in TESTS}
@@ -223,6 +225,7 @@ def test_no_test_imports_another() -> None:
     assert wrong == []
 
 
+@pytest.mark.thorough
 def test_files_and_functions_stay_short() -> None:
     """What is longer has a seam: split it there."""
     assert long_ones(SOURCES | TESTS, MAX_FILE_LINES, MAX_FUNCTION_LINES) == []
@@ -248,6 +251,7 @@ def test_a_main_guard_is_the_last_statement() -> None:
     wrong = [
         file
         for file, text in (SOURCES | TESTS).items()
+        if "__main__" in text
         for node in parsed(text).body[:-1]
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
     ]

@@ -10,7 +10,6 @@ import pytest
 from torch import Tensor
 
 import nvg
-from nvg.config import dump
 from nvg.errors import InputError
 from nvg.fetch import fetched
 from nvg.format.base import StoreError
@@ -26,8 +25,8 @@ from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe
 from tests.nvg.store.makers import empty_store, index_table, random_arrays, write_rows
 from tests.nvg.tokenizer.makers import write_autoencoder
-from tests.pipeline.tokenize.makers import ROWS, TOKENIZE, photos
-from tests.processes import Forked, outputs, start_processes
+from tests.pipeline.tokenize.makers import ROWS, TOKENIZE
+from tests.processes import outputs, start_processes
 from tests.s3_server import Server, objects
 
 # moto and botocore use what newer Pythons will drop.
@@ -44,20 +43,11 @@ def run(recipe: Recipe, tokenizer: Path, out: str, mode: PassMode = PassMode.NEW
     tokenize_dataset(recipe, tokenizer, out, Engine.INLINE, mode)
 
 
-@pytest.fixture(scope="module")
-def local(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
-    """A recipe, and the store of an undisturbed pass on the disk; both are only read."""
-    folder = tmp_path_factory.mktemp("local")
-    recipe = photos(folder / "images")
-    run(recipe, tokenizer, str(folder / "local.vgs"))
-    return recipe, folder / "local.vgs"
-
-
 def test_a_bucket_holds_what_a_disk_would(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str
 ) -> None:
     """The same objects with the same bytes; verified, loaded, and free of a lock afterwards."""
-    recipe, on_disk = local
+    recipe, on_disk = calm_pass
     out = f"{bucket}/deep/a.vgs"
     run(recipe, tokenizer, out)
     assert objects(out) == files_below(on_disk)
@@ -74,32 +64,16 @@ def test_a_bucket_holds_what_a_disk_would(
     )
 
 
-def test_jobs_write_one_store_at_once(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, tmp_path: Path
-) -> None:
-    """Each begins by itself, and no lock keeps them apart: the objects are those of one pass."""
-    recipe, on_disk = local
-    dump(recipe, tmp_path / "recipe.toml")
-    verb = ["tokenize", tmp_path / "recipe.toml", "--tokenizer", tokenizer, "--engine", "inline"]
-    out = f"{bucket}/deep/a.vgs"
-    jobs = [Forked("cli.app", *verb, "--out", out, "--part", f"{n}/3") for n in (1, 2, 3)]
-    ends = [(job.wait(), job.said()[1]) for job in jobs]
-    assert [code for code, _ in ends] == [0, 0, 0], ends
-    assert objects(out) == files_below(on_disk)
-    beside = {name for name in objects(f"{bucket}/deep") if not name.startswith("a.vgs/")}
-    assert beside == {"a.vgs.report.json"}
-
-
 def test_a_source_may_be_a_bucket(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, tmp_path: Path
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str, tmp_path: Path
 ) -> None:
     """Images fetched from S3 give the arrays of images read from the disk, error rows included."""
     fs = fsspec.filesystem("s3")
-    for key, file in files_below(local[1].with_name("images")).items():
+    for key, file in files_below(calm_pass[1].with_name("images")).items():
         fs.pipe_file(f"{bucket}/images/{key}", file)
     data = DataConfig(source=SourceKind.FOLDER, path=f"{bucket}/images")
     run(tiny_recipe(data=data, tokenize=TOKENIZE), tokenizer, str(tmp_path / "b.vgs"))
-    store, wanted = open_store(str(tmp_path / "b.vgs")), open_store(str(local[1]))
+    store, wanted = open_store(str(tmp_path / "b.vgs")), open_store(str(calm_pass[1]))
     assert store.index == wanted.index
     for name in ("leaves", "content", "label"):
         assert (store.group[name][:] == wanted.group[name][:]).all()
@@ -112,37 +86,42 @@ PUTS = [
 
 
 def test_a_put_that_fails_once_is_tried_again(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str]
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str]
 ) -> None:
     """A busy server (503) costs a retry and nothing else, whichever file it is."""
     running[0].refused = 0
     running[0].answers.update({part: ["503 Slow Down"] for part in PUTS})
-    run(local[0], tokenizer, f"{bucket}/a.vgs")
+    run(calm_pass[0], tokenizer, f"{bucket}/a.vgs")
     assert running[0].answers == {part: [] for part in PUTS}
     assert running[0].refused == len(PUTS)
-    assert objects(f"{bucket}/a.vgs") == files_below(local[1])
+    assert objects(f"{bucket}/a.vgs") == files_below(calm_pass[1])
 
 
-@pytest.mark.parametrize("part", PUTS[:-1])
 def test_a_put_that_is_refused_ends_the_pass(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str], part: str
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str, running: tuple[Server, str]
 ) -> None:
-    """It is reported; the lock is gone, nothing half counts, and --resume completes the store."""
-    running[0].answers[part] = ["403 Forbidden"]
-    with pytest.raises(OSError, match=r"(?i)forbidden|denied"):
-        run(local[0], tokenizer, f"{bucket}/a.vgs")
-    half = open_store(f"{bucket}/a.vgs")
-    assert not half.finished
-    run(local[0], tokenizer, f"{bucket}/a.vgs", PassMode.RESUME)
-    assert objects(f"{bucket}/a.vgs") == files_below(local[1])
+    """Of one file after another: it is reported, the lock is gone, nothing half counts.
+
+    Each --resume goes on to where the next is refused; the last one completes the store.
+    """
+    mode = PassMode.NEW
+    for part in PUTS[:-1]:
+        running[0].answers[part] = ["403 Forbidden"]
+        with pytest.raises(OSError, match=r"(?i)forbidden|denied"):
+            run(calm_pass[0], tokenizer, f"{bucket}/a.vgs", mode)
+        assert running[0].answers[part] == []
+        assert not open_store(f"{bucket}/a.vgs").finished
+        mode = PassMode.RESUME
+    run(calm_pass[0], tokenizer, f"{bucket}/a.vgs", PassMode.RESUME)
+    assert objects(f"{bucket}/a.vgs") == files_below(calm_pass[1])
 
 
 def test_a_damaged_object_is_found_and_mended(
-    local: tuple[Recipe, Path], tokenizer: Path, bucket: str
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str
 ) -> None:
     """A flipped bit, then a lost object: verify names the chunks, --resume makes them again."""
     out = f"{bucket}/a.vgs"
-    run(local[0], tokenizer, out)
+    run(calm_pass[0], tokenizer, out)
     fs, root = fsspec.core.url_to_fs(out)
     data = bytearray(fs.cat_file(f"{root}/leaves/c/0/0/0"))
     start, _ = open_store(out).chunk_span("leaves", 3)
@@ -152,24 +131,26 @@ def test_a_damaged_object_is_found_and_mended(
     fs.invalidate_cache()
     faults = open_store(out).verify()
     assert {fault.split(":")[0] for fault in faults} == {"chunk 3"}
-    run(local[0], tokenizer, out, PassMode.RESUME)
-    assert objects(out) == files_below(local[1])
+    run(calm_pass[0], tokenizer, out, PassMode.RESUME)
+    assert objects(out) == files_below(calm_pass[1])
     fs.rm_file(f"{root}/content/c/0/0/0")
     fs.invalidate_cache()
     assert len(open_store(out).verify()) == open_store(out).chunks
-    run(local[0], tokenizer, out, PassMode.RESUME)
-    assert objects(out) == files_below(local[1])
+    run(calm_pass[0], tokenizer, out, PassMode.RESUME)
+    assert objects(out) == files_below(calm_pass[1])
 
 
-def test_a_bucket_has_one_writer(local: tuple[Recipe, Path], tokenizer: Path, bucket: str) -> None:
+def test_a_bucket_has_one_writer(
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, bucket: str
+) -> None:
     """A second pass is refused; a dead one's lock is broken on demand."""
     out = f"{bucket}/a.vgs"
     with writer_lock(out), pytest.raises(StoreError, match="is being written by"):
-        run(local[0], tokenizer, out)
+        run(calm_pass[0], tokenizer, out)
     fsspec.filesystem("s3").pipe_file(f"{out}.lock", b"of a dead process")
     with pytest.raises(StoreError, match="--break-lock"):
-        run(local[0], tokenizer, out)
-    tokenize_dataset(local[0], tokenizer, out, break_lock=True)
+        run(calm_pass[0], tokenizer, out)
+    tokenize_dataset(calm_pass[0], tokenizer, out, break_lock=True)
     assert len(open_store(out)) == ROWS
 
 

@@ -38,9 +38,15 @@ Running = tuple[Server, str]
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
+def recipe(calm_pass: tuple[Recipe, Path]) -> Recipe:
     """Over a folder of images on the disk."""
-    return photos(tmp_path / "images")
+    return calm_pass[0]
+
+
+@pytest.fixture
+def on_disk(calm_pass: tuple[Recipe, Path]) -> Path:
+    """The store of a pass over them on the disk, to be read only."""
+    return calm_pass[1]
 
 
 def run(recipe: Recipe, tokenizer: Path, out: Path | str, mode: PassMode = PassMode.NEW) -> None:
@@ -60,11 +66,10 @@ def batches(store: Store) -> list[dict[str, Any]]:
 
 
 def test_all_at_once_changes_no_byte(
-    recipe: Recipe, tokenizer: Path, bucket: str, running: Running, tmp_path: Path
+    recipe: Recipe, on_disk: Path, tokenizer: Path, bucket: str, running: Running
 ) -> None:
     """A store is written, verified, shown and streamed twice, as on a disk."""
-    server, (out, on_disk) = running[0], (f"{bucket}/a.vgs", tmp_path / "a.vgs")
-    run(recipe, tokenizer, on_disk)
+    server, out = running[0], f"{bucket}/a.vgs"
     server.faults = ALL
     server.done.clear()
     run(recipe, tokenizer, out)
@@ -79,11 +84,10 @@ def test_all_at_once_changes_no_byte(
 
 
 def test_a_killed_pass_goes_on(
-    recipe: Recipe, tokenizer: Path, bucket: str, running: Running, tmp_path: Path
+    recipe: Recipe, on_disk: Path, tokenizer: Path, bucket: str, running: Running, tmp_path: Path
 ) -> None:
     """The dead one's lock is named with its remedy; then the store is that of one pass."""
-    server, (out, on_disk) = running[0], (f"{bucket}/a.vgs", tmp_path / "a.vgs")
-    run(recipe, tokenizer, on_disk)
+    server, out = running[0], f"{bucket}/a.vgs"
     dump(recipe, tmp_path / "recipe.toml")
     server.faults = ALL
     verb = ["tokenize", tmp_path / "recipe.toml", "--tokenizer", tokenizer, "--engine", "inline"]
@@ -101,15 +105,16 @@ def test_a_killed_pass_goes_on(
 @pytest.mark.parametrize("faults", [ALL, LATE], ids=["all", "late"])
 def test_two_jobs_join_one_store(
     recipe: Recipe,
+    on_disk: Path,
     tokenizer: Path,
     bucket: str,
     running: Running,
     tmp_path: Path,
     faults: Faults,
 ) -> None:
-    """Whatever listings show: the last job to end finds all chunks, and joins them."""
-    server, (out, on_disk) = running[0], (f"{bucket}/a.vgs", tmp_path / "a.vgs")
-    run(recipe, tokenizer, on_disk)
+    """Each begins by itself, and no lock keeps them apart; whatever listings show, the last job
+    to end finds all chunks, and joins them."""
+    server, out = running[0], f"{bucket}/deep/a.vgs"
     dump(recipe, tmp_path / "recipe.toml")
     server.faults = faults
     verb = ["tokenize", tmp_path / "recipe.toml", "--tokenizer", tokenizer, "--engine", "inline"]
@@ -117,13 +122,16 @@ def test_two_jobs_join_one_store(
     ends = [(job.wait(), job.said()[1]) for job in jobs]
     assert [code for code, _ in ends] == [0, 0], ends
     assert same(server, out, on_disk)
+    beside = {name for name in objects(f"{bucket}/deep") if not name.startswith("a.vgs/")}
+    assert beside == {"a.vgs.report.json"}
 
 
 def test_late_listings_hide_no_damage_and_no_repair(
-    recipe: Recipe, tokenizer: Path, bucket: str, running: Running, tmp_path: Path
+    tokenizer: Path, bucket: str, running: Running, tmp_path: Path
 ) -> None:
     """Extended, damaged, resumed, while no listing shows what is new or lacks what is gone."""
     server, (out, on_disk) = running[0], (f"{bucket}/a.vgs", tmp_path / "a.vgs")
+    recipe = photos(tmp_path / "images")
     for place in (on_disk, out):
         run(recipe, tokenizer, place)
     smooth_image(np.random.default_rng(9), 40).save(tmp_path / "images" / "ant" / "new.png")
@@ -140,14 +148,11 @@ def test_late_listings_hide_no_damage_and_no_repair(
     assert same(server, out, on_disk)
 
 
-def test_stores_are_merged(
-    recipe: Recipe, tokenizer: Path, bucket: str, running: Running, tmp_path: Path
-) -> None:
+def test_stores_are_merged(on_disk: Path, bucket: str, running: Running, tmp_path: Path) -> None:
     """The linked store has the index that it has on a disk, and is whole."""
     server = running[0]
-    run(recipe, tokenizer, tmp_path / "a.vgs")
-    shutil.copytree(tmp_path / "a.vgs", tmp_path / "b.vgs")
     for name in ("a.vgs", "b.vgs"):
+        shutil.copytree(on_disk, tmp_path / name)
         fsspec.filesystem("s3").put(f"{tmp_path}/{name}", f"{bucket}/{name}", recursive=True)
     server.faults = ALL
     for home in (str(tmp_path), bucket):

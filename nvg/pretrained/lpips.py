@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nvg.errors import InputError
 from nvg.foreign import read_plain
@@ -32,8 +33,11 @@ class Perceptual(nn.Module):
                 f"images of {side} pixels are too small for LPIPS: it needs {LEAST_SIDE}"
             )
         require_vgg(vgg)
-        self.distance = _untrained()
-        if vgg != RANDOM:
+        if vgg == RANDOM:
+            self.distance = _untrained()
+        else:
+            with _Undrawn():
+                self.distance = _untrained()
             _fill(self.distance.net, Path(vgg))
         self.name = "lpips" if vgg != RANDOM else "lpips, VGG16 with random weights"
         self.requires_grad_(False).eval()
@@ -46,6 +50,18 @@ class Perceptual(nn.Module):
         """Distance of each pair [B], from images [B, 3, D, D] in [-1, 1]."""
         found: Tensor = self.distance(images, others)
         return found.flatten(1).mean(1)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as the memory was, for those that a file replaces at once.
+
+    VGG16 has 138 million, most of them in layers that LPIPS drops: to draw them takes a second.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        is_draw = getattr(func, "__module__", None) == "torch.nn.init"
+        return kwargs["tensor"] if is_draw else func(*args, **kwargs)
 
 
 def _untrained() -> Any:

@@ -16,7 +16,7 @@ from pipeline.studio.job import Job
 from pipeline.studio.models import StudioOptions, open_models
 from pipeline.studio.worker import Worker
 from tests.bench.measure import machine
-from tests.conftest import CHROMIUM
+from tests.chromium import CHROMIUM
 from tests.pipeline.studio.makers import TOKEN, heard, running
 
 REQUESTS, WARM, TIMED = 500, 50, 10

@@ -18,7 +18,7 @@ from tests.fuzz.kinds import KINDS, SHARES
 from tests.fuzz.picture_parts import png_bytes, png_parts
 from tests.fuzz.pictures import Pictures, templates
 
-PART = 0.3  # of a round, in `just check`
+PART = 0.1  # of a round, in `just check`
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,7 +29,7 @@ def test_a_change_is_the_same_for_the_same_seed(data: bytes, seed: int) -> None:
     assert change_bytes(data, Random(seed)) == change_bytes(data, Random(seed))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.dictionaries(st.text(), st.lists(st.integers()) | st.text()), st.integers(0, 2**32))
 def test_json_is_changed_as_json(table: dict[str, object], seed: int) -> None:
     """Any table, the empty one too."""
@@ -130,7 +130,7 @@ def test_a_store_is_refused_or_sound(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bounded_run_of_every_kind_finds_nothing() -> None:
-    """As `just fuzz`, with fixed seeds: a part of one round, about two minutes."""
+    """As `just fuzz`, with fixed seeds: a part of one round."""
     command = [sys.executable, "-m", "tests.fuzz", "--cases", str(PART), "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,7 +22,7 @@ ABSENT = "ray faiss torch_fidelity torchmetrics sklearn scipy lpips matplotlib p
 NOT_NEEDED = (*ABSENT.split(), "pytest", "hypothesis", "datasets", "webdataset")
 # torch.compile looks at the gradient of every tensor that it meets.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-QUICK = ("device", "quantizer", "training", "waits", "tests")
+QUICK = ("quantizer", "training", "waits", "tests")
 CPU = torch.device("cpu")
 
 
@@ -39,7 +39,9 @@ def failures(part: str, setting: Setting) -> list[str]:
     return [e["name"] for e in table["entries"] if e["kind"] == "check" and not e["ok"]]
 
 
-@pytest.mark.parametrize("part", QUICK)
+@pytest.mark.parametrize(
+    "part", ["device", *(pytest.param(part, marks=pytest.mark.thorough) for part in QUICK)]
+)
 def test_a_part_runs_on_a_cpu(part: str, setting: Setting) -> None:
     """All its checks hold there; those of the dearer parts below."""
     outcome = run_here(PARTS[part], setting)

@@ -46,18 +46,23 @@ def waves(*shape: int, power: float, factor: float, shift: float = 0.0) -> Tenso
 
 def release_autoencoder(prefix: str = "") -> dict[str, Tensor]:
     """The small autoencoder under the release's names."""
-    weights = formula_weights(release()["shapes"]["autoencoder"])
-    return {prefix + name: value for name, value in weights.items()}
+    weights = _weights_of("autoencoder")
+    return {prefix + name: value.clone() for name, value in weights.items()}
+
+
+@cache
+def _weights_of(part: str) -> dict[str, Tensor]:
+    return formula_weights(release()["shapes"][part])
 
 
 def release_generators(with_autoencoder: bool = True) -> dict[str, Tensor]:
     """A checkpoint's tensors: generators of zeros, EMA weights by formula, and the autoencoder."""
-    networks = formula_weights(release()["shapes"]["generators"])
+    networks = _weights_of("generators")
     scales = torch.tensor(release()["scales"])
     state = {"nvgformer.scale_factors": scales, "ema_model.nvgformer.scale_factors": scales}
     for name, value in networks.items():
         state[f"nvgformer.{name}"] = torch.zeros_like(value)
-        state[f"ema_model.nvgformer.{name}"] = value
+        state[f"ema_model.nvgformer.{name}"] = value.clone()
     if with_autoencoder:
         state |= release_autoencoder("first_stage_model.")
     return state

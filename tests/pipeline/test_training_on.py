@@ -33,6 +33,7 @@ def test_a_finished_run_is_trained_on(tmp_path: Path, caplog: pytest.LogCaptureF
     assert not (tmp_path / "long" / "changes.jsonl").exists()
 
 
+@pytest.mark.thorough
 def test_an_autoencoder_is_trained_on(tmp_path: Path) -> None:
     """More steps go on from the last checkpoint; fewer than it has are refused."""
     recipe = recipe_over(tmp_path)

@@ -40,7 +40,7 @@ def test_images_share_no_state(size: int, channels: int, dtype: type[np.floating
     assert built(np.ascontiguousarray(latents_BNC[::-1])) == expected[::-1]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from([2, 4, 16, 64]),

@@ -142,6 +142,7 @@ def far_pair_among_equals(rng: np.random.Generator, size: int, channels: int) ->
     return points[order].astype(np.float64)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [8, 32])
 @pytest.mark.parametrize("channels", [2, 7, 32])
 def test_gains_that_float32_cannot_tell_apart(size: int, channels: int) -> None:

@@ -74,6 +74,7 @@ def test_a_store_that_changed_is_another(tmp_path: Path) -> None:
     assert len({one.folder, same.folder, other.folder}) == 3
 
 
+@pytest.mark.thorough
 def test_the_bound_holds(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At all times; what fits is kept, and another store goes before it."""
     monkeypatch.setenv("NVG_CACHE_GB", "1e-4")

@@ -103,6 +103,7 @@ def test_a_stop_changes_nothing_nor_do_ranks(
     assert found == rows(list(islice(loader(1, seed, 0, 1, mode), len(found))))
 
 
+@pytest.mark.thorough
 @light
 @given(
     seed=st.integers(0, 2**31),

@@ -76,6 +76,7 @@ def test_measures_are_exact_float32() -> None:
         assert measure(model, pixels) == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_processes_share_the_images_out(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Each batch is measured once; the main process has what one has, to the bit."""

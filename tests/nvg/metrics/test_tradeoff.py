@@ -8,7 +8,7 @@ from nvg.metrics.tradeoff import elbow, pareto_front
 numbers = st.integers(0, 5).map(float)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12))
 def test_the_front_is_what_no_other_beats(points: list[tuple[float, float]]) -> None:
     """Every value of a beaten point is at least as good elsewhere; of equal points the first."""

@@ -13,7 +13,7 @@ from nvg.parts.row_map import RowMap
 SUM = "0" * 64
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3))
 def test_it_reads_as_a_copy_does(data: st.DataObject, sizes: list[int]) -> None:
     """Slices, single rows, rows in any order, and an index of the other axis."""
@@ -36,7 +36,8 @@ def test_it_reads_as_a_copy_does(data: st.DataObject, sizes: list[int]) -> None:
     assert np.array_equal(joined[start:stop], copy[start:stop])
     assert np.array_equal(joined[:, 1], copy[:, 1])
     if len(copy):
-        some = data.draw(st.lists(st.integers(0, len(copy) - 1)))
+        places = range(len(copy))
+        some = data.draw(st.permutations(places) | st.lists(st.sampled_from(places)))
         assert np.array_equal(joined.oindex[some], copy[some])
         assert np.array_equal(joined.oindex[some, 1], copy[some, 1])
         assert np.array_equal(joined[start % len(copy)], copy[start % len(copy)])

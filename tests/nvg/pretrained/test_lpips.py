@@ -4,28 +4,29 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from nvg.errors import InputError
-from nvg.pretrained.lpips import Perceptual
+from nvg.pretrained.lpips import Perceptual, _Undrawn
 from nvg.pretrained.names import RANDOM
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as torchvision writes it, with random weights."""
-    import torchvision  # seconds to import
+    from torchvision.models.vgg import cfgs, make_layers  # a second to import
 
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        network = torchvision.models.vgg16()
-    torch.save({k: v for k, v in network.state_dict().items() if k.startswith("features")}, path)
+        features = make_layers(cfgs["D"])
+    torch.save({f"features.{name}": each for name, each in features.state_dict().items()}, path)
     return path
 
 
 @pytest.fixture(scope="module")
 def untrained() -> Perceptual:
-    """The one with random weights; making a VGG16 takes seconds."""
+    """The one with random weights."""
     return Perceptual(RANDOM, 32)
 
 
@@ -67,6 +68,16 @@ def test_random_weights_are_always_the_same(untrained: Perceptual) -> None:
     assert torch.equal(first, second)
 
 
+def test_what_a_file_replaces_is_not_drawn() -> None:
+    """Layers are made as ever, but for their numbers: VGG16 has 138 million."""
+    before = torch.get_rng_state()
+    with _Undrawn():
+        layers = nn.Linear(3, 2), nn.Conv2d(1, 1, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [layer.weight.shape[0] for layer in layers] == [2, 1]
+
+
+@pytest.mark.thorough
 def test_bad_weights_are_named(
     tmp_path: Path, untrained: Perceptual, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def searched() -> tuple[Tensor, Tensor, list[int]]:
     return vectors_MC, codebook_VC, brute_nearest(vectors_MC, codebook_VC)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_reduced_products_are_not_used(
     precision: str,

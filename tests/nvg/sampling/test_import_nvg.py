@@ -156,6 +156,7 @@ def test_ema_weights_alone_are_a_whole_run(tmp_path: Path) -> None:
     assert imported.weights["content"]["head.weight"].any()
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     """A weight lost, one too many, one of another shape, no tokenizer, other heads."""
     name = "ema_model.nvgformer.{}".format

@@ -132,6 +132,7 @@ def test_the_last_pairs_are_ordered_by_position_or_noise(
     assert kind is LastSplit.POSITION or compared > 10
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", list(RELEASE_SAMPLE))
 def test_every_choice_of_the_release_changes_the_samples(name: str) -> None:
     """Each alone, on top of the shared noise that one of them needs."""

@@ -80,6 +80,7 @@ def by_full_sort(logits_BnV: Tensor, top_k: int, p: float, uniform_Bn: Tensor) -
     return token.gather(-1, pick.clamp(max=share.shape[-1] - 1)).squeeze(-1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("top_k", [0, 1, 7, 100])
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0, 30.0])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from nvg.files import json_bytes, write_bytes
+from nvg.files import is_local, json_bytes
 from nvg.format.base import ARRAYS, CODEC, FEATURES, Arrays
 from nvg.format.manifest import FeatureInfo, Manifest
 from nvg.format.shard_file import chunk_places, tail_length
@@ -190,11 +191,22 @@ def make_store(path: Path | str, rows: int = 10, views: int = 1, **options: Any)
     if key not in _WRITTEN:
         with TemporaryDirectory() as folder:
             _WRITTEN[key] = files_below(write_store(folder, rows, views, **options).path)
-    fs, root = fsspec.core.url_to_fs(str(path))
     require_free(str(path), "make another")
-    for name, data in _WRITTEN[key].items():
-        write_bytes(fs, f"{root}/{name}", data)
+    _put(str(path), _WRITTEN[key])
     return open_store(str(path))
+
+
+def _put(path: str, files: dict[str, bytes]) -> None:
+    """Write files below a path or a URL; on a disk one by one, which has no reader yet."""
+    fs, root = fsspec.core.url_to_fs(path)
+    folders = {f"{root}/{name}".rpartition("/")[0] for name in files}
+    for folder in folders if is_local(fs) else ():
+        os.makedirs(folder, exist_ok=True)
+    for name, data in files.items():
+        if is_local(fs):
+            Path(root, name).write_bytes(data)
+        else:
+            fs.pipe_file(f"{root}/{name}", data)
 
 
 def flip(path: Path) -> None:

@@ -189,6 +189,7 @@ def test_only_damaged_chunks_are_made_again(
     assert "writing damaged chunks again: 1" in caplog.text
 
 
+@pytest.mark.thorough
 def test_a_kill_while_withdrawing_costs_nothing(
     made: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

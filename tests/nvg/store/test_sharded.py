@@ -109,6 +109,7 @@ def test_an_unfinished_store_shows_what_waits(tmp_path: Path) -> None:
     assert found.verify() == ["unfinished: 3 of 6 chunks are committed"]
 
 
+@pytest.mark.thorough
 @settings(max_examples=80, deadline=None)
 @given(which=st.integers(0, 10**6), place=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_noticed(

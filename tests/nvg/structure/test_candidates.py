@@ -26,7 +26,7 @@ from tests.nvg.structure.reference_builders import greedy_pairs
 
 # B image, N position, n cluster of the level, m row asked about, k candidate, C latent channel
 Neighbours = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
-IMAGES = {2: 3, 4: 3, 8: 3, 16: 3, 32: 2, 64: 1}
+IMAGES = {2: 3, 8: 3, 32: 2, 64: 1}  # of so many positions
 
 
 class Spy:
@@ -78,7 +78,7 @@ def test_few_candidates_are_enough(kind: Kind, count: int, few: Callable[[int], 
     """One, two or three candidates per cluster, itself included, give the same leaves."""
     few(count)
     for size, images in IMAGES.items():
-        for channels in (1, 3, 8):
+        for channels in (1, 4):
             latents_BNC = batch_of(kind, 8, images, size, channels)
             leaves_BN = greedy_candidates(torch.from_numpy(latents_BNC))
             assert leaves_BN.tolist() == expected_leaves(latents_BNC)

@@ -38,9 +38,10 @@ def drawing(rng: np.random.Generator, size: int, channels: int) -> Latents:
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_full_size_leaves_equal_the_reference(kind: Kind) -> None:
     """Equals the reference at the paper's size, 256 positions of 32 channels."""
-    assert_equal_to_reference(batch_of(kind, 7, 2, 256, 32))
+    assert_equal_to_reference(batch_of(kind, 7, 1, 256, 32))
 
 
+@pytest.mark.thorough
 def test_two_byte_leaves_equal_the_reference() -> None:
     """A K = 9 hierarchy, whose leaves pass 255, equals the reference."""
     assert_equal_to_reference(batch_of(patches, 5, 1, 512, 3))
@@ -54,10 +55,9 @@ def test_double_latents_keep_their_precision() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", [patches, nearly_tied])
-def test_a_large_grid_equals_the_reference(kind: Kind) -> None:
+def test_a_large_grid_equals_the_reference() -> None:
     """Equals the reference at 1024 positions, where FAISS handles some levels."""
-    assert_equal_to_reference(batch_of(kind, 9, 1, 1024, 2))
+    assert_equal_to_reference(batch_of(nearly_tied, 9, 1, 1024, 2))
 
 
 @pytest.mark.thorough

@@ -62,6 +62,7 @@ def test_pairs_equal_the_greedy_ones(seed: int, size: int, kind: Kind) -> None:
     assert pairs(point_BnC.as_subclass(SaysCuda)) == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("looks", [1, 2, 3, 4, 5, 7, 64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rounds_between_looks_change_nothing(

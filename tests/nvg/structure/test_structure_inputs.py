@@ -100,6 +100,7 @@ def test_the_number_of_threads_does_not_matter(backend: str) -> None:
     assert leaves[0] == leaves[1]
 
 
+@pytest.mark.thorough
 @every_backend
 def test_autocast_does_not_matter(backend: str) -> None:
     """Called inside a reduced-precision region, the builder still computes exactly."""

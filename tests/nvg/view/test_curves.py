@@ -54,6 +54,7 @@ def test_nothing_is_drawn_without_heldout_losses(tmp_path: Path) -> None:
     assert not (tmp_path / "curves.png").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("drawn_curves")
 def test_the_picture_lies_beside_the_metrics(tmp_path: Path) -> None:
     """metrics-content.jsonl of one generator gives curves-content.png."""

@@ -59,6 +59,7 @@ def test_distances_are_exact_float32(folder: Path) -> None:
     assert found[0][1]["lpips"] > 0
 
 
+@pytest.mark.thorough
 def test_its_extractor_measures_each_image_too(folder: Path, efficientnet_package: Path) -> None:
     """EfficientNet's maps, by the name of what they are."""
     recipe = tiny_recipe(folder / "images")

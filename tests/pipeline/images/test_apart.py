@@ -39,7 +39,7 @@ def test_what_is_called_apart_is_as_here(apart: Apart) -> None:
         (signal.raise_signal, signal.SIGKILL, "its decoder is killed: out of memory?"),
         (os._exit, 3, "its decoder ends the process (exit code 3)"),
         (bytearray, 8 << 30, TOO_MUCH_MEMORY),
-        (all, itertools.repeat(True), TOO_LONG),
+        pytest.param(all, itertools.repeat(True), TOO_LONG, marks=pytest.mark.thorough),
         (time.sleep, 60, TOO_LONG),
     ],
 )

@@ -45,7 +45,10 @@ def test_few_images_get_small_batches_and_codebooks() -> None:
     assert many.train.steps <= 200_000
 
 
-@pytest.mark.parametrize("images", [1, 40, 300, 5000, 2_000_000])
+@pytest.mark.parametrize(
+    "images",
+    [40, *(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 300, 5000, 2_000_000))],
+)
 @pytest.mark.parametrize("image_size", MULTIPLIERS)
 def test_the_generators_can_be_trained_on_so_few(image_size: int, images: int) -> None:
     """A batch is no more than the images (8 at least), and no step is more than the preset's."""

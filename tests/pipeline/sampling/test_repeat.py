@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "tokens": {"keep": KEPT, "reference": "tokens"},
     "region": {"region": HALF, "reference": "tokens"},
 }
+QUICK = ("free", "drawing", "tokens")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,10 @@ def complete(run: Path, identity: str, parts: dict[str, Any]) -> Request:
     return a_request(run, seed=3, **parts)
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in CASES],
+)
 def test_three_ways_to_the_same_images(
     run: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

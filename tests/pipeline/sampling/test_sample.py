@@ -93,6 +93,7 @@ def test_steering_by_picture_reference_and_mask(run: Path, tmp_path: Path) -> No
     assert (made["all"] == made["all"][:1]).all()
 
 
+@pytest.mark.thorough
 def test_more_steps_and_solvers_are_settings(run: Path, tmp_path: Path) -> None:
     """Solver, temperature and top-k are read from the recipe's section."""
     made = []

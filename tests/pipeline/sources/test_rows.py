@@ -41,7 +41,7 @@ def both(counts: list[tuple[int, bool]]) -> tuple[Rows, list[Row]]:
     return found, plain
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(counts=COUNTS, data=st.data())
 def test_rows_are_a_sequence(counts: list[tuple[int, bool]], data: st.DataObject) -> None:
     """Slices of any step, single rows, sums and what is left out are those of the list."""
@@ -68,7 +68,7 @@ def test_rows_are_a_sequence(counts: list[tuple[int, bool]], data: st.DataObject
         rows[len(plain)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(counts=COUNTS, size=st.integers(1, 7), data=st.data())
 def test_blocks_in_another_order(
     counts: list[tuple[int, bool]], size: int, data: st.DataObject

@@ -145,6 +145,7 @@ def test_features_are_fitted_to_rows_for_training(
     assert np.array_equal(alone.group["features"][:], store.group["features"][: len(alone)])
 
 
+@pytest.mark.thorough
 def test_other_features_are_refused(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """A store is not continued with other components, nor without any."""
     tokenize(recipe, tokenizer, tmp_path / "a.vgs")

@@ -1,6 +1,7 @@
 """A store that several jobs write at once is, byte for byte, the one that a single pass writes."""
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -23,16 +24,22 @@ from pipeline.tokenize.part_pass import ShareReport, _join, tokenize_images, tok
 from pipeline.tokenize.report import Report
 from pipeline.tokenize.share import Share, note_shares, shares_of
 from tests.makers import files_below, tiny_recipe, write_image_folder
-from tests.pipeline.tokenize.makers import BAD, CHUNKS, ROWS, photos, run, stopped
+from tests.pipeline.tokenize.makers import BAD, CHUNKS, ROWS, run, stopped
 from tests.processes import Forked
 
 SHARES = 5
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
+def recipe(calm_pass: tuple[Recipe, Path]) -> Recipe:
     """A recipe over a folder of 20 files, three of them bad, in five chunks."""
-    return photos(tmp_path / "images")
+    return calm_pass[0]
+
+
+@pytest.fixture
+def whole(calm_pass: tuple[Recipe, Path]) -> Path:
+    """The store of a single pass, to be read only."""
+    return calm_pass[1]
 
 
 def share(
@@ -42,13 +49,12 @@ def share(
     return tokenize_share(recipe, tokenizer, str(out), Share.parse(text), resume=resume)
 
 
-@pytest.mark.parametrize("order", [[1, 2, 3], [3, 1, 2]])
+@pytest.mark.parametrize("order", [[3, 1, 2], pytest.param([1, 2, 3], marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("place", ["{}/parts.vgs", "memory://parts{}/a.vgs"])
 def test_shares_in_any_order_make_the_store(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path, order: list[int], place: str
+    recipe: Recipe, whole: Path, tokenizer: Path, tmp_path: Path, order: list[int], place: str
 ) -> None:
     """The last one joins it and has its report; the others say what is missing."""
-    run(recipe, tokenizer, tmp_path / "whole.vgs")
     out = place.format(tmp_path / str(order[0]))
     first, second, last = (share(recipe, tokenizer, out, f"{n}/3") for n in order)
     assert isinstance(first, ShareReport)
@@ -59,22 +65,21 @@ def test_shares_in_any_order_make_the_store(
     assert f"{second.missing} of {CHUNKS} chunks are missing" in second.lines()[0]
     assert (last.rows, last.errors) == (ROWS, len(BAD))
     if "://" not in out:
-        assert files_below(out) == files_below(tmp_path / "whole.vgs")
+        assert files_below(out) == files_below(whole)
         beside = {file.name for file in Path(out).parent.iterdir()}
         assert beside == {"parts.vgs", "parts.vgs.report.json"}
     else:
-        store, whole = open_store(out), open_store(str(tmp_path / "whole.vgs"))
+        store, wanted = open_store(out), open_store(str(whole))
         assert store.verify() == []
-        assert store.manifest == whole.manifest
-        assert store.index == whole.index
+        assert store.manifest == wanted.manifest
+        assert store.index == wanted.index
 
 
 def test_a_kill_after_joining_leaves_no_note(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path
+    recipe: Recipe, whole: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     """Of how many parts there were: whoever comes next to the finished store removes it."""
-    out = tmp_path / "a.vgs"
-    run(recipe, tokenizer, out)
+    out = Path(shutil.copytree(whole, tmp_path / "a.vgs"))
     for resume in (
         lambda: share(recipe, tokenizer, out, "1/3", resume=True),
         lambda: run(recipe, tokenizer, out, resume=True),
@@ -141,7 +146,7 @@ def spoil_first(out: Path) -> None:
 
 
 def test_a_resumed_share_writes_its_own_chunks_only(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path
+    recipe: Recipe, whole: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     """Those that are missing or damaged; those of others are not even read."""
     out = tmp_path / "a.vgs"
@@ -153,12 +158,12 @@ def test_a_resumed_share_writes_its_own_chunks_only(
     again = share(recipe, tokenizer, out, "1/2", resume=True)
     assert isinstance(again, Report)
     assert again.work.images == 4
-    run(recipe, tokenizer, tmp_path / "whole.vgs")
-    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+    assert files_below(out) == files_below(whole)
 
 
+@pytest.mark.thorough
 def test_a_damaged_chunk_of_a_share_is_written_again(
-    recipe: Recipe, tokenizer: Path, tmp_path: Path
+    recipe: Recipe, whole: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     """While the store is unfinished; a plain --resume does all the rest, and ends it."""
     out = tmp_path / "a.vgs"
@@ -166,21 +171,30 @@ def test_a_damaged_chunk_of_a_share_is_written_again(
     spoil_first(out)
     again = share(recipe, tokenizer, out, "1/2", resume=True)
     assert again.work.images == 4
-    whole = run(recipe, tokenizer, out, resume=True)
-    assert whole.work.images == 12
+    rest = run(recipe, tokenizer, out, resume=True)
+    assert rest.work.images == 12
     assert not (tmp_path / "a.vgs.parts").exists()
-    run(recipe, tokenizer, tmp_path / "whole.vgs")
-    assert files_below(out) == files_below(tmp_path / "whole.vgs")
+    assert files_below(out) == files_below(whole)
+
+
+@pytest.fixture(scope="module")
+def halves(
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder of stores: `parts.vgs` with the first half written, `whole.vgs` with two chunks."""
+    folder, recipe = tmp_path_factory.mktemp("begun"), calm_pass[0]
+    share(recipe, tokenizer, folder / "parts.vgs", "1/2")
+    stopped(recipe, tokenizer, folder / "whole.vgs", (0, 3))
+    write_image_folder(folder / "images", per_class=1)
+    return folder
 
 
 @pytest.fixture
-def begun(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> Iterator[Path]:
-    """A folder of stores: `parts.vgs` with the first half written, `whole.vgs` with two chunks."""
-    share(recipe, tokenizer, tmp_path / "parts.vgs", "1/2")
-    stopped(recipe, tokenizer, tmp_path / "whole.vgs", (0, 3))
-    before = files_below(tmp_path)
-    yield tmp_path
-    assert files_below(tmp_path) == before
+def begun(halves: Path) -> Iterator[Path]:
+    """The same, which no test may change."""
+    before = files_below(halves)
+    yield halves
+    assert files_below(halves) == before
 
 
 @pytest.mark.parametrize(
@@ -225,6 +239,7 @@ def test_a_pass_waits_for_no_job(
         share(recipe, tokenizer, begun / "parts.vgs", "2/2")
 
 
+@pytest.mark.thorough
 def test_two_may_lay_the_store_out_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """On object storage: the second goes on with what it finds, whenever it finds it."""
     for sights in (3, 4):
@@ -276,6 +291,6 @@ def test_a_part_is_named_by_its_text(recipe: Recipe, tokenizer: Path, tmp_path: 
             images(mode, part="1/2", **options)
     with pytest.raises(InputError, match="--part 3/2 must be"):
         images(PassMode.NEW, part="3/2")
-    assert list(tmp_path.iterdir()) == [tmp_path / "images"]
+    assert list(tmp_path.iterdir()) == []
     assert isinstance(images(PassMode.NEW, part="1/2"), ShareReport)
     assert isinstance(images(PassMode.RESUME), Report)

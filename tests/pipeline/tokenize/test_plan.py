@@ -101,6 +101,7 @@ def test_a_shuffled_plan_has_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> N
     assert found != sorted(found)
 
 
+@pytest.mark.thorough
 def test_a_shuffled_store_is_resumed_shared_out_and_extended(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_shuffled_store_is_resumed_shared_out_and_extended(
         run(other, tokenizer, tmp_path / "a.vgs", resume=True)
 
 
+@pytest.mark.thorough
 def test_resuming_counts_no_shard_again(
     recipe: Recipe, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def faulty(file, *others, **named):
     return sound(file, *others, **named)
 Image.open = faulty
 import pipeline.images.threads as threads
-threads.MOST_SECONDS = 3.0
+threads.MOST_SECONDS = 1.0
 """
 
 

@@ -14,6 +14,7 @@ import torch
 from nvg.errors import WorkError
 from nvg.format.base import StoreError
 from pipeline.images.recipe_images import open_images
+from pipeline.recipe import Recipe
 from pipeline.sources import Row
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
@@ -146,15 +147,14 @@ def test_ray_makes_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("lost", ["zarr.json", "content/zarr.json", "detokenizer.safetensors"])
 def test_a_store_killed_while_it_was_made_is_completed(
-    tokenizer: Path, tmp_path: Path, lost: str
+    calm_pass: tuple[Recipe, Path], tokenizer: Path, tmp_path: Path, lost: str
 ) -> None:
     """Whatever the making of the store had not written yet, resuming writes; same bytes again."""
-    recipe = photos(tmp_path / "images")
-    run(recipe, tokenizer, tmp_path / "whole.vgs")
+    recipe, whole = calm_pass
     stopped(recipe, tokenizer, tmp_path / "killed.vgs", ())
     (tmp_path / "killed.vgs" / lost).unlink()
     run(recipe, tokenizer, tmp_path / "killed.vgs", resume=True)
-    assert files_below(tmp_path / "killed.vgs") == files_below(tmp_path / "whole.vgs")
+    assert files_below(tmp_path / "killed.vgs") == files_below(whole)
 
 
 def test_a_folder_with_other_things_is_left_alone(tokenizer: Path, tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from tests.pipeline.images.makers import picture
 from tests.pipeline.tokenize.makers import BAD, ROWS, photos, run
 
 
-@pytest.fixture
-def made(tokenizer: Path, tmp_path: Path) -> tuple[Report, Path]:
-    """The report of a pass over 20 files, three of them bad, and its store."""
-    out = tmp_path / "a.vgs"
-    return tokenize_dataset(photos(tmp_path / "images"), tokenizer, str(out)), out
+@pytest.fixture(scope="module")
+def made(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    """The report of a pass over 20 files, three of them bad, and its store, to be read only."""
+    folder = tmp_path_factory.mktemp("made")
+    out = folder / "a.vgs"
+    return tokenize_dataset(photos(folder / "images"), tokenizer, str(out)), out
 
 
 def test_errors_are_counted_by_kind(made: tuple[Report, Path]) -> None:
@@ -126,18 +127,16 @@ def test_one_screen_says_it_all(made: tuple[Report, Path]) -> None:
     assert max(map(len, lines[1:])) <= 100
 
 
-def test_the_report_is_written_beside_the_store(
-    made: tuple[Report, Path], tokenizer: Path, tmp_path: Path
-) -> None:
+def test_the_report_is_written_beside_the_store(tokenizer: Path, tmp_path: Path) -> None:
     """As JSON; a pass with nothing to do leaves it, and one that repairs replaces it."""
-    report, out = made
+    recipe, out = photos(tmp_path / "images"), tmp_path / "a.vgs"
+    report = tokenize_dataset(recipe, tokenizer, str(out))
     file = tmp_path / "a.vgs.report.json"
     written = json.loads(file.read_text())
     assert written["rows"] == ROWS
     assert written["errors_by_kind"] == report.errors_by_kind
     assert written["stages"][2]["entropy"] == report.stages[2].entropy
     before = file.read_bytes()
-    recipe = photos(tmp_path / "images")
     again = tokenize_dataset(recipe, tokenizer, str(out), Engine.INLINE, PassMode.RESUME)
     assert file.read_bytes() == before
     assert again.work.images == 0

@@ -92,7 +92,9 @@ def test_a_loss_keeps_what_the_formula_says(
     assert found == pytest.approx(kept, rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    "config", [CONFIGS[0], *(pytest.param(c, marks=pytest.mark.thorough) for c in CONFIGS[1:])]
+)
 def test_a_gpu_keeps_what_the_formula_says(
     config: AutoencoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def test_its_discriminator_may_follow_the_autoencoder() -> None:
     assert [(g["betas"], g["weight_decay"]) for g in groups] == [(BETAS, 0.25), (BETAS, 0)]
 
 
+@pytest.mark.thorough
 def test_a_training_on_efficientnet(efficientnet_package: Path) -> None:
     """As perceptual network and as discriminator: both terms act, and its weights are not saved."""
     training = replace(

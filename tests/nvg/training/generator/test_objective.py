@@ -134,6 +134,7 @@ def test_a_missing_label_is_always_the_null_class(store: Store) -> None:
     assert torch.equal(models[GeneratorKind.CONTENT].seen["label"][1::2], batch.label[1::2])
 
 
+@pytest.mark.thorough
 def test_every_image_learns_one_random_stage(store: Store) -> None:
     """Content 0..K, structure 1..K-1 (stage K is forced), each stage equally often; t in 0..1."""
     quantizer, batch = (

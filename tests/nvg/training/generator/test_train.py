@@ -37,6 +37,7 @@ def test_the_quantizer_is_the_stores_own_and_frozen(store: Store) -> None:
     assert not any(parameter.requires_grad for parameter in quantizer.parameters())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("warmup", "start", "rate"), [(1, 0.0, 0.01), (10, 0.0, 0.001), (10, 0.5, 0.005)]
 )

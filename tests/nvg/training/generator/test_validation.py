@@ -48,6 +48,7 @@ def measured(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines_of(path / "metrics.jsonl") if "heldout" in line]
 
 
+@pytest.mark.thorough
 def test_it_is_measured_on_time_and_at_the_end(store: Store, tmp_path: Path) -> None:
     """Every `val_every` steps, by default with the checkpoints, and after the last step."""
     fit(store, tmp_path / "often", BOTH, steps=5, val_every=1, checkpoint_every=2)
@@ -81,6 +82,7 @@ def test_it_changes_nothing_of_the_training(store: Store, tmp_path: Path) -> Non
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.thorough
 def test_resuming_keeps_the_history(store: Store, tmp_path: Path) -> None:
     """A run that is continued logs what an uninterrupted one does, and remembers all of it."""
     for name in ("whole", "parts"):

@@ -15,7 +15,7 @@ from tests.pipeline.studio.makers import TOKEN, running
 from tests.pipeline.studio.page.visitor import Visitor
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a studio, with its token."""
     if found := os.environ.get("NVG_STUDIO"):

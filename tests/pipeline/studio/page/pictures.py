@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.studio.models import StudioOptions, open_models
-from tests.conftest import CHROMIUM
+from tests.chromium import CHROMIUM
 from tests.pipeline.studio.makers import TOKEN, running
 from tests.pipeline.studio.page.visitor import Visitor
 
