@@ -42,7 +42,7 @@ def from_file(read: Callable[[Path], object], name: str) -> Callable[[bytes, Pat
 READERS: dict[str, Callable[[bytes, Path], object]] = {
     "manifest": lambda data, _: Manifest.from_bytes(data, "a.vgs"),
     "record": lambda data, _: CommitRecord.from_bytes(data, 0, slice(0, 4), ("leaves",)),
-    "shard": lambda data, _: read_shard(data, 0),
+    "shard": lambda data, _: read_shard(data, 0, {0: slice(0, 4)}, ("leaves",)),
     "state": lambda data, _: read_state(re.sub(b"NaN|1e400", b"[", data), 4),
     "list of files": lambda data, _: read_list(data, "it"),
     "reference": lambda data, _: tokens_of(data, "tokenizer"),

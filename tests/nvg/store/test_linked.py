@@ -229,7 +229,12 @@ def test_a_store_that_many_parts_name_is_opened_once(
     part = json.loads(Path(merged.path, "manifest.json").read_text())["parts"]
     opened: list[str] = []
     plain = linked._plain_store
-    monkeypatch.setattr(linked, "_plain_store", lambda path: opened.append(path) or plain(path))
+
+    def counted(path: str) -> Store:
+        opened.append(path)
+        return plain(path)
+
+    monkeypatch.setattr(linked, "_plain_store", counted)
     none = [part[0] | {"rows": [0, 0]}] * 500
     resealed(merged, {"parts": [*none, *part]})
     assert open_store(merged.path).verify() == []
