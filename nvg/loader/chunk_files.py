@@ -26,8 +26,8 @@ class ChunkFiles:
     def read(self, chunk: int, spans: Mapping[str, Span], scratch: Scratch) -> Read:
         """Spans of some files, which are a chunk's; ValueError for what is no file."""
         if self.is_on_disk:
-            for name in spans:
-                self.store.require_readable(name)
+            for name, span in spans.items():
+                self.store.require_readable(name, span)
             return {
                 name: scratch.read(f"{self.store.root}/{name}", span, f"file {number}")
                 for number, (name, span) in enumerate(spans.items())

@@ -23,7 +23,7 @@ from nvg.store.listing import Listing
 Span = tuple[int | None, int | None]
 """First byte, and the one after the last."""
 WHOLE: Span = (None, None)
-MOST_RECORD, MOST_WHOLE = 1 << 26, 1 << 34  # bytes of a commit record, of any file of a store
+MOST_RECORD, MOST_READ = 1 << 26, 1 << 34  # bytes of a commit record, of what is read at once
 
 
 class Origin(NamedTuple):
@@ -177,16 +177,18 @@ class StoreFiles:
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The bytes of one file of the store, or a part; DamageError for what is no file."""
-        self.require_readable(name)
+        self.require_readable(name, (start, stop))
         data: bytes = self.fs.cat_file(f"{self.root}/{name}", start=start, end=stop)
         return part(data, (start, stop))
 
-    def require_readable(self, name: str) -> None:
-        """DamageError for what is no file of this disk, or a longer one than a store has."""
+    def require_readable(self, name: str, span: Span) -> None:
+        """DamageError for what is no file of this disk, or more bytes than a store has there."""
         is_record = name.startswith("commits/") and name.endswith(".json")
         try:
-            self._require_file(name, MOST_RECORD if is_record else MOST_WHOLE)
+            self._require_file(name, MOST_RECORD if is_record else MOST_READ, span)
         except ValueError as error:
+            if is_record or "/c/" in name:  # who reads a chunk says which, and the remedy
+                raise DamageError(str(error)) from None
             raise DamageError(f"{self.path}: {error}: restore it from a copy") from None
 
     def head(self, name: str, count: int) -> bytes:
@@ -240,12 +242,15 @@ class StoreFiles:
         """Which part of that file it is."""
         return WHOLE
 
-    def _require_file(self, name: str, most: int | None = None) -> None:
-        """ValueError for what is no file of this disk, or a longer one than a store has."""
+    def _require_file(self, name: str, most: int | None = None, span: Span = WHOLE) -> None:
+        """ValueError for what is no file of this disk, or where a span of it has more bytes."""
         if not is_local(self.fs):
             return
         require_regular(f"{self.root}/{name}")
         if most is None or not os.path.exists(f"{self.root}/{name}"):
             return
-        if os.path.getsize(f"{self.root}/{name}") > most:
+        start, stop = span
+        if start is None:
+            start, stop = 0, os.path.getsize(f"{self.root}/{name}")
+        if (-start if stop is None else stop - start) > most:
             raise ValueError(f"{name} is over {most:,} bytes")

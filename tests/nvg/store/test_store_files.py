@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvg.format.base import StoreError
+from nvg.format.damage import DamageError
 from nvg.loader.token_reader import TokenReader
 from nvg.store import Store, open_store
 
@@ -88,3 +89,15 @@ def test_a_lost_group_is_said_once(store: Store) -> None:
     Path(store.path, "zarr.json").unlink()
     with pytest.raises(StoreError, match=r"tokens\.vgs has lost its zarr\.json; tokenize again$"):
         _ = open_store(store.path).leaves
+
+
+def test_a_part_of_a_large_file_is_read(store: Store) -> None:
+    """A shard may be longer than what is read at once; a part that claims more is not read."""
+    with Path(store.path, "large").open("wb") as file:
+        file.write(b"start")
+        file.truncate(1 << 35)
+    assert store.read("large", 1, 4) == b"tar"
+    assert store.read("large", -3) == bytes(3)
+    for span in ((None, None), (0, 1 << 35), (-(1 << 35), None)):
+        with pytest.raises(DamageError, match="large is over 17,179,869,184 bytes"):
+            store.read("large", *span)
