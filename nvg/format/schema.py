@@ -20,7 +20,7 @@ from nvg.geometry import Geometry
 CODECS = ["bytes", "blosc", "crc32c"]
 SHARDED = ["sharding_indexed"]
 SETTINGS: dict[str, dict[str, Container[Any]]] = {
-    "bytes": {"endian": ("little",)},
+    "bytes": {"endian": ("little", "big")},
     "blosc": {
         "typesize": range(1, 256),
         "cname": ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd"),

@@ -1,13 +1,15 @@
-"""JSON that is made to break its reader: every reader of ours refuses it in its own words."""
+"""JSON and TOML made to break their readers: every one of ours refuses it in its own words."""
 
 import json
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from nvg.config import ConfigError, load
 from nvg.fetch.listing import read_list
 from nvg.format.checks import weights_fault
 from nvg.format.manifest import Manifest
@@ -70,3 +72,36 @@ def test_a_hostile_document_is_refused_in_one_line(name: str, value: str, tmp_pa
 def test_hostile_metadata_of_weights_is_a_fault(value: str) -> None:
     """What `verify` says of them."""
     assert weights_fault(weights(value.encode())) == "was not written by nvgctl"
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A key of each simple type."""
+
+    count: int = 0
+    rate: float = 0.0
+    name: str = ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("count = 1" + "0" * 5000, "a number is too long"),
+        ("name = " + "[" * 5000, "too deep"),
+        ("a" + ".a" * 5000 + " = 1", "over 100 parts"),
+        ("#" * (1 << 21), "over 1,048,576 characters"),
+        ("count = 0x" + "f" * 5000, "below 2.63, not a value too long"),
+        ("count = 1" + "0" * 400, r"below 2.63, not 10+\.\.\.$"),
+        ("rate = 1" + "0" * 400, r"below 2.63, not 10+\.\.\.$"),
+        ("name = ['" + "x" * 5000 + "']", r"must be of type str, not \['x+\.\.\.$"),
+        ('"' + "k" * 5000 + '" = 1', "unknown key k{120}; known"),
+    ],
+)
+def test_what_a_run_from_elsewhere_may_hold_is_one_short_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """Numbers and lists that TOML's reader, Python or a terminal would choke on."""
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(Hostile, tmp_path / "r.toml")
+    assert len(str(caught.value)) < 500

@@ -283,36 +283,3 @@ def test_a_directory_is_no_recipe(tmp_path: Path) -> None:
     """Naming a directory is an error with its path."""
     with pytest.raises(ConfigError, match=tmp_path.name):
         load(Outer, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("count = 1" + "0" * 5000, "a number is too long"),
-        ("name = " + "[" * 5000, "too deep"),
-        ("a" + ".a" * 5000 + " = 1", "over 100 parts"),
-        ("#" * (1 << 21), "over 1,048,576 characters"),
-        ("count = 0x" + "f" * 5000, "below 2.63, not a value too long"),
-        ("count = 1" + "0" * 400, r"below 2.63, not 10+\.\.\.$"),
-        ("rate = 1" + "0" * 400, r"below 2.63, not 10+\.\.\.$"),
-        ("name = ['" + "x" * 5000 + "']", r"must be of type str, not \['x+\.\.\.$"),
-        ('"' + "k" * 5000 + '" = 1', "unknown key k{120}; known"),
-    ],
-)
-def test_what_a_run_from_elsewhere_may_hold_is_one_short_line(
-    tmp_path: Path, text: str, said: str
-) -> None:
-    """Numbers and lists that TOML's reader, Python or a terminal would choke on."""
-    (tmp_path / "r.toml").write_text(text)
-    with pytest.raises(ConfigError, match=said) as caught:
-        load(Hostile, tmp_path / "r.toml")
-    assert len(str(caught.value)) < 500
-
-
-@dataclass(frozen=True)
-class Hostile:
-    """A key of each simple type."""
-
-    count: int = 0
-    rate: float = 0.0
-    name: str = ""

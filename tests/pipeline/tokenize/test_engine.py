@@ -124,17 +124,6 @@ def test_a_finished_store_resumes_to_itself(
     assert times_below(tmp_path / "a.vgs") == before
 
 
-def test_a_finished_store_has_no_journal(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
-    """One of a process that died when all was read would name a chunk to the next pass for ever."""
-    out = tmp_path / "t [1].vgs"
-    run(recipe, tokenizer, out)
-    left = [Path(f"{out}{name}.reading") for name in ("", ".part-2-of-3")]
-    for path in left:
-        path.write_text("4")
-    run(recipe, tokenizer, out, resume=True)
-    assert not any(path.exists() for path in left)
-
-
 def test_resuming_nothing_begins(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """--resume on a path that is not there makes the store."""
     assert run(recipe, tokenizer, tmp_path / "a.vgs", resume=True).rows == ROWS

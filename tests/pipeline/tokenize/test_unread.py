@@ -120,3 +120,14 @@ def test_a_finished_store_gets_the_images_that_can_be_read_again(
     lost.clear()
     assert run(recipe, tokenizer, out, resume=True).work.images == 8
     assert files_below(out) == calm
+
+
+def test_a_finished_store_has_no_journal(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
+    """One of a process that died when all was read would name a chunk to the next pass for ever."""
+    out = tmp_path / "t [1].vgs"
+    run(recipe, tokenizer, out)
+    left = [Path(f"{out}{name}.reading") for name in ("", ".part-2-of-3")]
+    for path in left:
+        path.write_text("4")
+    run(recipe, tokenizer, out, resume=True)
+    assert not any(path.exists() for path in left)

@@ -26,7 +26,7 @@ def test_a_drawing_gives_its_hierarchy_and_the_structure_of_images(visit: Visit)
     visitor = visit()
     page = visitor.page
     visitor.open("draw")
-    assert "Paint a region" in (page.text_content("#draw-summary") or "")
+    page.locator("#draw-summary", has_text="Paint a region").wait_for()
     page.click("#make")
     visitor.says("Draw a second region first.")
     visitor.tool("rectangle")
