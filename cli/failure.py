@@ -5,13 +5,13 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nvg.errors import InputError
+from nvg.errors import AGAIN, InputError
 
-AGAIN = "give the command again, with --resume where it knows that"
+RESUMED = f"{AGAIN}, with --resume where it knows that"
 
 REMEDIES = {
-    errno.ENOSPC: f"free some space, then {AGAIN}",
-    errno.EDQUOT: f"free some of your quota, then {AGAIN}",
+    errno.ENOSPC: f"free some space, then {RESUMED}",
+    errno.EDQUOT: f"free some of your quota, then {RESUMED}",
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EROFS: "name another place",
