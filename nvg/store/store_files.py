@@ -246,11 +246,9 @@ class StoreFiles:
         """ValueError for what is no file of this disk, or where a span of it has more bytes."""
         if not is_local(self.fs):
             return
-        require_regular(f"{self.root}/{name}")
-        if most is None or not os.path.exists(f"{self.root}/{name}"):
-            return
-        start, stop = span
-        if start is None:
-            start, stop = 0, os.path.getsize(f"{self.root}/{name}")
-        if (-start if stop is None else stop - start) > most:
+        path, (start, stop) = f"{self.root}/{name}", span
+        require_regular(path)
+        if start is None:  # all of it; one that is lost is said by who reads it
+            start, stop = 0, os.path.getsize(path) if os.path.exists(path) else 0
+        if most is not None and (-start if stop is None else stop - start) > most:
             raise ValueError(f"{name} is over {most:,} bytes")
