@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core, so a thread each; before torch
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A process per core, so a thread each; with -n 0 too, as latents depend on the number, and tests
+# compare with forked processes. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import fsspec
 import pytest
@@ -32,12 +34,17 @@ if TYPE_CHECKING:
     from tests.s3_server import Server
 
 SHARED = ("ray", "browser")
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
+"""Files that are memory, where there is room: tests write and delete 100,000 in a run."""
 LONG = ({"slow"}, {"s3", "browser"}, {"thorough"})
 _BROWSER = Chromium()
 
 
 def pytest_configure() -> None:
-    """Hear signals as in a terminal: what starts tests in the background may ignore some."""
+    """Hear signals as in a terminal: what starts tests in the background may ignore some. The
+    tests' folders are put into memory, unless PYTEST_DEBUG_TEMPROOT names another place."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
         if signal.getsignal(number) is signal.SIG_IGN:
             is_ctrl_c = number == signal.SIGINT
@@ -83,6 +90,12 @@ def pytest_collection() -> Iterator[Any]:
         gc.enable()
         gc.freeze()
         gc.set_threshold(50_000)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: there is always a test that waits."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -245,8 +258,10 @@ def browser() -> Any:
 @pytest.fixture(scope="module")
 def running() -> "Iterator[tuple[Server, str]]":
     """An S3 server on this machine, and its address."""
+    from tests.processes import retry_at_once
     from tests.s3_server import serving
 
+    retry_at_once()
     with serving() as (server, address):
         fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of before
         yield server, address

@@ -7,14 +7,18 @@ server computes nothing, so no pool of threads is forked in use. What launchers 
 
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+import weakref
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+
+import fsspec
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = [
@@ -49,6 +53,7 @@ class Forked:
     def __init__(self, module: str, *arguments: object, **variables: str) -> None:
         """Start it with these environment variables added."""
         folder = Path(tempfile.mkdtemp(prefix="nvg-test-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._files = [folder / "stdout", folder / "stderr"]
         command = [module, *map(str, arguments)]
         environment = {**os.environ, **VARIABLES, **variables}
@@ -131,6 +136,16 @@ def run_verb(processes: int, *arguments: object) -> str:
     return outputs(start_processes(processes, "cli.app", *arguments))[0]
 
 
+def retry_at_once() -> None:
+    """The waits of S3's client before it tries again, half a second and more, become hundredths."""
+    from botocore import retryhandler
+
+    def brief(base: object, growth_factor: float, attempts: int) -> float:
+        return 0.01 * growth_factor**attempts
+
+    retryhandler.delay_exponential = brief
+
+
 def _address() -> dict[str, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -144,6 +159,9 @@ def _run(command: list[str], environment: dict[str, str], files: list[Path]) -> 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
+    if "AWS_ENDPOINT_URL" in environment:
+        retry_at_once()
+        fsspec.config.set_conf_env(fsspec.config.conf)  # which it reads when it is imported
     sys.argv = command
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)

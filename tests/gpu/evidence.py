@@ -146,7 +146,8 @@ class Evidence:
 
     def measure(self) -> dict[str, Any]:
         """How samples are read and how far they are from real images; the same of held-out ones."""
-        saved = np.load(self.out / "samples.npz")
+        with np.load(self.out / "samples.npz") as file:
+            saved = dict(file)
         network = load_classifier(self.out / "classifier.safetensors", self.recipe, self.classifier)
         made, read = network.read(saved["pixels"])
         rows, kept = split_rows(open_images(self.recipe).source.rows, self.recipe.data.heldout)

@@ -65,6 +65,7 @@ def test_named_runs_of_one_directory_do_not_meet(tmp_path: Path) -> None:
     first, second = (Run(tmp_path, tiny_recipe(), False, DECISIVE, n) for n in ("a", "b"))
     first.checkpoints.save(5, {}, {})
     first.log(step=5)
+    first.close()
     assert (first.start_step(), second.start_step()) == (5, 0)
     assert not second.metrics_path.exists()
 
@@ -77,6 +78,7 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
         run.log(step=step)
     with run.metrics_path.open("a") as file:
         file.write('"damaged"\n{"step": 1')
+    run.close()
     assert run.start_step() == 4
     run.begin(4)
     assert lines_of(run.metrics_path) == [{"step": 2}, {"step": 4}]
@@ -86,6 +88,7 @@ def test_metrics_without_a_checkpoint_are_dropped(tmp_path: Path) -> None:
     """A run that died before its first checkpoint starts from an empty log."""
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
     run.log(step=1)
+    run.close()
     assert run.start_step() == 0
     run.begin(0)
     assert run.metrics_path.read_text() == ""
