@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import nvg
 import pipeline
-from nvg.distributed import timeout
 from nvg.errors import InputError, WorkError
 from pipeline.sources.counts import in_threads
 
@@ -111,6 +110,8 @@ def train_on_ray(
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    from nvg.distributed import timeout  # imports torch, which workers that only list do without
 
     _, gpus = start_ray(address)
     notes = Path(job["out"]) / NOTES

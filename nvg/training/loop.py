@@ -7,7 +7,7 @@ resumed run equals an uninterrupted one.
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -82,6 +82,7 @@ def train_loop(
     world = world or World(0, 1, torch.device("cpu"))
     loop, signal, done = _Loop(run, config, start, task, world), 0, start
     with (
+        closing(run),
         stop_requests() as asked,
         _writes_end(run.checkpoints, world),
         progress(
@@ -106,7 +107,6 @@ def train_loop(
             bar.update()
             if signal or last:
                 break
-    run.close()
     if signal:
         raise Stopped(signal, f"step {done} is saved; go on with --resume")
 

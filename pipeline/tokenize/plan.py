@@ -1,6 +1,7 @@
 """Recipe -> deterministic list of chunk tasks, and the manifest they fill. Pure but for listing."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -67,6 +68,25 @@ class Chunks(Sequence[ChunkTask]):
     def size(self, chunk: int) -> int:
         """Rows of a chunk."""
         return min(self.chunk_rows, len(self.rows) - chunk * self.chunk_rows)
+
+
+class Attempts:
+    """How often each chunk was begun, whichever worker died of it; an actor of its own.
+
+    Here, and not with the steps: the process of the actor imports this module, and no torch.
+    """
+
+    def __init__(self) -> None:
+        self.begun = Counter[int]()
+
+    def begin(self, chunk: int) -> int:
+        """Count one more; how many there were before."""
+        self.begun[chunk] += 1
+        return self.begun[chunk] - 1
+
+    def repeated(self) -> dict[int, int]:
+        """Chunks that were begun more than once, and how many times more."""
+        return {chunk: count - 1 for chunk, count in sorted(self.begun.items()) if count > 1}
 
 
 def counts_file(out: str) -> str:

@@ -7,7 +7,6 @@ reads where the object store has them; the rest is pickled.
 import logging
 import pickle
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from pipeline.spilling import Spilling
 from pipeline.tokenize.chunk import ChunkDecoder, ChunkTokenizer, commit_chunk
 from pipeline.tokenize.encoders import Room, measured_room
 from pipeline.tokenize.features import FeatureJob
-from pipeline.tokenize.plan import Chunks, ChunkTask
+from pipeline.tokenize.plan import Attempts, Chunks, ChunkTask
 
 log = logging.getLogger("nvg")
 
@@ -81,22 +80,6 @@ class Pool:
     size: int
     most: int
     per_gpu: int = 1
-
-
-class Attempts:
-    """How often each chunk was begun, whichever worker died of it; an actor of its own."""
-
-    def __init__(self) -> None:
-        self.begun = Counter[int]()
-
-    def begin(self, chunk: int) -> int:
-        """Count one more; how many there were before."""
-        self.begun[chunk] += 1
-        return self.begun[chunk] - 1
-
-    def repeated(self) -> dict[int, int]:
-        """Chunks that were begun more than once, and how many times more."""
-        return {chunk: count - 1 for chunk, count in sorted(self.begun.items()) if count > 1}
 
 
 def with_attempts(steps: Steps) -> Steps:

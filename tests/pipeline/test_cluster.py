@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 IMAGES, CHUNK_ROWS = 450, 3
+QUIET = {"include_dashboard": False}
 
 
 @dataclass
@@ -58,7 +59,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **QUIET})
     yield made
     ray.shutdown()
     made.shutdown()

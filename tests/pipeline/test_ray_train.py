@@ -14,7 +14,8 @@ from nvg.config import load
 from nvg.errors import InputError
 from nvg.seeding import step_rows
 from nvg.store import Store
-from pipeline.ray_train import fit_autoencoder_on_ray, fit_on_ray
+from pipeline.cluster import NOTES, REFUSED
+from pipeline.ray_train import fit_autoencoder_on_ray, fit_on_ray, generator_worker
 from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder, fit_generator
 from tests.makers import recipe_over
@@ -82,15 +83,29 @@ def test_two_workers_train_as_one_process_though_one_is_killed(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("store")
-def test_what_a_worker_says_arrives(tmp_path: Path) -> None:
-    """A batch that does not divide is refused in its own words; a dead address before anything."""
-    recipe = load(Recipe, tmp_path / "recipe.toml", ["generator.train.batch_size=9"])
-    stored = str(tmp_path / "store.vgs")
+def test_a_dead_address_is_said(tmp_path: Path) -> None:
+    """Before anything is written."""
+    recipe = load(Recipe, tmp_path / "recipe.toml")
     with pytest.raises(InputError, match="no Ray cluster answers at 127"):
-        fit_on_ray(recipe, stored, tmp_path / "a", None, False, 2, "127.0.0.1:1")
+        fit_on_ray(
+            recipe, str(tmp_path / "store.vgs"), tmp_path / "a", None, False, 2, "127.0.0.1:1"
+        )
     assert not (tmp_path / "a").exists()
-    with pytest.raises(InputError, match="batch_size 9 is not a multiple of 2 processes"):
-        fit_on_ray(recipe, stored, tmp_path / "b", None, False, 2, None)
+
+
+@pytest.mark.usefixtures("store")
+def test_what_a_worker_is_refused_is_written_down(tmp_path: Path) -> None:
+    """For the driver; Ray starts a worker again because of it, which finds it and ends."""
+    recipe = load(Recipe, tmp_path / "recipe.toml", ["generator.train.batch_size=41"])
+    out, store = tmp_path / "run", str(tmp_path / "store.vgs")
+    (out / NOTES).mkdir(parents=True)
+    job = {"recipe": recipe, "resume": False, "start_from": None, "out": str(out)}
+    job |= {"folder": str(tmp_path), "store": store, "only": None}
+    with pytest.raises(InputError) as caught:
+        generator_worker(job)
+    assert (out / NOTES / REFUSED).read_text() == str(caught.value)
+    generator_worker(job)
+    assert not (out / "checkpoints").exists()
 
 
 def autoencoder_case(folder: Path) -> Recipe:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -135,6 +136,15 @@ def test_a_resumed_loop_draws_and_logs_what_an_uninterrupted_one_does(
     assert again == drawn[-len(again) :]
     assert len(again) == 10 - upto // 4 * 4
     assert lines_of(cut.metrics_path) == lines_of(whole.metrics_path)
+
+
+def test_no_writer_of_tensorboard_outlives_an_error(tmp_path: Path) -> None:
+    """Its thread ends with the training, in a program that goes on."""
+    run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
+    with pytest.raises(KeyboardInterrupt):
+        seeded_loop(run, 10, 5)
+    assert list(tmp_path.glob("tensorboard/events*"))
+    assert [each for each in threading.enumerate() if "Writer" in type(each).__name__] == []
 
 
 @dataclass(frozen=True)

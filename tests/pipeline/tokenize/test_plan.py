@@ -1,6 +1,8 @@
 """Planning: the same tasks every time, and a manifest that identifies what they make."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.makers import files_below, tiny_recipe, write_image_folder
 from tests.nvg.store.makers import empty_store
 from tests.pipeline.sources.makers import Listed, write_shards
 from tests.pipeline.tokenize.makers import run, stopped
+from tests.processes import ROOT
 
 
 @pytest.fixture
@@ -177,3 +180,10 @@ class Thousand(PartListing):
 
     def part(self, part: int, first: int, stop: int) -> list[Entry]:
         return [(f"{part}:{number}", 0) for number in range(first, stop)]
+
+
+@pytest.mark.parametrize("module", ["pipeline.tokenize.plan", "pipeline.cluster"])
+def test_workers_that_only_count_or_list_import_no_torch(module: str) -> None:
+    """Each would hold half a gigabyte, and take seconds to start."""
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

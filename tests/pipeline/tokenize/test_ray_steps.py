@@ -19,10 +19,9 @@ from pipeline.sources import Row
 from pipeline.tokenize.chunk import ChunkDecoder
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
-from pipeline.tokenize.plan import ChunkTask, plan_chunks, plan_rows
+from pipeline.tokenize.plan import Attempts, ChunkTask, plan_chunks, plan_rows
 from pipeline.tokenize.ray_steps import (
     MOST_ATTEMPTS,
-    Attempts,
     Commit,
     Decode,
     Encode,
