@@ -1,6 +1,7 @@
 """Fixtures that several packages use, and the order in which worker processes take the tests."""
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -173,6 +174,14 @@ def _one_tree_of_verbs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("typer.testing._get_command", cache(get_command))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loggers_pass_on() -> None:
+    """Torch's 60 keep to themselves, so pytest hangs its handlers on each of them for each test."""
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith("torch") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
