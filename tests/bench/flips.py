@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import zarr
 from torch import Tensor
 
 from nvg.geometry import Geometry, labels, leaf_order
 from nvg.sampling.generators import load_generators
 from nvg.store import Split, Store, open_store
+from nvg.store.shard_writer import open_writer
 from pipeline.evaluation.likelihood import likelihood_of
 from pipeline.train import fit_generator
 from tests.bench.choice_datasets import CIFAR_BASE, cifar_part, cifar_recipe
@@ -73,11 +73,19 @@ def run(flip: str, seed: int, cache: Path) -> dict[str, Any]:
 def mirrored_store(store: Store, path: str) -> str:
     """A copy of the store whose second view is the mirrored hierarchy of the first."""
     shutil.copytree(store.path, path)
-    group: Any = zarr.open_group(path, mode="r+")
-    leaves, content = (torch.from_numpy(array[:, 0]) for array in (store.leaves, store.content))
-    made = mirrored(leaves.long(), content.long(), store.geometry)
+    arrays = {name: store.group[name][:] for name in store.arrays}
+    rows = store.ok_rows()
+    leaves, content = (torch.from_numpy(arrays[n][rows, 0]).long() for n in ("leaves", "content"))
+    made = mirrored(leaves, content, store.geometry)
     for name, values in zip(("leaves", "content"), made, strict=True):
-        group[name][:, 1] = values.numpy().astype(group[name].dtype)
+        arrays[name][rows, 1] = values.numpy().astype(arrays[name].dtype)
+    writer = open_writer(path)
+    writer.withdraw_chunks(range(writer.chunks))
+    for chunk in range(writer.chunks):
+        own = writer.chunk_slice(chunk)
+        part = {name: values[own] for name, values in arrays.items()}
+        writer.write_chunk(chunk, part, store.index.slice(own.start, own.stop - own.start))
+    writer.finish()
     return path
 
 

@@ -1,10 +1,14 @@
 """Mirrored hierarchies: what is drawn of them is mirrored, and twice is as before."""
 
+from pathlib import Path
+
 import torch
 
 from nvg.geometry import Geometry, labels
+from nvg.store import open_store
 from nvg.structure import build_leaves
-from tests.bench.flips import mirrored
+from tests.bench.flips import mirrored, mirrored_store
+from tests.nvg.store.makers import make_store
 
 
 def test_a_mirrored_hierarchy_draws_the_mirrored_maps() -> None:
@@ -26,3 +30,19 @@ def test_a_mirrored_hierarchy_draws_the_mirrored_maps() -> None:
     again = mirrored(turned, tokens, geometry)
     assert torch.equal(again[0], leaves)
     assert torch.equal(again[1], content)
+
+
+def test_a_mirrored_store_is_whole(tmp_path: Path) -> None:
+    """The first view and the index stay; the second is the mirrored first; its sums are its own."""
+    store = make_store(tmp_path / "a.vgs", 10, 2, bad=(3,))
+    found = open_store(mirrored_store(store, str(tmp_path / "b.vgs")))
+    assert found.verify() == []
+    assert found.index == store.index
+    rows = store.ok_rows()
+    leaves, content = (
+        torch.from_numpy(found.group[name][:][rows]).long() for name in ("leaves", "content")
+    )
+    assert torch.equal(leaves[:, 0], torch.from_numpy(store.leaves[rows][:, 0]).long())
+    wanted = mirrored(leaves[:, 0], content[:, 0], store.geometry)
+    assert torch.equal(leaves[:, 1], wanted[0])
+    assert torch.equal(content[:, 1], wanted[1])
