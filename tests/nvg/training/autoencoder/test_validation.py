@@ -42,6 +42,7 @@ def test_a_look_leaves_a_line_and_a_picture(tmp_path: Path) -> None:
         assert len(line["probe"][name]) == 5
     with Image.open(tmp_path / "samples" / "step-00000050.png") as picture:
         assert picture.size[0] > 24 * 8
+    run.close()
 
 
 def test_a_collapse_is_told() -> None:

@@ -183,6 +183,7 @@ def test_the_ema_weights_are_measured(store: Store, tmp_path: Path) -> None:
         for value in state.ema.values():
             value.add_(0.3)
     assert validation.look(3) != before
+    run.close()
 
 
 def test_what_counts_as_learning_by_heart() -> None:
