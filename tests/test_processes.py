@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.processes import ROOT
 
 FIRST = """
@@ -15,6 +17,7 @@ print(process.wait(), process.said())
 """
 
 
+@pytest.mark.thorough
 def test_a_server_started_from_another_folder_imports_these_tests(tmp_path: Path) -> None:
     """One folder has a package `tests` of its own, as an installed library may have."""
     (tmp_path / "tests").mkdir()

@@ -222,6 +222,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     assert (len(linked.index), linked.verify()) == (17, [])
 
 
+@pytest.mark.thorough
 def test_a_store_that_many_parts_name_is_opened_once(
     merged: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

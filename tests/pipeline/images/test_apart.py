@@ -40,7 +40,7 @@ def test_what_is_called_apart_is_as_here(apart: Apart) -> None:
         (os._exit, 3, "its decoder ends the process (exit code 3)"),
         (bytearray, 8 << 30, TOO_MUCH_MEMORY),
         pytest.param(all, itertools.repeat(True), TOO_LONG, marks=pytest.mark.thorough),
-        (time.sleep, 60, TOO_LONG),
+        pytest.param(time.sleep, 60, TOO_LONG, marks=pytest.mark.thorough),
     ],
 )
 def test_what_ends_the_process_is_named(
