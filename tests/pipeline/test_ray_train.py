@@ -83,14 +83,15 @@ def test_two_workers_train_as_one_process_though_one_is_killed(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("store")
-def test_a_dead_address_is_said(tmp_path: Path) -> None:
-    """Before anything is written."""
-    recipe = load(Recipe, tmp_path / "recipe.toml")
+def test_what_a_worker_says_arrives(tmp_path: Path) -> None:
+    """A batch that does not divide is refused in its own words; a dead address before anything."""
+    recipe = load(Recipe, tmp_path / "recipe.toml", ["generator.train.batch_size=9"])
+    stored = str(tmp_path / "store.vgs")
     with pytest.raises(InputError, match="no Ray cluster answers at 127"):
-        fit_on_ray(
-            recipe, str(tmp_path / "store.vgs"), tmp_path / "a", None, False, 2, "127.0.0.1:1"
-        )
+        fit_on_ray(recipe, stored, tmp_path / "a", None, False, 2, "127.0.0.1:1")
     assert not (tmp_path / "a").exists()
+    with pytest.raises(InputError, match="batch_size 9 is not a multiple of 2 processes"):
+        fit_on_ray(recipe, stored, tmp_path / "b", None, False, 2, None)
 
 
 @pytest.mark.usefixtures("store")
