@@ -29,6 +29,7 @@ from tests.chromium import CHROMIUM, Chromium
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_plain_store, make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
+from tests.ray_forks import fork_workers
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -114,6 +115,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByGroupOrFile(config, log)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ray's workers are forks, which saves each of them seconds of imports."""
+    if shares(item) == "ray":
+        fork_workers()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """One local Ray and one Chromium serve all tests that need one; each ends after the last."""
@@ -128,10 +135,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _undrawn_curves() -> Iterator[None]:
-    """Draw no curves of trainings, as without matplotlib: that takes half a second a checkpoint."""
+def _nothing_in_vain() -> Iterator[None]:
+    """Curves of trainings take half a second a checkpoint; Typer makes its commands of all verbs
+    anew for each call, half of what a short one takes; only a power cut loses what was not synced.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nvg.view.curves.curves_png", lambda lines: None)
+        patch.setattr("typer.testing._get_command", cache(get_command))
+        patch.setattr("os.fsync", lambda file: None)
         yield
 
 
@@ -168,28 +179,12 @@ def drawn_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nvg.pretrained.lpips._untrained", _untrained_features)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_tree_of_verbs() -> Iterator[None]:
-    """Typer makes its commands of all verbs anew for each call: half of what a short one takes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("typer.testing._get_command", cache(get_command))
-        yield
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _loggers_pass_on() -> None:
     """Torch's 60 keep to themselves, so pytest hangs its handlers on each of them for each test."""
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.startswith("torch") and isinstance(logger, logging.Logger):
             logger.propagate = True
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_waits_for_the_disk() -> Iterator[None]:
-    """Kills lose nothing of what the kernel was given; only a power cut does, which no test has."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
 
 
 @pytest.fixture(scope="session")

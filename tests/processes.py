@@ -1,7 +1,7 @@
 """Processes for tests, forked from one that has already imported the libraries.
 
-A new interpreter takes seconds to import torch; a fork of a server that has done so takes none. The
-server computes nothing, so no pool of threads is forked in use. What launchers do themselves
+A new interpreter takes seconds to import torch; a fork of a server that has done so takes none,
+`tests/warm.py` says what of. No pool of threads is forked in use. What launchers do themselves
 (torchrun starting a killed rank again, Ray Train) is tested with the launchers.
 """
 
@@ -21,11 +21,6 @@ from pathlib import Path
 import fsspec
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTED = [
-    *("cli.train", "pipeline.train", "pipeline.sampling.sample", "pipeline.evaluation.sweep"),
-    # What the first optimizer and the first line of a log import: 2 s in each process otherwise.
-    *("torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"),
-]
 VARIABLES = {"OMP_NUM_THREADS": "1"}
 POLL, PATIENCE = 0.02, 300.0
 """Seconds between looks at processes, and before they count as hanging."""
@@ -38,7 +33,7 @@ def server() -> ForkServerContext:
     have changed, or the one that some library installs.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, *IMPORTED])
+    context.set_forkserver_preload([__name__, "tests.warm"])
     before = dict(os.environ)
     os.environ.update(VARIABLES, PYTHONPATH=str(ROOT), PYTHONSAFEPATH="1")
     forkserver.ensure_running()
@@ -162,6 +157,10 @@ def _run(command: list[str], environment: dict[str, str], files: list[Path]) -> 
     if "AWS_ENDPOINT_URL" in environment:
         retry_at_once()
         fsspec.config.set_conf_env(fsspec.config.conf)  # which it reads when it is imported
+    if "--workers" in command:
+        from tests.ray_forks import use_forks
+
+        use_forks()
     sys.argv = command
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)

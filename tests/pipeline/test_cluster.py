@@ -70,7 +70,7 @@ def when_committed(out: Path, chunks: int, act: Callable[[], None]) -> threading
 
     def wait() -> None:
         while not store_exists(str(out)) or len(open_store(str(out)).committed()) < chunks:
-            time.sleep(0.01)
+            time.sleep(0.05)  # each look opens the store
         act()
 
     thread = threading.Thread(target=wait)
