@@ -16,8 +16,8 @@ IMPORTED = [
     *("lpips", "pytest", "tests.makers"),
     # The first optimizer and the first line of a log import: 2 s in each process otherwise.
     *("torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"),
-    # numba, with the first kernel; Ray
-    *("scipy.linalg", "pandas", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.compute"),
+    "scipy.linalg",  # numba imports it with the first kernel
+    *("pandas", "pyarrow.dataset", "pyarrow.parquet", "requests", "pydantic", "jsonschema"),  # Ray
 ]
 
 for name in IMPORTED:
