@@ -158,9 +158,9 @@ def _run(command: list[str], environment: dict[str, str], files: list[Path]) -> 
         retry_at_once()
         fsspec.config.set_conf_env(fsspec.config.conf)  # which it reads when it is imported
     if "--workers" in command:
-        from tests.ray_forks import use_forks
+        from tests.forks import fork_workers
 
-        use_forks()
+        fork_workers()
     sys.argv = command
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)

@@ -1,10 +1,8 @@
 """`nvgctl train autoencoder` under torchrun: as one process, also when one of them is killed."""
 
-import os
 import re
+import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +14,11 @@ from nvg.config import dump
 from nvg.training.run_lock import run_lock
 from pipeline.recipe import Recipe
 from pipeline.train import fit_autoencoder
+from tests.forks import fork_of
 from tests.makers import recipe_over
 from tests.nvg.training.makers import require_same_autoencoder
-from tests.processes import start_processes
+from tests.processes import Forked, start_processes
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30  # enough to be killed in between
 
 
@@ -32,26 +30,18 @@ def many_steps(folder: Path) -> Recipe:
     return replace(recipe, autoencoder=replace(recipe.autoencoder, train=train))
 
 
-def torchrun(folder: Path, name: str, *flags: str) -> "subprocess.Popen[str]":
+def torchrun(folder: Path, name: str, *flags: str) -> Forked:
     """The verb in two processes, started again together when one is lost."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    launcher += ["--max-restarts=1", "--monitor-interval=0.1", "-m", "cli.app"]
+    launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.1"]
     verb = ["train", "autoencoder", str(folder / "recipe.toml"), "--out", str(folder / name)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, *launcher, *verb, *flags],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-    )
+    rank = ["--no-python", *fork_of("cli.app")]
+    return Forked("torch.distributed.run", *launcher, *rank, *verb, *flags)
 
 
-def kill_second(launcher: "subprocess.Popen[str]", checkpoint: Path) -> None:
+def kill_second(launcher: Forked, checkpoint: Path) -> None:
     """kill -9 rank 1 once a checkpoint is there."""
     while not checkpoint.exists():
-        assert launcher.poll() is None
+        assert launcher.returncode is None
         time.sleep(0.01)
     (second,) = (
         process
@@ -72,10 +62,11 @@ def test_a_killed_process_costs_the_steps_since_the_checkpoint(tmp_path: Path) -
     launcher = torchrun(tmp_path, "two", "--resume")
     try:
         kill_second(launcher, tmp_path / "two" / "checkpoints" / "step-00000002")
-        said, errors = launcher.communicate(timeout=240)
+        code = launcher.wait()
     finally:
-        launcher.terminate()  # which ends its processes; nothing where it has ended
-    assert launcher.returncode == 0, errors[-3000:]
+        launcher.send_signal(signal.SIGTERM)  # which ends its processes too
+    said, errors = launcher.said()
+    assert code == 0, errors[-3000:]
     assert re.search(r" [1-9]\d?/30 \[00:00<\?", errors), "a bar that begins at a checkpoint"
     require_same_autoencoder(tmp_path / "one", tmp_path / "two", STEPS)
     skipped = [line for line in lines if line.startswith("skipped")]
@@ -89,8 +80,8 @@ def test_an_error_says_whose_it_is(tmp_path: Path) -> None:
     """More processes than a step has images: each refuses, with its rank and machine."""
     dump(many_steps(tmp_path), tmp_path / "recipe.toml")
     launcher = torchrun(tmp_path, "run", "--set", "autoencoder.train.batch_size=1")
-    _, errors = launcher.communicate(timeout=240)
-    assert launcher.returncode != 0
+    assert launcher.wait() != 0
+    _, errors = launcher.said()
     wanted = r"nvgctl: rank [01] of 2 on \S+: a step has 1 images for 2 processes: start at most 1"
     assert re.search(wanted, errors)
 

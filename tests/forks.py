@@ -1,8 +1,9 @@
-"""Workers of Ray, forked from a process that has already imported what they need.
+"""Processes of launchers, forked from one that has already imported what they need.
 
 Ray starts an interpreter for each worker and actor, which starts another one: seconds of imports, a
-hundred times in a run of all tests. In tests the first is `ray_stub.py`, and instead of the second
-a fork runs Ray's own program. The Ray of test_poison.py starts its workers itself.
+hundred times in a run of all tests. In tests the first is `fork_stub.py`, and instead of the second
+a fork runs Ray's own program. torchrun's ranks are such forks too. The Ray of test_poison.py starts
+its workers itself.
 """
 
 import argparse
@@ -14,34 +15,42 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import traceback
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from tests.fork_stub import HANDED_ON, STDIO, VARIABLE, address
 from tests.processes import server
-from tests.ray_stub import STDIO, VARIABLE, address
 
 MESSAGE = 1 << 18  # bytes of arguments and variables, and more
+STUB = str(Path(__file__).with_name("fork_stub.py"))
+MODULE = "--module"
 
 
 @cache
-def fork_workers() -> None:
-    """From now on those of Ray in this process, and in processes that it starts, are forks."""
+def serve_forks() -> None:
+    """From now on Ray's workers are forks, in this process and in those that it starts."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address(str(os.getpid())))
     listener.listen(64)
     server().Process(target=_serve, args=(listener,), daemon=True).start()
     listener.close()
     os.environ[VARIABLE] = str(os.getpid())
-    use_forks()
 
 
-def use_forks() -> None:
-    """Where a server has been started, Ray's workers are forks of it; imports Ray."""
+def fork_workers() -> None:
+    """Where there is a server, the workers of this process's Ray are forks of it; imports Ray."""
     from ray._private import ray_constants
 
-    ray_constants.SETUP_WORKER_FILENAME = str(Path(__file__).with_name("ray_stub.py"))
+    ray_constants.SETUP_WORKER_FILENAME = STUB
+
+
+def fork_of(module: str) -> list[str]:
+    """The command of a fork that runs a module, for a launcher that this process starts."""
+    serve_forks()
+    return [sys.executable, STUB, MODULE, module]
 
 
 def _serve(listener: socket.socket) -> None:
@@ -53,11 +62,11 @@ def _serve(listener: socket.socket) -> None:
         asking, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _become_worker(asking)
+            _become_fork(asking)
         asking.close()
 
 
-def _become_worker(asking: socket.socket) -> None:
+def _become_fork(asking: socket.socket) -> None:
     """What the stub was asked to start; does not return."""
     code = 1
     try:
@@ -66,14 +75,21 @@ def _become_worker(asking: socket.socket) -> None:
         for number, file in zip(STDIO, files, strict=True):
             os.dup2(file, number)
             os.close(file)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115  a forked process has another
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, *HANDED_ON):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         multiprocessing.current_process().daemon = False
-        _run_worker(arguments)
+        asking.send(str(os.getpid()).encode())
+        threading.Thread(target=_end_with, args=(asking,), daemon=True).start()
+        if arguments[0] == MODULE:
+            sys.argv = arguments[1:]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            _run_worker(arguments)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -81,7 +97,16 @@ def _become_worker(asking: socket.socket) -> None:
         traceback.print_exc()
     finally:
         atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        asking.send(str(code).encode())
         os._exit(code)
+
+
+def _end_with(asking: socket.socket) -> None:
+    """When the stub is killed this process is, as if it were the stub."""
+    asking.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _run_worker(arguments: list[str]) -> None:
