@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes fork: before torch is
 
 from tests.fuzz.cases import OUTCOMES, Kind, Outcome
 from tests.fuzz.kinds import KINDS, SHARES
-from tests.fuzz.workers import prepare, run_case, run_cases, to_stderr
+from tests.fuzz.workers import import_early, prepare, run_case, run_cases, to_stderr
 
 
 def main() -> int:
@@ -28,6 +28,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nvg-fuzz-") as place:
         if given.replay:
             return replay(given.replay, Path(place))
+        import_early()
         folders = {name: Path(place, name, "sound") for name in kinds}
         for name, kind in kinds.items():
             prepare(kind, folders[name])

@@ -1,6 +1,7 @@
 """Runs cases in a forked process: bounded in time and memory, whatever a case does to it."""
 
 import faulthandler
+import importlib
 import json
 import os
 import resource
@@ -20,6 +21,18 @@ from tests.fuzz.cases import FAILED, Kind, Outcome, randomness
 GUARD = 6 << 30  # bytes of address space beyond what a case may take, so that the machine lives
 LATE = 20  # seconds after which a case is killed that its own alarm has not ended
 BATCH = 400  # cases of one process
+IMPORTED = [
+    *("cli.train", "pipeline.train", "pipeline.tokenize.engine", "pipeline.sampling.sample"),
+    *("nvg.structure.builders", "pandas"),
+    # What the first optimizer and the first line of a log import.
+    *("torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"),
+]
+
+
+def import_early() -> None:
+    """What most cases import, once instead of in each process; it computes nothing: no threads."""
+    for name in IMPORTED:
+        importlib.import_module(name)
 
 
 def run_case(kind: Kind, templates: Path, seed: int) -> Outcome:
