@@ -98,8 +98,21 @@ def said_to(
 
 @pytest.fixture(scope="module")
 def verbs(folder: Path) -> dict[str, tuple[str, str]]:
-    """What the lines of FORBIDDEN and those without a recipe say."""
-    return said_to(folder, FORBIDDEN | dict.fromkeys(WITHOUT, HEAVY | ARRAYS))
+    """What the lines of FORBIDDEN and those without a recipe say.
+
+    What a line may import is there before, imported once for all such lines.
+    """
+    light = dict.fromkeys(WITHOUT, HEAVY | ARRAYS)
+    arrays: dict[str, set[str]] = {}
+    torch: dict[str, set[str]] = {}
+    for line, modules in FORBIDDEN.items():
+        group = light if {"pyarrow", "zarr"} & modules else arrays if TORCH & modules else torch
+        group[line] = modules
+    return {
+        **said_to(folder, light),
+        **said_to(folder, arrays, PRELOADED),
+        **said_to(folder, torch, (*PRELOADED, "torch", "numba")),
+    }
 
 
 @pytest.mark.thorough
