@@ -26,7 +26,7 @@ from tests.nvg.store.makers import make_store
 from tests.nvg.training.makers import DECISIVE, Counting, lines_of
 from tests.processes import Forked
 
-STEPS = 120
+STEPS = 80
 
 
 def seeded_loop(
