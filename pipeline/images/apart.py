@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, TypeVar
 
 from nvg.errors import WorkError
+from pipeline.images import threads
 from pipeline.images.decode import TOO_LONG, TOO_MUCH_MEMORY, ImageError
-from pipeline.images.threads import MOST_SECONDS
 
 MOST_BYTES = 4 << 30  # of addresses beyond those of the process at rest
 WALL = 5  # times MOST_SECONDS by the clock on the wall
@@ -45,8 +45,8 @@ class Apart:
             return work(*arguments)
         pipe = self._begun()
         try:
-            pipe.send_bytes(pickle.dumps((work, arguments, MOST_SECONDS)))
-            if not pipe.poll(WALL * MOST_SECONDS):
+            pipe.send_bytes(pickle.dumps((work, arguments, threads.MOST_SECONDS)))
+            if not pipe.poll(WALL * threads.MOST_SECONDS):
                 self._end()
                 raise ImageError(TOO_LONG)
             is_good, found = pickle.loads(pipe.recv_bytes())

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import pipeline.images.apart
 from pipeline.images.apart import Apart
 from pipeline.images.decode import TOO_LONG, TOO_MUCH_MEMORY, ImageError, decode_views
 from tests.pipeline.images.makers import image_bytes, picture
@@ -52,7 +51,7 @@ def test_what_ends_the_process_is_named(
 ) -> None:
     """By a crash, its memory or the clock, of processor or wall; the next call works."""
     apart.call(os.getpid)
-    monkeypatch.setattr(pipeline.images.apart, "MOST_SECONDS", 1)
+    monkeypatch.setattr("pipeline.images.threads.MOST_SECONDS", 1)
     with pytest.raises(ImageError) as raised:
         apart.call(work, argument)
     assert str(raised.value) == reason

@@ -4,8 +4,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,11 +15,11 @@ from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.tokenize.dataset import PassMode, tokenize_dataset
 from pipeline.tokenize.engine import Engine
 from tests.makers import files_below, tiny_recipe, write_image_folder
+from tests.pipeline.tokenize.full_disk import NOT_ALLOWED
 from tests.processes import Forked
 
 pytestmark = pytest.mark.thorough
 
-ROOT = Path(__file__).resolve().parents[3]
 IMAGES = 60
 
 
@@ -45,41 +43,29 @@ def recipe(undisturbed: tuple[Recipe, Path], tmp_path: Path) -> Recipe:
     return recipe
 
 
-def command(folder: Path, tokenizer: Path, out: Path | str, *flags: str) -> list[str]:
-    """The command line of a pass in one process."""
+def command(folder: Path, tokenizer: Path, out: Path, *flags: str) -> list[object]:
+    """The words of a pass in one process."""
     verb = ["tokenize", folder / "recipe.toml", "--tokenizer", tokenizer, "--out", out]
-    return [sys.executable, "-m", "cli.app", *map(str, verb), "--engine", "inline", *flags]
-
-
-FULL_DISK = """
-set -u
-mount -t tmpfs -o size={size}k none {disk}
-{run}; echo "first exit $?"
-mount -o remount,size=64m {disk}
-{run} --resume; echo "second exit $?"
-cp -r {disk}/a.vgs {kept}
-"""
+    return [*verb, "--engine", "inline", *flags]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [60, 200])
 def test_a_full_disk(recipe: Recipe, tokenizer: Path, tmp_path: Path, size: int) -> None:
     """A small file system of its own runs full: one line, exit 1; with room, --resume completes."""
-    probe = ["unshare", "--user", "--map-root-user", "--mount", "true"]
-    if sys.platform != "linux" or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("this system lets no user mount a file system of their own")
-    disk = tmp_path / "disk"
+    disk, kept = tmp_path / "disk", tmp_path / "kept.vgs"
     disk.mkdir()
-    run = " ".join(command(tmp_path, tokenizer, disk / "a.vgs"))
-    script = FULL_DISK.format(size=size, disk=disk, run=run, kept=tmp_path / "kept.vgs")
-    shell = [*probe[:-1], "sh", "-c", script]
-    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
-    assert "first exit 1" in done.stdout
-    assert "second exit 0" in done.stdout, done.stderr
-    line = next(line for line in done.stderr.splitlines() if line.startswith("nvgctl:"))
+    verb = command(tmp_path, tokenizer, disk / "a.vgs")
+    process = Forked("tests.pipeline.tokenize.full_disk", size, disk, kept, *verb)
+    code, (out, errors) = process.wait(), process.said()
+    if code == NOT_ALLOWED:
+        pytest.skip("this system lets no user mount a file system of their own")
+    codes = [line for line in out.splitlines() if " exit " in line]
+    assert codes == ["first exit 1", "second exit 0"], errors
+    line = next(line for line in errors.splitlines() if line.startswith("nvgctl:"))
     assert "no space is left" in line
     assert "--resume" in line
-    assert files_below(tmp_path / "kept.vgs") == files_below(tmp_path / "calm.vgs")
+    assert files_below(kept) == files_below(tmp_path / "calm.vgs")
 
 
 @pytest.fixture
@@ -114,13 +100,13 @@ def test_a_clock_that_jumps(
 def test_two_at_once(recipe: Recipe, tokenizer: Path, tmp_path: Path) -> None:
     """The second is told who writes, whatever its flags, and the first's store is whole."""
     out = tmp_path / "a.vgs"
-    first = Forked(*command(tmp_path, tokenizer, out)[2:])
+    first = Forked("cli.app", *command(tmp_path, tokenizer, out))
     while not (store_exists(str(out)) and open_store(str(out)).committed()):
         assert first.returncode is None
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)
     for flags in ([], ["--resume"], ["--extend"]):
-        second = Forked(*command(tmp_path, tokenizer, out, *flags)[2:])
+        second = Forked("cli.app", *command(tmp_path, tokenizer, out, *flags))
         assert second.wait() == 2
         assert f"is being written by process {first.pid}" in second.said()[1]
     first.send_signal(signal.SIGCONT)
@@ -156,7 +142,7 @@ def test_a_killed_process_resumes_to_the_same_bytes(
 ) -> None:
     """SIGKILL in the middle of the pass, then --resume: the same files as from one go."""
     out = tmp_path / "a.vgs"
-    process = Forked(*command(tmp_path, tokenizer, out)[2:])
+    process = Forked("cli.app", *command(tmp_path, tokenizer, out))
     while not (out / "staging" / "00000" / "0000003.parquet").exists():
         assert process.returncode is None
         time.sleep(0.002)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,11 @@ from pipeline.tokenize.plan import ChunkTask
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.tokenizer.makers import write_autoencoder
 from tests.pipeline.images.makers import image_bytes, picture
+from tests.processes import Forked
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Read by every process that finds it on its path, before anything else: a decoder with a fault.
+# Read by every interpreter that finds it on its path, before anything else: a decoder with a fault.
 FAULTY = """
 import os, signal
 from PIL import Image
@@ -50,19 +49,14 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def tokenize(place: Path, engine: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """A pass in a process of its own, whose decoder has the fault."""
+def tokenize(place: Path, engine: str, *flags: str) -> tuple[int, str]:
+    """Exit code and stderr of a pass in a process of its own, whose decoder has the fault."""
     path = os.pathsep.join([str(place / "path"), str(ROOT)])
-    command = ["tokenize", place / "recipe.toml", "--tokenizer", place / "run"]
-    command += ["--out", place / "a.vgs", "--engine", engine, *flags]
-    return subprocess.run(
-        [sys.executable, "-m", "cli.app", *map(str, command)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    verb = ["tokenize", place / "recipe.toml", "--tokenizer", place / "run"]
+    verb += ["--out", place / "a.vgs", "--engine", engine, *flags]
+    faulty = "tests.pipeline.tokenize.faulty"
+    process = Forked(faulty, place / "path" / "sitecustomize.py", *verb, PYTHONPATH=path)
+    return process.wait(), process.said()[1]
 
 
 def errors(place: Path) -> dict[str, str]:
@@ -76,11 +70,11 @@ def errors(place: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_inline_goes_on_after_a_deadly_image(place: Path) -> None:
     """The process dies once; --resume decodes the images of that chunk apart, and ends."""
-    first = tokenize(place, "inline")
-    assert first.returncode == -signal.SIGSEGV, first.stderr
-    again = tokenize(place, "inline", "--resume")
-    assert again.returncode == 0, again.stderr
-    assert "decoded apart" in again.stderr
+    code, said = tokenize(place, "inline")
+    assert code == -signal.SIGSEGV, said
+    code, said = tokenize(place, "inline", "--resume")
+    assert code == 0, said
+    assert "decoded apart" in said
     found = errors(place)
     assert found.keys() == {"deadly.png", "endless.png"}
     assert found["deadly.png"] == "its decoder ends the process (SIGSEGV)"
@@ -92,10 +86,10 @@ def test_inline_goes_on_after_a_deadly_image(place: Path) -> None:
 @pytest.mark.slow
 def test_ray_goes_on_after_a_deadly_image(place: Path) -> None:
     """A worker dies of it once, and is named with its chunk; nothing is to be resumed."""
-    done = tokenize(place, "ray")
-    assert done.returncode == 0, done.stderr
-    assert "lost its worker" in done.stderr
-    assert "DEADLY" not in done.stderr
+    code, said = tokenize(place, "ray")
+    assert code == 0, said
+    assert "lost its worker" in said
+    assert "DEADLY" not in said
     found = errors(place)
     assert found.keys() == {"deadly.png", "endless.png"}
     assert found["deadly.png"] == "its decoder ends the process (SIGSEGV)"
