@@ -52,19 +52,21 @@ def test_the_loop_logs_the_mean_of_each_window(tmp_path: Path) -> None:
     assert [(line["step"], line["value"]) for line in lines_of(run.metrics_path)] == expected
 
 
-@pytest.mark.parametrize(("reading", "computing"), [(0.06, 0.0), (0.0, 0.06)])
+@pytest.mark.parametrize(("reading", "computing"), [(1, 0), (0, 1), (1, 3)])
 def test_the_loop_says_how_much_of_the_time_waits_for_data(
-    tmp_path: Path, reading: float, computing: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: int, computing: int
 ) -> None:
-    """Nearly all where reading takes the time, next to nothing where the steps do."""
+    """The seconds of reading among those of reading and of steps, by a clock that these move."""
+    clock = [0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     class Slow(Counting):
         def step(self, number: int, batch: int) -> dict[str, torch.Tensor]:
-            time.sleep(computing)
+            clock[0] += computing
             return super().step(number, batch)
 
     def read(number: int) -> int:
-        time.sleep(reading)
+        clock[0] += reading
         return number
 
     run = Run(tmp_path, tiny_recipe(), False, DECISIVE)
@@ -72,8 +74,7 @@ def test_the_loop_says_how_much_of_the_time_waits_for_data(
     train_loop(run, config, 0, map(read, range(4)), Slow(), "test")
     lines = run.metrics_path.read_text().splitlines()
     waits = [json.loads(line)["data_wait"] for line in lines]
-    assert len(waits) == 2
-    assert all(wait > 0.5 if reading else wait < 0.5 for wait in waits)
+    assert waits == [reading / (reading + computing)] * 2
 
 
 def test_the_loop_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> None:
