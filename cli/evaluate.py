@@ -72,7 +72,8 @@ def reconstruction_verb(
         require_vgg(vgg)
     given = locals()
     recipe = read_images(data, settings, "data", heldout=heldout)
-    from pipeline.evaluation.reconstruction import ReconstructionOptions, evaluate_reconstruction
+    from pipeline.evaluation.reconstruction import evaluate_reconstruction
+    from pipeline.evaluation.reconstruction_tasks import ReconstructionOptions
 
     options = by_name(ReconstructionOptions, {**given, "out": report_place(run, out)})
     lines = evaluate_reconstruction(local(run, "tokenizer"), recipe, options)
@@ -116,7 +117,8 @@ def generation_verb(
     given = locals()
     recipe = read_images(data, data_settings, "data")
     require_extractor(extractor, weights)
-    from pipeline.evaluation.generation import GenerationOptions, evaluate_generation
+    from pipeline.evaluation.generation import evaluate_generation
+    from pipeline.evaluation.generation_tasks import GenerationOptions
     from pipeline.evaluation.sweep import sweep_generation
 
     options = by_name(GenerationOptions, {**given, "out": report_place(run, out)})

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from nvg.fetch import named
 from nvg.files import write_atomic
 from nvg.metrics.generation import Features, fidelity, fidelity_line, require_enough
 from nvg.progress import progress
-from nvg.sampling.config import BATCH as SAMPLED
-from nvg.sampling.config import Compile, SamplerConfig
+from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import class_names, read_classes
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.sampling.sampler import batch_ranges
@@ -27,6 +26,7 @@ from nvg.view.figures import png_bytes, sample_figure
 from pipeline.evaluation.generation_tasks import (
     EvaluationJob,
     Facts,
+    GenerationOptions,
     Networks,
     SampledBatch,
     open_networks,
@@ -38,36 +38,6 @@ from pipeline.team import Team, open_team, reachable
 
 REPORT, PICTURE = "generation.json", "generation.png"
 SHOWN_CLASSES, SHOWN = 10, 8  # of the picture
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationOptions:
-    """The options of the verb: how many images, and what measures them."""
-
-    number: int = 50_000
-    """Generated images, balanced over the classes."""
-    seed: int = 0
-    settings: list[str] | None = None
-    """Overrides of the run's recipe."""
-    sweep: list[str] | None = None
-    """KEY=VALUE,VALUE of [sample]: every combination is measured."""
-    generator_weights: str = "ema"
-    """ema or raw."""
-    real: int | None = None
-    """Upper limit of real images, evenly spaced; precision and recall need its square in memory."""
-    extractor: str
-    weights: Path | None = None
-    """Of the extractor."""
-    out: Path | None = None
-    """Folder of the report, by default the run."""
-    batch_size: int = SAMPLED
-    """Images sampled at once."""
-    compile: str = Compile.AUTO
-    """Whether the networks are compiled first: auto, on or off."""
-    workers: int | None = None
-    """Actors of a Ray cluster, which share the images out."""
-    address: str | None = None
-    """Of that cluster."""
 
 
 @dataclass(frozen=True)
@@ -166,17 +136,7 @@ def open_evaluation(
     labels = balanced(len(classes), options.number)
     weights = options.weights.absolute() if options.weights else None
     reached = data if options.workers is None else reachable(data)
-    job = EvaluationJob(
-        run.absolute(),
-        options.generator_weights,
-        labels,
-        options.batch_size,
-        Compile(options.compile),
-        options.extractor,
-        weights,
-        reached,
-        options.real,
-    )
+    job = EvaluationJob(run.absolute(), replace(options, weights=weights), labels, reached)
     with open_team(partial(open_networks, job), options.workers, options.address) as team:
         team.prepare()
         (facts,) = team.agree(list(team.map(Networks.facts, [0])))

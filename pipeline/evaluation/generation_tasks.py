@@ -13,7 +13,7 @@ from torch import Tensor
 from nvg.distributed import default_device
 from nvg.metrics.generation import Features
 from nvg.pretrained.inception import Extractor, NamedExtractor, load_extractor
-from nvg.sampling.config import Compile, SamplerConfig
+from nvg.sampling.config import BATCH, Compile, SamplerConfig
 from nvg.sampling.generators import Generators
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
@@ -23,22 +23,45 @@ from pipeline.run_weights import open_generators
 from pipeline.sources import Rows, open_source, split_rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """The options of the verb: how many images, and what measures them."""
+
+    number: int = 50_000
+    """Generated images, balanced over the classes."""
+    seed: int = 0
+    settings: list[str] | None = None
+    """Overrides of the run's recipe."""
+    sweep: list[str] | None = None
+    """KEY=VALUE,VALUE of [sample]: every combination is measured."""
+    generator_weights: str = "ema"
+    """ema, raw or best."""
+    real: int | None = None
+    """Upper limit of real images, evenly spaced; precision and recall need its square in memory."""
+    extractor: str
+    weights: Path | None = None
+    """Of the extractor."""
+    out: Path | None = None
+    """Folder of the report, by default the run."""
+    batch_size: int = BATCH
+    """Images sampled at once."""
+    compile: str = Compile.AUTO
+    """Whether the networks are compiled first: auto, on or off."""
+    workers: int | None = None
+    """Actors of a Ray cluster, which share the images out."""
+    address: str | None = None
+    """Of that cluster."""
+
+
 @dataclass(frozen=True)
 class EvaluationJob:
     """An evaluation as every process gets it."""
 
     run: Path
-    weights: str
-    """ema, raw or best."""
+    options: GenerationOptions
     labels: list[int]
-    batch_size: int
-    compile: Compile
-    extractor: str
-    extractor_weights: Path | None
     data: Recipe
     """Of the real images."""
-    most: int | None
-    """Upper limit of real images of each part."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +116,7 @@ class Networks:
         source, reading = open_source(data), Reading.of(data)
         size = self.generators.detokenizer.config.image_size
         one, other = (
-            RowImages(source, _evenly(rows, self.job.most), size, None, reading)
+            RowImages(source, _evenly(rows, self.job.options.real), size, None, reading)
             for rows in split_rows(source.rows, data.heldout)
         )
         return one, other
@@ -127,9 +150,11 @@ class Networks:
 
 def open_networks(job: EvaluationJob) -> Networks:
     """Load what a process needs; InputError when anything is missing."""
-    extractor = load_extractor(job.extractor, job.extractor_weights, default_device())
-    generators = open_generators(job.run, job.weights)
-    generators = generators.prepared(job.batch_size, job.compile, len(job.labels))
+    options = job.options
+    extractor = load_extractor(options.extractor, options.weights, default_device())
+    generators = open_generators(job.run, options.generator_weights)
+    compiling = Compile(options.compile)
+    generators = generators.prepared(options.batch_size, compiling, len(job.labels))
     label_B = generators.sampler(SamplerConfig()).on_device(job.labels)
     return Networks(job, generators, extractor, label_B)
 

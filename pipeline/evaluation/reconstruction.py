@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.evaluation.reconstruction_tasks import (
     Facts,
     Rebuilder,
     RebuildJob,
+    ReconstructionOptions,
     open_rebuilder,
 )
 from pipeline.recipe import Recipe
@@ -27,41 +28,14 @@ from pipeline.team import open_team, reachable
 REPORT, PICTURE = "reconstruction.json", "reconstruction.png"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReconstructionOptions:
-    """The options of the verb: how many images, and what measures them."""
-
-    out: Path | None = None
-    """Folder of the report, by default the run."""
-    extractor: str
-    weights: Path | None = None
-    """Of the extractor; no Frechet distance where it needs them and they are not given."""
-    vgg: str | None = None
-    """Weights of LPIPS; without them no LPIPS."""
-    most: int | None = None
-    """Upper limit of images."""
-    workers: int | None = None
-    """Actors of a Ray cluster, which share the images out."""
-    address: str | None = None
-    """Of that cluster."""
-    trust: bool = False
-    """Import a structure builder that the run's file alone names."""
-
-
 def evaluate_reconstruction(run: Path, recipe: Recipe, options: ReconstructionOptions) -> list[str]:
     """Measure an autoencoder on a recipe's held-out images, or on all where none are held out.
 
     Writes REPORT and PICTURE; returns the lines to print, in the main process.
     """
-    job = RebuildJob(
-        run.absolute(),
-        recipe if options.workers is None else reachable(recipe),
-        options.extractor,
-        options.weights.absolute() if options.weights else None,
-        options.vgg,
-        options.most,
-        options.trust,
-    )
+    weights = options.weights.absolute() if options.weights else None
+    reached = recipe if options.workers is None else reachable(recipe)
+    job = RebuildJob(run.absolute(), reached, replace(options, weights=weights))
     with open_team(partial(open_rebuilder, job), options.workers, options.address) as team:
         team.prepare()
         (facts,) = team.agree(list(team.map(Rebuilder.facts, [0])))

@@ -34,21 +34,34 @@ from pipeline.sources import split_rows
 SHOWN = 8  # images in the picture
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionOptions:
+    """The options of the verb: how many images, and what measures them."""
+
+    out: Path | None = None
+    """Folder of the report, by default the run."""
+    extractor: str
+    weights: Path | None = None
+    """Of the extractor; no Frechet distance where it needs them and they are not given."""
+    vgg: str | None = None
+    """Weights of LPIPS; without them no LPIPS."""
+    most: int | None = None
+    """Upper limit of images."""
+    workers: int | None = None
+    """Actors of a Ray cluster, which share the images out."""
+    address: str | None = None
+    """Of that cluster."""
+    trust: bool = False
+    """Import a structure builder that the run's file alone names."""
+
+
 @dataclass(frozen=True)
 class RebuildJob:
     """An evaluation as every process gets it."""
 
     run: Path
     recipe: Recipe
-    extractor: str
-    weights: Path | None
-    """Of the extractor; no Frechet distance where it needs them and they are not given."""
-    vgg: str | None
-    """Weights of LPIPS; without them no LPIPS."""
-    most: int | None
-    """Upper limit of images."""
-    trust: bool = False
-    """Import a structure builder that the run's file alone names."""
+    options: ReconstructionOptions
 
 
 @dataclass(frozen=True)
@@ -145,20 +158,20 @@ class Rebuilder:
 
 def open_rebuilder(job: RebuildJob) -> Rebuilder:
     """Load what a process needs; InputError when anything is missing."""
-    device, extractor = default_device(), None
+    options, device, extractor = job.options, default_device(), None
     perceptual: dict[str, Perceptual | FeatureDistance] = {}
     model = load_autoencoder(job.run, trust=True).to(device)
-    if not job.trust:
+    if not options.trust:
         given = job.recipe.autoencoder
         own = given.model.builder if given and given.model else None
         require_trusted(model.config, job.run, own)
-    images = _images(job.recipe, model, job.most)
-    if job.weights or brings_weights(job.extractor):
-        extractor = load_extractor(job.extractor, job.weights, device)
-    if job.vgg:
-        perceptual["lpips"] = Perceptual(job.vgg, model.config.image_size).to(device)
-    if job.extractor == EFFICIENTNET:
-        perceptual["feature_distance"] = FeatureDistance(job.weights).to(device)
+    images = _images(job.recipe, model, options.most)
+    if options.weights or brings_weights(options.extractor):
+        extractor = load_extractor(options.extractor, options.weights, device)
+    if options.vgg:
+        perceptual["lpips"] = Perceptual(options.vgg, model.config.image_size).to(device)
+    if options.extractor == EFFICIENTNET:
+        perceptual["feature_distance"] = FeatureDistance(options.weights).to(device)
     return Rebuilder(model, images, extractor, perceptual)
 
 

@@ -22,7 +22,8 @@ from nvg.metrics.small_samples import rounded
 from nvg.metrics.tradeoff import elbow, pareto_front
 from nvg.sampling.config import SamplerConfig
 from nvg.view.charts import SweepPoint, new_figure, sweep_chart
-from pipeline.evaluation.generation import Evaluation, GenerationOptions, open_evaluation
+from pipeline.evaluation.generation import Evaluation, open_evaluation
+from pipeline.evaluation.generation_tasks import GenerationOptions
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.run_weights import run_recipe
 

@@ -16,8 +16,8 @@ from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
 from nvg.sampling.config import Compile
 from nvg.store.export import ExportFormat
-from pipeline.evaluation.generation import GenerationOptions
-from pipeline.evaluation.reconstruction import ReconstructionOptions
+from pipeline.evaluation.generation_tasks import GenerationOptions
+from pipeline.evaluation.reconstruction_tasks import ReconstructionOptions
 from pipeline.sampling.options import SampleOptions
 from pipeline.tokenize.engine import Engine
 

@@ -10,6 +10,7 @@ from nvg.config import dump
 from nvg.sampling.config import Compile, SamplerConfig
 from pipeline.evaluation.generation_tasks import (
     EvaluationJob,
+    GenerationOptions,
     RealBatch,
     SampledBatch,
     open_networks,
@@ -40,7 +41,8 @@ def real(run: Path) -> Recipe:
 
 def test_a_process_samples_and_reads(run: Path) -> None:
     """Batches of any size are the images of one; the ones to show are those that were named."""
-    job = EvaluationJob(run, "ema", LABELS, 4, Compile.OFF, CLASSIFIED, None, real(run), None)
+    options = GenerationOptions(batch_size=4, compile=Compile.OFF, extractor=CLASSIFIED)
+    job = EvaluationJob(run, options, LABELS, real(run))
     networks = open_networks(job)
     whole = networks.generators.images(LABELS, 7, CONFIG)
     values = networks.extractor(whole)

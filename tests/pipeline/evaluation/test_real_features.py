@@ -7,7 +7,13 @@ import torch
 
 from nvg.metrics.generation import Features
 from nvg.sampling.config import Compile
-from pipeline.evaluation.generation_tasks import EvaluationJob, Networks, RealBatch, open_networks
+from pipeline.evaluation.generation_tasks import (
+    EvaluationJob,
+    GenerationOptions,
+    Networks,
+    RealBatch,
+    open_networks,
+)
 from pipeline.evaluation.real_features import RealFeatures, real_features
 from pipeline.recipe import DataConfig, SourceKind
 from pipeline.team import open_team
@@ -40,7 +46,8 @@ def taken(
     """
     data = DataConfig(source=SourceKind.FOLDER, path=str(run.parent / "real"), heldout=heldout)
     recipe = tiny_recipe(run.parent / "real", data=data)
-    job = EvaluationJob(run, "ema", [0], 4, Compile.OFF, CLASSIFIED, None, recipe, most)
+    options = GenerationOptions(batch_size=4, compile=Compile.OFF, extractor=CLASSIFIED, real=most)
+    job = EvaluationJob(run, options, [0], recipe)
     read: list[range] = []
     with open_team(lambda: open_networks(job)) as team, pytest.MonkeyPatch.context() as patch:
         (facts,) = team.map(Networks.facts, [0])

@@ -10,7 +10,11 @@ from nvg.config import dump
 from nvg.metrics.reconstruction import Rebuilt
 from nvg.pretrained.lpips import Perceptual
 from nvg.pretrained.names import EFFICIENTNET
-from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
+from pipeline.evaluation.reconstruction_tasks import (
+    RebuildJob,
+    ReconstructionOptions,
+    open_rebuilder,
+)
 from tests.makers import tiny_recipe, write_image_folder
 from tests.nvg.pretrained.makers import OWN
 from tests.nvg.tokenizer.makers import write_autoencoder
@@ -30,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
 def test_batches_add_up(folder: Path) -> None:
     """Sums and features of parts are those of the whole; a bad image is counted, and nothing."""
     recipe = tiny_recipe(folder / "images")
-    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, OWN, None, None, 60))
+    options = ReconstructionOptions(extractor=OWN, most=60)
+    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, options))
     whole, first, rest = (rebuilder.compare(range(*part)) for part in ((60,), (7,), (7, 60)))
     assert (whole.sums.images, whole.skipped) == (59, 1)
     assert (first.sums.images, first.skipped + rest.skipped) == (7, 1)
@@ -46,7 +51,8 @@ def test_batches_add_up(folder: Path) -> None:
 @pytest.mark.thorough
 def test_distances_are_exact_float32(folder: Path) -> None:
     """SSIM and LPIPS, whatever autocast is around."""
-    job = RebuildJob(folder / "run", tiny_recipe(folder / "images"), OWN, None, None, None)
+    options = ReconstructionOptions(extractor=OWN)
+    job = RebuildJob(folder / "run", tiny_recipe(folder / "images"), options)
     small = open_rebuilder(job)
     rebuilder = replace(small, perceptual={"lpips": Perceptual("random", 16)})
     generator, size = torch.Generator().manual_seed(0), (2, 3, 16, 16)
@@ -63,7 +69,8 @@ def test_distances_are_exact_float32(folder: Path) -> None:
 def test_its_extractor_measures_each_image_too(folder: Path, efficientnet_package: Path) -> None:
     """EfficientNet's maps, by the name of what they are."""
     recipe = tiny_recipe(folder / "images")
-    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, EFFICIENTNET, None, None, 8))
+    options = ReconstructionOptions(extractor=EFFICIENTNET, most=8)
+    rebuilder = open_rebuilder(RebuildJob(folder / "run", recipe, options))
     assert rebuilder.facts(0).perceptual == {
         "feature_distance": "efficientnet-lite0 feature distance"
     }

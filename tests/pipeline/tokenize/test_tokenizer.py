@@ -9,7 +9,11 @@ import torch
 
 from nvg.tokenizer.autoencoder import load_autoencoder
 from nvg.weights import CheckpointError, fingerprint
-from pipeline.evaluation.reconstruction_tasks import RebuildJob, open_rebuilder
+from pipeline.evaluation.reconstruction_tasks import (
+    RebuildJob,
+    ReconstructionOptions,
+    open_rebuilder,
+)
 from pipeline.recipe import Recipe, TokenizeConfig
 from pipeline.sampling.references import load_reference
 from pipeline.sources import SourceError
@@ -59,7 +63,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_code_that_a_file_names_does_not_run(foreign: Path) -> None:
     """Neither tokenizing, nor measuring, nor a reference image, nor the library imports it."""
     recipe = Recipe(data=tiny_recipe(foreign / "images").data)
-    job = RebuildJob(foreign / "run", recipe, "inception-v3-compat", None, None, 2)
+    options = ReconstructionOptions(extractor="inception-v3-compat", most=2)
+    job = RebuildJob(foreign / "run", recipe, options)
     picture = foreign / "images/ant/000.png"
     model = load_autoencoder(foreign / "run")
     identity = fingerprint(model)
@@ -88,5 +93,6 @@ def test_it_runs_on_the_users_word(foreign: Path) -> None:
     picture = str(foreign / "images/ant/000.png")
     identity = fingerprint(load_autoencoder(foreign / "run"))
     assert load_reference(picture, identity, foreign / "run", trust=True).leaves.shape == (1, 16)
-    job = RebuildJob(foreign / "run", bare, "inception-v3-compat", None, None, 2, trust=True)
+    options = ReconstructionOptions(extractor="inception-v3-compat", most=2, trust=True)
+    job = RebuildJob(foreign / "run", bare, options)
     assert open_rebuilder(job).picture(0)
