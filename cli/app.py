@@ -26,6 +26,7 @@ from cli.options import (
     Resume,
     Settings,
     Trust,
+    Views,
     local,
     local_if,
     read_images,
@@ -124,8 +125,7 @@ def import_weights(
     """Convert published weights, of a tokenizer or of generators, to a run."""
     require_there(file, "the file of the published weights")
     require_out(out)
-    if tokenizer:
-        require_there(tokenizer, TOKENIZER)
+    require_there(tokenizer, TOKENIZER)
     from pipeline.import_weights import Project, write_run
 
     autoencoder = local_if(tokenizer, "tokenizer")
@@ -142,9 +142,7 @@ def tokenize(
     engine: Annotated[
         EngineName, typer.Option(help="Run chunks on Ray or in this process")
     ] = EngineName.RAY,
-    views: Annotated[
-        str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
-    ] = None,
+    views: Views = None,
     heldout: Heldout = None,
     label_column: LabelColumn = None,
     settings: Settings = None,
@@ -249,16 +247,13 @@ def init(
     tokenizer: Annotated[
         str | None, typer.Option(help="Autoencoder run (path or URL) whose model the recipe takes")
     ] = None,
-    views: Annotated[
-        str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
-    ] = None,
+    views: Views = None,
     heldout: Heldout = None,
     label_column: LabelColumn = None,
 ) -> None:
     """Print the commented recipe that images stand for, with sizes that suit them."""
     require_recipe(data)
-    if tokenizer:
-        require_there(tokenizer, TOKENIZER)
+    require_there(tokenizer, TOKENIZER)
     from pipeline.data_recipe import DataOptions, init_recipe
 
     options = DataOptions(

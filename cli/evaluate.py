@@ -11,12 +11,14 @@ from cli.options import (
     TOKENIZER,
     Address,
     BatchSize,
-    CompileName,
     Compiling,
     Heldout,
+    Most,
+    Report,
     Settings,
     SplitName,
     Trust,
+    Weights,
     WeightsName,
     Workers,
     by_name,
@@ -28,6 +30,7 @@ from cli.options import (
     require_there,
 )
 from nvg.pretrained.names import INCEPTION, require_extractor, require_vgg
+from nvg.sampling.config import Compile
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a tokenizer or generators.")
 
@@ -56,7 +59,7 @@ def reconstruction_verb(
     vgg: Annotated[
         str | None, typer.Option(help="Local VGG16 weights for LPIPS, or `random` for a trial")
     ] = None,
-    most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
+    most: Most = None,
     heldout: Heldout = None,
     workers: Workers = None,
     address: Address = None,
@@ -76,8 +79,7 @@ def reconstruction_verb(
     from pipeline.evaluation.reconstruction_tasks import ReconstructionOptions
 
     options = by_name(ReconstructionOptions, {**given, "out": report_place(run, out)})
-    lines = evaluate_reconstruction(local(run, "tokenizer"), recipe, options)
-    say(lines)
+    say(evaluate_reconstruction(local(run, "tokenizer"), recipe, options))
 
 
 @evaluate.command("generation")
@@ -94,12 +96,10 @@ def generation_verb(
     number: Annotated[int, typer.Option("-n", min=1, help="Images to generate")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images")] = 0,
     real: Annotated[int | None, typer.Option(min=1, help="At most N real images")] = None,
-    generator_weights: Annotated[
-        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
-    ] = WeightsName.EMA,
+    generator_weights: Weights = WeightsName.EMA,
     batch_size: BatchSize = 64,
-    compile: Compiling = CompileName.AUTO,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
+    compile: Compiling = Compile.AUTO,
+    out: Report = None,
     data_settings: Annotated[
         list[str] | None, typer.Option("--set-data", help="Override of --data (repeatable)")
     ] = None,
@@ -123,8 +123,7 @@ def generation_verb(
 
     options = by_name(GenerationOptions, {**given, "out": report_place(run, out)})
     verb = sweep_generation if sweep else evaluate_generation
-    lines = verb(local(run, "generators"), recipe, options)
-    say(lines)
+    say(verb(local(run, "generators"), recipe, options))
 
 
 @evaluate.command("likelihood")
@@ -132,11 +131,9 @@ def likelihood_verb(
     run: Annotated[str, typer.Argument(help="Generator run directory (path or URL)")],
     store: Annotated[str, typer.Option(help="Finished store (path or URL) of its tokenizer")],
     split: Annotated[SplitName, typer.Option(help="Rows that are measured")] = SplitName.VAL,
-    most: Annotated[int | None, typer.Option("-n", min=1, help="At most N images")] = None,
-    weights: Annotated[
-        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
-    ] = WeightsName.EMA,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")] = None,
+    most: Most = None,
+    weights: Weights = WeightsName.EMA,
+    out: Report = None,
 ) -> None:
     """Losses by stage and bits an image, on held-out rows of a store."""
     require_there(run, RUN)
@@ -145,5 +142,4 @@ def likelihood_verb(
     from pipeline.evaluation.likelihood import LikelihoodOptions, evaluate_likelihood
 
     options = by_name(LikelihoodOptions, {**given, "out": report_place(run, out)})
-    found = evaluate_likelihood(local(run, "generators"), store, options)
-    say(found)
+    say(evaluate_likelihood(local(run, "generators"), store, options))

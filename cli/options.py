@@ -11,6 +11,7 @@ import typer
 
 from nvg.errors import InputError
 from nvg.files import is_url, local_place, require_writable
+from nvg.sampling.config import Compile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -65,14 +66,6 @@ class SplitName(StrEnum):
     VAL = "val"
 
 
-class CompileName(StrEnum):
-    """Mirror of `nvg.sampling.config.Compile`."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
-
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, for example datasets/digits.toml")]
 DataPath = Annotated[
     str,
@@ -80,6 +73,12 @@ DataPath = Annotated[
         help="Recipe (.toml), or images: a folder, Parquet, Arrow, tar, CSV or JSONL, path or URL"
     ),
 ]
+Views = Annotated[
+    str | None, typer.Option(help="Stored views, for example center,flip or random-crop*8")
+]
+Weights = Annotated[WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")]
+Report = Annotated[Path | None, typer.Option(help="Folder for the report (default: run)")]
+Most = Annotated[int | None, typer.Option("-n", min=1, help="At most N images")]
 Heldout = Annotated[
     str | None, typer.Option(help="Images to hold out for measuring: a number, or 5%")
 ]
@@ -90,7 +89,7 @@ Settings = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images sampled at once")]
 Compiling = Annotated[
-    CompileName,
+    Compile,
     typer.Option(
         "--compile",
         help="Compile networks; CUDA graphs on a GPU; auto: graphs, and compile for many images",
@@ -152,9 +151,9 @@ def require_recipe(path: str | Path) -> None:
         raise InputError(f"cannot read recipe {path}: No such file or directory")
 
 
-def require_there(place: str, what: str) -> None:
+def require_there(place: str | None, what: str) -> None:
     """InputError for a local path that is not there, before libraries are loaded for seconds."""
-    if not is_url(place) and not local_place(place).exists():
+    if place and not is_url(place) and not local_place(place).exists():
         raise InputError(f"{place} does not exist: name {what}")
 
 

@@ -11,7 +11,6 @@ from cli.options import (
     RUN,
     Address,
     BatchSize,
-    CompileName,
     Compiling,
     Settings,
     Trust,
@@ -25,6 +24,7 @@ from cli.options import (
     require_there,
 )
 from nvg.files import is_url
+from nvg.sampling.config import Compile
 
 
 def _option(group: str, help: str, *names: str, **limits: Any) -> Any:
@@ -108,7 +108,7 @@ def sample(
     steps: Steps = None,
     device: Device = None,
     batch_size: BatchSize = 64,
-    compile: Compiling = CompileName.AUTO,
+    compile: Compiling = Compile.AUTO,
     workers: Workers = None,
     address: Address = None,
     trust: Trust = False,
@@ -125,5 +125,4 @@ def sample(
 
     home = Path() if is_url(run) else None
     options = replace(options, tokenizer=local_if(tokenizer, "tokenizer"))
-    lines = write_samples(local(run, "generators"), options, confirmed, home)
-    say(lines)
+    say(write_samples(local(run, "generators"), options, confirmed, home))

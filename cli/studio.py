@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import RUN, TOKENIZER, Trust, WeightsName, local, local_if, require_there
+from cli.options import RUN, TOKENIZER, Trust, Weights, WeightsName, local, local_if, require_there
 
 LOOPBACK = "127.0.0.1"
 
@@ -16,9 +16,7 @@ def studio(
         str | None,
         typer.Option(help="Autoencoder run (path or URL), so that photos can be kept parts of"),
     ] = None,
-    weights: Annotated[
-        WeightsName, typer.Option(help="EMA, last, or EMA of the lowest held-out loss")
-    ] = WeightsName.EMA,
+    weights: Weights = WeightsName.EMA,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or cuda:N (default: a GPU if any)")
     ] = None,
@@ -29,8 +27,7 @@ def studio(
 ) -> None:
     """Draw, sample, keep and edit in a web browser on this machine; stop with Ctrl-C."""
     require_there(run, RUN)
-    if tokenizer:
-        require_there(tokenizer, TOKENIZER)
+    require_there(tokenizer, TOKENIZER)
     from pipeline.studio.models import StudioOptions
     from pipeline.studio.serve import serve_studio
 

@@ -54,11 +54,9 @@ def train_autoencoder_verb(
     memory: Memory = None,
 ) -> None:
     """Train the tokenizer on images, of a recipe or as they lie."""
-    _require_workers(address, workers)
-    _require_dry(memory, dry_run)
+    _require_companions(address, workers, memory, dry_run)
     require_out(out)
-    if start:
-        require_there(start, TOKENIZER)
+    require_there(start, TOKENIZER)
     loaded = read_images(
         data,
         settings,
@@ -105,11 +103,9 @@ def train_generator_verb(
     memory: Memory = None,
 ) -> None:
     """Train the content and structure generators on a store's tokens."""
-    _require_workers(address, workers)
-    _require_dry(memory, dry_run)
+    _require_companions(address, workers, memory, dry_run)
     require_out(out)
-    if start:
-        require_there(start, RUN)
+    require_there(start, RUN)
     loaded = read_recipe(recipe, settings, "generator")
     from nvg.compose.mixture import places_of
 
@@ -130,14 +126,12 @@ def train_generator_verb(
     say(lines)
 
 
-def _require_workers(address: str | None, workers: int | None) -> None:
-    """InputError for a cluster in which nothing is to run."""
+def _require_companions(
+    address: str | None, workers: int | None, memory: float | None, dry_run: bool
+) -> None:
+    """InputError for an option that needs another one, and for a memory that is no number."""
     if address and not workers:
         raise InputError("--address names a Ray cluster: say how many --workers train there")
-
-
-def _require_dry(memory: float | None, dry_run: bool) -> None:
-    """InputError for a memory to plan for where nothing is planned, or for no number."""
     if memory is not None and not isfinite(memory):
         raise InputError(f"--memory must be a number of GiB, not {memory}")
     if memory is not None and not dry_run:

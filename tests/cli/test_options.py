@@ -28,7 +28,6 @@ from pipeline.tokenize.engine import Engine
         (options.EngineName, Engine),
         (options.PartName, GeneratorKind),
         (options.ExportName, ExportFormat),
-        (options.CompileName, Compile),
     ],
 )
 def test_a_mirror_has_the_names_of_the_library(
@@ -55,7 +54,7 @@ def test_options_become_a_dataclass_by_name(verb: Callable[..., None], kind: typ
     offered, fields = get_type_hints(verb), get_type_hints(kind)
     for field in dataclasses.fields(kind):
         option = offered[field.name]
-        is_name = option in (options.WeightsName, options.CompileName)
+        is_name = option in (options.WeightsName, Compile)
         found = str if is_name else Path | None if field.name == "tokenizer" else option
         assert found == fields[field.name], field.name
         if field.default is not dataclasses.MISSING:
