@@ -26,7 +26,7 @@ from pipeline.sampling.places import MOST_STAGED
 from pipeline.sampling.request import json_of, read_drawing
 from pipeline.studio import downloads, uploads
 from pipeline.studio.drawing import preview
-from pipeline.studio.guard import guarded
+from pipeline.studio.guard import Guard
 from pipeline.studio.job import Job
 from pipeline.studio.models import Models
 from pipeline.studio.pages import store_routes
@@ -98,11 +98,9 @@ class Studio:
     async def drawing(self, asked: Asked) -> Response:
         """The hierarchy of a drawing."""
         table = await _json(asked)
-        self.models.complete({"classes": self._some_class(), "drawing": table})
+        classes = [0] * bool(self.models.generators.classes)  # any will do
+        self.models.complete({"classes": classes, "drawing": table})
         return JSONResponse(preview(read_drawing(table), self.models.geometry))
-
-    def _some_class(self) -> list[int]:
-        return [0] * bool(self.models.generators.classes)
 
     async def label_map(self, asked: Asked) -> Response:
         """A picture's regions."""
@@ -118,7 +116,8 @@ class Studio:
             return _error("photos need the run's tokenizer: start with --tokenizer RUN", 409)
         pixels = await self._decoded(asked, uploads.read_pixels, self.models)
         name = unquote(asked.headers.get("x-name", "photo"))
-        return JSONResponse(await self._ask(partial(_photo, pixels, name)))
+        answer = partial(uploads.photo_answer, pixels=pixels, name=name)
+        return JSONResponse(await self._ask(answer))
 
     async def restore(self, asked: Asked) -> Response:
         """The request that a file carries."""
@@ -161,10 +160,6 @@ class Studio:
 
     async def _ask(self, function: Callable[[Models], Any]) -> Any:
         return await asyncio.wrap_future(self.worker.ask(function))
-
-
-def _photo(pixels: Any, name: str, models: Models) -> dict[str, Any]:
-    return uploads.photo_answer(models, pixels, name)
 
 
 async def _body(asked: Asked, most: int) -> bytes:
@@ -234,4 +229,4 @@ def make_app(worker: Worker, token: str, hosts: tuple[str, ...] | None) -> Any:
 
     handlers: Any = dict.fromkeys(CODES, _said)
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
-    return guarded(token, hosts)(app)
+    return Guard(app, token, hosts)

@@ -1,7 +1,6 @@
 """Who may ask the studio what: the token, hosts, origins, and the headers of every answer."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -76,11 +75,6 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self.token.encode())
-
-
-def guarded(token: str, hosts: tuple[str, ...] | None) -> Callable[[ASGIApp], Guard]:
-    """What puts a guard before an app."""
-    return lambda app: Guard(app, token, hosts)
 
 
 def cookie_name(host: str) -> str:

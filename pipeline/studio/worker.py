@@ -5,9 +5,8 @@ It alone uses the networks, so that nothing else changes torch's switches or its
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from threading import Condition, Thread
 from typing import Any
 
@@ -124,8 +123,10 @@ class Worker:
                     return
                 function, future = self.asked.popleft()
             if future.set_running_or_notify_cancel():
-                with _given_to(future):
+                try:
                     future.set_result(function(self.models))
+                except Exception as error:  # the asker's to hear
+                    future.set_exception(error)
 
     def _tell_places(self) -> None:
         """To every job that waits, where that has changed."""
@@ -139,12 +140,3 @@ class Worker:
         self.waiting.remove(job)
         self.over.append(job)
         job.tell("cancelled")
-
-
-@contextmanager
-def _given_to(future: Future[Any]) -> Iterator[None]:
-    """What goes wrong is the asker's to hear."""
-    try:
-        yield
-    except Exception as error:
-        future.set_exception(error)

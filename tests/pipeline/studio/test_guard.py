@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from pipeline.studio.guard import EVERY_ANSWER, cookie_name, guarded
+from pipeline.studio.guard import EVERY_ANSWER, Guard, cookie_name
 
 TOKEN = "secret-token"
 LOCAL = ("127.0.0.1", "localhost")
@@ -23,7 +23,7 @@ def client(hosts: tuple[str, ...] | None = LOCAL, url: str = "http://127.0.0.1:8
     """A client of a guarded app that answers everything."""
     methods = ["GET", "POST", "DELETE"]
     app = Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
-    guard: Any = guarded(TOKEN, hosts)(app)
+    guard: Any = Guard(app, TOKEN, hosts)
     return TestClient(guard, base_url=url, follow_redirects=False)
 
 
