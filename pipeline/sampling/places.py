@@ -4,8 +4,9 @@ Legend: B image of a batch, D row or column of pixels or of the grid.
 """
 
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -64,34 +65,25 @@ def write_stages(folder: Path, film: Film, tile: int | None = None) -> None:
         write_atomic(folder / f"{number:04d}.gif", gif_bytes(frames))
 
 
-class ArrayFile:
-    """An .npz with `arr_0` uint8 [B, D, D, 3], as the ADM evaluator reads it, as it grows."""
+@contextmanager
+def array_file(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
+    """What appends batches uint8 [B, 3, D, D] to an .npz, as the ADM evaluator reads it.
 
-    def __init__(self, path: Path, count: int) -> None:
-        self.count, self.place = count, replacing(path)
+    It has `count` images in all, as `arr_0` uint8 [B, D, D, 3].
+    """
+    with ExitStack() as opened:
+        place = opened.enter_context(replacing(path))
+        archive = opened.enter_context(zipfile.ZipFile(place, "w", allowZip64=True))
+        member: Any = None
 
-    def __enter__(self) -> "ArrayFile":
-        self.archive = zipfile.ZipFile(self.place.__enter__(), "w", allowZip64=True)
-        self.member: Any = None
-        return self
+        def append(pixels: Tensor) -> None:
+            nonlocal member
+            values = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+            if member is None:
+                member = opened.enter_context(archive.open("arr_0.npy", "w", force_zip64=True))
+                shape = (count, *values.shape[1:])
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+            member.write(values.tobytes())
 
-    def add(self, pixels: Tensor) -> None:
-        """Append a batch uint8 [B, 3, D, D]."""
-        values = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
-        if self.member is None:
-            self.member = self.archive.open("arr_0.npy", "w", force_zip64=True)
-            shape = (self.count, *values.shape[1:])
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(self.member, header)
-        self.member.write(values.tobytes())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.member is not None:
-            self.member.close()
-        self.archive.close()
-        self.place.__exit__(kind, error, traceback)
+        yield append

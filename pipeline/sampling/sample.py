@@ -22,7 +22,7 @@ from pipeline.run_weights import run_recipe, split_checkpoint
 from pipeline.sampling.batches import MOST_SHOWN, Made, OpenJob, SampleJob, open_job, steering
 from pipeline.sampling.options import SampleOptions
 from pipeline.sampling.picture import default_picture
-from pipeline.sampling.places import ArrayFile, read_files, write_stages
+from pipeline.sampling.places import array_file, read_files, write_stages
 from pipeline.sampling.record import Record, open_record, sample_facts
 from pipeline.sampling.steered import Steering
 from pipeline.team import Team, open_team
@@ -83,14 +83,14 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
             record.begin()
         if team.is_main:
             log.info("%s", _plan_line(job))
-        array = None
+        append = None
         if options.npz and team.is_main:
-            array = stack.enter_context(ArrayFile(options.npz, len(job.labels)))
+            append = stack.enter_context(array_file(options.npz, len(job.labels)))
         for images, made in _batches(team, job, record):
             if record and made.digest:
                 record.add(images, made.digest)
-            if array and made.pixels is not None:
-                array.add(made.pixels)
+            if append and made.pixels is not None:
+                append(made.pixels)
             if made.pixels is not None and options.png and images.start < MOST_SHOWN:
                 shown.pixels.append(made.pixels)
             if made.film:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.sampling.places import ArrayFile, image_file, read_files, write_files
+from pipeline.sampling.places import array_file, image_file, read_files, write_files
 
 
 def test_files_hold_the_pixels(tmp_path: Path) -> None:
@@ -25,12 +25,12 @@ def test_an_array_appears_when_it_is_whole(tmp_path: Path) -> None:
     path, own = tmp_path / "a.npz", tmp_path / "a.npz.tmp"
     own.write_text("mine")
     pixels = torch.randint(0, 256, (3, 3, 4, 4), dtype=torch.uint8)
-    with ArrayFile(path, 3) as array:
-        array.add(pixels[:2])
-        array.add(pixels[2:])
+    with array_file(path, 3) as append:
+        append(pixels[:2])
+        append(pixels[2:])
         assert not path.exists()
     assert np.array_equal(np.load(path)["arr_0"], pixels.permute(0, 2, 3, 1).numpy())
-    with pytest.raises(KeyError), ArrayFile(tmp_path / "b.npz", 3):
+    with pytest.raises(KeyError), array_file(tmp_path / "b.npz", 3):
         raise KeyError
     assert sorted(tmp_path.iterdir()) == [path, own]
     assert own.read_text() == "mine"
