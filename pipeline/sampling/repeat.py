@@ -3,8 +3,6 @@
 Both read what is drawn or kept from files beside them, which `files_of` gives.
 """
 
-import dataclasses
-import io
 import json
 import shlex
 from enum import Enum
@@ -17,6 +15,7 @@ from nvg.errors import InputError
 from nvg.geometry import Geometry
 from nvg.sampling.config import SamplerConfig
 from nvg.sampling.generators import class_ids
+from nvg.view.figures import png_bytes
 from pipeline.sampling.options import SHORT
 from pipeline.sampling.references import TOKEN_NAMES, keep_text
 from pipeline.sampling.request import Reference, Request
@@ -81,9 +80,9 @@ def files_of(request: Request, geometry: Geometry) -> dict[str, bytes]:
     if request.drawing:
         drawn = _picture(request.drawing.regions, geometry, "P")
         drawn.putpalette([level for hue in HUES for level in hue])
-        found[DRAWING] = _png(drawn)
+        found[DRAWING] = png_bytes(drawn)
     if request.region:
-        found[MASK] = _png(_picture([255 * each for each in request.region], geometry, "L"))
+        found[MASK] = png_bytes(_picture([255 * each for each in request.region], geometry, "L"))
     if request.reference and not request.reference.is_row:
         found[REFERENCE] = reference_json(request.reference)
     return found
@@ -104,12 +103,7 @@ def label_word(classes: list[str], label: int) -> str:
 
 def _changed(settings: SamplerConfig, own: SamplerConfig) -> dict[str, Any]:
     """Settings that are not the run's own."""
-    names = [field.name for field in dataclasses.fields(SamplerConfig)]
-    return {
-        name: getattr(settings, name)
-        for name in names
-        if getattr(settings, name) != getattr(own, name)
-    }
+    return {name: value for name, value in vars(settings).items() if value != getattr(own, name)}
 
 
 def _literal(value: Any) -> str:
@@ -166,9 +160,3 @@ def _picture(values: Any, geometry: Geometry, mode: str) -> Image.Image:
     picture = Image.new(mode, (geometry.grid, geometry.grid))
     picture.putdata(np.asarray(values).tolist())
     return picture
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "png")
-    return buffer.getvalue()

@@ -204,32 +204,30 @@ def read_request(table: object, **known: Any) -> Request:
 
     `known` takes the place of keys that it leaves out; `settings` those of missing settings.
     """
-    if not isinstance(table, Mapping):
-        raise InputError("a request is a JSON object")
-    given = {name: _without_nulls(value) for name, value in table.items() if value is not None}
-    settings = given.get("settings", {})
-    if isinstance(settings, Mapping):
-        given["settings"] = {**known.pop("settings", {}), **settings}
-    return _built(Request, {**known, **given}, "request")
+    if isinstance(table, Mapping):
+        given = {name: _without_nulls(each) for name, each in _without_nulls(table).items()}
+        settings = given.get("settings", {})
+        if isinstance(settings, Mapping):
+            given["settings"] = {**known.pop("settings", {}), **settings}
+        table = {**known, **given}
+    return _built(Request, table, "request")
 
 
 def read_reference(table: object) -> Reference:
     """A reference alone, as strictly."""
-    if not isinstance(table, Mapping):
-        raise InputError("a reference is a JSON object")
-    return _built(Reference, _without_nulls(table), "reference")
+    return _built(Reference, table, "reference")
 
 
 def read_drawing(table: object) -> Drawing:
     """A drawing alone, as strictly."""
+    return _built(Drawing, table, "drawing")
+
+
+def _built(kind: type[Kind], table: object, name: str) -> Kind:
     if not isinstance(table, Mapping):
-        raise InputError("a drawing is a JSON object")
-    return _built(Drawing, _without_nulls(table), "drawing")
-
-
-def _built(kind: type[Kind], table: Mapping[str, Any], name: str) -> Kind:
+        raise InputError(f"a {name} is a JSON object")
     try:
-        return build(kind, table)
+        return build(kind, _without_nulls(table))
     except ConfigError as error:
         said = str(error).removeprefix("recipe: ").replace("recipe", f"the {name}", 1)
         raise InputError(f"{name}: {said}") from None
