@@ -1,6 +1,7 @@
 """The recipe that a file, a run, a store or images stand for, with every key, as TOML to use."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ def _found(path: str | None, settings: list[str]) -> tuple[str, list[str], Recip
         return "The defaults", [], _of_table("--set", DEFAULTS, settings)
     if path.endswith(".toml"):
         return path, [], load_recipe(path, settings)
-    if (Path(path) / CONFIG).is_file():
-        return f"The run {path}", [], load_recipe(Path(path) / CONFIG, settings, warn=False)
-    if _is_weights(Path(path)):
+    place = Path(path)
+    if (place / CONFIG).is_file():
+        return f"The run {path}", [], load_recipe(place / CONFIG, settings, warn=False)
+    # An imported run has no recipe either.
+    if place.suffix == ".safetensors" or (place / "autoencoder.safetensors").is_file():
         from nvg.tokenizer.autoencoder import autoencoder_config
 
-        model = as_table(autoencoder_config(Path(path)))
-        table = {"autoencoder": {"model": model}}
+        table = {"autoencoder": {"model": as_table(autoencoder_config(place))}}
         return f"The tokenizer {path}", [], _of_table(path, table, settings)
     from nvg.store import open_store, store_exists
 
@@ -50,22 +52,10 @@ def _found(path: str | None, settings: list[str]) -> tuple[str, list[str], Recip
 
 
 def _of_table(path: str, table: dict[str, Any], settings: list[str]) -> Recipe:
-    try:
-        return resolved(overridden(Recipe, _copied(table), settings))
+    try:  # a copy, since overrides change the tables
+        return resolved(overridden(Recipe, deepcopy(table), settings))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _copied(table: dict[str, Any]) -> dict[str, Any]:
-    """The nested tables anew: overrides change them."""
-    return {
-        key: _copied(value) if isinstance(value, dict) else value for key, value in table.items()
-    }
-
-
-def _is_weights(path: Path) -> bool:
-    """Whether a path is a file of weights, or an imported run, which has no recipe."""
-    return path.suffix == ".safetensors" or (path / "autoencoder.safetensors").is_file()
 
 
 def _table_of_store(store: Any) -> tuple[dict[str, Any], list[str]]:

@@ -4,6 +4,7 @@ Legend: B image of a batch, X view, N position, D row or column of pixels or of 
 """
 
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
@@ -103,7 +104,7 @@ class _Filling:
             self.large.append(item)
             return
         with contextlib.suppress(LargeImageError):
-            self._fill(item, _call, LARGE_PIXELS)
+            self._fill(item, operator.call, LARGE_PIXELS)
             return
         self.large.append(item)
 
@@ -143,11 +144,6 @@ class _Filling:
             self.pixels[n], self.done[n] = image.pixels, image.done
             if self.maps:
                 self.segments[n] = found
-
-
-def _call(work: Callable[..., Any], *arguments: object) -> Any:
-    """In this process."""
-    return work(*arguments)
 
 
 def readable(data: bytes | OSError) -> bytes:

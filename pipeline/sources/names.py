@@ -1,5 +1,6 @@
 """Which files are images, by their names or first bytes, and what else lies beside images."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
@@ -56,16 +57,10 @@ def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
     told = [f"{count} {reason}" for reason, count in reasons[:SHOWN]]
     if rest := sum(count for _, count in reasons[SHOWN:]):
         told.append(f"{rest} for other reasons")
-    return [f"left out: {_files(sum(left_out.values()))}: {', '.join(told)}"]
+    count = sum(left_out.values())
+    return [f"left out: {count} file{'s' * (count != 1)}: {', '.join(told)}"]
 
 
 def add_up(reasons: Iterable[str]) -> dict[str, int]:
     """How often each reason is given; "" is none."""
-    counts: dict[str, int] = {}
-    for reason in filter(None, reasons):
-        counts[reason] = counts.get(reason, 0) + 1
-    return counts
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'s' if count != 1 else ''}"
+    return dict(Counter(filter(None, reasons)))
