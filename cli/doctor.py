@@ -1,5 +1,6 @@
 """`nvgctl doctor`: what this machine has, to paste into a report."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Show versions, devices, memory, formats and write speed: the start of a report."""
-    from pipeline import doctor as found_by
+    from pipeline.doctor import examine, lines
 
-    found = found_by.examine(read_recipe(recipe, None) if recipe else None, path)
-    typer.echo(found_by.as_json(found) if as_json else "\n".join(found_by.lines(found)))
+    found = examine(read_recipe(recipe, None) if recipe else None, path)
+    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))

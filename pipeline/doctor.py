@@ -1,7 +1,6 @@
 """What `nvgctl doctor` finds: the machine, the libraries, a place to write, a recipe's weights."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import time
@@ -61,11 +60,6 @@ def lines(found: Found) -> list[str]:
         width = max(map(len, section))
         said += [title] + [f"  {name:<{width}}  {value}" for name, value in section.items()]
     return said
-
-
-def as_json(found: Found) -> str:
-    """The same for programs."""
-    return json.dumps(found, indent=1)
 
 
 def _machine() -> dict[str, str]:

@@ -154,7 +154,7 @@ def _named(value: Any) -> Any:
 
 def files_of(folder: Path) -> Iterator[Path]:
     """All files below a folder."""
-    yield from (path for path in folder.rglob("*") if path.is_file())
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def size_of(folder: Path) -> int:

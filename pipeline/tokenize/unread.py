@@ -1,9 +1,7 @@
 """Rows whose image storage did not give: `--resume` tries them again."""
 
 import logging
-from collections.abc import Iterator
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from nvg.format.base import ERROR
@@ -22,7 +20,10 @@ def withdraw_unread(store: StoreWriter, source: Source, own: range | None = None
     `own` chunks are looked at.
     """
     keys: dict[int, list[str]] = {}
-    for index in store.index_tables() if own is None else _index_parts(store, own):
+    parts = store.index_tables()
+    if own is not None:
+        parts = (store.index_part(chunk) for chunk in store.committed() if chunk in own)
+    for index in parts:
         lost = pc.and_(pc.equal(index["status"], ERROR), pc.starts_with(index["reason"], UNREAD))
         unread = index.filter(lost)
         rows, names = numbers(unread, "row").tolist(), unread["key"].to_pylist()
@@ -34,11 +35,6 @@ def withdraw_unread(store: StoreWriter, source: Source, own: range | None = None
         log.warning("%s: writing chunks again whose images can be read now: %s", store.path, chunks)
     store.withdraw_chunks(found)
     return found
-
-
-def _index_parts(store: StoreWriter, chunks: range) -> Iterator[pa.Table]:
-    """The index rows of those chunks that are committed."""
-    return (store.index_part(chunk) for chunk in store.committed() if chunk in chunks)
 
 
 def _reads_any(source: Source, keys: list[str]) -> bool:
