@@ -26,17 +26,16 @@ from pipeline.tokenize.features import FeatureEncoder
 Found = list[Tensor]
 
 
+@dataclass
 class Serial:
     """One batch after another, on the device of the model."""
 
-    def __init__(
-        self,
-        model: Autoencoder,
-        precision: EncoderPrecision,
-        features: FeatureEncoder | None = None,
-    ) -> None:
-        self.model, self.precision, self.features = model, precision, features
-        self.device = model.quantizer.codebook.device
+    model: Autoencoder
+    precision: EncoderPrecision
+    features: FeatureEncoder | None = None
+
+    def __post_init__(self) -> None:
+        self.device = self.model.quantizer.codebook.device
 
     def __call__(self, batches: Iterable[ImageBatch]) -> Iterator[Found]:
         """What is found of each batch, in their order."""
@@ -63,13 +62,8 @@ class _Encoded:
 class Overlapped(Serial):
     """The pipeline of a GPU; on a CPU the same steps, one after another."""
 
-    def __init__(
-        self,
-        model: Autoencoder,
-        precision: EncoderPrecision,
-        features: FeatureEncoder | None = None,
-    ) -> None:
-        super().__init__(model, precision, features)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.beside = Beside(self.device)
         self.on_host: bool | None = None
         """Whether leaves are built on the host; not known before the first batch."""
