@@ -76,11 +76,11 @@ def inspect(
     lines = structure_report(opened, segments) if stats else []
     print_store(opened, row, as_json)
     say(lines)
-    chosen = [row] if row is not None else None
+    wanted = [row] if row is not None else rows
     read = original_reader(opened, originals) if png or html else None
     for path, write in ((png, write_sheet), (stats_png, write_charts), (html, write_page)):
         if path:
-            write(opened, chosen, rows, path, read)
+            write(opened, wanted, path, read)
             say([f"wrote {path}"])
 
 

@@ -15,40 +15,31 @@ from nvg.view.summary import summarize
 from pipeline.images.label_maps import store_regions
 from pipeline.originals import original_reader
 
+Wanted = list[int] | str | None
+"""Rows by their numbers, or as text such as 0-11,40; None: those that suit."""
 
-def write_page(
-    store: Store,
-    chosen: list[int] | None,
-    text: str | None,
-    out: Path,
-    read: OriginalReader | None = None,
-) -> None:
-    """Write a page over `chosen` rows or those of `text`, with the originals that `read` finds."""
+
+def write_page(store: Store, wanted: Wanted, out: Path, read: OriginalReader | None = None) -> None:
+    """Write a page over some rows, with the originals that `read` finds."""
     require_drawing(out, PAGE_FORMATS)
-    rows = chosen or select_rows(store, text)
+    rows = wanted if isinstance(wanted, list) else select_rows(store, wanted)
     write_atomic(out, page_html(store, rows, read(store, rows) if read else {}))
 
 
 def write_sheet(
-    store: Store,
-    chosen: list[int] | None,
-    text: str | None,
-    out: Path,
-    read: OriginalReader | None = None,
+    store: Store, wanted: Wanted, out: Path, read: OriginalReader | None = None
 ) -> None:
-    """Write a sheet of `chosen` rows, those of `text`, or the first row with tokens."""
+    """Write a sheet of some rows, or of the first one with tokens."""
     require_drawing(out)
-    rows = chosen or (select_rows(store, text) if text else store.ok_rows()[:1].tolist())
+    if wanted is None:
+        wanted = store.ok_rows()[:1].tolist()
+    rows = wanted if isinstance(wanted, list) else select_rows(store, wanted)
     sheet = hierarchy_sheet(store, rows, read(store, rows) if read else {})
     write_atomic(out, picture_bytes(sheet, out))
 
 
 def write_charts(
-    store: Store,
-    chosen: list[int] | None,
-    text: str | None,
-    out: Path,
-    read: OriginalReader | None = None,
+    store: Store, wanted: Wanted, out: Path, read: OriginalReader | None = None
 ) -> None:
     """Chart the usage of the whole store by stage; rows and originals do not matter."""
     require_drawing(out, CHART_FORMATS)

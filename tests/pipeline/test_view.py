@@ -12,21 +12,21 @@ from tests.nvg.store.makers import make_store
 
 def test_files_are_written_at_once(store: Store, tmp_path: Path) -> None:
     """A page of given rows, a sheet of the first row with tokens; no folder as output."""
-    write_page(store, None, "0-2", tmp_path / "a.html")
+    write_page(store, "0-2", tmp_path / "a.html")
     assert (tmp_path / "a.html").read_bytes().startswith(b"<!")
-    write_sheet(store, None, None, tmp_path / "a.png")
+    write_sheet(store, None, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError):
-        write_page(store, [0], None, tmp_path)
+        write_page(store, [0], tmp_path)
 
 
 def test_a_suffix_names_the_format(store: Store, tmp_path: Path) -> None:
     """Of a sheet and of charts; another is refused before any work."""
-    write_sheet(store, [0], None, tmp_path / "a.pdf")
+    write_sheet(store, [0], tmp_path / "a.pdf")
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     for write, name in ((write_sheet, "a.svg"), (write_charts, "a.jpg"), (write_page, "a.md")):
         with pytest.raises(InputError, match="names no format that is written"):
-            write(store, [0], None, tmp_path / name)
+            write(store, [0], tmp_path / name)
         assert not (tmp_path / name).exists()
 
 
