@@ -1,4 +1,4 @@
-"""A run of generators: its recipe, and which of its weights are meant."""
+"""A run of generators: its recipe, which of its weights are meant, and samples to look at."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,12 +7,15 @@ import torch
 
 from nvg.errors import InputError
 from nvg.generator.config import GeneratorKind
-from nvg.sampling.generators import Generators, load_generators
+from nvg.sampling.config import SamplerConfig
+from nvg.sampling.generators import Generators, class_ids, load_generators
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
 from nvg.training.checkpoint import Checkpoints
+from nvg.view.figures import png_bytes, sample_figure
 from pipeline.recipe import Recipe, load_recipe
 
 BEST, RAW = "best", "raw"
+SHOWN_CLASSES, SHOWN = 10, 8  # of a picture of samples
 
 
 def open_generators(
@@ -25,6 +28,14 @@ def open_generators(
     """
     place, chosen = device_named(device) if device else None, checkpoints_of(run, weights, step)
     return load_generators(run, chosen, raw=weights == RAW, device=place)
+
+
+def first_samples(generators: Generators, config: SamplerConfig) -> bytes:
+    """A PNG of samples of the first classes, a row each."""
+    ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
+    labels = [label for label in ids for _ in range(SHOWN)]
+    pixels = generators.images(labels, 0, config)
+    return png_bytes(sample_figure(pixels, generators.names(ids), SHOWN))
 
 
 def run_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -12,7 +12,7 @@ from nvg.files import read_small, write_atomic
 from nvg.generator.config import GeneratorKind
 from nvg.pretrained.names import require_vgg
 from nvg.pretrained.vit import require_vit
-from nvg.sampling.generators import class_ids, load_generators
+from nvg.sampling.generators import load_generators
 from nvg.sampling.guidance import untrained_null_warnings
 from nvg.store import Split, Store
 from nvg.store.lock import RETRY_SECONDS
@@ -26,18 +26,16 @@ from nvg.training.generator.shape import shape_to_start_from
 from nvg.training.generator.train import STARTED_FROM, train_generator
 from nvg.training.run_dir import Run, RunError
 from nvg.training.run_lock import run_lock
-from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint
 from pipeline.images.blocks import RowImages
 from pipeline.images.held import HeldImages, held_if_small
 from pipeline.images.recipe_images import open_images
 from pipeline.recipe import Recipe
+from pipeline.run_weights import first_samples
 from pipeline.sources import left_out_lines, split_rows
 from pipeline.train_size import require_size
 
 log = logging.getLogger("nvg")
-
-SHOWN_CLASSES, SHOWN = 10, 8  # of a preview
 
 
 def fit_autoencoder(
@@ -202,12 +200,7 @@ def preview_writer(recipe: Recipe, out: Path, run: Run) -> Callable[[int], None]
 
     def write(step: int) -> None:
         checkpoint = dict.fromkeys(GeneratorKind, run.checkpoints.path(step))
-        generators = load_generators(out, checkpoint)
-        ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
-        labels = [label for label in ids for _ in range(SHOWN)]
-        picture = sample_figure(
-            generators.images(labels, 0, recipe.sample), generators.names(ids), SHOWN
-        )
-        write_atomic(out / "samples" / f"step-{step:08d}.png", png_bytes(picture))
+        picture = first_samples(load_generators(out, checkpoint), recipe.sample)
+        write_atomic(out / "samples" / f"step-{step:08d}.png", picture)
 
     return write

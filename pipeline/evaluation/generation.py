@@ -33,11 +33,10 @@ from pipeline.evaluation.generation_tasks import (
 )
 from pipeline.evaluation.real_features import RealFeatures, real_features
 from pipeline.recipe import Recipe
-from pipeline.run_weights import run_recipe
+from pipeline.run_weights import SHOWN, SHOWN_CLASSES, run_recipe
 from pipeline.team import Team, open_team, reachable
 
 REPORT, PICTURE = "generation.json", "generation.png"
-SHOWN_CLASSES, SHOWN = 10, 8  # of the picture
 
 
 @dataclass(frozen=True)

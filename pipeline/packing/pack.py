@@ -6,7 +6,7 @@ from pathlib import Path
 from nvg.errors import AGAIN, InputError, full_disk_named
 from nvg.fetch.listing import FILES, list_bytes
 from nvg.files import replacing
-from nvg.sampling.generators import CLASSES, class_ids, load_generators, read_classes
+from nvg.sampling.generators import CLASSES, load_generators, read_classes
 from nvg.store.lock import one_at_a_time
 from nvg.tokenizer.autoencoder import (
     AUTOENCODER_FILE,
@@ -17,12 +17,10 @@ from nvg.tokenizer.autoencoder import (
 )
 from nvg.tokenizer.config import AutoencoderConfig
 from nvg.tokenizer.detokenizer import DETOKENIZER_FILE
-from nvg.view.figures import png_bytes, sample_figure
 from nvg.weights import fingerprint, read_config, read_header
 from pipeline.packing.card import GRID, model_card
 from pipeline.packing.parts import Parts, files_of, find_parts, inner_tokenizer, size_of
-
-SHOWN_CLASSES, SHOWN = 10, 8  # of the grid of samples
+from pipeline.run_weights import first_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,8 @@ def _fill(out: Path, parts: Parts, tokenizer: Path | None, name: str, licence: s
         (out / INNER / FILES).write_bytes(list_bytes(out / INNER))
     if parts.has_generators:
         config = read_config(AutoencoderConfig, out / DETOKENIZER_FILE)
-        (out / GRID).write_bytes(_grid(out))
+        generators = load_generators(out)  # by the pack's own weights
+        (out / GRID).write_bytes(first_samples(generators, generators.settings))
     else:
         config = autoencoder_config(out)
     card = model_card(name, parts, config, classes, licence, tokenizer is not None)
@@ -105,12 +104,3 @@ def _tokenizer(parts: Parts, given: Path | None) -> Path | None:
             f"{wanted[:12]}: name that one"
         )
     return found
-
-
-def _grid(packed: Path) -> bytes:
-    """Samples of the first classes, a row each, by the pack's own weights."""
-    generators = load_generators(packed)
-    ids = class_ids(generators.classes, [])[:SHOWN_CLASSES]
-    labels = [label for label in ids for _ in range(SHOWN)]
-    pixels = generators.images(labels, 0, generators.settings)
-    return png_bytes(sample_figure(pixels, generators.names(ids), SHOWN))
