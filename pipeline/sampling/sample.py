@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,23 +34,10 @@ TITLED = 96  # pixels of a tile at least, for the title above it
 MOST_NAMED = 8  # classes in the plan
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What pictures are drawn of."""
-
-    pixels: list[Tensor] = field(default_factory=list)
-    films: list[Film] = field(default_factory=list)
-
-
-def never(question: str) -> bool:
-    """The answer where nobody can be asked."""
-    return False
-
-
 def write_samples(
     run: Path,
     options: SampleOptions,
-    confirm: Callable[[str], bool] = never,
+    confirm: Callable[[str], bool] = lambda _question: False,  # where nobody can be asked
     home: Path | None = None,
 ) -> list[str]:
     """Sample what the options name and write it; the lines to print, of the main process.
@@ -69,13 +56,16 @@ def write_samples(
 
 
 def _write(job: SampleJob, warnings: list[str]) -> list[str]:
-    options, shown = job.options, Shown()
+    options, pixels, films = job.options, list[Tensor](), list[Film]()
     with ExitStack() as stack:
         team = stack.enter_context(
             open_team(partial(open_job, job), options.workers, options.address)
         )
         with team.agreed():
-            record = _record(job) if team.is_main and options.folder else None
+            record = None
+            if team.is_main and options.folder:
+                facts = sample_facts(job.run, options, job.config, job.labels)
+                record = open_record(options.folder, facts, options.resume)
         for line in warnings if team.is_main else ():
             log.warning("%s", line)
         team.prepare()
@@ -92,13 +82,13 @@ def _write(job: SampleJob, warnings: list[str]) -> list[str]:
             if append and made.pixels is not None:
                 append(made.pixels)
             if made.pixels is not None and options.png and images.start < MOST_SHOWN:
-                shown.pixels.append(made.pixels)
+                pixels.append(made.pixels)
             if made.film:
-                shown.films.append(made.film)
+                films.append(made.film)
         if not team.is_main:
             return []
     steered = steering(job)
-    _draw(job, shown, steered)
+    _draw(job, pixels, films, steered)
     written = (options.png, options.folder, options.npz, options.stages)
     said = [steered.said] if steered else []
     return [*said, *(f"wrote {path}" for path in written if path)]
@@ -158,13 +148,6 @@ def _plan_line(job: SampleJob) -> str:
     )
 
 
-def _record(job: SampleJob) -> Record:
-    options = job.options
-    assert options.folder
-    facts = sample_facts(job.run, options, job.config, job.labels)
-    return open_record(options.folder, facts, options.resume)
-
-
 def _batches(
     team: Team[OpenJob], job: SampleJob, record: Record | None
 ) -> Iterator[tuple[range, Made]]:
@@ -188,12 +171,14 @@ def _batches(
             bar.update(len(images))
 
 
-def _draw(job: SampleJob, shown: Shown, steered: Steering | None) -> None:
+def _draw(
+    job: SampleJob, batches: list[Tensor], films: list[Film], steered: Steering | None
+) -> None:
     """The pictures, once all is sampled; what steered them above the samples."""
     options = job.options
     if options.png:
         names = class_names(read_classes(job.run), job.labels[:: options.number])
-        pixels = torch.cat(shown.pixels)[:MOST_SHOWN]
+        pixels = torch.cat(batches)[:MOST_SHOWN]
         figure = sample_figure(pixels, names, options.number, options.tile)
         if steered:
             side = options.tile or shown_side(pixels.shape[-1])
@@ -201,4 +186,4 @@ def _draw(job: SampleJob, shown: Shown, steered: Steering | None) -> None:
             figure = below(image_grid([tiles], max(side, TITLED), titles), figure)
         write_atomic(options.png, picture_bytes(figure, options.png))
     if options.stages:
-        write_stages(options.stages, Film.join(shown.films), options.tile)
+        write_stages(options.stages, Film.join(films), options.tile)
