@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +65,12 @@ def fit_on_ray(
 
 def autoencoder_worker(job: Job) -> None:
     """One process of a training of the autoencoder."""
-    _in_worker(
-        job,
-        lambda out, resume: fit_autoencoder(
-            job["recipe"], out, resume, job["start_from"], RESTART_SECONDS
-        ),
-    )
+    _in_worker(job, partial(fit_autoencoder, job["recipe"]))
 
 
 def generator_worker(job: Job) -> None:
     """One process of a training of the generators."""
-
-    def fit(out: Path, resume: bool) -> None:
-        recipe, store, start_from = job["recipe"], job["store"], job["start_from"]
-        fit_generator(recipe, store, out, job["only"], resume, start_from, RESTART_SECONDS)
-
-    _in_worker(job, fit)
+    _in_worker(job, partial(fit_generator, job["recipe"], job["store"], only=job["only"]))
 
 
 def _job(recipe: Recipe, out: Path, resume: bool, start_from: Path | None) -> Job:
@@ -88,7 +79,7 @@ def _job(recipe: Recipe, out: Path, resume: bool, start_from: Path | None) -> Jo
     return {"recipe": recipe, "resume": resume, "start_from": start, **where}
 
 
-def _in_worker(job: Job, fit: Callable[[Path, bool], object]) -> None:
+def _in_worker(job: Job, fit: Callable[..., object]) -> None:
     """Train in this process; one that is started again resumes.
 
     An error of the input would only recur. It is written down for the driver to raise, and workers
@@ -102,7 +93,8 @@ def _in_worker(job: Job, fit: Callable[[Path, bool], object]) -> None:
     try:
         # Relative paths of a recipe are meant from where the command was given.
         with chdir(folder if folder.is_dir() else Path.cwd()):
-            fit(out, resume)
+            start_from = job["start_from"]
+            fit(out=out, resume=resume, start_from=start_from, lock_seconds=RESTART_SECONDS)
     except InputError as error:
         refused.write_text(f"{speaker()}{error}")
         raise
