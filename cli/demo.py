@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cli.log import show_log
+from cli.log import say, show_log
 from nvg.errors import InputError, stopped
 from nvg.files import write_atomic
 from nvg.sampling.generators import load_generators
@@ -134,11 +134,6 @@ def timed(name: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     print(f"   {time.perf_counter() - began:.1f} s", flush=True)
-
-
-def say(lines: list[str]) -> None:
-    """Print lines."""
-    print("\n".join(lines), flush=True)
 
 
 def _peak_gib() -> float:
