@@ -79,9 +79,8 @@ def classes_of(given: Collection[str], path: object) -> Classes:
 
 def number_names(ids: Iterable[int], path: object) -> list[str]:
     """The names of classes without names, "0" to the largest id. SourceError for an odd id."""
-    lowest = highest = -1
-    for label in ids:
-        lowest, highest = min(lowest, label), max(highest, label)
+    known = [-1, *ids]
+    lowest, highest = min(known), max(known)
     if lowest < -1 or highest >= MOST_CLASSES:
         wrong = lowest if lowest < -1 else highest
         raise SourceError(
