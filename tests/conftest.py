@@ -26,7 +26,7 @@ from nvg.pretrained.lpips import _untrained
 from nvg.store import Store
 from nvg.view.curves import curves_png
 from tests.chromium import CHROMIUM, Chromium
-from tests.forks import fork_workers, serve_forks
+from tests.forks import HAS_FORKS, fork_workers, serve_forks
 from tests.nvg.pretrained.makers import VIT, random_efficientnet
 from tests.nvg.store.makers import make_plain_store, make_store
 from tests.nvg.tokenizer.makers import write_autoencoder
@@ -117,7 +117,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Ray's workers are forks, which saves each of them seconds of imports."""
-    if shares(item) == "ray":
+    if shares(item) == "ray" and HAS_FORKS:
         serve_forks()
         fork_workers()
 

@@ -3,7 +3,7 @@
 Ray starts an interpreter for each worker and actor, which starts another one: seconds of imports, a
 hundred times in a run of all tests. In tests the first is `fork_stub.py`, and instead of the second
 a fork runs Ray's own program. torchrun's ranks are such forks too. The Ray of test_poison.py starts
-its workers itself.
+its workers itself, as all do where there is no Linux.
 """
 
 import argparse
@@ -27,11 +27,12 @@ from tests.processes import server
 MESSAGE = 1 << 18  # bytes of arguments and variables, and more
 STUB = str(Path(__file__).with_name("fork_stub.py"))
 MODULE = "--module"
+HAS_FORKS = sys.platform == "linux"  # for its sockets without files
 
 
 @cache
 def serve_forks() -> None:
-    """From now on Ray's workers are forks, in this process and in those that it starts."""
+    """From now on there is a server for this process and those that it starts."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address(str(os.getpid())))
     listener.listen(64)
@@ -41,7 +42,9 @@ def serve_forks() -> None:
 
 
 def fork_workers() -> None:
-    """Where there is a server, the workers of this process's Ray are forks of it; imports Ray."""
+    """The workers of this process's Ray are forks from now on, where there may be; imports Ray."""
+    if not HAS_FORKS:
+        return
     from ray._private import ray_constants
 
     ray_constants.SETUP_WORKER_FILENAME = STUB
@@ -49,6 +52,8 @@ def fork_workers() -> None:
 
 def fork_of(module: str) -> list[str]:
     """The command of a fork that runs a module, for a launcher that this process starts."""
+    if not HAS_FORKS:
+        return [sys.executable, "-m", module]
     serve_forks()
     return [sys.executable, STUB, MODULE, module]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.forks import fork_of
+from tests.forks import HAS_FORKS, fork_of
 from tests.processes import ROOT
 
 FIRST = """
@@ -34,6 +34,9 @@ def test_a_server_started_from_another_folder_imports_these_tests(tmp_path: Path
     assert done.stdout.startswith("0 "), done.stderr
 
 
+NEEDS_FORKS = pytest.mark.skipif(not HAS_FORKS, reason="launchers start their own processes here")
+
+
 def console(line: str) -> "subprocess.Popen[str]":
     """A fork that has been given a line of Python, for a launcher that sees the stub only."""
     pipe = subprocess.PIPE
@@ -46,6 +49,7 @@ def console(line: str) -> "subprocess.Popen[str]":
     return started
 
 
+@NEEDS_FORKS
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("line", "code"),
@@ -61,6 +65,7 @@ def test_a_stub_ends_as_its_fork_does(line: str, code: int) -> None:
         assert stub.wait(60) == code
 
 
+@NEEDS_FORKS
 @pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_signal_for_the_stub_ends_the_fork(number: int) -> None:
