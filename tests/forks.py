@@ -124,5 +124,5 @@ def _run_worker(arguments: list[str]) -> None:
     parser.add_argument("--language")
     own, sys.argv = parser.parse_known_args(arguments)
     update_envs(RuntimeEnvContext.deserialize(own.context).env_vars)
-    sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     runpy.run_path(sys.argv[0], run_name="__main__")
